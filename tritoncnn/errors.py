@@ -1,0 +1,65 @@
+"""Every error a person can meet. One sentence each: what, which value, what was wanted, what to do.
+
+``raise`` one of these for a caller's mistake, ``assert`` for our own bug. The command line prints the
+sentence and exits with ``exit_code``; Python users catch ``TritonCNNError`` or one of its kinds.
+"""
+
+from __future__ import annotations
+
+
+class TritonCNNError(Exception):
+    """Base of all errors of ours. ``exit_code`` is what the command line ends with: 1, failed while running."""
+
+    exit_code = 1
+
+
+class InputError(TritonCNNError, ValueError):
+    """What the user handed in is wrong: a flag, a file, a value. Exit code 2."""
+
+    exit_code = 2
+
+
+class ShapeError(InputError):
+    """Sizes do not fit together."""
+
+
+class DTypeError(InputError):
+    """A dtype that the op or kernel does not take."""
+
+
+class LayoutError(InputError):
+    """Strides that the op or kernel does not take."""
+
+
+class DataError(InputError):
+    """A data set, picture or label that cannot be used."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used: truncated, of another model, misshapen or non-finite."""
+
+
+class UnsupportedError(InputError):
+    """A module op, or an op of a Triton kernel, that the compiler does not know; names it and its source line."""
+
+
+class GraphError(TritonCNNError):
+    """A graph that breaks the IR's rules, or graph text that cannot be read."""
+
+
+class KernelError(TritonCNNError):
+    """A Triton kernel that could not be compiled or launched."""
+
+
+class CacheError(TritonCNNError):
+    """A cache folder that cannot be used safely."""
+
+    exit_code = 2
+
+
+class NonFiniteError(TritonCNNError):
+    """The loss stopped being a finite number."""
+
+
+class SaveError(TritonCNNError):
+    """A file could not be written; what was there before is intact."""
