@@ -1,0 +1,54 @@
+"""A kernel call as data. Kernel files build Launches; the runtime binds and runs them; nobody else launches.
+
+A builder such as ``conv2d.launch(y, x, w, ...)`` takes the operands' types (results first, as in the kernel's
+header), checks them, picks a tile and returns a ``Launch``; it touches no memory, so that the planner can call
+it long before tensors exist. Every size and stride is a constant of the kernel: plans are static, so are kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tritoncnn.ir import TensorType
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Generated pointwise code that a template calls on its result before the store (or on its loads).
+
+    function   a @triton.jit function ``(value, args, i0, i1, i2, i3, mask) -> value``: ``args`` is the tuple of
+               extra pointers, i0..i3 the logical coordinates of the element (n, k, p, q for a convolution; m, n, 0, 0
+               for a matrix; unused ones are 0), each of a shape that broadcasts against ``value``.
+    operands   types of the tensors behind ``args``, in order.
+    text       the expression in words, for ``inspect``: ``relu(add(acc, $0))``.
+    source     the generated Python, for ``inspect --source``.
+    """
+
+    function: Any
+    operands: tuple[TensorType, ...]
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel, its grid, and which operand fills which pointer.
+
+    pointers   names of the kernel's pointer arguments in the order of ``operands`` (results first). The name "args" is a
+               tuple argument: the slot's operands, which come last in ``operands``.
+    operands   type of the tensor behind each pointer, flattened.
+    constants  every tl.constexpr argument by name: sizes, strides, tile, slot function.
+    """
+
+    kernel: Any
+    grid: tuple[int, int, int]
+    pointers: tuple[str, ...]
+    operands: tuple[TensorType, ...]
+    constants: Mapping[str, Any] = field(hash=False)
+    results: int = 1  # how many of the operands are written
+    flops: int = 0
+    nbytes: int = 0
+    num_warps: int = 4
+    num_stages: int = 2
