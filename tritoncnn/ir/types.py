@@ -71,9 +71,9 @@ class TensorType:
     def order(self) -> tuple[int, ...] | None:
         """The memory order of a dense tensor, outermost dim first; None when it has gaps or overlaps.
 
-        Dims of size 1 may stand anywhere; ties keep logical order, so equal layouts give equal orders.
+        A dim of size 1 shares its stride with a neighbour; it counts as the inner one, as dense_strides made it.
         """
-        order = tuple(sorted(range(self.rank), key=lambda dim: (-self.strides[dim], dim)))
+        order = tuple(sorted(range(self.rank), key=lambda dim: (-self.strides[dim], self.shape[dim] <= 1, dim)))
         candidate = dense_strides(self.shape, order)
         same = all(a == b or size <= 1 for a, b, size in zip(self.strides, candidate, self.shape, strict=True))
         return order if same else None

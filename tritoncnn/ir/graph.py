@@ -1,0 +1,174 @@
+"""The graph: values, nodes, graphs. All frozen; a pass makes a new graph.
+
+A value is a name with a type. A node computes its results from its operands; nodes stand in an order in which they
+may run. Which ops exist and what they mean is told in ``tritoncnn.ops``; this room knows only the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tritoncnn.errors import GraphError
+from tritoncnn.ir.types import TensorType
+
+Attr = bool | int | float | str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor at run time. Inputs are named by the user (``x``, ``conv1.weight``), results ``%1``, ``%2``..."""
+
+    name: str
+    type: TensorType
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op: ``results = op(operands) {attrs}``. ``source`` is the line of the model it came from."""
+
+    op: str
+    operands: tuple[Value, ...]
+    results: tuple[Value, ...]
+    attrs: Mapping[str, Attr] = field(default_factory=dict, hash=False)
+    source: str = field(default="", compare=False)
+
+    @property
+    def result(self) -> Value:
+        """The only result."""
+        (value,) = self.results
+        return value
+
+
+@dataclass(frozen=True)
+class Graph:
+    """``inputs`` flow through ``nodes`` to ``outputs``."""
+
+    name: str
+    inputs: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Value, ...]
+
+    @cached_property
+    def users(self) -> dict[Value, tuple[Node, ...]]:
+        """Nodes that read a value, in order; a value that is only an output has none."""
+        found: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.operands):
+                found.setdefault(value, []).append(node)
+        return {value: tuple(nodes) for value, nodes in found.items()}
+
+    @cached_property
+    def producer(self) -> dict[Value, Node]:
+        """The node that makes a value; inputs have none."""
+        return {value: node for node in self.nodes for value in node.results}
+
+    def only_user(self, value: Value) -> Node | None:
+        """The single node that reads ``value``, unless it is read by several or is an output."""
+        users = self.users.get(value, ())
+        return users[0] if len(users) == 1 and value not in self.outputs else None
+
+    def input(self, name: str) -> Value:
+        for value in self.inputs:
+            if value.name == name:
+                return value
+        raise GraphError(f"graph {self.name} has no input {name!r}; it has {', '.join(v.name for v in self.inputs)}")
+
+    def __str__(self) -> str:
+        from tritoncnn.ir.text import print_graph
+
+        return print_graph(self)
+
+
+class Rewriter:
+    """Builds a graph node by node, most often from another one.
+
+    ``value`` translates a value of the old graph; ``keep`` copies a node with its operands translated;
+    ``add`` makes a new node with fresh result names; ``replace`` says what stands for an old value from now on.
+    """
+
+    def __init__(self, name: str, first_number: int = 1) -> None:
+        self.name = name
+        self.inputs: list[Value] = []
+        self.nodes: list[Node] = []
+        self._now: dict[Value, Value] = {}
+        self._taken: set[str] = set()
+        self._next = first_number
+
+    def input(self, name: str, type: TensorType) -> Value:
+        if name in self._taken:
+            raise GraphError(f"graph {self.name} has two inputs named {name!r}")
+        self._taken.add(name)
+        value = Value(name, type)
+        self.inputs.append(value)
+        return value
+
+    def keep_inputs(self, graph: Graph) -> None:
+        for value in graph.inputs:
+            self.input(value.name, value.type)
+
+    def value(self, old: Value) -> Value:
+        return self._now.get(old, old)
+
+    def replace(self, old: Value, new: Value) -> None:
+        self._now[old] = new
+
+    def fresh(self, type: TensorType) -> Value:
+        while f"%{self._next}" in self._taken:
+            self._next += 1
+        name = f"%{self._next}"
+        self._next += 1
+        self._taken.add(name)
+        return Value(name, type)
+
+    def add(
+        self, op: str, operands: tuple[Value, ...], types: tuple[TensorType, ...], attrs: Mapping[str, Attr],
+        source: str = "",
+    ) -> tuple[Value, ...]:  # fmt: skip
+        results = tuple(self.fresh(type) for type in types)
+        self.nodes.append(Node(op, operands, results, dict(attrs), source))
+        return results
+
+    def keep(self, node: Node, **changes: Any) -> tuple[Value, ...]:
+        """Copy ``node``, operands translated and fields changed; its results stand for the old ones."""
+        node_now = replace(node, **{"operands": tuple(self.value(v) for v in node.operands), **changes})
+        new = self.add(node_now.op, node_now.operands, tuple(v.type for v in node_now.results), node_now.attrs, node.source)
+        for old, value in zip(node.results, new, strict=False):
+            self.replace(old, value)
+        return new
+
+    def finish(self, outputs: tuple[Value, ...]) -> Graph:
+        return Graph(self.name, tuple(self.inputs), tuple(self.nodes), tuple(self.value(v) for v in outputs))
+
+
+def rewrite(graph: Graph, visit: Callable[[Rewriter, Node], bool]) -> Graph:
+    """Copy ``graph``; ``visit(rewriter, node)`` may stand in for a node and then returns True, else the node is kept."""
+    out = Rewriter(graph.name)
+    out.keep_inputs(graph)
+    for node in graph.nodes:
+        if not visit(out, node):
+            out.keep(node)
+    return out.finish(graph.outputs)
+
+
+def remove_dead(graph: Graph) -> Graph:
+    """Without the nodes that no output needs."""
+    wanted = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if any(value in wanted for value in node.results):
+            kept.append(node)
+            wanted.update(node.operands)
+    return replace(graph, nodes=tuple(reversed(kept)))
+
+
+def walk_back(graph: Graph, value: Value) -> Iterator[Node]:
+    """The chain of single-operand nodes above ``value``, nearest first."""
+    while (node := graph.producer.get(value)) is not None and len(node.operands) == 1:
+        yield node
+        value = node.operands[0]
