@@ -1,0 +1,217 @@
+"""What an op is, and how it is called.
+
+An ``OpDef`` holds all the compiler knows of one op. Calling it does the right thing for what it is given: on torch
+tensors it runs the reference, on ``Sym`` (a value of a graph under construction) it adds a node. So gradients are
+written once, as plain formulas, and tests run them on tensors while autodiff runs them on graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import GraphError
+from tritoncnn.ir import Attr, Node, Rewriter, TensorType, Value, parse_expr
+from tritoncnn.kernels.launch import Launch
+
+TORCH_DTYPE = {
+    "f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
+    "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "i1": torch.bool,
+}  # fmt: skip
+IR_DTYPE = {dtype: name for name, dtype in TORCH_DTYPE.items()}
+
+Types = TensorType | tuple[TensorType, ...]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """Kernel launches that compute one node, in order.
+
+    steps       (launch, refs): refs say which tensor is behind each of the launch's operands: ``r0`` the node's first result,
+                ``o1`` its second operand, ``w0`` the first workspace.
+    workspaces  types of temporary tensors.
+    """
+
+    steps: tuple[tuple[Launch, tuple[str, ...]], ...]
+    workspaces: tuple[TensorType, ...] = ()
+
+
+@dataclass(frozen=True)
+class OpDef:
+    """All that is known of one op.
+
+    infer      (*operand types, **attrs) -> result type(s), row-major; raises ShapeError or DTypeError
+    reference  (*tensors, **attrs) -> tensor(s): what the op means, in plain torch
+    grad       (dy, y, *operands, **attrs) -> one gradient (or None) per operand, for a dy of the first result; y is the
+               result, or the tuple of results
+    lower      (node) -> Lowering, for ops that have a kernel; the types carry memory strides
+    triton     a pointwise op's Triton expression, such as ``{0} + {1}``; such ops broadcast as in torch and are fused
+    view       (operand type, **attrs) -> type of the result in the operand's memory, or None when it needs a copy
+    arity      how many operands come before those of a fused epilogue; -1: any number, none fused
+    epilogue   the kernel has an epilogue slot
+    orders     memory order of a result of rank n, where it is not row-major
+    wants      memory order of operand i that the kernel needs to be fast
+    inplace    (result, operand) pairs that share memory
+    samples    (operand specs, attrs): shapes with dtype, for the tests that all ops share
+    """
+
+    name: str
+    infer: Callable[..., Types]
+    reference: Callable[..., Any]
+    grad: Callable[..., tuple[Any, ...]] | None = None
+    lower: Callable[[Node], Lowering] | None = None
+    triton: str = ""
+    view: Callable[..., TensorType | None] | None = None
+    arity: int = 1
+    epilogue: bool = False
+    orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    wants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    inplace: tuple[tuple[int, int], ...] = ()
+    samples: tuple[Any, ...] = ()
+
+    def __call__(self, *operands: Any, **attrs: Attr) -> Any:
+        """Run the reference on tensors, or add a node when an operand is a Sym; numbers become constants."""
+        graph = next((x.graph for x in operands if isinstance(x, Sym)), None)
+        if graph is None:
+            return self.reference(*operands, **attrs)
+        dtype = max((x.dtype for x in operands if isinstance(x, Sym)), key=lambda name: (name != "i1", name[0] == "f"))
+        values = tuple(x.value if isinstance(x, Sym) else constant(graph, x, dtype) for x in operands)
+        results = emit(graph, self, values, attrs, graph_source(graph))
+        syms = tuple(Sym(graph, value) for value in results)
+        return syms[0] if len(syms) == 1 else syms
+
+
+def types_tuple(types: Types) -> tuple[TensorType, ...]:
+    return types if isinstance(types, tuple) else (types,)
+
+
+def emit(
+    graph: Rewriter, op: OpDef, operands: tuple[Value, ...], attrs: Mapping[str, Attr], source: str = ""
+) -> tuple[Value, ...]:
+    """Add a node of ``op``; its result types follow from the shape rule."""
+    types = types_tuple(op.infer(*(v.type for v in operands), **attrs))
+    return graph.add(op.name, operands, types, attrs, source)
+
+
+def constant(graph: Rewriter, number: float, dtype: str) -> Value:
+    (value,) = graph.add("const", (), (TensorType.dense(dtype, ()),), {"value": float(number), "dtype": dtype})
+    return value
+
+
+def graph_source(graph: Rewriter) -> str:
+    return getattr(graph, "source", "")
+
+
+def _op(name: str) -> OpDef:
+    from tritoncnn.ops import OPS
+
+    return OPS[name]
+
+
+@dataclass(frozen=True)
+class Sym:
+    """A value of a graph under construction, with the operators that gradients need."""
+
+    graph: Rewriter
+    value: Value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.value.type.dtype
+
+    def __add__(self, other: Any) -> Any:
+        return _op("add")(self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return _op("sub")(self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return _op("mul")(self, other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _op("div")(self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _op("gt")(self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return _op("lt")(self, other)
+
+    def __neg__(self) -> Any:
+        return _op("neg")(self)
+
+    def __radd__(self, other: Any) -> Any:
+        return _op("add")(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _op("mul")(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _op("add")(_op("neg")(self), other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _op("mul")(_op("reciprocal")(self), other)
+
+
+def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient of broadcasting: sum ``x`` over the dims along which ``shape`` was stretched."""
+    lead = len(x.shape) - len(shape)
+    dims = tuple(d for d in range(len(x.shape)) if d < lead or (shape[d - lead] == 1 and x.shape[d] != 1))
+    if dims:
+        x = _op("sum")(x, dims=dims)
+    return x if tuple(x.shape) == tuple(shape) else _op("reshape")(x, shape=tuple(shape))
+
+
+def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """torch's broadcasting rule. Raises GraphError when sizes differ and none is 1."""
+    try:
+        return tuple(torch.broadcast_shapes(*shapes))
+    except RuntimeError as error:
+        raise GraphError(f"shapes {', '.join(map(str, map(list, shapes)))} do not broadcast together") from error
+
+
+def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Callable[..., Any] | None, arity: int = 1,
+              dtype: str = "", samples: tuple[Any, ...] = ()) -> OpDef:  # fmt: skip
+    """A pointwise op. ``dtype`` is the result's where it is not the operands' common one."""
+
+    def infer(*types: TensorType) -> TensorType:
+        if len(types) != arity:
+            raise GraphError(f"{name} takes {arity} operands; got {len(types)}")
+        compared = types[1:] if name == "where" else types
+        if len({t.dtype for t in compared}) != 1:
+            raise GraphError(f"{name}: operands must have one dtype; got {', '.join(t.dtype for t in compared)}")
+        return TensorType.dense(dtype or compared[0].dtype, broadcast_shape(*(t.shape for t in types)))
+
+    if not samples:
+        shapes = {1: [((2, 3, 5, 7),), ((0, 3, 4, 4),), ((1,),)],
+                  2: [((2, 3, 5, 7), (2, 3, 5, 7)), ((2, 3, 5, 7), (1, 3, 1, 1)), ((4, 1), (1, 5)), ((0, 3), (3,)), ((2,), ())]}
+        samples = tuple((operands, {}) for operands in shapes.get(arity, []))
+    return OpDef(name, infer, reference, grad, triton=triton, arity=arity, samples=samples)
+
+
+def check_node(node: Node) -> None:
+    """The verifier's rule: the op exists, and its result types are what the shape rule says (in any memory order)."""
+    from tritoncnn.ops import OPS
+
+    op = OPS.get(node.op)
+    if op is None:
+        raise GraphError(f"there is no op {node.op!r}")
+    base = node.operands if op.arity < 0 or "expr" in node.attrs else node.operands[: op.arity]
+    attrs = {key: value for key, value in node.attrs.items() if key != "epilogue"}
+    wanted = types_tuple(op.infer(*(v.type for v in base), **attrs))
+    got = tuple(v.type for v in node.results)
+    if [(t.dtype, t.shape) for t in wanted] != [(t.dtype, t.shape) for t in got]:
+        raise GraphError(f"results must be {', '.join(map(str, wanted))}; they are {', '.join(map(str, got))}")
+    if "epilogue" in node.attrs:
+        if not op.epilogue:
+            raise GraphError(f"{op.name} has no epilogue slot")
+        used = {leaf.operand for leaf in parse_expr(str(node.attrs["epilogue"])).leaves() if leaf.operand is not None}
+        if used != set(range(len(node.operands) - op.arity)):
+            raise GraphError(f"the epilogue {node.attrs['epilogue']} does not use the {len(node.operands) - op.arity} operands it has")

@@ -1,0 +1,16 @@
+"""div: quotient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.ops.define import pointwise, sum_to
+
+
+def grad(dy: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    return sum_to(dy / b, a.shape), sum_to(-(dy * y / b), b.shape)
+
+
+div = pointwise("div", "{0} / {1}", torch.div, grad, arity=2)

@@ -1,0 +1,16 @@
+"""sqrt: square root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.ops.define import pointwise
+
+
+def grad(dy: Any, y: Any, x: Any) -> tuple[Any]:
+    return (dy * 0.5 / y,)
+
+
+sqrt = pointwise("sqrt", "tl.sqrt_rn({0})", torch.sqrt, grad)
