@@ -92,13 +92,14 @@ class Rewriter:
     ``add`` makes a new node with fresh result names; ``replace`` says what stands for an old value from now on.
     """
 
-    def __init__(self, name: str, first_number: int = 1) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
+        self.source = ""  # of nodes that ``tritoncnn.ops`` adds: the line of the model they belong to
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self._now: dict[Value, Value] = {}
         self._taken: set[str] = set()
-        self._next = first_number
+        self._next = 1
 
     def input(self, name: str, type: TensorType) -> Value:
         if name in self._taken:
@@ -136,7 +137,7 @@ class Rewriter:
 
     def keep(self, node: Node, **changes: Any) -> tuple[Value, ...]:
         """Copy ``node``, operands translated and fields changed; its results stand for the old ones."""
-        node_now = replace(node, **{"operands": tuple(self.value(v) for v in node.operands), **changes})
+        node_now: Node = replace(node, **{"operands": tuple(self.value(v) for v in node.operands), **changes})
         new = self.add(node_now.op, node_now.operands, tuple(v.type for v in node_now.results), node_now.attrs, node.source)
         for old, value in zip(node.results, new, strict=False):
             self.replace(old, value)

@@ -79,7 +79,7 @@ class OpDef:
             return self.reference(*operands, **attrs)
         dtype = max((x.dtype for x in operands if isinstance(x, Sym)), key=lambda name: (name != "i1", name[0] == "f"))
         values = tuple(x.value if isinstance(x, Sym) else constant(graph, x, dtype) for x in operands)
-        results = emit(graph, self, values, attrs, graph_source(graph))
+        results = emit(graph, self, values, attrs, graph.source)
         syms = tuple(Sym(graph, value) for value in results)
         return syms[0] if len(syms) == 1 else syms
 
@@ -99,10 +99,6 @@ def emit(
 def constant(graph: Rewriter, number: float, dtype: str) -> Value:
     (value,) = graph.add("const", (), (TensorType.dense(dtype, ()),), {"value": float(number), "dtype": dtype})
     return value
-
-
-def graph_source(graph: Rewriter) -> str:
-    return getattr(graph, "source", "")
 
 
 def _op(name: str) -> OpDef:

@@ -1,0 +1,69 @@
+"""Reverse-mode differentiation by walking each op's ``grad``.
+
+Source: Griewank & Walther 2008, "Evaluating Derivatives", ch. 3; one adjoint per value, accumulated in reverse order.
+"""
+
+from __future__ import annotations
+
+from tritoncnn.errors import UnsupportedError
+from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead
+from tritoncnn.ops import OPS, Sym
+from tritoncnn.ops.define import constant
+
+
+def differentiate(graph: Graph, wrt: tuple[Value, ...]) -> Graph:
+    """``graph`` with the gradients of its first output (a scalar) added as further outputs, one per value of ``wrt``.
+
+    A value that the loss does not depend on gets zeros. Raises UnsupportedError when an op on the way has no gradient.
+    """
+    loss = graph.outputs[0]
+    if loss.type.numel != 1:
+        raise UnsupportedError(f"a gradient starts from a scalar loss; {graph.name} returns {loss.type} first")
+    out = Rewriter(graph.name)
+    out.keep_inputs(graph)
+    for node in graph.nodes:
+        out.keep(node)
+    adjoint: dict[Value, Sym] = {loss: _ones(out, loss)}
+    needed = _depends_on(graph, wrt)
+    for node in reversed(graph.nodes):
+        _back(out, node, adjoint, needed)
+    gradients = tuple(_gradient(out, adjoint, value) for value in wrt)
+    return remove_dead(out.finish((*graph.outputs, *gradients)))
+
+
+def _depends_on(graph: Graph, wrt: tuple[Value, ...]) -> set[Value]:
+    """Values through which a gradient must flow."""
+    needed = set(wrt)
+    for node in graph.nodes:
+        if any(v in needed for v in node.operands):
+            needed.update(node.results)
+    return needed
+
+
+def _back(out: Rewriter, node: Node, adjoint: dict[Value, Sym], needed: set[Value]) -> None:
+    dy = adjoint.get(node.results[0])
+    if dy is None or not any(v in needed for v in node.operands):
+        return
+    op = OPS[node.op]
+    if op.grad is None:
+        place = f" ({node.source})" if node.source else ""
+        raise UnsupportedError(f"{node.op}{place} has no gradient; take it out of the loss or detach it")
+    results = tuple(Sym(out, out.value(v)) for v in node.results)
+    operands = (Sym(out, out.value(v)) for v in node.operands)
+    out.source = node.source  # gradients carry the line of the op they belong to
+    gradients = op.grad(dy, results if len(results) > 1 else results[0], *operands, **node.attrs)
+    for value, gradient in zip(node.operands, gradients, strict=True):
+        if gradient is not None and value in needed:
+            adjoint[value] = adjoint[value] + gradient if value in adjoint else gradient
+
+
+def _ones(out: Rewriter, loss: Value) -> Sym:
+    one = Sym(out, constant(out, 1.0, loss.type.dtype))
+    return OPS["reshape"](one, shape=loss.type.shape) if loss.type.rank else one
+
+
+def _gradient(out: Rewriter, adjoint: dict[Value, Sym], value: Value) -> Value:
+    if value in adjoint:
+        return adjoint[value].value
+    zero = Sym(out, constant(out, 0.0, value.type.dtype))
+    return OPS["expand"](zero, shape=value.type.shape).value

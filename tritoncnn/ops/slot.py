@@ -1,0 +1,92 @@
+"""Fused pointwise expression -> small Triton function -> Slot of a kernel template.
+
+The source is readable, printable (``tritoncnn inspect --source``) and found by ``inspect`` through linecache, as
+``triton.jit`` needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+from functools import lru_cache
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from tritoncnn.ir import ACC, Expr, TensorType, parse_expr
+from tritoncnn.kernels.launch import Slot
+
+
+def _address(index: int, out: TensorType, operand: TensorType) -> tuple[str, str]:
+    """(offset, mask) of operand ``$index`` at the element i0..i3 of ``out``, broadcasting as torch does.
+
+    A fully indexed operand shares the template's mask. One that is broadcast has fewer dims than the mask, so it
+    compares the coordinates it uses with its own sizes.
+    """
+    lead = out.rank - operand.rank
+    stretched = [d for d in range(operand.rank) if operand.shape[d] != out.shape[lead + d]]
+    if lead == 0 and not stretched:
+        terms = [f"i{d} * {s}" if s != 1 else f"i{d}" for d, s in enumerate(operand.strides)]
+        return " + ".join(terms), "mask"
+    used = [d for d in range(operand.rank) if d not in stretched and operand.shape[d] > 1]
+    terms = [f"i{lead + d} * {operand.strides[d]}" if operand.strides[d] != 1 else f"i{lead + d}" for d in used]
+    return " + ".join(terms), " & ".join(f"(i{lead + d} < {operand.shape[d]})" for d in used)
+
+
+class _Writer:
+    """Lines of the function; one name per distinct subexpression, so shared parts are computed once."""
+
+    def __init__(self, out: TensorType, operands: tuple[TensorType, ...]) -> None:
+        self.out, self.operands = out, operands
+        self.lines: list[str] = []
+        self.names: dict[Expr, str] = {}
+
+    def write(self, expr: Expr) -> str:
+        if expr not in self.names:
+            self.names[expr] = self._write(expr)
+        return self.names[expr]
+
+    def _write(self, expr: Expr) -> str:
+        if expr.op == ACC and not expr.args:
+            return "acc"
+        if (index := expr.operand) is not None:
+            return self._load(index)
+        if (number := expr.constant) is not None:
+            return repr(number) if number == number and abs(number) != float("inf") else f'float("{number}")'
+        from tritoncnn.ops import OPS
+
+        return self._name(OPS[expr.op].triton.format(*(self.write(arg) for arg in expr.args)), f"v{len(self.lines)}")
+
+    def _load(self, index: int) -> str:
+        operand = self.operands[index]
+        offset, mask = _address(index, self.out, operand)
+        pointer = f"args[{index}] + ({offset})" if offset else f"args[{index}]"
+        masked = f", mask={mask}, other=0" if mask else ""
+        narrow = operand.dtype in ("f16", "bf16")
+        kind = ".to(tl.float32)" if narrow else ".to(tl.int1)" if operand.dtype == "i1" else ""
+        return self._name(f"tl.load({pointer}{masked}){kind}", f"x{index}")
+
+    def _name(self, code: str, name: str) -> str:
+        self.lines.append(f"    {name} = {code}")
+        return name
+
+
+@lru_cache(maxsize=4096)
+def make_slot(text: str, out: TensorType, operands: tuple[TensorType, ...]) -> Slot:
+    """The slot that computes expression ``text`` per element of ``out``; ``$j`` is ``operands[j]``, broadcast to ``out``."""
+    writer = _Writer(out, operands)
+    result = writer.write(parse_expr(text))
+    body = "\n".join([*writer.lines, f"    return {result}"])
+    name = f"slot_{hashlib.sha256((text + body).encode()).hexdigest()[:10]}"
+    source = f'def {name}(acc, args, i0, i1, i2, i3, mask):\n    """{text}"""\n{body}\n'
+    return Slot(_compile(name, source), operands, text, source)
+
+
+@lru_cache(maxsize=4096)
+def _compile(name: str, source: str) -> Any:
+    file = f"<tritoncnn {name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope: dict[str, Any] = {"tl": tl, "triton": triton, "__name__": "tritoncnn.generated"}
+    exec(compile(source, file, "exec"), scope)
+    return triton.jit(scope[name])

@@ -1,0 +1,59 @@
+"""FuseEpilogue: pointwise work on a kernel's result moves into the kernel, before its store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tritoncnn.ir import ACC, Expr, Graph, Node, Rewriter, Value, arg, rewrite
+from tritoncnn.ops import OPS
+from tritoncnn.passes.define import Pass, count
+from tritoncnn.passes.fuse_pointwise import MAX_OPERANDS, expression_of
+
+
+@dataclass(frozen=True)
+class FuseEpilogue(Pass):
+    """%1 = conv2d(x, w);  %2 = pointwise(%1, b) {expr='relu(add($0, $1))'}
+       =>   %2 = conv2d(x, w, b) {epilogue='relu(add(acc, $0))'}
+
+    When   the op's kernel has an epilogue slot, %1 has no other reader, and %2 has its shape and dtype.
+    The fused node stands where the pointwise node stood, where all operands are known.
+    """
+
+    def __call__(self, graph: Graph) -> tuple[Graph, str]:
+        fused: dict[Value, Node] = {}  # pointwise result -> the node above that it joins
+        for node in graph.nodes:
+            above = _template(graph, node, set(fused.values()))
+            if above is not None:
+                fused[node.result] = above
+        gone = {node.results[0] for node in fused.values()}
+
+        def visit(out: Rewriter, node: Node) -> bool:
+            if node.results[0] in gone:
+                return True
+            above = fused.get(node.results[0])
+            if above is None:
+                return False
+            extra = tuple(v for v in node.operands if v != above.result)
+            table = {arg(i): Expr(ACC) if v == above.result else arg(extra.index(v)) for i, v in enumerate(node.operands)}
+            operands = tuple(out.value(v) for v in (*above.operands, *extra))
+            attrs = {**above.attrs, "epilogue": str(expression_of(node).substitute(table))}
+            (new,) = out.add(above.op, operands, (node.result.type,), attrs, above.source or node.source)
+            out.replace(node.result, new)
+            return True
+
+        return rewrite(graph, visit), f"fused {count(len(fused), 'pointwise pass')} into the kernel before it".replace("passs", "passes") if fused else ""
+
+
+def _template(graph: Graph, node: Node, taken: set[Node]) -> Node | None:
+    """The latest node whose result this pointwise node may join."""
+    if node.op != "pointwise" or len(node.operands) > MAX_OPERANDS:
+        return None
+    found = None
+    for value in node.operands:
+        above = graph.producer.get(value)
+        if above is None or above in taken or not OPS[above.op].epilogue or "epilogue" in above.attrs or len(above.results) != 1:
+            continue
+        same = value.type.shape == node.result.type.shape and value.type.dtype == node.result.type.dtype
+        if same and graph.only_user(value) is node and (found is None or graph.nodes.index(above) > graph.nodes.index(found)):
+            found = above
+    return found

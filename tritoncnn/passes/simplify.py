@@ -1,0 +1,125 @@
+"""Simplify: the same graph with less in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead, rewrite
+from tritoncnn.ops import OPS
+from tritoncnn.passes.define import Pass, count
+
+
+@dataclass(frozen=True)
+class Simplify(Pass):
+    """x * 1, x + 0, x / 1, x - 0            =>   x
+    reshape(reshape(x)), permute(permute(x))  =>   one of them, or x itself
+    add(x, expand(c))                         =>   add(x, c)         pointwise ops broadcast by themselves
+    two nodes with equal op, operands, attrs  =>   one (ops have no side effects)
+    a node that no output needs               =>   nothing
+    """
+
+    def __call__(self, graph: Graph) -> tuple[Graph, str]:
+        before = len(graph.nodes)
+        while True:
+            smaller = remove_dead(_merge_equal(rewrite(graph, _Rules())))
+            if len(smaller.nodes) == len(graph.nodes) and smaller == graph:
+                break
+            graph = smaller
+        return graph, count(before - len(graph.nodes), "node") and f"removed {count(before - len(graph.nodes), 'node')}"
+
+
+class _Rules:
+    """One visit per node; knows the new graph's producers, so that chains collapse in one sweep."""
+
+    def __init__(self) -> None:
+        self.made: dict[Value, Node] = {}
+
+    def __call__(self, out: Rewriter, node: Node) -> bool:
+        operands = tuple(out.value(v) for v in node.operands)
+        node = replace(node, operands=operands)
+        for rule in (_neutral, _same_view, _merge_views, _drop_expand):
+            answer = rule(node, self.made)
+            if isinstance(answer, Value):
+                out.replace(node.result, answer)
+                return True
+            node = answer or node
+        results = out.keep(node)
+        self.made[results[0]] = replace(node, results=results)
+        return True
+
+
+Rule = Callable[[Node, dict[Value, Node]], "Value | Node | None"]
+
+
+def _number(value: Value, made: dict[Value, Node]) -> float | None:
+    node = made.get(value)
+    return float(node.attrs["value"]) if node is not None and node.op == "const" else None  # type: ignore[arg-type]
+
+
+def _neutral(node: Node, made: dict[Value, Node]) -> Value | Node | None:
+    neutral = {"mul": 1.0, "add": 0.0, "div": 1.0, "sub": 0.0}.get(node.op)
+    if neutral is None:
+        return None
+    a, b = node.operands
+    pairs = ((a, b), (b, a)) if node.op in ("mul", "add") else ((a, b),)
+    for kept, other in pairs:
+        if _number(other, made) == neutral and kept.type.shape == node.result.type.shape:
+            return kept
+    return None
+
+
+def _same_view(node: Node, made: dict[Value, Node]) -> Value | Node | None:
+    """A view that changes nothing."""
+    if node.op in ("reshape", "expand") and node.operands[0].type.shape == node.result.type.shape:
+        return node.operands[0]
+    if node.op == "permute" and node.attrs["dims"] == tuple(range(node.result.type.rank)):
+        return node.operands[0]
+    if node.op == "sum" and node.attrs["dims"] == ():
+        return node.operands[0]
+    return None
+
+
+def _merge_views(node: Node, made: dict[Value, Node]) -> Value | Node | None:
+    above = made.get(node.operands[0]) if node.operands else None
+    if above is None or above.op != node.op:
+        return None
+    if node.op == "reshape":
+        merged = replace(node, operands=above.operands)
+    elif node.op == "permute":
+        inner, outer = above.attrs["dims"], node.attrs["dims"]
+        merged = replace(node, operands=above.operands, attrs={"dims": tuple(inner[d] for d in outer)})  # type: ignore[index,union-attr]
+    else:
+        return None
+    return _same_view(merged, made) or merged
+
+
+def _drop_expand(node: Node, made: dict[Value, Node]) -> Value | Node | None:
+    """Operands that are only stretched, where another one has the full shape."""
+    if not OPS[node.op].triton:
+        return None
+    operands = tuple(_unexpanded(v, made) for v in node.operands)
+    shapes = [v.type.shape for v in operands]
+    if operands != node.operands and node.result.type.shape in shapes:
+        return replace(node, operands=operands)
+    return None
+
+
+def _unexpanded(value: Value, made: dict[Value, Node]) -> Value:
+    node = made.get(value)
+    return node.operands[0] if node is not None and node.op == "expand" else value
+
+
+def _merge_equal(graph: Graph) -> Graph:
+    seen: dict[tuple[object, ...], tuple[Value, ...]] = {}
+
+    def visit(out: Rewriter, node: Node) -> bool:
+        key = (node.op, tuple(out.value(v) for v in node.operands), tuple(sorted(node.attrs.items())), len(node.results))
+        if key in seen:
+            for old, new in zip(node.results, seen[key], strict=True):
+                out.replace(old, new)
+            return True
+        seen[key] = out.keep(node)
+        return True
+
+    return rewrite(graph, visit)
