@@ -55,7 +55,8 @@ class OpDef:
     orders     memory order of a result of rank n, where it is not row-major
     wants      memory order of operand i that the kernel needs to be fast
     inplace    (result, operand) pairs that share memory
-    samples    (operand specs, attrs): shapes with dtype, for the tests that all ops share
+    samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
+               ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
     """
 
     name: str
@@ -101,7 +102,7 @@ def constant(graph: Rewriter, number: float, dtype: str) -> Value:
     return value
 
 
-def _op(name: str) -> OpDef:
+def op_named(name: str) -> OpDef:
     from tritoncnn.ops import OPS
 
     return OPS[name]
@@ -123,37 +124,37 @@ class Sym:
         return self.value.type.dtype
 
     def __add__(self, other: Any) -> Any:
-        return _op("add")(self, other)
+        return op_named("add")(self, other)
 
     def __sub__(self, other: Any) -> Any:
-        return _op("sub")(self, other)
+        return op_named("sub")(self, other)
 
     def __mul__(self, other: Any) -> Any:
-        return _op("mul")(self, other)
+        return op_named("mul")(self, other)
 
     def __truediv__(self, other: Any) -> Any:
-        return _op("div")(self, other)
+        return op_named("div")(self, other)
 
     def __gt__(self, other: Any) -> Any:
-        return _op("gt")(self, other)
+        return op_named("gt")(self, other)
 
     def __lt__(self, other: Any) -> Any:
-        return _op("lt")(self, other)
+        return op_named("lt")(self, other)
 
     def __neg__(self) -> Any:
-        return _op("neg")(self)
+        return op_named("neg")(self)
 
     def __radd__(self, other: Any) -> Any:
-        return _op("add")(self, other)
+        return op_named("add")(self, other)
 
     def __rmul__(self, other: Any) -> Any:
-        return _op("mul")(self, other)
+        return op_named("mul")(self, other)
 
     def __rsub__(self, other: Any) -> Any:
-        return _op("add")(_op("neg")(self), other)
+        return op_named("add")(op_named("neg")(self), other)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return _op("mul")(_op("reciprocal")(self), other)
+        return op_named("mul")(op_named("reciprocal")(self), other)
 
 
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
@@ -161,8 +162,8 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     lead = len(x.shape) - len(shape)
     dims = tuple(d for d in range(len(x.shape)) if d < lead or (shape[d - lead] == 1 and x.shape[d] != 1))
     if dims:
-        x = _op("sum")(x, dims=dims)
-    return x if tuple(x.shape) == tuple(shape) else _op("reshape")(x, shape=tuple(shape))
+        x = op_named("sum")(x, dims=dims)
+    return x if tuple(x.shape) == tuple(shape) else op_named("reshape")(x, shape=tuple(shape))
 
 
 def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:

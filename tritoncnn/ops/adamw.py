@@ -1,0 +1,40 @@
+"""adamw: one step of AdamW over flat arenas, in place. ``step`` counts from 1: it is the number of this very step.
+
+p1 = p * (1 - lr * weight_decay);  m' = beta1 * m + (1 - beta1) * g;  v' = beta2 * v + (1 - beta2) * g**2
+p' = p1 - lr * (m' / (1 - beta1**step)) / (sqrt(v' / (1 - beta2**step)) + eps)
+Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2, as in torch.optim.AdamW.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ir import TensorType
+from tritoncnn.ops.define import OpDef
+from tritoncnn.ops.sgd import check_arenas
+
+
+def infer(p: TensorType, g: TensorType, m: TensorType, v: TensorType, lr: TensorType, step: TensorType, *, beta1: float,
+          beta2: float, eps: float, weight_decay: float) -> tuple[TensorType, ...]:  # fmt: skip
+    check_arenas("adamw", p, g, m, v, lr=lr)
+    if step.rank != 0 or step.dtype != "i64":
+        raise ShapeError(f"adamw: step must be a 0-d i64 tensor; got {step}")
+    return tuple(TensorType.dense(t.dtype, t.shape) for t in (p, m, v))
+
+
+def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, v: torch.Tensor, lr: torch.Tensor, step: torch.Tensor, *,
+              beta1: float, beta2: float, eps: float, weight_decay: float) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    mean = m / (1 - beta1 ** step.double()).to(m.dtype)
+    root = (v / (1 - beta2 ** step.double()).to(v.dtype)).sqrt()
+    return p * (1 - lr * weight_decay) - lr * mean / (root + eps), m, v
+
+
+SAMPLES = tuple(
+    ((*((size,),) * 3, ("positive", (size,)), (), ("i64", (), 100, 1)),
+     {"beta1": 0.9, "beta2": beta2, "eps": 1e-8, "weight_decay": decay})
+    for size, beta2, decay in ((37, 0.999, 0.01), (1, 0.99, 0.0), (0, 0.999, 0.0), (5000, 0.999, 0.5))
+)  # fmt: skip
+adamw = OpDef("adamw", infer, reference, arity=6, inplace=((0, 0), (1, 2), (2, 3)), samples=SAMPLES)

@@ -1,0 +1,83 @@
+"""conv2d: y[n,k,p,q] = sum_c,r,s x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W] * w[k,c,r,s].
+
+With ``pool=(R, S)`` the result (after the epilogue) is max-pooled over windows of R x S that do not overlap, and there are
+two results: the pooled tensor and, as u8, the number r*S + s of the winning tap, the first one on ties. Without ``index``
+the second is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ir import TensorType
+from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
+from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
+from tritoncnn.ops.define import OpDef, Types
+from tritoncnn.ops.max_pool2d import max_pool2d_torch
+from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
+from tritoncnn.ops.window import NHWC, RSCK, Pair, check_image, check_same_dtype, check_window, conv_size
+
+
+def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
+          pool: Pair = (), index: bool = True) -> Types:  # fmt: skip
+    check_image("conv2d", x)
+    check_same_dtype("conv2d", x, w, "x and w")
+    check_window("conv2d", stride, padding, dilation)
+    if w.rank != 4 or groups < 1 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        raise ShapeError(
+            f"conv2d: w must be [K, C/groups, R, S] with C = {x.shape[1]} channels of x and K divisible by "
+            f"groups = {groups}; got {list(w.shape)}"
+        )
+    P, Q = (conv_size("conv2d", *args) for args in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True))
+    if not pool:
+        return TensorType.dense(x.dtype, (x.shape[0], w.shape[0], P, Q))
+    if len(pool) != 2 or min(pool) < 1 or P < pool[0] or Q < pool[1]:
+        raise ShapeError(f"conv2d: pool must be two numbers from 1 that fit into {[P, Q]}; got {list(pool)}")
+    shape = (x.shape[0], w.shape[0], P // pool[0], Q // pool[1])
+    pooled = TensorType.dense(x.dtype, shape)
+    return (pooled, TensorType.dense("u8", shape)) if index else pooled
+
+
+def reference(x: torch.Tensor, w: torch.Tensor, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
+              pool: Pair = (), index: bool = True) -> Any:  # fmt: skip
+    y = torch.nn.functional.conv2d(x, w, None, stride, padding, dilation, groups)
+    if not pool:
+        return y
+    pooled = max_pool2d_torch(y, window=pool, stride=pool, padding=(0, 0), dilation=(1, 1))
+    return pooled if index else pooled[0]
+
+
+def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
+         pool: Pair = (), index: bool = True) -> tuple[Any, Any]:  # fmt: skip
+    """With ``pool`` the winning taps are needed, so there must have been an index."""
+    steps = {"stride": stride, "padding": padding, "dilation": dilation}
+    if pool:
+        P, Q = (conv_size("conv2d", *args) for args in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True))
+        shape = (x.shape[0], w.shape[0], P, Q)
+        dy = max_pool2d_grad(dy, y[1], input_shape=shape, window=pool, stride=pool, padding=(0, 0), dilation=(1, 1))
+    dx = conv2d_dgrad(dy, w, input_shape=tuple(x.shape), **steps, groups=groups)
+    dw = conv2d_wgrad(x, dy, filter_shape=tuple(w.shape), **steps, groups=groups)
+    return dx, dw
+
+
+def _sample(x: Pair, w: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: int = 1,
+            pool: Pair = ()) -> Any:  # fmt: skip
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return ((x, w), attrs | ({"pool": pool} if pool else {}))
+
+
+SAMPLES = (
+    _sample((2, 3, 7, 5), (4, 3, 3, 3)),
+    _sample((1, 1, 1, 1), (1, 1, 1, 1)),
+    _sample((0, 3, 7, 5), (4, 3, 3, 3)),
+    _sample((2, 3, 11, 8), (5, 3, 3, 2), (2, 3), (1, 0), (2, 1)),
+    _sample((1, 1, 12, 13), (6, 1, 5, 5), padding=(2, 2)),
+    _sample((1, 17, 9, 9), (33, 17, 1, 1), (2, 2)),
+    _sample((2, 4, 6, 6), (6, 2, 3, 3), padding=(1, 1), groups=2),
+    _sample((2, 3, 10, 9), (5, 3, 3, 3), pool=(2, 2)),
+    _sample((1, 2, 9, 9), (3, 2, 3, 3), padding=(1, 1), pool=(3, 2)),
+)
+conv2d = OpDef("conv2d", infer, reference, grad, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSCK}, samples=SAMPLES)

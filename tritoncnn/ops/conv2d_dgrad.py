@@ -1,0 +1,67 @@
+"""conv2d_dgrad: the gradient of conv2d for its input x of ``input_shape``, from dy and w.
+
+dx[n,c,h,w] = sum over k, r, s and the p, q with p*U + r*DIL_H - PAD_H = h, q*V + s*DIL_W - PAD_W = w
+              of dy[n,k,p,q] * w[k,c,r,s].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ir import TensorType
+from tritoncnn.ops.define import OpDef, op_named
+from tritoncnn.ops.window import NHWC, RSKC, Pair, check_image, check_same_dtype, check_window, conv_size
+
+
+def check_shapes(op: str, x: Pair, w: Pair, dy: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
+    """Raises ShapeError unless conv2d of x [N, C, H, W] by w [K, C/groups, R, S] gives the shape of dy."""
+    check_window(op, stride, padding, dilation)
+    if len(x) != 4 or len(w) != 4 or groups < 1 or x[1] != w[1] * groups:
+        raise ShapeError(f"{op}: x [N, C, H, W] and w [K, C/{groups}, R, S] must fit together; got {list(x)}, {list(w)}")
+    P, Q = (conv_size(op, *args) for args in zip(x[2:], w[2:], stride, padding, dilation, strict=True))
+    if tuple(dy) != (x[0], w[0], P, Q):
+        raise ShapeError(f"{op}: dy must be {[x[0], w[0], P, Q]}, the shape conv2d gives; got {list(dy)}")
+
+
+def infer(dy: TensorType, w: TensorType, *, input_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
+          groups: int = 1) -> TensorType:  # fmt: skip
+    check_image("conv2d_dgrad", dy, "dy")
+    check_same_dtype("conv2d_dgrad", dy, w, "dy and w")
+    check_shapes("conv2d_dgrad", input_shape, w.shape, dy.shape, stride, padding, dilation, groups)
+    return TensorType.dense(dy.dtype, input_shape)
+
+
+def reference(dy: torch.Tensor, w: torch.Tensor, *, input_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
+              groups: int = 1) -> torch.Tensor:  # fmt: skip
+    if 0 in dy.shape:  # torch refuses empty tensors here
+        return dy.new_zeros(input_shape)
+    return torch.nn.grad.conv2d_input(list(input_shape), w, dy, stride, padding, dilation, groups)
+
+
+def grad(ddx: Any, dx: Any, dy: Any, w: Any, *, input_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
+         groups: int = 1) -> tuple[Any, Any]:  # fmt: skip
+    """dx is linear in dy and in w: with ddx in the place of x they are conv2d and its filter gradient."""
+    steps = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return op_named("conv2d")(ddx, w, **steps), op_named("conv2d_wgrad")(ddx, dy, filter_shape=tuple(w.shape), **steps)
+
+
+def _sample(dy: Pair, w: Pair, x: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
+            groups: int = 1) -> Any:  # fmt: skip
+    return ((dy, w), {"input_shape": x, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
+
+
+SAMPLES = (
+    _sample((2, 4, 5, 3), (4, 3, 3, 3), (2, 3, 7, 5)),
+    _sample((1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1)),
+    _sample((0, 4, 5, 3), (4, 3, 3, 3), (0, 3, 7, 5)),
+    _sample((2, 5, 5, 3), (5, 3, 3, 2), (2, 3, 11, 8), (2, 3), (1, 0), (2, 1)),
+    _sample((1, 33, 5, 5), (33, 17, 1, 1), (1, 17, 9, 9), (2, 2)),
+    _sample((1, 6, 12, 13), (6, 1, 5, 5), (1, 1, 12, 13), padding=(2, 2)),
+    _sample((2, 6, 6, 6), (6, 2, 3, 3), (2, 4, 6, 6), padding=(1, 1), groups=2),
+)
+conv2d_dgrad = OpDef(
+    "conv2d_dgrad", infer, reference, grad, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSKC}, samples=SAMPLES
+)

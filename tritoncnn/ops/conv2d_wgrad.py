@@ -1,0 +1,60 @@
+"""conv2d_wgrad: the gradient of conv2d for its filter w of ``filter_shape``, from x and dy.
+
+dw[k,c,r,s] = sum_n,p,q x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W] * dy[n,k,p,q].
+With ``bias`` there is a second result, the gradient of a bias: db[k] = sum_n,p,q dy[n,k,p,q].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.ir import TensorType
+from tritoncnn.ops.conv2d_dgrad import check_shapes, conv2d_dgrad
+from tritoncnn.ops.define import OpDef, Types, op_named
+from tritoncnn.ops.window import RSCK, Pair, check_image, check_same_dtype
+
+
+def infer(x: TensorType, dy: TensorType, *, filter_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
+          groups: int = 1, bias: bool = False) -> Types:  # fmt: skip
+    check_image("conv2d_wgrad", x)
+    check_same_dtype("conv2d_wgrad", x, dy, "x and dy")
+    check_shapes("conv2d_wgrad", x.shape, filter_shape, dy.shape, stride, padding, dilation, groups)
+    dw = TensorType.dense(x.dtype, filter_shape)
+    return (dw, TensorType.dense(x.dtype, filter_shape[:1])) if bias else dw
+
+
+def reference(x: torch.Tensor, dy: torch.Tensor, *, filter_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
+              groups: int = 1, bias: bool = False) -> Any:  # fmt: skip
+    if 0 in dy.shape:  # torch refuses empty tensors here
+        dw = x.new_zeros(filter_shape)
+    else:
+        dw = torch.nn.grad.conv2d_weight(x, list(filter_shape), dy, stride, padding, dilation, groups)
+    return (dw, dy.sum((0, 2, 3))) if bias else dw
+
+
+def grad(ddw: Any, dw: Any, x: Any, dy: Any, *, filter_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
+         groups: int = 1, bias: bool = False) -> tuple[Any, Any]:  # fmt: skip
+    """dw is linear in x and in dy: with ddw in the place of w they are conv2d's input gradient and conv2d."""
+    steps = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_dgrad(dy, ddw, input_shape=tuple(x.shape), **steps), op_named("conv2d")(x, ddw, **steps)
+
+
+def _sample(x: Pair, dy: Pair, w: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
+            groups: int = 1, bias: bool = False) -> Any:  # fmt: skip
+    attrs = {"filter_shape": w, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return ((x, dy), attrs | ({"bias": True} if bias else {}))
+
+
+SAMPLES = (
+    _sample((2, 3, 7, 5), (2, 4, 5, 3), (4, 3, 3, 3)),
+    _sample((2, 3, 7, 5), (2, 4, 5, 3), (4, 3, 3, 3), bias=True),
+    _sample((1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1), bias=True),
+    _sample((0, 3, 7, 5), (0, 4, 5, 3), (4, 3, 3, 3)),
+    _sample((2, 3, 11, 8), (2, 5, 5, 3), (5, 3, 3, 2), (2, 3), (1, 0), (2, 1), bias=True),
+    _sample((3, 17, 9, 9), (3, 33, 5, 5), (33, 17, 1, 1), (2, 2)),
+    _sample((2, 1, 12, 13), (2, 6, 12, 13), (6, 1, 5, 5), padding=(2, 2), bias=True),
+    _sample((2, 4, 6, 6), (2, 6, 6, 6), (6, 2, 3, 3), padding=(1, 1), groups=2),
+)
+conv2d_wgrad = OpDef("conv2d_wgrad", infer, reference, grad, arity=2, orders={4: RSCK}, samples=SAMPLES)

@@ -1,0 +1,22 @@
+"""increment: step + 1, in place: the step count is data, not code."""
+
+from __future__ import annotations
+
+import torch
+
+from tritoncnn.errors import DTypeError
+from tritoncnn.ir import TensorType
+from tritoncnn.ops.define import OpDef
+
+
+def infer(step: TensorType) -> TensorType:
+    if step.rank != 0 or step.dtype != "i64":
+        raise DTypeError(f"increment: step must be a 0-d i64 tensor; got {step}")
+    return step
+
+
+def reference(step: torch.Tensor) -> torch.Tensor:
+    return step + 1
+
+
+increment = OpDef("increment", infer, reference, inplace=((0, 0),), samples=(((("i64", (), 1000),), {}),))
