@@ -23,8 +23,8 @@ def infer(p: TensorType, g: TensorType, m: TensorType, v: TensorType, lr: Tensor
     return tuple(TensorType.dense(t.dtype, t.shape) for t in (p, m, v))
 
 
-def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, v: torch.Tensor, lr: torch.Tensor, step: torch.Tensor, *,
-              beta1: float, beta2: float, eps: float, weight_decay: float) -> tuple[torch.Tensor, ...]:  # fmt: skip
+def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, v: torch.Tensor, lr: torch.Tensor, step: torch.Tensor,
+              *, beta1: float, beta2: float, eps: float, weight_decay: float) -> tuple[torch.Tensor, ...]:  # fmt: skip
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
     mean = m / (1 - beta1 ** step.double()).to(m.dtype)

@@ -37,7 +37,9 @@ def grad(dy: Any, y: Any, x: Any, *, window: Pair, stride: Pair, padding: Pair, 
     return (avg_pool2d_grad(dy, input_shape=tuple(x.shape), **attrs, count_include_pad=count_include_pad),)
 
 
-def _sample(x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False, include: bool = True) -> Any:
+def _sample(
+    x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False, include: bool = True
+) -> Any:
     attrs = {"window": window, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     return ((x,), attrs | {"count_include_pad": include})
 

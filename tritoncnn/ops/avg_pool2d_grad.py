@@ -1,4 +1,4 @@
-"""avg_pool2d_grad: the gradient of avg_pool2d for its input of ``input_shape``: each dy / count goes to its whole window."""
+"""avg_pool2d_grad: the gradient of avg_pool2d for its input of ``input_shape``: each dy / count goes to its window."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ def infer(dy: TensorType, *, input_shape: Pair, window: Pair, stride: Pair, padd
     axes = zip(input_shape[2:], window, stride, padding, strict=True)
     wanted = (*input_shape[:2], *(pool_size("avg_pool2d_grad", *args, 1, ceil_mode) for args in axes))
     if dy.shape != wanted:
-        raise ShapeError(f"avg_pool2d_grad: dy must be {list(wanted)}, the shape avg_pool2d gives; got {list(dy.shape)}")
+        raise ShapeError(
+            f"avg_pool2d_grad: dy must be {list(wanted)}, the shape avg_pool2d gives; got {list(dy.shape)}"
+        )
     return TensorType.dense(dy.dtype, input_shape)
 
 
-def reference(dy: torch.Tensor, *, input_shape: Pair, window: Pair, stride: Pair, padding: Pair, ceil_mode: bool = False,
-              count_include_pad: bool = True) -> torch.Tensor:  # fmt: skip
+def reference(dy: torch.Tensor, *, input_shape: Pair, window: Pair, stride: Pair, padding: Pair,
+              ceil_mode: bool = False, count_include_pad: bool = True) -> torch.Tensor:  # fmt: skip
     x = dy.new_empty(input_shape)
     return torch.ops.aten.avg_pool2d_backward(dy, x, window, stride, padding, ceil_mode, count_include_pad, None)
 

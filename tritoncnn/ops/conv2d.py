@@ -1,8 +1,8 @@
 """conv2d: y[n,k,p,q] = sum_c,r,s x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W] * w[k,c,r,s].
 
-With ``pool=(R, S)`` the result (after the epilogue) is max-pooled over windows of R x S that do not overlap, and there are
-two results: the pooled tensor and, as u8, the number r*S + s of the winning tap, the first one on ties. Without ``index``
-the second is left out.
+With ``pool=(R, S)`` the result (after the epilogue) is max-pooled over windows of R x S that do not overlap, and there
+are two results: the pooled tensor and, as u8, the number r*S + s of the winning tap, the first one on ties. Without
+``index`` the second is left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
 from tritoncnn.ops.define import OpDef, Types
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
-from tritoncnn.ops.window import NHWC, RSCK, Pair, check_image, check_same_dtype, check_window, conv_size
+from tritoncnn.ops.window import NHWC, RSCK, Pair, check_image, check_same_dtype, check_window, conv_sizes
 
 
 def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
@@ -31,10 +31,10 @@ def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation
             f"conv2d: w must be [K, C/groups, R, S] with C = {x.shape[1]} channels of x and K divisible by "
             f"groups = {groups}; got {list(w.shape)}"
         )
-    P, Q = (conv_size("conv2d", *args) for args in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True))
+    P, Q = conv_sizes("conv2d", x.shape, w.shape, stride, padding, dilation)
     if not pool:
         return TensorType.dense(x.dtype, (x.shape[0], w.shape[0], P, Q))
-    if len(pool) != 2 or min(pool) < 1 or P < pool[0] or Q < pool[1]:
+    if len(pool) != 2 or min(pool) < 1 or pool[0] > P or pool[1] > Q:
         raise ShapeError(f"conv2d: pool must be two numbers from 1 that fit into {[P, Q]}; got {list(pool)}")
     shape = (x.shape[0], w.shape[0], P // pool[0], Q // pool[1])
     pooled = TensorType.dense(x.dtype, shape)
@@ -55,7 +55,7 @@ def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilati
     """With ``pool`` the winning taps are needed, so there must have been an index."""
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
     if pool:
-        P, Q = (conv_size("conv2d", *args) for args in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True))
+        P, Q = conv_sizes("conv2d", x.shape, w.shape, stride, padding, dilation)
         shape = (x.shape[0], w.shape[0], P, Q)
         dy = max_pool2d_grad(dy, y[1], input_shape=shape, window=pool, stride=pool, padding=(0, 0), dilation=(1, 1))
     dx = conv2d_dgrad(dy, w, input_shape=tuple(x.shape), **steps, groups=groups)
@@ -80,4 +80,6 @@ SAMPLES = (
     _sample((2, 3, 10, 9), (5, 3, 3, 3), pool=(2, 2)),
     _sample((1, 2, 9, 9), (3, 2, 3, 3), padding=(1, 1), pool=(3, 2)),
 )
-conv2d = OpDef("conv2d", infer, reference, grad, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSCK}, samples=SAMPLES)
+conv2d = OpDef(
+    "conv2d", infer, reference, grad, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSCK}, samples=SAMPLES
+)

@@ -13,15 +13,15 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.ops.define import OpDef, op_named
-from tritoncnn.ops.window import NHWC, RSKC, Pair, check_image, check_same_dtype, check_window, conv_size
+from tritoncnn.ops.window import NHWC, RSKC, Pair, check_image, check_same_dtype, check_window, conv_sizes
 
 
 def check_shapes(op: str, x: Pair, w: Pair, dy: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
     """Raises ShapeError unless conv2d of x [N, C, H, W] by w [K, C/groups, R, S] gives the shape of dy."""
     check_window(op, stride, padding, dilation)
     if len(x) != 4 or len(w) != 4 or groups < 1 or x[1] != w[1] * groups:
-        raise ShapeError(f"{op}: x [N, C, H, W] and w [K, C/{groups}, R, S] must fit together; got {list(x)}, {list(w)}")
-    P, Q = (conv_size(op, *args) for args in zip(x[2:], w[2:], stride, padding, dilation, strict=True))
+        raise ShapeError(f"{op}: x [N, C, H, W] and w [K, C/{groups}, R, S] must fit; got {list(x)}, {list(w)}")
+    P, Q = conv_sizes(op, x, w, stride, padding, dilation)
     if tuple(dy) != (x[0], w[0], P, Q):
         raise ShapeError(f"{op}: dy must be {[x[0], w[0], P, Q]}, the shape conv2d gives; got {list(dy)}")
 

@@ -27,7 +27,8 @@ def grad(dy: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 SAMPLES = tuple(
     (shapes, {}) for shapes in (
-        ((5, 7), (7, 3)), ((1, 1), (1, 1)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((65, 33), (33, 129)), ((1, 120), (120, 10)),
+        ((5, 7), (7, 3)), ((1, 1), (1, 1)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((65, 33), (33, 129)),
+        ((1, 120), (120, 10)),
     )
 )  # fmt: skip
 matmul = OpDef("matmul", infer, torch.matmul, grad, arity=2, epilogue=True, samples=SAMPLES)

@@ -21,7 +21,8 @@ def infer(x: TensorType, *, window: Pair, stride: Pair, padding: Pair, dilation:
     check_image("max_pool2d", x)
     check_window("max_pool2d", stride, padding, dilation, window)
     P, Q = (
-        pool_size("max_pool2d", *args, ceil_mode) for args in zip(x.shape[2:], window, stride, padding, dilation, strict=True)
+        pool_size("max_pool2d", *args, ceil_mode)
+        for args in zip(x.shape[2:], window, stride, padding, dilation, strict=True)
     )
     shape = (*x.shape[:2], P, Q)
     return TensorType.dense(x.dtype, shape), TensorType.dense(index_dtype(window), shape)
@@ -65,7 +66,9 @@ def grad(dy: Any, y: Any, x: Any, *, window: Pair, stride: Pair, padding: Pair, 
     return (max_pool2d_grad(dy, y[1], input_shape=tuple(x.shape), **steps),)
 
 
-def _sample(x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), dilation: Pair = (1, 1), ceil_mode: bool = False) -> Any:
+def _sample(
+    x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), dilation: Pair = (1, 1), ceil_mode: bool = False
+) -> Any:
     attrs = {"window": window, "stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
     return ((x,), attrs)
 

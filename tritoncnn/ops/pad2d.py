@@ -1,4 +1,4 @@
-"""pad2d: zeros around an image; ``padding`` = (top, bottom, left, right), a negative number crops, so pad2d undoes pad2d."""
+"""pad2d: zeros around an image; ``padding`` = (top, bottom, left, right), negative numbers crop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def grad(dy: Any, y: Any, x: Any, *, padding: Pair) -> tuple[Any]:
 
 SAMPLES = tuple(
     ((shape,), {"padding": padding}) for shape, padding in (
-        ((2, 3, 5, 7), (1, 2, 0, 3)), ((1, 1, 1, 1), (0, 1, 0, 1)), ((0, 3, 4, 4), (1, 1, 1, 1)), ((2, 17, 6, 5), (-1, -2, 2, -1)),
+        ((2, 3, 5, 7), (1, 2, 0, 3)), ((1, 1, 1, 1), (0, 1, 0, 1)), ((0, 3, 4, 4), (1, 1, 1, 1)),
+        ((2, 17, 6, 5), (-1, -2, 2, -1)),
     )
 )  # fmt: skip
 pad2d = OpDef("pad2d", infer, reference, grad, orders={4: NHWC}, samples=SAMPLES)

@@ -17,7 +17,7 @@ def check_arenas(op: str, *arenas: TensorType, lr: TensorType) -> None:
     """Raises unless the arenas are flat, of one size and dtype, and lr is a 0-d float."""
     first = arenas[0]
     if first.rank != 1 or any(arena.shape != first.shape for arena in arenas):
-        raise ShapeError(f"{op}: arenas must be flat and of one size; got {', '.join(str(list(a.shape)) for a in arenas)}")
+        raise ShapeError(f"{op}: arenas must be flat and of one size; got {[list(a.shape) for a in arenas]}")
     if not first.is_float or any(arena.dtype != first.dtype for arena in arenas):
         raise DTypeError(f"{op}: arenas must hold floats of one dtype; got {', '.join(a.dtype for a in arenas)}")
     if lr.rank != 0 or not lr.is_float:
@@ -30,8 +30,8 @@ def infer(p: TensorType, g: TensorType, m: TensorType, lr: TensorType, *, moment
     return TensorType.dense(p.dtype, p.shape), TensorType.dense(m.dtype, m.shape)
 
 
-def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, lr: torch.Tensor, *, momentum: float, weight_decay: float,
-              nesterov: bool) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, lr: torch.Tensor, *, momentum: float,
+              weight_decay: float, nesterov: bool) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     g = g + weight_decay * p
     m = momentum * m + g
     return p - lr * (g + momentum * m if nesterov else m), m
@@ -39,6 +39,8 @@ def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, lr: torch.Tenso
 
 SAMPLES = tuple(
     (((size,), (size,), (size,), ()), {"momentum": momentum, "weight_decay": decay, "nesterov": nesterov})
-    for size, momentum, decay, nesterov in ((37, 0.9, 0.0, False), (1, 0.5, 0.25, True), (0, 0.9, 0.0, False), (5000, 0.9, 0.5, True))
+    for size, momentum, decay, nesterov in (
+        (37, 0.9, 0.0, False), (1, 0.5, 0.25, True), (0, 0.9, 0.0, False), (5000, 0.9, 0.5, True)
+    )
 )  # fmt: skip
 sgd = OpDef("sgd", infer, reference, arity=4, inplace=((0, 0), (1, 2)), samples=SAMPLES)

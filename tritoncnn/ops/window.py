@@ -31,7 +31,8 @@ def check_same_dtype(op: str, a: TensorType, b: TensorType, names: str) -> None:
 
 def check_window(op: str, stride: Pair, padding: Pair, dilation: Pair = (1, 1), window: Pair = (1, 1)) -> None:
     """Raises ShapeError unless each is a pair and in range: steps from 1, padding from 0."""
-    for name, pair, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1), ("window", window, 1)):
+    pairs = {"stride": (stride, 1), "padding": (padding, 0), "dilation": (dilation, 1), "window": (window, 1)}
+    for name, (pair, least) in pairs.items():
         if len(pair) != 2 or min(pair) < least:
             raise ShapeError(f"{op}: {name} must be two numbers from {least}; got {list(pair)}")
 
@@ -51,6 +52,12 @@ def conv_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int) -> int:
     return (H + 2 * PAD - DIL * (R - 1) - 1) // U + 1
 
 
+def conv_sizes(op: str, x: Pair, w: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+    """(P, Q) of a convolution of x [N, C, H, W] by w [K, C, R, S]."""
+    axes = zip(x[2:], w[2:], stride, padding, dilation, strict=True)
+    return tuple(conv_size(op, *sizes) for sizes in axes)
+
+
 def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> int:
     """Windows along one axis, by torch's rule: with ``ceil_mode`` a last window may hang over the end, yet no window
     starts in the padding after the input. Raises ShapeError when no window fits or padding passes half a window.
@@ -62,5 +69,7 @@ def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bo
     if ceil_mode and (size - 1) * U >= H + PAD:
         size -= 1
     if size < 1:
-        raise ShapeError(f"{op}: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels")
+        raise ShapeError(
+            f"{op}: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
+        )
     return size
