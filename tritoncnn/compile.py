@@ -1,0 +1,232 @@
+"""The pipeline on one page: torch module -> graph -> passes -> plan -> program.
+
+    compile(module, example)                          inference
+    compile_step(module, loss, optimizer, example)    a whole training step: forward, loss, backward, optimizer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from tritoncnn import settings
+from tritoncnn.autodiff import differentiate
+from tritoncnn.capture import Captured, capture, capture_loss
+from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError
+from tritoncnn.ir import Graph, TensorType, Value, verify
+from tritoncnn.ops import TORCH_DTYPE, check_node
+from tritoncnn.optim import SGD, AdamW, Optimizer, add_optimizer
+from tritoncnn.passes import FORWARD, LOWERING, Stage, run_passes
+from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pack_parameters
+from tritoncnn.plan import Plan, make_plan
+from tritoncnn.runtime import CpuProgram, ReferenceProgram
+
+__all__ = ["SGD", "AdamW", "CompiledModel", "CompiledStep", "compile", "compile_step"]
+
+
+def compile(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -> CompiledModel:
+    """Compile ``module`` for inference on inputs of the example's shapes, on the CPU.
+
+    The parameters are copied: later changes of ``module`` do not show; use ``load_state_dict``.
+    Raises UnsupportedError with every op that the compiler does not know and its source line; DTypeError, ShapeError.
+    """
+    inputs = _as_tuple(example)
+    captured = capture(module, inputs)
+    stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
+    graph = _run(captured.graph, FORWARD, stages)
+    layout = lay_out(tuple(graph.input(name) for name in captured.parameters))
+    graph, _ = pack_parameters(graph, layout)
+    stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters in one arena", graph))
+    graph = _run(graph, LOWERING, stages)
+    return CompiledModel(captured, layout, tuple(stages), make_plan(graph), module.state_dict())
+
+
+def compile_step(
+    module: torch.nn.Module,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    optimizer: Optimizer,
+    example: tuple[torch.Tensor, torch.Tensor],
+) -> CompiledStep:
+    """Compile one training step of ``module`` on batches ``(x, target)`` of the example's shapes, on the CPU.
+
+    ``loss(output, target)`` is any torch function of known ops with a scalar result. In the step's plan every launch is
+    a Triton kernel. Learning rate and step count are data. The parameters are copied out of ``module``.
+    Raises UnsupportedError with every op that the compiler does not know and its source line; DTypeError, ShapeError.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"compile_step: optimizer must be tritoncnn.SGD(...) or tritoncnn.AdamW(...); got {optimizer!r}")
+    captured = capture_loss(module, loss, *example)
+    stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
+    graph = _run(captured.graph, FORWARD, stages)
+    trained = tuple(graph.input(name) for name in captured.parameters)
+    layout = lay_out(trained)
+    graph = differentiate(graph, trained)
+    stages.append(Stage("differentiate", f"gradients of {len(trained)} parameters", graph))
+    graph, _ = pack_parameters(graph, layout, gradients=len(trained))
+    graph = add_optimizer(graph, optimizer, ARENA)
+    stages.append(Stage("add_optimizer", f"{optimizer} on one arena of {layout.size} elements", graph))
+    graph = _run(graph, LOWERING, stages)
+    return CompiledStep(captured, layout, tuple(stages), make_plan(graph), module.state_dict(), optimizer)
+
+
+def _run(graph: Graph, passes: tuple[Any, ...], stages: list[Stage]) -> Graph:
+    if settings.current().verify:
+        verify(graph, check_node, after=stages[-1].name)
+    graph, new = run_passes(graph, passes)
+    stages.extend(new)
+    return graph
+
+
+def _as_tuple(example: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    inputs = example if isinstance(example, tuple) else (example,)
+    for i, tensor in enumerate(inputs):
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(f"compile: example must be a tensor or a tuple of tensors; item {i} is {type(tensor).__name__}")
+    return inputs
+
+
+class Parameters:
+    """The arena of parameters, and its tensors under torch's names, shapes and layouts."""
+
+    def __init__(self, captured: Captured, layout: ParameterLayout, module_state: Mapping[str, torch.Tensor]) -> None:
+        self.layout = layout
+        self.shapes = {name: tuple(module_state[name].shape) for name in captured.parameters.values()}
+        self.names = dict(captured.parameters)  # graph input -> torch name
+        self.arena = self.new_arena()
+
+    def new_arena(self) -> torch.Tensor:
+        return torch.zeros(self.layout.size, dtype=torch.float32)
+
+    def read(self, arena: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Contiguous copies out of ``arena``, by torch name."""
+        found = {}
+        for part in self.layout.slices:
+            stored = arena.as_strided(part.type.shape, part.type.strides, part.offset)
+            name = self.names[part.name]
+            found[name] = stored.reshape(self.shapes[name]).clone(memory_format=torch.contiguous_format)
+        return found
+
+    def write(self, arena: torch.Tensor, tensors: Mapping[str, torch.Tensor], what: str = "parameter") -> None:
+        """Copy ``tensors`` into ``arena``; all are checked before the first is written. Raises CheckpointError."""
+        for name, shape in self.shapes.items():
+            if name not in tensors:
+                raise CheckpointError(f"{what} {name!r} is missing; wanted {', '.join(self.shapes)}")
+            if tuple(tensors[name].shape) != shape or not tensors[name].is_floating_point():
+                got = f"{tensors[name].dtype} {list(tensors[name].shape)}"
+                raise CheckpointError(f"{what} {name!r} must be torch.float32 {list(shape)}; got {got}")
+        for part in self.layout.slices:
+            source = tensors[self.names[part.name]].detach().reshape(part.type.shape)
+            arena.as_strided(part.type.shape, part.type.strides, part.offset).copy_(source)
+
+
+class _Compiled:
+    """What a compiled model and a compiled step share: stages, plan, parameters, checked inputs."""
+
+    def __init__(self, captured: Captured, layout: ParameterLayout, stages: tuple[Stage, ...], plan: Plan,
+                 module_state: Mapping[str, torch.Tensor]) -> None:  # fmt: skip
+        self.stages = stages
+        self.plan = plan
+        self._parameters = Parameters(captured, layout, module_state)
+        self._parameters.write(self._parameters.arena, module_state)
+        self._inputs = tuple(v for v in captured.graph.inputs if v.name not in captured.parameters)
+
+    def _program(self, fixed: Mapping[str, torch.Tensor]) -> CpuProgram | ReferenceProgram:
+        buffers = {ARENA: self._parameters.arena, **fixed}
+        return ReferenceProgram(self.plan, buffers) if settings.current().reference else CpuProgram(self.plan, buffers)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Copies of the parameters under torch's names, shapes and layouts."""
+        return self._parameters.read(self._parameters.arena)
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Set all parameters. Raises CheckpointError, before anything is changed, when one is missing or misshapen."""
+        self._parameters.write(self._parameters.arena, state)
+
+    def _bind_inputs(self, program: CpuProgram | ReferenceProgram, tensors: tuple[torch.Tensor, ...]) -> None:
+        if len(tensors) != len(self._inputs):
+            raise InputError(f"expected {len(self._inputs)} inputs ({', '.join(v.name for v in self._inputs)}); got {len(tensors)}")
+        for value, tensor in zip(self._inputs, tensors, strict=True):
+            if tensor.shape != value.type.shape or tensor.dtype != TORCH_DTYPE[value.type.dtype] or tensor.device.type != "cpu":
+                raise _misfit(value, tensor)
+            program.bind(value.name, tensor if tensor.is_contiguous() else tensor.contiguous())
+
+
+def _misfit(value: Value, tensor: torch.Tensor) -> InputError:
+    wanted = f"input {value.name} must be {TORCH_DTYPE[value.type.dtype]} {list(value.type.shape)} on cpu, as in the example"
+    got = f"got {tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+    kind = ShapeError if tuple(tensor.shape) != value.type.shape else DTypeError
+    return kind(f"{wanted}; {got}; compile again for other inputs")
+
+
+class CompiledModel(_Compiled):
+    """``model(*inputs)`` -> the module's output(s), computed by one native call."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._run = self._program({})
+        self._outputs = tuple(_output(value.type) for value in self.plan.graph.outputs)
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Raises ShapeError or DTypeError when an input is not like the example."""
+        self._bind_inputs(self._run, inputs)
+        results = tuple(make() for make in self._outputs)
+        for i, result in enumerate(results):
+            self._run.bind(f"output {i}", result)
+        self._run.run()
+        return results[0] if len(results) == 1 else results
+
+
+def _output(type: TensorType) -> Callable[[], torch.Tensor]:
+    dtype = TORCH_DTYPE[type.dtype]
+    return lambda: torch.empty_strided(type.shape, type.strides, dtype=dtype)
+
+
+class CompiledStep(_Compiled):
+    """``step(x, target)`` -> the loss; parameters and optimizer state are updated in place."""
+
+    def __init__(self, captured: Captured, layout: ParameterLayout, stages: tuple[Stage, ...], plan: Plan,
+                 module_state: Mapping[str, torch.Tensor], optimizer: Optimizer) -> None:  # fmt: skip
+        super().__init__(captured, layout, stages, plan, module_state)
+        self.optimizer = optimizer
+        self._lr = torch.tensor(optimizer.lr, dtype=torch.float32)
+        self._step = torch.zeros((), dtype=torch.int64)
+        self._states = {name: self._parameters.new_arena() for name in optimizer.state}
+        self._loss = torch.zeros((), dtype=TORCH_DTYPE[plan.graph.outputs[0].type.dtype])
+        fixed = {"lr": self._lr, "step": self._step, **self._states, "output 0": self._loss}
+        self._run = self._program(fixed)
+
+    def __call__(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """One step. The result is a view of memory that the next step overwrites: use ``float(loss)`` to keep it."""
+        self._bind_inputs(self._run, (x, target))
+        self._run.run()
+        return self._loss
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step; set it at any time."""
+        return float(self._lr)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr.fill_(value)
+
+    def optimizer_state(self) -> dict[str, torch.Tensor]:
+        """Copies: ``step`` (i64) and each state tensor as ``momentum_buffer.conv1.weight`` and so on."""
+        found = {"step": self._step.clone()}
+        for state, arena in self._states.items():
+            found.update({f"{state}.{name}": tensor for name, tensor in self._parameters.read(arena).items()})
+        return found
+
+    def load_optimizer_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """The reverse of ``optimizer_state``. Raises CheckpointError when a tensor is missing or misshapen."""
+        if "step" not in tensors or tensors["step"].numel() != 1:
+            raise CheckpointError("optimizer state 'step' must be one whole number; it is missing or misshapen")
+        for state, arena in self._states.items():
+            prefix = f"{state}."
+            part = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+            self._parameters.write(arena, part, what=f"optimizer state {state} of parameter")
+        self._step.copy_(tensors["step"].reshape(()))
+
+

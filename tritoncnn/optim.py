@@ -1,0 +1,95 @@
+"""Optimizers: what a user asks for, and the ops that one step of it adds to the graph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tritoncnn.errors import InputError
+from tritoncnn.ir import Graph, Rewriter, TensorType
+from tritoncnn.ops import OPS, Sym
+
+
+def _check(name: str, **numbers: float) -> None:
+    for key, value in numbers.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name}: {key} must be a finite number from 0; got {value}")
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent as torch.optim.SGD (dampening 0). ``lr`` is only the start: it is data of the step."""
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _check("SGD", lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        if self.nesterov and not self.momentum:
+            raise InputError("SGD: nesterov needs a momentum above 0; got momentum 0")
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """Names of the state arenas, each as large as the parameters; they start as zeros."""
+        return ("momentum_buffer",) if self.momentum else ()
+
+    def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
+        """(new parameters, new states...)"""
+        if not state:
+            return (OPS["sgd_plain"](p, g, lr, weight_decay=self.weight_decay),)
+        new: tuple[Sym, ...] = OPS["sgd"](
+            p, g, *state, lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
+        )
+        return new
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Loshchilov & Hutter 2019, as torch.optim.AdamW. ``lr`` is only the start: it is data of the step."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check("AdamW", lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"AdamW: betas must lie in [0, 1); got {self.betas}")
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """Names of the state arenas, each as large as the parameters; they start as zeros."""
+        return ("exp_avg", "exp_avg_sq")
+
+    def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
+        """(new parameters, new states...)"""
+        new: tuple[Sym, ...] = OPS["adamw"](
+            p, g, *state, lr, step, beta1=self.betas[0], beta2=self.betas[1], eps=self.eps, weight_decay=self.weight_decay
+        )
+        return new
+
+
+Optimizer = SGD | AdamW
+
+
+def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
+    """(loss, gradient arena)   =>   (loss, step', parameters', states'...), all but the loss updated in place.
+
+    New inputs: ``lr`` f32, ``step`` i64 (counts finished steps), one arena per state.
+    """
+    out = Rewriter(graph.name)
+    out.keep_inputs(graph)
+    parameters = graph.input(arena)
+    lr = out.input("lr", TensorType.dense("f32", ()))
+    step = out.input("step", TensorType.dense("i64", ()))
+    states = tuple(out.input(name, parameters.type) for name in optimizer.state)
+    for node in graph.nodes:
+        out.keep(node)
+    loss, gradients = (out.value(v) for v in graph.outputs)
+    now = OPS["increment"](Sym(out, step))
+    new = optimizer.update(Sym(out, parameters), Sym(out, gradients), Sym(out, lr), now, tuple(Sym(out, s) for s in states))
+    new = new if isinstance(new, tuple) else (new,)
+    return out.finish((loss, now.value, *(s.value for s in new)))

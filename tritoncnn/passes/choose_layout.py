@@ -1,0 +1,92 @@
+"""ChooseLayout: from logical shapes to memory. Before it every type is row-major; after it strides are what they will be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from tritoncnn.ir import Graph, Node, Rewriter, TensorType, Value
+from tritoncnn.ops import OPS
+from tritoncnn.passes.define import Pass, count
+
+
+@dataclass(frozen=True)
+class ChooseLayout(Pass):
+    """Each result gets the memory order its op asks for (activations N,H,W,C; filter gradients R,S,C,K); a pointwise
+    result follows its first full-size operand; views share their operand's memory. A copy is inserted where a view is
+    impossible, where a kernel wants an operand in another order, and a copy to the order that is there already goes.
+    """
+
+    def __call__(self, graph: Graph) -> tuple[Graph, str]:
+        layout = _Layout(Rewriter(graph.name))
+        layout.out.keep_inputs(graph)
+        for node in graph.nodes:
+            layout.visit(node)
+        return layout.out.finish(graph.outputs), f"inserted {count(layout.copies, 'copy')}".replace("copys", "copies") if layout.copies else ""
+
+
+@dataclass
+class _Layout:
+    out: Rewriter
+    copies: int = 0
+    copied: dict[tuple[Value, tuple[int, ...]], Value] = field(default_factory=dict)
+
+    def visit(self, node: Node) -> None:
+        op = OPS[node.op]
+        operands = tuple(self.out.value(v) for v in node.operands)
+        if op.view is not None:
+            self._view(node, operands[0])
+            return
+        if node.op == "copy" and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):  # type: ignore[arg-type]
+            self.out.replace(node.result, operands[0])
+            return
+        operands = tuple(self._wanted(v, op.wants.get(i)) for i, v in enumerate(operands))
+        inplace = dict(op.inplace)
+        types = tuple(
+            operands[inplace[i]].type if i in inplace else _result_type(node, value.type, operands)
+            for i, value in enumerate(node.results)
+        )
+        results = self.out.add(node.op, operands, types, node.attrs, node.source)
+        for old, new in zip(node.results, results, strict=True):
+            self.out.replace(old, new)
+
+    def _view(self, node: Node, operand: Value) -> None:
+        view = OPS[node.op].view
+        assert view is not None
+        type = view(operand.type, **node.attrs)
+        if type is None:
+            operand = self._copy(operand, tuple(range(operand.type.rank)))
+            type = view(operand.type, **node.attrs)
+            assert type is not None, f"{node.op} of a row-major tensor is a view"
+        (new,) = self.out.add(node.op, (operand,), (type,), node.attrs, node.source)
+        self.out.replace(node.result, new)
+
+    def _wanted(self, value: Value, order: tuple[int, ...] | None) -> Value:
+        if order is None or _same_memory(value.type, value.type.with_order(order)):
+            return value
+        return self._copy(value, order)
+
+    def _copy(self, value: Value, order: tuple[int, ...]) -> Value:
+        if (value, order) not in self.copied:
+            (new,) = self.out.add("copy", (value,), (value.type.with_order(order),), {"order": order})
+            self.copied[value, order] = new
+            self.copies += 1
+        return self.copied[value, order]
+
+
+def _same_memory(a: TensorType, b: TensorType) -> bool:
+    """Strides may differ only where the size is 1."""
+    return all(x == y or size <= 1 for x, y, size in zip(a.strides, b.strides, a.shape, strict=True))
+
+
+def _result_type(node: Node, type: TensorType, operands: tuple[Value, ...]) -> TensorType:
+    op = OPS[node.op]
+    if node.op == "copy":
+        return type.with_order(node.attrs["order"])  # type: ignore[arg-type]
+    if type.rank in op.orders:
+        return type.with_order(op.orders[type.rank])
+    if node.op == "pointwise":
+        for value in operands:
+            order = value.type.order
+            if value.type.shape == type.shape and order is not None:
+                return type.with_order(order)
+    return replace(type, strides=TensorType.dense(type.dtype, type.shape).strides)

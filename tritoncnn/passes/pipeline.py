@@ -1,0 +1,58 @@
+"""The pipeline: one list per stage, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tritoncnn import settings
+from tritoncnn.ir import Graph, verify
+from tritoncnn.ops import check_node
+from tritoncnn.passes.choose_layout import ChooseLayout
+from tritoncnn.passes.define import Pass
+from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
+from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
+from tritoncnn.passes.fuse_epilogue import FuseEpilogue
+from tritoncnn.passes.fuse_pointwise import FusePointwise
+from tritoncnn.passes.fuse_pool import FusePool
+from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
+from tritoncnn.passes.materialise_padding import MaterialisePadding
+from tritoncnn.passes.simplify import Simplify
+
+FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
+    Simplify(),
+    FlattenIntoMatmul(),  # before gradients: they then come in the stored order by themselves
+)
+LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
+    Simplify(),
+    MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation
+    FuseBiasGrad(),
+    MaterialisePadding(),
+    Simplify(),
+    FusePointwise(),
+    FuseEpilogue(),  # after FusePointwise: takes whole expressions
+    FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
+    ChooseLayout(),  # last: strides are decided for the ops that are left
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The graph after one step of the compiler. ``note`` says in words what the step did."""
+
+    name: str
+    note: str
+    graph: Graph
+
+
+def run_passes(graph: Graph, passes: Iterable[Pass]) -> tuple[Graph, tuple[Stage, ...]]:
+    """The graph after all ``passes``, and after each that changed it."""
+    stages = []
+    checked = settings.current().verify
+    for step in passes:
+        graph, note = step(graph)
+        if checked:
+            verify(graph, check_node, after=step.name)
+        if note:
+            stages.append(Stage(step.name, note, graph))
+    return graph, tuple(stages)

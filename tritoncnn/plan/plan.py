@@ -1,0 +1,46 @@
+"""The plan: a static list of kernel launches and where their tensors lie. Data only; the runtime binds and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tritoncnn.ir import Graph, Node
+from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.plan.memory import Place
+
+
+@dataclass(frozen=True)
+class Call:
+    """One launch, the place of each of its operands, and the node it computes (or is a part of)."""
+
+    launch: Launch
+    places: tuple[Place, ...]
+    node: Node
+
+    @property
+    def slot(self) -> Slot | None:
+        return next((v for v in self.launch.constants.values() if isinstance(v, Slot)), None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """calls         launches in order
+    outputs       place of each graph output
+    sizes         bytes of each buffer that the plan owns: ``arena``, ``constants``, packs
+    constants     (offset in ``constants``, number, dtype)
+    tensor_bytes  what all results would take without reuse, beside ``sizes['arena']``
+    """
+
+    graph: Graph
+    calls: tuple[Call, ...]
+    outputs: tuple[Place, ...]
+    sizes: Mapping[str, int]
+    constants: tuple[tuple[int, float, str], ...]
+    tensor_bytes: int
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        from tritoncnn.plan.report import print_plan
+
+        return print_plan(self)

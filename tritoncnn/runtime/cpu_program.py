@@ -1,0 +1,76 @@
+"""Plan -> results on a CPU: kernels compiled once, launches bound once, replayed by one native call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tritoncnn import cpu
+from tritoncnn.kernels.launch import Launch
+from tritoncnn.ops import TORCH_DTYPE
+from tritoncnn.plan import Plan
+
+TRITON_TYPE = {
+    "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i64": "i64", "i32": "i32", "i16": "i16", "i8": "i8",
+    "u8": "u8", "i1": "i1",
+}  # fmt: skip
+
+
+def compile_launch(launch: Launch) -> tuple[Any, list[int]]:
+    """(the compiled kernel, which of its arguments each operand of the launch fills)."""
+    pointers = [f"*{TRITON_TYPE[t.dtype]}" for t in launch.operands]
+    named = [name for name in launch.pointers if name != "args"]
+    types: dict[str, Any] = dict(zip(named, pointers, strict=False))
+    if "args" in launch.pointers:
+        types["args"] = tuple(pointers[len(named) :])
+    signature = {name: types[name] for name in launch.kernel.arg_names if name in types}
+    constants = {name: getattr(value, "function", value) for name, value in launch.constants.items()}
+    kernel = cpu.compile_kernel(launch.kernel, signature, constants)
+    where = {name: i for i, (name, _) in enumerate(kernel.arguments)}
+    flat = [*named, *(f"args.{i}" for i in range(len(pointers) - len(named)))]
+    return kernel, [where[name] for name in flat]
+
+
+class CpuProgram:
+    """A plan with its kernels compiled and its pointers bound.
+
+    ``buffers`` gives memory for graph inputs and outputs that stay where they are (parameters, states); the rest of
+    them is bound by ``bind`` before ``run``. The plan's own memory (arena, packs, constants) is allocated here, zeroed.
+    """
+
+    def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
+        self.plan = plan
+        self.buffers = dict(buffers)
+        for name, nbytes in plan.sizes.items():
+            if name not in self.buffers:
+                self.buffers[name] = _aligned_zeros(nbytes)
+        for offset, number, dtype in plan.constants:
+            self.buffers["constants"][offset : offset + 8].view(TORCH_DTYPE[dtype])[0] = number
+        self._pointers: dict[str, list[tuple[int, int, int]]] = {}  # buffer -> (launch, argument, byte offset)
+        launches = []
+        for index, call in enumerate(plan.calls):
+            kernel, arguments = compile_launch(call.launch)
+            values = [0] * len(kernel.arguments)
+            for place, argument in zip(call.places, arguments, strict=True):
+                self._pointers.setdefault(place.buffer, []).append((index, argument, place.offset))
+                if place.buffer in self.buffers:
+                    values[argument] = self.buffers[place.buffer].data_ptr() + place.offset
+            launches.append((kernel, call.launch.grid, values))
+        self._native = cpu.NativePlan(launches)
+        self.run = self._native.run
+
+    def bind(self, name: str, tensor: torch.Tensor) -> None:
+        """Let ``tensor`` be the memory of an input or output from now on; the caller checked its type."""
+        self.buffers[name] = tensor
+        address = tensor.data_ptr()
+        for launch, argument, offset in self._pointers.get(name, ()):
+            self._native.set_pointer(launch, argument, address + offset)
+
+
+def _aligned_zeros(nbytes: int) -> torch.Tensor:
+    """Zeroed bytes whose address is a multiple of a cache line."""
+    raw = torch.zeros(nbytes + 64, dtype=torch.uint8)
+    start = -raw.data_ptr() % 64
+    return raw[start : start + nbytes]

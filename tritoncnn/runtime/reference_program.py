@@ -1,0 +1,27 @@
+"""A plan's graph run by torch references (TRITONCNN_REFERENCE=1): slow, for finding out which kernel is at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from tritoncnn.ops.evaluate import evaluate
+from tritoncnn.plan import Plan
+
+
+class ReferenceProgram:
+    """The same face as CpuProgram."""
+
+    def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
+        self.plan = plan
+        self.buffers = dict(buffers)
+
+    def bind(self, name: str, tensor: torch.Tensor) -> None:
+        self.buffers[name] = tensor
+
+    def run(self) -> None:
+        graph = self.plan.graph
+        results = evaluate(graph, {value.name: self.buffers[value.name] for value in graph.inputs})
+        for place, result in zip(self.plan.outputs, results, strict=True):
+            self.buffers[place.buffer].copy_(result)
