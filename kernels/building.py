@@ -1,0 +1,125 @@
+"""What all builders share: sizes, checks, and the assembly of a ``Launch``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.launch import Launch, Slot
+
+KERNEL_FLOATS = ("f32", "f16", "bf16")
+TARGETS = ("cpu", "cuda", "hip")
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def power_of_2(size: int) -> int:
+    """Smallest power of two that is at least ``size`` and 1."""
+    return 1 << max(size - 1, 0).bit_length()
+
+
+def row_block(rows: int, programs: int, largest: int, smallest: int) -> int:
+    """Largest power of two in [smallest, largest] that still cuts ``rows`` into so many programs, else the smallest."""
+    block = power_of_2(largest + 1) // 2
+    while block > smallest and ceil_div(rows, block) < programs:
+        block //= 2
+    return block
+
+
+def offset_span(tensor: TensorType) -> int:
+    """Elements from the first to the last address of a tensor."""
+    return 1 + sum((size - 1) * abs(stride) for size, stride in zip(tensor.shape, tensor.strides, strict=True) if size)
+
+
+def needs_int64(*tensors: TensorType) -> bool:
+    """Whether an offset can pass 2**31 - 1. The margin covers the masked-off lanes of the last block."""
+    return any(max(offset_span(t), t.numel) >= 2**31 - 2**22 for t in tensors)
+
+
+def check_target(target: str) -> None:
+    if target not in TARGETS:
+        raise UnsupportedError(f"pick_tile: target must be one of {', '.join(TARGETS)}; got {target}")
+
+
+def check_floats(op: str, **tensors: TensorType | None) -> None:
+    """Every tensor has one of the float types that kernels widen to f32."""
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.dtype not in KERNEL_FLOATS:
+            raise DTypeError(f"{op}: {name} must be one of {', '.join(KERNEL_FLOATS)}; got {tensor.dtype}")
+
+
+def check_rank(op: str, rank: int, **tensors: TensorType) -> None:
+    for name, tensor in tensors.items():
+        if tensor.rank != rank:
+            raise ShapeError(f"{op}: {name} must have {rank} dims; got {list(tensor.shape)}")
+
+
+def check_shape(op: str, name: str, tensor: TensorType, wanted: tuple[int, ...], why: str) -> None:
+    if tensor.shape != wanted:
+        raise ShapeError(f"{op}: {name} must be {list(wanted)}, {why}; got {list(tensor.shape)}")
+
+
+def check_positive(op: str, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ShapeError(f"{op}: {name} must be at least 1; got {size}")
+
+
+def conv_size(H: int, R: int, U: int, PAD: int, DIL: int) -> int:
+    """Pixels of output along one axis.
+
+    H input pixels, R filter taps, U window step, PAD pixels on each side, DIL tap spacing.
+    Raises ShapeError when the dilated filter is longer than the padded input.
+    Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", dilated convolutions.
+    """
+    length = DIL * (R - 1) + 1
+    if H + 2 * PAD < length:
+        raise ShapeError(f"a window of {length} pixels is longer than the padded input of {H + 2 * PAD}")
+    return (H + 2 * PAD - length) // U + 1
+
+
+def build(
+    kernel: Any,
+    grid: tuple[int, ...],
+    pointers: Mapping[str, TensorType | None],
+    constants: Mapping[str, Any],
+    *,
+    slot: Slot | None = None,
+    slot_name: str = "EPILOGUE",
+    results: int = 1,
+    flops: int = 0,
+    num_warps: int = 4,
+    num_stages: int = 2,
+) -> Launch:
+    """A Launch. A pointer that is None becomes the constant None, so that the kernel's branch on it folds.
+
+    The kernel has the constants WIDE (offsets are int64) and, when it takes a slot, ``slot_name`` and the tuple ``args``.
+    """
+    present = {name: tensor for name, tensor in pointers.items() if tensor is not None}
+    absent = {name: None for name, tensor in pointers.items() if tensor is None}
+    operands = tuple(present.values()) + (slot.operands if slot is not None else ())
+    names = tuple(present)
+    filled: dict[str, Any] = {**absent, **constants}
+    if "args" in kernel.arg_names:
+        filled[slot_name] = slot.function if slot is not None else None
+        if slot is not None and slot.operands:
+            names += ("args",)
+        else:
+            filled["args"] = None
+    filled["WIDE"] = needs_int64(*operands)
+    return Launch(
+        kernel=kernel,
+        grid=(grid + (1, 1))[:3],
+        pointers=names,
+        operands=operands,
+        constants=filled,
+        results=results,
+        flops=flops,
+        nbytes=sum(tensor.nbytes for tensor in operands),
+        num_warps=num_warps,
+        num_stages=num_stages,
+    )

@@ -1,0 +1,37 @@
+"""Device functions that several kernels share."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def program(axis: tl.constexpr, WIDE: tl.constexpr):
+    """Index of this program along an axis of the grid; int64 when offsets can pass 2**31 - 1."""
+    pid = tl.program_id(axis)
+    if WIDE:
+        pid = pid.to(tl.int64)
+    return pid
+
+
+@triton.jit
+def block_offsets(start, SIZE: tl.constexpr, WIDE: tl.constexpr):
+    """start, start + 1, ... start + SIZE - 1."""
+    offs = tl.arange(0, SIZE)
+    if WIDE:
+        offs = offs.to(tl.int64)
+    return start + offs
+
+
+@triton.jit
+def larger(a, b):
+    """The larger of two values; NaN when one is NaN."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def larger_at(a, i, b, j):
+    """The larger value and its place: the first of equals, a NaN before all else (the last of NaNs, as in torch)."""
+    b_wins = (b > a) | ((b == a) & (j < i)) | ((b != b) & ((a == a) | (j > i)))
+    return tl.where(b_wins, b, a), tl.where(b_wins, j, i)
