@@ -1,0 +1,139 @@
+"""ATen ops on images in terms of ours: convolutions, pools, batch norm, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tritoncnn.errors import UnsupportedError
+from tritoncnn.ops import OPS
+
+op = OPS
+
+
+class Refused:
+    """Stands for a result that we do not compute; whoever reads it is unsupported."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def pair(value: int | Sequence[int], default: Sequence[int] = (1, 1)) -> tuple[int, int]:
+    """(2, 2) for 2, [2] and [2, 2]; the default for []."""
+    numbers = (value,) if isinstance(value, int) else tuple(value) or tuple(default)
+    return (int(numbers[0]), int(numbers[-1]))
+
+
+def batched(x: Any, compute: Callable[[Any], Any]) -> Any:
+    """``compute`` on [N, C, H, W]; [C, H, W] counts as one image."""
+    if len(x.shape) != 3:
+        return compute(x)
+    y = compute(op["reshape"](x, shape=(1, *x.shape)))
+    return op["reshape"](y, shape=tuple(y.shape[1:]))
+
+
+def per_channel(v: Any) -> Any:
+    """[C] -> [1, C, 1, 1]."""
+    return op["reshape"](v, shape=(1, v.shape[0], 1, 1))
+
+
+def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    step, spacing, R_S = pair(stride), pair(dilation), w.shape[2:]
+    if isinstance(padding, str):
+        spans = tuple(d * (r - 1) for d, r in zip(spacing, R_S, strict=True)) if padding == "same" else (0, 0)
+    else:
+        spans = tuple(2 * size for size in pair(padding))
+
+    def compute(x: Any) -> Any:
+        if any(span % 2 for span in spans):  # "same" with an even filter: torch puts the odd row and column at the end
+            x = op["pad2d"](x, padding=(0, spans[0] % 2, 0, spans[1] % 2))
+        sizes = tuple(span // 2 for span in spans)
+        y = op["conv2d"](x, w, stride=step, padding=sizes, dilation=spacing, groups=groups)
+        return y if b is None else y + per_channel(b)
+
+    return batched(x, compute)
+
+
+def convolution(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
+                groups: int) -> Any:  # fmt: skip
+    if transposed or len(w.shape) != 4:
+        raise UnsupportedError(f"a {'transposed ' if transposed else ''}convolution over {len(w.shape) - 2} dims")
+    return conv2d(x, w, b, stride, padding, dilation, groups)
+
+
+def max_pool2d(
+    x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Any:
+    window = pair(window)
+    attrs = {"window": window, "stride": pair(stride, window), "padding": pair(padding), "dilation": pair(dilation)}
+    return batched(x, lambda x: op["max_pool2d"](x, **attrs, ceil_mode=ceil_mode)[0])
+
+
+def max_pool2d_with_indices(*args: Any, **kwargs: Any) -> Any:
+    return max_pool2d(*args, **kwargs), Refused("the indices of max_pool2d")
+
+
+def avg_pool2d(x: Any, window: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Any:  # fmt: skip
+    if divisor_override is not None:
+        raise UnsupportedError("avg_pool2d with divisor_override")
+    window = pair(window)
+    attrs = {"window": window, "stride": pair(stride, window), "padding": pair(padding), "ceil_mode": ceil_mode}
+    return batched(x, lambda x: op["avg_pool2d"](x, **attrs, count_include_pad=count_include_pad))
+
+
+def _adaptive_window(name: str, x: Any, size: Any) -> tuple[int, int]:
+    """Window and stride of the plain pool that an adaptive pool is when sizes divide."""
+    H_W, wanted = x.shape[-2:], pair(size)
+    if any(n == 0 or full % n for full, n in zip(H_W, wanted, strict=True)):
+        raise UnsupportedError(f"{name} from {list(H_W)} to {list(wanted)}, which does not divide")
+    return (H_W[0] // wanted[0], H_W[1] // wanted[1])
+
+
+def adaptive_avg_pool2d(x: Any, size: Any) -> Any:
+    window = _adaptive_window("adaptive_avg_pool2d", x, size)
+    if window != tuple(x.shape[-2:]):
+        return avg_pool2d(x, window)
+    dims = (len(x.shape) - 2, len(x.shape) - 1)
+    y = op["sum"](x, dims=dims) * (1 / (window[0] * window[1]))
+    return op["reshape"](y, shape=(*y.shape, 1, 1))
+
+
+def adaptive_max_pool2d(x: Any, size: Any) -> Any:
+    return max_pool2d(x, _adaptive_window("adaptive_max_pool2d", x, size)), Refused(
+        "the indices of adaptive_max_pool2d"
+    )
+
+
+def batch_norm_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float) -> Any:
+    """y = x * s + (beta - mean * s) with s = gamma / sqrt(var + eps): one multiply-add per pixel."""
+    if len(x.shape) not in (2, 4):
+        raise UnsupportedError(f"batch norm of {len(x.shape)}-d tensors")
+    scale = op["rsqrt"](var + eps)
+    scale = scale if gamma is None else scale * gamma
+    shift = -(mean * scale) if beta is None else beta - mean * scale
+    if len(x.shape) == 4:
+        scale, shift = per_channel(scale), per_channel(shift)
+    return x * scale + shift
+
+
+def batch_norm_no_training(*args: Any) -> Any:
+    return batch_norm_eval(*args), Refused("saved statistics of batch norm"), Refused("saved statistics of batch norm")
+
+
+def batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float,
+               cudnn: bool = True) -> Any:  # fmt: skip
+    if training or mean is None:
+        raise UnsupportedError("batch norm in training mode; call module.eval() first")
+    return batch_norm_eval(x, gamma, beta, mean, var, momentum, eps)
+
+
+def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    if mode != "constant" or value or len(padding) > 4 or len(x.shape) not in (3, 4):
+        raise UnsupportedError(f"padding {list(padding)} of a {len(x.shape)}-d tensor with {mode} {value or 0}")
+    left, right, top, bottom = (*padding, 0, 0, 0, 0)[:4]
+    return batched(x, lambda x: op["pad2d"](x, padding=(top, bottom, left, right)))
+
+
+def constant_pad(x: Any, padding: Sequence[int], value: float = 0) -> Any:
+    return pad(x, padding, "constant", value)

@@ -1,0 +1,140 @@
+"""ATen pointwise ops in terms of ours. Composites are written so that their gradient is torch's also at the corners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from tritoncnn.errors import UnsupportedError
+from tritoncnn.ops import OPS, Sym
+
+Emit = Callable[..., Any]
+op = OPS  # short, because formulas are read better on one line
+
+
+def as_float(x: Any) -> Any:
+    """Truth values and integers take part in arithmetic as f32, numbers stay numbers."""
+    if isinstance(x, Sym) and x.dtype != "f32":
+        if x.dtype not in ("i1", "u8", "i32", "i64"):
+            raise UnsupportedError(f"arithmetic on {x.dtype}")
+        return op["cast_f32"](x)
+    return x
+
+
+def unary(name: str) -> Emit:
+    return lambda x: op[name](as_float(x))
+
+
+def binary(name: str) -> Emit:
+    return lambda a, b: op[name](as_float(a), as_float(b))
+
+
+def compare(name: str) -> Emit:
+    def emit(a: Any, b: Any) -> Any:
+        same = not isinstance(b, Sym) or a.dtype == b.dtype
+        return op[name](a, b) if same and a.dtype != "i1" else op[name](as_float(a), as_float(b))
+
+    return emit
+
+
+def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    b = as_float(b)
+    return op["add"](as_float(a), b if alpha == 1 else b * alpha)
+
+
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    b = as_float(b)
+    return op["sub"](as_float(a), b if alpha == 1 else b * alpha)
+
+
+def rsub(a: Any, b: Any, alpha: float = 1) -> Any:
+    return sub(b, a, alpha=alpha) if isinstance(b, Sym) else as_float(a) * float(-alpha) + b
+
+
+def clamp(x: Any, low: float | None = None, high: float | None = None) -> Any:
+    """Gradient 1 on the bounds, as torch has it; NaN stays NaN."""
+    if isinstance(low, Sym) or isinstance(high, Sym):
+        raise UnsupportedError("clamp with tensors as bounds")
+    if high is not None:
+        x = op["where"](x > high, float(high), x)
+    return x if low is None else op["where"](x < low, float(low), x)
+
+
+def clamp_max(x: Any, high: float) -> Any:
+    return clamp(x, None, high)
+
+
+def hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
+    """Gradient 0 on the bounds, as torch has it; NaN stays NaN."""
+    inner = op["where"](op["ge"](x, high), float(high), x)
+    return op["where"](op["le"](x, low), float(low), inner)
+
+
+def relu6(x: Any) -> Any:
+    return hardtanh(x, 0.0, 6.0)
+
+
+def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+    return op["where"](x > 0, x, x * float(slope))
+
+
+def prelu(x: Any, w: Any) -> Any:
+    if len(x.shape) > 1 and w.shape[0] > 1:
+        w = op["reshape"](w, shape=(1, w.shape[0], *(1,) * (len(x.shape) - 2)))
+    return op["where"](x > 0, x, x * w)
+
+
+def silu(x: Any) -> Any:
+    return x * op["sigmoid"](x)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """Source: Hendrycks & Gimpel 2016, "Gaussian error linear units"."""
+    if approximate == "tanh":
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+        return 0.5 * x * (1.0 + op["tanh"](inner))
+    return 0.5 * x * (1.0 + op["erf"](x * math.sqrt(0.5)))
+
+
+def elu(x: Any, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
+    """exp sees only what is not above 0, so that neither it nor its gradient overflows."""
+    below = op["where"](x > 0, 0.0, x)
+    negative = (op["exp"](below * float(input_scale)) - 1.0) * float(alpha)
+    y = op["where"](x > 0, x, negative)
+    return y if scale == 1 else y * float(scale)
+
+
+def hardswish(x: Any) -> Any:
+    return x * clamp(x + 3.0, 0.0, 6.0) * (1 / 6)
+
+
+def hardsigmoid(x: Any) -> Any:
+    return hardtanh(x + 3.0, 0.0, 6.0) * (1 / 6)
+
+
+def power(x: Any, exponent: float) -> Any:
+    x = as_float(x)
+    table: dict[float, Callable[[], Any]] = {
+        1.0: lambda: x,
+        2.0: lambda: x * x,
+        3.0: lambda: x * x * x,
+        4.0: lambda: (x * x) * (x * x),
+        0.5: lambda: op["sqrt"](x),
+        -0.5: lambda: op["rsqrt"](x),
+        -1.0: lambda: op["reciprocal"](x),
+        -2.0: lambda: op["reciprocal"](x * x),
+    }
+    if isinstance(exponent, Sym) or float(exponent) not in table:
+        raise UnsupportedError(f"a power of {exponent if not isinstance(exponent, Sym) else 'a tensor'}")
+    return table[float(exponent)]()
+
+
+def square(x: Any) -> Any:
+    return power(x, 2)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    if not isinstance(a, Sym) and not isinstance(b, Sym):
+        return op["cast_f32"](condition) * (float(a) - float(b)) + float(b)
+    return op["where"](condition, as_float(a), as_float(b))

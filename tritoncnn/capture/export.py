@@ -1,0 +1,316 @@
+"""torch.export -> Graph.
+
+torch's tracer gives one flat list of ATen ops whatever way the model was written, with in-place ops made functional. Each
+becomes our ops by the table; all that is missing is told in one error, with the lines of the model.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import operator
+import os
+import re
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export.graph_signature import InputKind, OutputKind
+
+from tritoncnn.capture.emit_image import Refused
+from tritoncnn.capture.emit_matrix import LogSoftmax
+from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, RESHAPES, TABLE, WHY
+from tritoncnn.errors import DTypeError, InputError, UnsupportedError
+from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead
+from tritoncnn.ops import IR_DTYPE, OPS, Sym
+
+_HERE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parent) + os.sep)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A graph and what its inputs are. Each input of the graph is in exactly one of the four.
+
+    inputs      names of the tensors a caller hands in, in order
+    parameters  trainable parameters, by their state-dict names
+    buffers     other tensors of the state dict that the graph reads: frozen parameters, running statistics
+    constants   tensors that the model's code holds outside its state dict
+    aliases     state-dict names of tied tensors: name -> the name under which the tensor is above
+    single      the model returns a tensor, not a tuple
+    """
+
+    graph: Graph
+    inputs: tuple[str, ...]
+    parameters: dict[str, torch.Tensor]
+    buffers: dict[str, torch.Tensor]
+    constants: dict[str, torch.Tensor]
+    aliases: dict[str, str]
+    single: bool
+
+
+class _Loss(torch.nn.Module):
+    """forward(*inputs, target) = loss(module(*inputs), target)."""
+
+    def __init__(self, module: torch.nn.Module, loss: Callable[..., Any]) -> None:
+        super().__init__()
+        self.module, self.loss = module, loss
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.loss(self.module(*inputs[:-1]), inputs[-1])
+
+
+def capture(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Captured:
+    """The graph of ``module(*example)``: f32, with the example's shapes, in the mode (train or eval) the module is in.
+
+    Inputs have the names of forward's parameters. Raises UnsupportedError with all ops that have no place in the table,
+    DTypeError for a tensor that is not f32.
+    """
+    names = _argument_names(module, len(example))
+    return _Capture(type(module).__name__, names, training=False).run(module, example, "")
+
+
+def capture_loss(module: torch.nn.Module, loss: Callable[..., Any], inputs: tuple[torch.Tensor, ...],
+                 target: torch.Tensor) -> Captured:  # fmt: skip
+    """The graph of ``loss(module(*inputs), target)``, whose only output is the loss; the last input is ``target``."""
+    names = (*_argument_names(module, len(inputs)), "target")
+    wrapper = _Loss(module, loss)
+    wrapper.training = module.training
+    captured = _Capture(type(module).__name__, names, training=True).run(wrapper, (*inputs, target), "module.")
+    shapes = [list(value.type.shape) for value in captured.graph.outputs]
+    if not captured.single or shapes != [[]]:
+        raise InputError(
+            f"loss must return one 0-d tensor; got {'a tensor' if captured.single else 'tensors'} {shapes}"
+        )
+    return captured
+
+
+def _argument_names(module: torch.nn.Module, count: int) -> tuple[str, ...]:
+    """Names for ``count`` positional arguments of forward; ``*images`` gives images_0, images_1..."""
+    names: list[str] = []
+    for parameter in inspect.signature(module.forward).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}_{i}" for i in range(count - len(names))]
+        elif parameter.kind is not parameter.KEYWORD_ONLY and parameter.kind is not parameter.VAR_KEYWORD:
+            names.append(parameter.name)
+    if len(names) < count:
+        raise InputError(f"{type(module).__name__}.forward takes {len(names)} inputs; the example has {count}")
+    return tuple(names[:count])
+
+
+def _model_line(frames: list[tuple[str, int]]) -> str:
+    """The innermost line that is the user's, as folder/file.py:12."""
+    for file, line in reversed(frames):
+        if not file.startswith(_HERE) and not file.startswith("<"):
+            return f"{'/'.join(Path(file).parts[-2:])}:{line}"
+    return ""
+
+
+def _source(node: torch.fx.Node) -> str:
+    trace = node.meta.get("stack_trace") or ""
+    return _model_line([(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)])
+
+
+def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+    """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
+    logged = logging.root.manager.disable
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
+            logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
+            program = torch.export.export(module, example, strict=False)
+            return program.run_decompositions({})  # only makes in-place ops functional
+    except Exception as error:
+        line = _model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
+        data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__
+        why = (
+            "its control flow or shapes depend on data"
+            if data
+            else next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
+        )
+        raise UnsupportedError(f"the model cannot be captured{f' (at {line})' if line else ''}: {why}") from error
+    finally:
+        logging.disable(logged)
+
+
+@dataclass
+class _Capture:
+    """State of one capture: values by FX node, and what went wrong so far."""
+
+    name: str
+    names: tuple[str, ...]
+    training: bool
+    known: dict[torch.fx.Node, Any] = field(default_factory=dict)
+    refused: dict[str, None] = field(default_factory=dict)  # ordered set
+    parameters: dict[str, torch.Tensor] = field(default_factory=dict)
+    buffers: dict[str, torch.Tensor] = field(default_factory=dict)
+    constants: dict[str, torch.Tensor] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    wrong_dtype: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+
+    def run(self, module: torch.nn.Module, example: tuple[torch.Tensor, ...], prefix: str) -> Captured:
+        for name, tensor in zip(self.names, example, strict=True):
+            if not isinstance(tensor, torch.Tensor):
+                raise InputError(f"input {name} must be a tensor; got {type(tensor).__name__}")
+        program = _export(module, example)
+        self.out = Rewriter(re.sub(r"\W", "_", self.name))
+        self._take_inputs(program, prefix)
+        nodes = list(program.graph.nodes)
+        for node in nodes:
+            if node.op == "call_function":
+                self._call(node)
+        self._check_outputs(program)
+        (returned,) = next(node.args for node in nodes if node.op == "output")
+        outputs = tuple(self._argument(value) for value in returned)
+        spec = program.module_call_graph[0].signature
+        kind = None if spec is None or spec.out_spec.type is None else spec.out_spec.type
+        if not self.refused and (kind not in (None, tuple, list) or not all(isinstance(v, Sym) for v in outputs)):
+            self.refused["a result that is neither a tensor nor a tuple of tensors"] = None
+        if self.refused:
+            one = len(self.refused) == 1
+            raise UnsupportedError(
+                f"{self.name} uses {'an op' if one else f'{len(self.refused)} ops'} that tritoncnn does not support: "
+                + "; ".join(self.refused)
+            )
+        if self.wrong_dtype:
+            raise DTypeError("; ".join(self.wrong_dtype))
+        graph = remove_dead(self.out.finish(tuple(value.value for value in outputs)))
+        tensors = (self.parameters, self.buffers, self.constants)
+        return Captured(graph, tuple(self.inputs), *tensors, self.aliases, kind is None)
+
+    def _take_inputs(self, program: torch.export.ExportedProgram, prefix: str) -> None:
+        state = {**program.state_dict, **program.constants}
+        nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        for spec in program.graph_signature.input_specs:
+            node = nodes[spec.arg.name]
+            if spec.kind is InputKind.USER_INPUT:
+                name = self.names[len(self.inputs)]
+                self.inputs.append(name)
+                self._input(node, name, f"input {name}", ("f32", "i64") if name == "target" else ("f32",))
+                continue
+            tensor = state[spec.target]
+            name = str(spec.target).removeprefix(prefix)
+            trainable = spec.kind is InputKind.PARAMETER and tensor.requires_grad
+            if not node.users and not trainable:
+                continue
+            first = next((n for n, t in [*self.parameters.items(), *self.buffers.items()] if t is tensor), None)
+            if first is not None:
+                self.aliases[name] = first
+                self.known[node] = Sym(self.out, next(v for v in self.out.inputs if v.name == first))
+                continue
+            if spec.kind is InputKind.CONSTANT_TENSOR and tensor.dim() == 0:
+                self.known[node] = _number(self.out, tensor)
+                continue
+            kinds = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}
+            self._input(node, name, f"{kinds.get(spec.kind, 'constant')} {name}", ("f32",))
+            kept = spec.kind is InputKind.BUFFER and not spec.persistent
+            place = self.constants if spec.kind is InputKind.CONSTANT_TENSOR or kept else self.buffers
+            (self.parameters if trainable else place)[name] = tensor
+
+    def _input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...]) -> None:
+        tensor = node.meta["val"]
+        dtype = IR_DTYPE.get(tensor.dtype, str(tensor.dtype))
+        if dtype not in dtypes:  # told after the unsupported ops, which may be why it is there
+            self.wrong_dtype.append(f"{what} must be {' or '.join(dtypes)}; it is {dtype}")
+            return
+        taken = {value.name for value in self.out.inputs}
+        if name in taken:
+            raise InputError(f"{what} has the name of an input of forward: rename one of them")
+        self.known[node] = Sym(self.out, self.out.input(name, TensorType.dense(dtype, tuple(tensor.shape))))
+
+    def _argument(self, value: Any) -> Any:
+        if isinstance(value, torch.fx.Node):
+            return self.known.get(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._argument(item) for item in value)
+        return value
+
+    def _refuse(self, why: str, source: str) -> None:
+        self.refused[f"{why} ({source})" if source else why] = None
+
+    def _call(self, node: torch.fx.Node) -> None:
+        """Emit one ATen op; after a refusal its users are still looked up, not emitted, so that all gaps are named."""
+        source = _source(node)
+        self.out.source = source
+        name = getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
+        if node.target is operator.getitem:
+            parent = self.known.get(node.args[0])
+            if parent is not None:
+                value = parent[node.args[1]]
+                if isinstance(value, Refused):
+                    self._refuse(value.why, source)
+                else:
+                    self.known[node] = value
+            return
+        if name.startswith(("_assert", "sym_")) or not (node.users or name in TABLE):
+            return
+        if name in FACTORIES:
+            self._constant(node)
+            return
+        if name not in TABLE and name not in RESHAPES | EXPANDS | IDENTITIES:
+            self._refuse(WHY.get(name, f"{name.removesuffix('.default')}"), source)
+            return
+        if any(self.known.get(operand) is None for operand in node.all_input_nodes):
+            return
+        try:
+            self.known[node] = self._emit(node, name)
+        except UnsupportedError as error:
+            self._refuse(str(error), source)
+
+    def _constant(self, node: torch.fx.Node) -> None:
+        """torch.ones(3) and the like are computed now and become an input of the graph."""
+        assert callable(node.target)
+        tensor = node.target(*node.args, **node.kwargs)
+        if tensor.dim() == 0:
+            self.known[node] = _number(self.out, tensor)
+            return
+        self._input(node, node.name, f"the constant at {_source(node)}", ("f32",))
+        self.constants[node.name] = tensor
+
+    def _emit(self, node: torch.fx.Node, name: str) -> Any:
+        args = [self._argument(value) for value in node.args]
+        kwargs = {key: self._argument(value) for key, value in node.kwargs.items()}
+        for value in args:
+            if isinstance(value, LogSoftmax) and "nll_loss" not in name:
+                raise UnsupportedError(value.why)
+        if name in TABLE:
+            return TABLE[name](*args, **kwargs)
+        x = args[0]
+        if name in IDENTITIES:
+            return self._identity(node, name, x)
+        shape = tuple(node.meta["val"].shape)
+        return OPS["expand" if name in EXPANDS else "reshape"](x, shape=shape) if shape != x.shape else x
+
+    def _identity(self, node: torch.fx.Node, name: str, x: Any) -> Any:
+        if name.startswith("detach") and self.training and self._trains(node):
+            raise UnsupportedError("detach inside a model that is trained")
+        if "dropout" in name and node.args[1] and node.args[2]:
+            raise UnsupportedError(WHY["native_dropout.default"])
+        wanted = node.meta["val"].dtype
+        if not isinstance(x, Sym) or IR_DTYPE[wanted] == x.dtype:
+            return x
+        if wanted != torch.float32:
+            raise UnsupportedError(f"a cast from {x.dtype} to {IR_DTYPE.get(wanted, wanted)}")
+        return OPS["cast_f32"](x)
+
+    def _trains(self, node: torch.fx.Node) -> bool:
+        """Whether anything but constants comes in."""
+        return any(
+            operand.op != "placeholder" or isinstance(self.known.get(operand), Sym) for operand in node.all_input_nodes
+        )
+
+    def _check_outputs(self, program: torch.export.ExportedProgram) -> None:
+        for spec in program.graph_signature.output_specs:
+            if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION) and not self.refused:
+                self._refuse(f"a change of {spec.target} in place", "")
+
+
+def _number(out: Rewriter, tensor: torch.Tensor) -> Sym:
+    """A 0-d constant of the model's code; integers serve as f32 in arithmetic, as torch promotes them."""
+    value = float(tensor)
+    types = (TensorType.dense("f32", ()),)
+    return Sym(out, out.add("const", (), types, {"value": value, "dtype": "f32"})[0])

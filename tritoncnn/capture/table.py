@@ -1,0 +1,115 @@
+"""The one table of capture: ATen op -> how it is said in our ops. What is not here is unsupported.
+
+A function gets the ATen op's arguments, tensors as Sym. RESHAPES and IDENTITIES need only know the result's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tritoncnn.capture import emit_image as image
+from tritoncnn.capture import emit_matrix as matrix
+from tritoncnn.capture import emit_pointwise as point
+
+TABLE: dict[str, Callable[..., Any]] = {
+    # images
+    "conv2d.default": image.conv2d,
+    "conv2d.padding": image.conv2d,
+    "convolution.default": image.convolution,
+    "max_pool2d.default": image.max_pool2d,
+    "max_pool2d_with_indices.default": image.max_pool2d_with_indices,
+    "avg_pool2d.default": image.avg_pool2d,
+    "adaptive_avg_pool2d.default": image.adaptive_avg_pool2d,
+    "_adaptive_avg_pool2d.default": image.adaptive_avg_pool2d,
+    "adaptive_max_pool2d.default": image.adaptive_max_pool2d,
+    "batch_norm.default": image.batch_norm,
+    "_native_batch_norm_legit_no_training.default": image.batch_norm_no_training,
+    "pad.default": image.pad,
+    "constant_pad_nd.default": image.constant_pad,
+    # matrices and reductions
+    "linear.default": matrix.linear,
+    "addmm.default": matrix.addmm,
+    "mm.default": matrix.matmul,
+    "matmul.default": matrix.matmul,
+    "broadcast_tensors.default": matrix.broadcast_tensors,
+    "t.default": matrix.t,
+    "numpy_T.default": matrix.t,
+    "transpose.int": matrix.transpose,
+    "permute.default": matrix.permute,
+    "sum.default": matrix.total,
+    "sum.dim_IntList": matrix.total,
+    "mean.default": matrix.mean,
+    "mean.dim": matrix.mean,
+    "softmax.int": matrix.softmax,
+    "_softmax.default": matrix.default_softmax,
+    "log_softmax.int": matrix.log_softmax,
+    "cross_entropy_loss.default": matrix.cross_entropy,
+    "nll_loss.default": matrix.nll_loss,
+    "nll_loss_nd.default": matrix.nll_loss,
+    "mse_loss.default": matrix.mse_loss,
+    "l1_loss.default": matrix.l1_loss,
+    # pointwise
+    "add.Tensor": point.add,
+    "add.Scalar": point.add,
+    "sub.Tensor": point.sub,
+    "sub.Scalar": point.sub,
+    "rsub.Tensor": point.rsub,
+    "rsub.Scalar": point.rsub,
+    "where.self": point.where,
+    "where.ScalarSelf": point.where,
+    "where.ScalarOther": point.where,
+    "where.Scalar": point.where,
+    "clamp.default": point.clamp,
+    "clamp_min.default": point.clamp,
+    "clamp_max.default": point.clamp_max,
+    "hardtanh.default": point.hardtanh,
+    "relu6.default": point.relu6,
+    "leaky_relu.default": point.leaky_relu,
+    "prelu.default": point.prelu,
+    "silu.default": point.silu,
+    "gelu.default": point.gelu,
+    "elu.default": point.elu,
+    "hardswish.default": point.hardswish,
+    "hardsigmoid.default": point.hardsigmoid,
+    "pow.Tensor_Scalar": point.power,
+    "square.default": point.square,
+    **{
+        f"{name}.default": point.unary(name)
+        for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs", "neg", "reciprocal", "erf")
+    },
+    **{f"{name}.{kind}": point.binary(name) for name in ("mul", "div") for kind in ("Tensor", "Scalar")},
+    **{f"{name}.default": point.binary(name) for name in ("maximum", "minimum")},
+    **{
+        f"{name}.{kind}": point.compare(name)
+        for name in ("gt", "lt", "ge", "le", "eq", "ne")
+        for kind in ("Tensor", "Scalar")
+    },
+}
+
+RESHAPES = frozenset({
+    "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.default",
+    "squeeze.dim", "squeeze.dims", "unsqueeze.default",
+})  # fmt: skip
+EXPANDS = frozenset({"expand.default", "expand_as.default"})
+FACTORIES = frozenset({
+    "ones.default", "zeros.default", "full.default", "arange.default", "arange.start", "arange.start_step", "eye.default",
+    "scalar_tensor.default", "linspace.default",
+})  # fmt: skip
+IDENTITIES = frozenset({
+    "contiguous.default", "clone.default", "alias.default", "lift_fresh_copy.default", "detach.default", "detach_.default",
+    "dropout.default", "feature_dropout.default", "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
+    "type_as.default", "view_as.default",
+})  # fmt: skip
+
+WHY = {  # what the user wrote, where ATen's name does not say it
+    "bernoulli.p": "dropout in training mode; call module.eval() first",
+    "bernoulli.default": "dropout in training mode; call module.eval() first",
+    "native_dropout.default": "dropout in training mode; call module.eval() first",
+    "_native_batch_norm_legit_functional.default": "batch norm in training mode; call module.eval() first",
+    "_native_batch_norm_legit.no_stats": "batch norm without running statistics",
+    "_batch_norm_with_update_functional.default": "batch norm in training mode; call module.eval() first",
+    "conv_transpose2d.input": "a transposed convolution over 2 dims",
+    "wrap_with_set_grad_enabled": "torch.no_grad inside the model",
+    "cond": "control flow inside the model",
+}
