@@ -117,6 +117,7 @@ def build(
         pointers=names,
         operands=operands,
         constants=filled,
+        slot=slot,
         results=results,
         flops=flops,
         nbytes=sum(tensor.nbytes for tensor in operands),

@@ -4,7 +4,8 @@ Method   implicit GEMM: NPQ rows times K columns, reduced over CRS. x is never c
          base(row) + offset(crs). Where no tap leaves the image the reduction runs over all of CRS in one go (``FLAT``); else
          tap by tap, and rows whose tap lies in the padding read 0.
 Pooling  optional max over windows of y that do not overlap (step = window, no padding): rows are ordered window by window,
-         so the rows of one window are neighbours in the tile. Emits the pooled y and, if asked, which tap won.
+         so the rows of one window are neighbours in the tile. Emits the pooled y and, if asked, which tap won. A window
+         takes a power of two of rows (WINDOW): those past its POOL_H * POOL_W taps are wasted.
 Tile     one program makes BLOCK_NPQ rows of BLOCK_K filters.
 Traffic  x once per block of filters, w once per block of rows, y once (a POOL_H*POOL_W-th of it when pooled).
 Layout   any strides; fast: x and y NHWC, w RSCK (filters innermost).
@@ -76,23 +77,24 @@ def conv2d_kernel(
     N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
     K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr,
     U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
-    POOL_H: tl.constexpr, POOL_W: tl.constexpr,  # pooling window, 1 and 1 without
+    POOL_H: tl.constexpr, POOL_W: tl.constexpr, WINDOW: tl.constexpr,  # pooling window and its rows: all 1 without
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkpq; x: nchw; w: kcrs
     FLIP: tl.constexpr,  # read the filters turned by 180 degrees
     FLAT: tl.constexpr, EPILOGUE: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_NPQ: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_CRS: tl.constexpr,
 ):  # fmt: skip
     # Which rows (pixels of y, window by window), which filters.
-    WINDOW: tl.constexpr = POOL_H * POOL_W
     PP: tl.constexpr = P // POOL_H
     QQ: tl.constexpr = Q // POOL_W
     pid_npq, pid_k = program(0, WIDE), program(1, WIDE)
     offs_npq = block_offsets(pid_npq * BLOCK_NPQ, BLOCK_NPQ, WIDE)
     mask_npq = offs_npq < N * PP * QQ * WINDOW
-    offs_w = offs_npq // WINDOW
+    offs_w, tap = offs_npq // WINDOW, offs_npq % WINDOW
+    if WINDOW > POOL_H * POOL_W:
+        mask_npq = mask_npq & (tap < POOL_H * POOL_W)
     n = offs_w // (PP * QQ)
-    p = offs_w // QQ % PP * POOL_H + offs_npq % WINDOW // POOL_W
-    q = offs_w % QQ * POOL_W + offs_npq % POOL_W
+    p = offs_w // QQ % PP * POOL_H + tap // POOL_W
+    q = offs_w % QQ * POOL_W + tap % POOL_W
     offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
     mask_k = offs_k < K
 
@@ -142,6 +144,8 @@ def conv2d_kernel(
         tl.store(y_ptr + offs_y, acc, mask=mask_npq[:, None] & mask_k[None, :])
     else:
         BLOCK_W: tl.constexpr = BLOCK_NPQ // WINDOW
+        if WINDOW > POOL_H * POOL_W:
+            acc = tl.where(mask_npq[:, None], acc, float("-inf"))
         windows = tl.reshape(acc, [BLOCK_W, WINDOW, BLOCK_K])
         offs_w = block_offsets(pid_npq * BLOCK_W, BLOCK_W, WIDE)
         n, p, q = offs_w // (PP * QQ), offs_w // QQ % PP, offs_w % QQ
@@ -175,10 +179,10 @@ def conv2d(
 ) -> Launch:
     """y [N,K,P,Q] = epilogue(conv2d(x [N,C,H,W], w [K,C,R,S])).
 
-    With ``pool`` (a window whose pixels number a power of two) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given,
+    With ``pool`` (a window of at most 64 pixels) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given,
     gets the winning tap of each window (u8 of y's shape, second result). The epilogue comes before the pooling; its
     coordinates are n, k, p, q of the convolution. ``flip`` turns the filters by 180 degrees.
-    Raises ShapeError, DTypeError; UnsupportedError for groups and for other windows.
+    Raises ShapeError, DTypeError; UnsupportedError for groups and for larger windows.
     """
     check_rank("conv2d", 4, y=y, x=x, w=w)
     check_floats("conv2d", y=y, x=x, w=w)
@@ -194,9 +198,9 @@ def conv2d(
     if PAD_H < 0 or PAD_W < 0:
         raise ShapeError(f"conv2d: padding must not be negative; got {list(padding)}")
     P, Q = conv_size(H, R, U, PAD_H, DIL_H), conv_size(W, S, V, PAD_W, DIL_W)
-    window = POOL_H * POOL_W
-    if window != power_of_2(window) or window > 64:
-        raise UnsupportedError(f"conv2d: a fused pooling window must have 2, 4, 8, ... 64 pixels; got {POOL_H} x {POOL_W}")
+    window = power_of_2(POOL_H * POOL_W)
+    if window > 64:
+        raise UnsupportedError(f"conv2d: a fused pooling window must have at most 64 pixels; got {POOL_H} x {POOL_W}")
     wanted = (N, K, P // POOL_H, Q // POOL_W)
     if 0 in wanted[1:]:
         raise ShapeError(f"conv2d: a pooling window of {POOL_H} x {POOL_W} is larger than the result of {P} x {Q}")
@@ -215,7 +219,7 @@ def conv2d(
         {"y_ptr": y, "i_ptr": indices, "x_ptr": x, "w_ptr": w},
         dict(
             N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
-            POOL_H=POOL_H, POOL_W=POOL_W, Y=y.strides, I=indices.strides if indices else None, X=x.strides, F=w.strides,
+            POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=y.strides, I=indices.strides if indices else None, X=x.strides, F=w.strides,
             FLIP=flip, FLAT=flat, BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         ),
         slot=epilogue,

@@ -32,6 +32,7 @@ def larger(a, b):
 
 @triton.jit
 def larger_at(a, i, b, j):
-    """The larger value and its place: the first of equals, a NaN before all else (the last of NaNs, as in torch)."""
-    b_wins = (b > a) | ((b == a) & (j < i)) | ((b != b) & ((a == a) | (j > i)))
+    """The larger value and its place: the first of equals; a NaN, the first one, before all else."""
+    same = (b == a) | ((b != b) & (a != a))
+    b_wins = (b > a) | ((b != b) & (a == a)) | (same & (j < i))
     return tl.where(b_wins, b, a), tl.where(b_wins, j, i)

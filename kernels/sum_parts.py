@@ -1,0 +1,104 @@
+"""sum_parts: y = epilogue(sum over s of part[s]), the second pass of a reduction that was split for parallelism.
+
+Order    s = 0, 1, 2, ...: the same bits on every run and for any number of threads.
+Tile     one program makes BLOCK elements.
+Traffic  4 * SPLIT bytes read and one element written each.
+Layout   a part holds y's elements in row-major order, then the elements of the optional second result ``sums``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_target, power_of_2, row_block
+from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.launch import Launch, Slot
+
+
+class Tile(NamedTuple):
+    BLOCK: int
+    num_warps: int = 4
+
+
+def pick_tile(size: int, target: str = "cpu") -> Tile:
+    """Tile for ``size`` elements."""
+    check_target(target)
+    return Tile(row_block(size, 8, 1024, 64)) if target == "cpu" else Tile(min(power_of_2(size), 256), 4)
+
+
+@triton.jit
+def sum_parts_kernel(
+    y_ptr, sums_ptr, part_ptr, args,
+    D1: tl.constexpr, D2: tl.constexpr, D3: tl.constexpr,  # y's sizes but the first
+    NUMEL: tl.constexpr, LENGTH: tl.constexpr, SPLIT: tl.constexpr,  # elements of y and of a part; number of parts
+    Y: tl.constexpr, STRIDE_SUMS: tl.constexpr, DENSE: tl.constexpr,  # memory strides; y lies in row-major order
+    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    offs = block_offsets(program(0, WIDE) * BLOCK, BLOCK, WIDE)
+    mask = offs < LENGTH
+    acc = tl.load(part_ptr + offs, mask=mask, other=0.0)
+    for s in tl.static_range(1, SPLIT):
+        acc += tl.load(part_ptr + s * LENGTH + offs, mask=mask, other=0.0)
+
+    if sums_ptr is not None:
+        tl.store(sums_ptr + (offs - NUMEL) * STRIDE_SUMS, acc, mask=mask & (offs >= NUMEL))
+    mask_y = offs < NUMEL
+    i0, i1, i2, i3 = offs // (D1 * D2 * D3), offs // (D2 * D3) % D1, offs // D3 % D2, offs % D3
+    if EPILOGUE is not None:
+        acc = EPILOGUE(acc, args, i0, i1, i2, i3, mask_y)
+    if DENSE:
+        tl.store(y_ptr + offs, acc, mask=mask_y)
+    else:
+        tl.store(y_ptr + (i0 * Y[0] + i1 * Y[1] + i2 * Y[2] + i3 * Y[3]), acc, mask=mask_y)
+
+
+def parts_type(y: TensorType, sums: TensorType | None, split: int) -> TensorType:
+    """The workspace: ``split`` parts of y's (and sums') elements in f32."""
+    return TensorType.dense("f32", (split, y.numel + (sums.numel if sums else 0)))
+
+
+def sum_parts(
+    y: TensorType,
+    sums: TensorType | None,
+    parts: TensorType,
+    *,
+    epilogue: Slot | None = None,
+    tile: Tile | None = None,
+    target: str = "cpu",
+) -> Launch:
+    """y (at most 4 dims) and sums (1 dim, may be None) = sum over the rows of parts; see ``parts_type``.
+
+    The epilogue applies to y; its coordinates are y's, with the missing ones 0 at the end. Raises ShapeError, DTypeError.
+    """
+    check_floats("sum_parts", y=y, sums=sums)
+    if y.rank > 4 or parts != parts_type(y, sums, parts.shape[0]) or (sums is not None and sums.rank != 1):
+        raise ShapeError(f"sum_parts: parts must be {parts_type(y, sums, parts.shape[0])} and y have at most 4 dims; got {parts}, {y}")
+    missing = 4 - y.rank
+    shape, strides = y.shape + (1,) * missing, y.strides + (0,) * missing
+    length = parts.shape[1]
+    tile = tile or pick_tile(length, target)
+    return build(
+        sum_parts_kernel,
+        (ceil_div(length, tile.BLOCK),),
+        {"y_ptr": y, "sums_ptr": sums, "part_ptr": parts},
+        dict(
+            D1=shape[1], D2=shape[2], D3=shape[3], NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
+            STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, BLOCK=tile.BLOCK,
+        ),
+        slot=epilogue,
+        results=1 if sums is None else 2,
+        flops=parts.numel,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+
+
+def sum_parts_torch(parts: torch.Tensor, numel: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What sum_parts means (flat, without an epilogue), in plain torch."""
+    total = parts.sum(0)
+    return total[:numel], total[numel:]
