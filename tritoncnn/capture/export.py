@@ -33,20 +33,20 @@ _HERE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parent) +
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph and what its inputs are. Each input of the graph is in exactly one of the four.
+    """A graph and what its inputs are. Each input of the graph is in exactly one of the first four.
 
     inputs      names of the tensors a caller hands in, in order
-    parameters  trainable parameters, by their state-dict names
-    buffers     other tensors of the state dict that the graph reads: frozen parameters, running statistics
-    constants   tensors that the model's code holds outside its state dict
-    aliases     state-dict names of tied tensors: name -> the name under which the tensor is above
+    parameters  graph input -> state-dict name: for inference all that the graph reads, for training what is trained
+    buffers     graph input -> state-dict name: for training what is read only (frozen parameters, running statistics)
+    constants   graph input -> tensor that the model's code holds outside its state dict
+    aliases     state-dict name of a tied tensor -> the name under which the same tensor is above
     single      the model returns a tensor, not a tuple
     """
 
     graph: Graph
     inputs: tuple[str, ...]
-    parameters: dict[str, torch.Tensor]
-    buffers: dict[str, torch.Tensor]
+    parameters: dict[str, str]
+    buffers: dict[str, str]
     constants: dict[str, torch.Tensor]
     aliases: dict[str, str]
     single: bool
@@ -145,8 +145,8 @@ class _Capture:
     training: bool
     known: dict[torch.fx.Node, Any] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)  # ordered set
-    parameters: dict[str, torch.Tensor] = field(default_factory=dict)
-    buffers: dict[str, torch.Tensor] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    buffers: dict[str, str] = field(default_factory=dict)
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     wrong_dtype: list[str] = field(default_factory=list)
@@ -167,17 +167,16 @@ class _Capture:
         (returned,) = next(node.args for node in nodes if node.op == "output")
         outputs = tuple(self._argument(value) for value in returned)
         spec = program.module_call_graph[0].signature
-        kind = None if spec is None or spec.out_spec.type is None else spec.out_spec.type
+        kind = None if spec is None or spec.out_spec.is_leaf() else spec.out_spec.type
+        if not self.refused and self.wrong_dtype:
+            raise DTypeError("; ".join(self.wrong_dtype))
         if not self.refused and (kind not in (None, tuple, list) or not all(isinstance(v, Sym) for v in outputs)):
             self.refused["a result that is neither a tensor nor a tuple of tensors"] = None
         if self.refused:
-            one = len(self.refused) == 1
+            what = "something" if len(self.refused) == 1 else f"{len(self.refused)} things"
             raise UnsupportedError(
-                f"{self.name} uses {'an op' if one else f'{len(self.refused)} ops'} that tritoncnn does not support: "
-                + "; ".join(self.refused)
+                f"{self.name} uses {what} that tritoncnn does not support: {'; '.join(self.refused)}"
             )
-        if self.wrong_dtype:
-            raise DTypeError("; ".join(self.wrong_dtype))
         graph = remove_dead(self.out.finish(tuple(value.value for value in outputs)))
         tensors = (self.parameters, self.buffers, self.constants)
         return Captured(graph, tuple(self.inputs), *tensors, self.aliases, kind is None)
@@ -185,6 +184,7 @@ class _Capture:
     def _take_inputs(self, program: torch.export.ExportedProgram, prefix: str) -> None:
         state = {**program.state_dict, **program.constants}
         nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        first: dict[int, str] = {}  # by identity: tied tensors are one input
         for spec in program.graph_signature.input_specs:
             node = nodes[spec.arg.name]
             if spec.kind is InputKind.USER_INPUT:
@@ -192,35 +192,34 @@ class _Capture:
                 self.inputs.append(name)
                 self._input(node, name, f"input {name}", ("f32", "i64") if name == "target" else ("f32",))
                 continue
-            tensor = state[spec.target]
-            name = str(spec.target).removeprefix(prefix)
+            tensor, name = state[spec.target], str(spec.target).removeprefix(prefix)
+            saved = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and spec.persistent)
             trainable = spec.kind is InputKind.PARAMETER and tensor.requires_grad
             if not node.users and not trainable:
                 continue
-            first = next((n for n, t in [*self.parameters.items(), *self.buffers.items()] if t is tensor), None)
-            if first is not None:
-                self.aliases[name] = first
-                self.known[node] = Sym(self.out, next(v for v in self.out.inputs if v.name == first))
-                continue
             if spec.kind is InputKind.CONSTANT_TENSOR and tensor.dim() == 0:
                 self.known[node] = _number(self.out, tensor)
-                continue
-            kinds = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}
-            self._input(node, name, f"{kinds.get(spec.kind, 'constant')} {name}", ("f32",))
-            kept = spec.kind is InputKind.BUFFER and not spec.persistent
-            place = self.constants if spec.kind is InputKind.CONSTANT_TENSOR or kept else self.buffers
-            (self.parameters if trainable else place)[name] = tensor
+            elif id(tensor) in first:
+                self.aliases[name] = first[id(tensor)]
+                self.known[node] = Sym(self.out, next(v for v in self.out.inputs if v.name == first[id(tensor)]))
+            elif self._input(node, name, f"{spec.kind.name.lower().replace('_tensor', '')} {name}", ("f32",)):
+                first[id(tensor)] = name
+                if saved:
+                    (self.parameters if trainable or not self.training else self.buffers)[name] = name
+                else:
+                    self.constants[name] = tensor
 
-    def _input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...]) -> None:
+    def _input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...]) -> bool:
         tensor = node.meta["val"]
         dtype = IR_DTYPE.get(tensor.dtype, str(tensor.dtype))
         if dtype not in dtypes:  # told after the unsupported ops, which may be why it is there
             self.wrong_dtype.append(f"{what} must be {' or '.join(dtypes)}; it is {dtype}")
-            return
+            return False
         taken = {value.name for value in self.out.inputs}
         if name in taken:
             raise InputError(f"{what} has the name of an input of forward: rename one of them")
         self.known[node] = Sym(self.out, self.out.input(name, TensorType.dense(dtype, tuple(tensor.shape))))
+        return True
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):
@@ -268,8 +267,8 @@ class _Capture:
         if tensor.dim() == 0:
             self.known[node] = _number(self.out, tensor)
             return
-        self._input(node, node.name, f"the constant at {_source(node)}", ("f32",))
-        self.constants[node.name] = tensor
+        if self._input(node, node.name, f"the constant at {_source(node)}", ("f32",)):
+            self.constants[node.name] = tensor
 
     def _emit(self, node: torch.fx.Node, name: str) -> Any:
         args = [self._argument(value) for value in node.args]
