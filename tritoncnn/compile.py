@@ -1,7 +1,7 @@
 """The pipeline on one page: torch module -> graph -> passes -> plan -> program.
 
-    compile(module, example)                          inference
-    compile_step(module, loss, optimizer, example)    a whole training step: forward, loss, backward, optimizer
+compile(module, example)                          inference
+compile_step(module, loss, optimizer, example)    a whole training step: forward, loss, backward, optimizer
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def compile(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor,
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
     layout = lay_out(tuple(graph.input(name) for name in captured.parameters))
-    graph, _ = pack_parameters(graph, layout)
+    graph = pack_parameters(graph, layout)
     stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters in one arena", graph))
     graph = _run(graph, LOWERING, stages)
     return CompiledModel(captured, layout, tuple(stages), make_plan(graph), module.state_dict())
@@ -56,7 +56,9 @@ def compile_step(
     Raises UnsupportedError with every op that the compiler does not know and its source line; DTypeError, ShapeError.
     """
     if not isinstance(optimizer, Optimizer):
-        raise InputError(f"compile_step: optimizer must be tritoncnn.SGD(...) or tritoncnn.AdamW(...); got {optimizer!r}")
+        raise InputError(
+            f"compile_step: optimizer must be tritoncnn.SGD(...) or tritoncnn.AdamW(...); got {optimizer!r}"
+        )
     captured = capture_loss(module, loss, *example)
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
@@ -64,7 +66,7 @@ def compile_step(
     layout = lay_out(trained)
     graph = differentiate(graph, trained)
     stages.append(Stage("differentiate", f"gradients of {len(trained)} parameters", graph))
-    graph, _ = pack_parameters(graph, layout, gradients=len(trained))
+    graph = pack_parameters(graph, layout, gradients=len(trained))
     graph = add_optimizer(graph, optimizer, ARENA)
     stages.append(Stage("add_optimizer", f"{optimizer} on one arena of {layout.size} elements", graph))
     graph = _run(graph, LOWERING, stages)
@@ -83,7 +85,9 @@ def _as_tuple(example: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.T
     inputs = example if isinstance(example, tuple) else (example,)
     for i, tensor in enumerate(inputs):
         if not isinstance(tensor, torch.Tensor):
-            raise InputError(f"compile: example must be a tensor or a tuple of tensors; item {i} is {type(tensor).__name__}")
+            raise InputError(
+                f"compile: example must be a tensor or a tuple of tensors; item {i} is {type(tensor).__name__}"
+            )
     return inputs
 
 
@@ -146,15 +150,23 @@ class _Compiled:
 
     def _bind_inputs(self, program: CpuProgram | ReferenceProgram, tensors: tuple[torch.Tensor, ...]) -> None:
         if len(tensors) != len(self._inputs):
-            raise InputError(f"expected {len(self._inputs)} inputs ({', '.join(v.name for v in self._inputs)}); got {len(tensors)}")
+            raise InputError(
+                f"expected {len(self._inputs)} inputs ({', '.join(v.name for v in self._inputs)}); got {len(tensors)}"
+            )
         for value, tensor in zip(self._inputs, tensors, strict=True):
-            if tensor.shape != value.type.shape or tensor.dtype != TORCH_DTYPE[value.type.dtype] or tensor.device.type != "cpu":
+            if (
+                tensor.shape != value.type.shape
+                or tensor.dtype != TORCH_DTYPE[value.type.dtype]
+                or tensor.device.type != "cpu"
+            ):
                 raise _misfit(value, tensor)
             program.bind(value.name, tensor if tensor.is_contiguous() else tensor.contiguous())
 
 
 def _misfit(value: Value, tensor: torch.Tensor) -> InputError:
-    wanted = f"input {value.name} must be {TORCH_DTYPE[value.type.dtype]} {list(value.type.shape)} on cpu, as in the example"
+    wanted = (
+        f"input {value.name} must be {TORCH_DTYPE[value.type.dtype]} {list(value.type.shape)} on cpu, as in the example"
+    )
     got = f"got {tensor.dtype} {list(tensor.shape)} on {tensor.device}"
     kind = ShapeError if tuple(tensor.shape) != value.type.shape else DTypeError
     return kind(f"{wanted}; {got}; compile again for other inputs")
@@ -228,5 +240,3 @@ class CompiledStep(_Compiled):
             part = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
             self._parameters.write(arena, part, what=f"optimizer state {state} of parameter")
         self._step.copy_(tensors["step"].reshape(()))
-
-

@@ -67,7 +67,15 @@ class AdamW:
     def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
         """(new parameters, new states...)"""
         new: tuple[Sym, ...] = OPS["adamw"](
-            p, g, *state, lr, step, beta1=self.betas[0], beta2=self.betas[1], eps=self.eps, weight_decay=self.weight_decay
+            p,
+            g,
+            *state,
+            lr,
+            step,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=self.eps,
+            weight_decay=self.weight_decay,
         )
         return new
 
@@ -90,6 +98,8 @@ def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
         out.keep(node)
     loss, gradients = (out.value(v) for v in graph.outputs)
     now = OPS["increment"](Sym(out, step))
-    new = optimizer.update(Sym(out, parameters), Sym(out, gradients), Sym(out, lr), now, tuple(Sym(out, s) for s in states))
+    new = optimizer.update(
+        Sym(out, parameters), Sym(out, gradients), Sym(out, lr), now, tuple(Sym(out, s) for s in states)
+    )
     new = new if isinstance(new, tuple) else (new,)
     return out.finish((loss, now.value, *(s.value for s in new)))

@@ -6,7 +6,7 @@ may run. Which ops exist and what they mean is told in ``tritoncnn.ops``; this r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from tritoncnn.errors import GraphError
 from tritoncnn.ir.types import TensorType
 
-Attr = bool | int | float | str | tuple[int, ...]
+Attr = Any  # bool, int, float, str or tuple of ints: what the text form can hold
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Rewriter:
         self.nodes: list[Node] = []
         self._now: dict[Value, Value] = {}
         self._taken: set[str] = set()
-        self._next = 1
+        self._next = 0
 
     def input(self, name: str, type: TensorType) -> Value:
         if name in self._taken:
@@ -120,12 +120,9 @@ class Rewriter:
         self._now[old] = new
 
     def fresh(self, type: TensorType) -> Value:
-        while f"%{self._next}" in self._taken:
-            self._next += 1
-        name = f"%{self._next}"
+        """A new value; its name is provisional (``finish`` counts anew) and so never that of an old graph's value."""
         self._next += 1
-        self._taken.add(name)
-        return Value(name, type)
+        return Value(f"%new{self._next}", type)
 
     def add(
         self, op: str, operands: tuple[Value, ...], types: tuple[TensorType, ...], attrs: Mapping[str, Attr],
@@ -138,13 +135,28 @@ class Rewriter:
     def keep(self, node: Node, **changes: Any) -> tuple[Value, ...]:
         """Copy ``node``, operands translated and fields changed; its results stand for the old ones."""
         node_now: Node = replace(node, **{"operands": tuple(self.value(v) for v in node.operands), **changes})
-        new = self.add(node_now.op, node_now.operands, tuple(v.type for v in node_now.results), node_now.attrs, node.source)
+        new = self.add(
+            node_now.op, node_now.operands, tuple(v.type for v in node_now.results), node_now.attrs, node.source
+        )
         for old, value in zip(node.results, new, strict=False):
             self.replace(old, value)
         return new
 
     def finish(self, outputs: tuple[Value, ...]) -> Graph:
-        return Graph(self.name, tuple(self.inputs), tuple(self.nodes), tuple(self.value(v) for v in outputs))
+        outputs_now = tuple(self.value(v) for v in outputs)
+        return number(Graph(self.name, tuple(self.inputs), tuple(self.nodes), outputs_now))
+
+
+def number(graph: Graph) -> Graph:
+    """The same graph, its results named %1, %2... in order."""
+    results = (value for node in graph.nodes for value in node.results)
+    final = {value: Value(f"%{i}", value.type) for i, value in enumerate(results, 1)}
+
+    def rename(values: tuple[Value, ...]) -> tuple[Value, ...]:
+        return tuple(final.get(value, value) for value in values)
+
+    nodes = tuple(replace(n, operands=rename(n.operands), results=rename(n.results)) for n in graph.nodes)
+    return Graph(graph.name, graph.inputs, nodes, rename(graph.outputs))
 
 
 def rewrite(graph: Graph, visit: Callable[[Rewriter, Node], bool]) -> Graph:
@@ -165,11 +177,4 @@ def remove_dead(graph: Graph) -> Graph:
         if any(value in wanted for value in node.results):
             kept.append(node)
             wanted.update(node.operands)
-    return replace(graph, nodes=tuple(reversed(kept)))
-
-
-def walk_back(graph: Graph, value: Value) -> Iterator[Node]:
-    """The chain of single-operand nodes above ``value``, nearest first."""
-    while (node := graph.producer.get(value)) is not None and len(node.operands) == 1:
-        yield node
-        value = node.operands[0]
+    return number(replace(graph, nodes=tuple(reversed(kept))))

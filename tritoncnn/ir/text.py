@@ -28,7 +28,9 @@ def print_graph(graph: Graph) -> str:
         left = f"{', '.join(map(str, node.results))} = {node.op}({', '.join(map(str, node.operands))})"
         attrs = print_attrs(node.attrs)
         types = ", ".join(str(value.type) for value in node.results)
-        rows.append((f"  {left}{' ' if attrs else ''}{attrs}", f": {types}", f"  # {node.source}" if node.source else ""))
+        rows.append(
+            (f"  {left}{' ' if attrs else ''}{attrs}", f": {types}", f"  # {node.source}" if node.source else "")
+        )
     width = min(max((len(left) for left, _, _ in rows), default=0), 90)
     lines = [f"{left:<{width}} {types}{source}" for left, types, source in rows]
     outputs = ", ".join(map(str, graph.outputs))

@@ -21,7 +21,8 @@ class ChooseLayout(Pass):
         layout.out.keep_inputs(graph)
         for node in graph.nodes:
             layout.visit(node)
-        return layout.out.finish(graph.outputs), f"inserted {count(layout.copies, 'copy')}".replace("copys", "copies") if layout.copies else ""
+        note = f"activations N,H,W,C; {count(layout.copies, 'copy', 'copies')} inserted"
+        return layout.out.finish(graph.outputs), note
 
 
 @dataclass
@@ -36,7 +37,7 @@ class _Layout:
         if op.view is not None:
             self._view(node, operands[0])
             return
-        if node.op == "copy" and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):  # type: ignore[arg-type]
+        if node.op == "copy" and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):
             self.out.replace(node.result, operands[0])
             return
         operands = tuple(self._wanted(v, op.wants.get(i)) for i, v in enumerate(operands))
@@ -81,7 +82,7 @@ def _same_memory(a: TensorType, b: TensorType) -> bool:
 def _result_type(node: Node, type: TensorType, operands: tuple[Value, ...]) -> TensorType:
     op = OPS[node.op]
     if node.op == "copy":
-        return type.with_order(node.attrs["order"])  # type: ignore[arg-type]
+        return type.with_order(node.attrs["order"])
     if type.rank in op.orders:
         return type.with_order(op.orders[type.rank])
     if node.op == "pointwise":

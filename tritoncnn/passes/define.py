@@ -19,6 +19,6 @@ class Pass:
         raise NotImplementedError
 
 
-def count(number: int, thing: str) -> str:
-    """'' for 0, '1 node', '2 nodes'."""
-    return f"{number} {thing}{'s' if number != 1 else ''}" if number else ""
+def count(number: int, thing: str, things: str = "") -> str:
+    """'1 node', '2 nodes', '2 copies'."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"

@@ -38,7 +38,8 @@ class FlattenIntoMatmul(Pass):
             x, w = found[node.results[0]]
             out.source = node.source
             out.replace(node.result, _matmul(out, out.value(x), out.value(w)))
-        return out.finish(graph.outputs), f"stored {count(len(found), 'weight')} in the memory order of the flattened input"
+        note = f"stored {count(len(found), 'weight')} in the memory order of the flattened input"
+        return out.finish(graph.outputs), note
 
 
 def _match(graph: Graph, node: Node) -> tuple[Value, Value] | None:

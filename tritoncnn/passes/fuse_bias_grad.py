@@ -16,7 +16,8 @@ class FuseBiasGrad(Pass):
         pairs: dict[Node, Node] = {}  # wgrad -> sum
         for node in graph.nodes:
             if node.op == "conv2d_wgrad" and not node.attrs.get("bias"):
-                total = next((u for u in graph.users[node.operands[1]] if u.op == "sum" and u.attrs["dims"] == (0, 2, 3)), None)
+                readers = graph.users[node.operands[1]]
+                total = next((user for user in readers if user.op == "sum" and user.attrs["dims"] == (0, 2, 3)), None)
                 if total is not None and total not in pairs.values():
                     pairs[node] = total
         first = {total: wgrad for wgrad, total in pairs.items()}
@@ -36,4 +37,5 @@ class FuseBiasGrad(Pass):
             out.replace(pairs[wgrad].result, db)
             return True
 
-        return rewrite(graph, visit), f"{count(len(pairs), 'bias gradient')} summed in the filter gradient's kernel" if pairs else ""
+        note = f"{count(len(pairs), 'bias gradient')} summed in the filter gradient's kernel"
+        return rewrite(graph, visit), note if pairs else ""

@@ -21,11 +21,12 @@ class FuseEpilogue(Pass):
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         fused: dict[Value, Node] = {}  # pointwise result -> the node above that it joins
+        gone: set[Value] = set()
         for node in graph.nodes:
-            above = _template(graph, node, set(fused.values()))
+            above = _template(graph, node, gone)
             if above is not None:
                 fused[node.result] = above
-        gone = {node.results[0] for node in fused.values()}
+                gone.add(above.result)
 
         def visit(out: Rewriter, node: Node) -> bool:
             if node.results[0] in gone:
@@ -34,26 +35,31 @@ class FuseEpilogue(Pass):
             if above is None:
                 return False
             extra = tuple(v for v in node.operands if v != above.result)
-            table = {arg(i): Expr(ACC) if v == above.result else arg(extra.index(v)) for i, v in enumerate(node.operands)}
+            table = {
+                arg(i): Expr(ACC) if v == above.result else arg(extra.index(v)) for i, v in enumerate(node.operands)
+            }
             operands = tuple(out.value(v) for v in (*above.operands, *extra))
             attrs = {**above.attrs, "epilogue": str(expression_of(node).substitute(table))}
             (new,) = out.add(above.op, operands, (node.result.type,), attrs, above.source or node.source)
             out.replace(node.result, new)
             return True
 
-        return rewrite(graph, visit), f"fused {count(len(fused), 'pointwise pass')} into the kernel before it".replace("passs", "passes") if fused else ""
+        note = f"fused {count(len(fused), 'pointwise pass', 'pointwise passes')} into the kernel before it"
+        return rewrite(graph, visit), note if fused else ""
 
 
-def _template(graph: Graph, node: Node, taken: set[Node]) -> Node | None:
+def _template(graph: Graph, node: Node, taken: set[Value]) -> Node | None:
     """The latest node whose result this pointwise node may join."""
     if node.op != "pointwise" or len(node.operands) > MAX_OPERANDS:
         return None
-    found = None
-    for value in node.operands:
-        above = graph.producer.get(value)
-        if above is None or above in taken or not OPS[above.op].epilogue or "epilogue" in above.attrs or len(above.results) != 1:
-            continue
-        same = value.type.shape == node.result.type.shape and value.type.dtype == node.result.type.dtype
-        if same and graph.only_user(value) is node and (found is None or graph.nodes.index(above) > graph.nodes.index(found)):
-            found = above
-    return found
+    joinable = [v for v in node.operands if v not in taken and _joinable(graph, v, node)]
+    position = {value: i for i, above in enumerate(graph.nodes) for value in above.results}
+    return graph.producer[max(joinable, key=position.__getitem__)] if joinable else None
+
+
+def _joinable(graph: Graph, value: Value, node: Node) -> bool:
+    above = graph.producer.get(value)
+    if above is None or not OPS[above.op].epilogue or "epilogue" in above.attrs or len(above.results) != 1:
+        return False
+    same = value.type.shape == node.result.type.shape and value.type.dtype == node.result.type.dtype
+    return same and graph.only_user(value) is node

@@ -30,13 +30,14 @@ class FusePointwise(Pass):
             if node.result in parts.inlined:
                 return True
             expr, operands = parts.expression(node)
-            (new,) = out.add("pointwise", tuple(out.value(v) for v in operands), (node.result.type,), {"expr": str(expr)}, node.source)
+            values = tuple(out.value(v) for v in operands)
+            (new,) = out.add("pointwise", values, (node.result.type,), {"expr": str(expr)}, node.source)
             out.replace(node.result, new)
             return True
 
         after = remove_dead(rewrite(graph, visit))
         made = sum(node.op == "pointwise" for node in after.nodes)
-        return after, f"{count(before, 'pointwise op')} in {count(made, 'pass')}" .replace("passs", "passes") if before else ""
+        return after, f"{count(before, 'pointwise op')} in {count(made, 'pass', 'passes')}" if before else ""
 
 
 class _Parts:
@@ -73,7 +74,7 @@ class _Parts:
         def leaf(value: Value) -> Expr:
             producer = self.graph.producer.get(value)
             if producer is not None and producer.op == "const":
-                return constant(float(producer.attrs["value"]))  # type: ignore[arg-type]
+                return constant(float(producer.attrs["value"]))
             if value not in operands:
                 operands.append(value)
             return arg(operands.index(value))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
 from tritoncnn.passes.define import Pass, count
 
-MAX_TAPS = 4  # a pooled pixel's taps lie in one tile; 2x2 is what networks use
+TAPS = (2, 4)  # the taps of a pooled pixel lie in one tile, whose rows are a power of two
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class FusePool(Pass):
                 out.replace(old, value)
             return True
 
-        return rewrite(graph, visit), f"fused {count(len(pools), 'pooling')} into the convolution before it" if pools else ""
+        note = f"fused {count(len(pools), 'pooling')} into the convolution before it"
+        return rewrite(graph, visit), note if pools else ""
 
 
 def _match(graph: Graph, node: Node) -> Node | None:
     if node.op != "max_pool2d":
         return None
     window = node.attrs["window"]
-    assert isinstance(window, tuple)
     plain = node.attrs["stride"] == window and node.attrs["padding"] == (0, 0) and node.attrs["dilation"] == (1, 1)
     above = graph.producer.get(node.operands[0])
-    if not plain or above is None or above.op != "conv2d" or graph.only_user(above.results[0]) is not node or "pool" in above.attrs:
+    if not plain or above is None or above.op != "conv2d" or "pool" in above.attrs:
         return None
     _, _, P, Q = node.operands[0].type.shape
-    fits = P % window[0] == 0 and Q % window[1] == 0 and window[0] * window[1] <= MAX_TAPS
-    return above if fits and window[0] * window[1] in (2, 4) else None
+    fits = P % window[0] == 0 and Q % window[1] == 0 and window[0] * window[1] in TAPS
+    return above if fits and graph.only_user(above.result) is node else None

@@ -42,7 +42,12 @@ def _match(graph: Graph, node: Node) -> tuple[Node, Value] | None:
     if node.op != "where":
         return None
     compare, pool_grad, zero = (graph.producer.get(v) for v in node.operands)
-    if compare is None or compare.op != "gt" or not _is_zero(zero) or not _is_zero(graph.producer.get(compare.operands[1])):
+    if (
+        compare is None
+        or compare.op != "gt"
+        or not _is_zero(zero)
+        or not _is_zero(graph.producer.get(compare.operands[1]))
+    ):
         return None
     if pool_grad is None or pool_grad.op != "max_pool2d_grad" or graph.only_user(pool_grad.result) is not node:
         return None

@@ -24,15 +24,16 @@ class MaterialisePadding(Pass):
 
         def visit(out: Rewriter, node: Node) -> bool:
             nonlocal done
-            if node.op not in ("conv2d", "conv2d_wgrad") or not any(node.attrs["padding"]):  # type: ignore[arg-type]
+            if node.op not in ("conv2d", "conv2d_wgrad") or not any(node.attrs["padding"]):
                 return False
             x = out.value(node.operands[0])
             if x.type.shape[1] > MAX_CHANNELS or not x.type.numel:
                 return False
-            top, left = node.attrs["padding"]  # type: ignore[misc]
+            top, left = node.attrs["padding"]
             out.source = node.source
             padded = OPS["pad2d"](Sym(out, x), padding=(top, top, left, left)).value
-            out.keep(node, operands=(padded, *(out.value(v) for v in node.operands[1:])), attrs={**node.attrs, "padding": (0, 0)})
+            rest = tuple(out.value(v) for v in node.operands[1:])
+            out.keep(node, operands=(padded, *rest), attrs={**node.attrs, "padding": (0, 0)})
             done += 1
             return True
 

@@ -49,11 +49,11 @@ def lay_out(values: Collection[Value]) -> ParameterLayout:
     return ParameterLayout(tuple(slices), offset)
 
 
-def pack_parameters(graph: Graph, layout: ParameterLayout, gradients: int = 0) -> tuple[Graph, Value | None]:
+def pack_parameters(graph: Graph, layout: ParameterLayout, gradients: int = 0) -> Graph:
     """f(x, w, b)   =>   f(x, parameters) with w = slice(parameters), b = slice(parameters)
 
     With ``gradients`` = k the last k outputs are the gradients of the layout's slices, in order; they become one
-    ``pack`` in the arena's layout. Returns the graph and the pack (its outputs are the others, then the pack).
+    ``pack`` in the arena's layout, the last output.
     """
     names = {part.name: part for part in layout.slices}
     out = Rewriter(graph.name)
@@ -68,11 +68,13 @@ def pack_parameters(graph: Graph, layout: ParameterLayout, gradients: int = 0) -
     for node in graph.nodes:
         out.keep(node)
     if not gradients:
-        return out.finish(graph.outputs), None
-    laid = [_ordered(out, out.value(v), part) for v, part in zip(graph.outputs[-gradients:], layout.slices, strict=True)]
+        return out.finish(graph.outputs)
+    laid = [
+        _ordered(out, out.value(v), part) for v, part in zip(graph.outputs[-gradients:], layout.slices, strict=True)
+    ]
     offsets = tuple(part.offset for part in layout.slices)
     pack = OPS["pack"](*(Sym(out, v) for v in laid), offsets=offsets, size=layout.size).value
-    return out.finish((*graph.outputs[:-gradients], pack)), pack
+    return out.finish((*graph.outputs[:-gradients], pack))
 
 
 def _slice(out: Rewriter, arena: Value, part: Slice) -> Value:

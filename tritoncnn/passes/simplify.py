@@ -26,7 +26,8 @@ class Simplify(Pass):
             if len(smaller.nodes) == len(graph.nodes) and smaller == graph:
                 break
             graph = smaller
-        return graph, count(before - len(graph.nodes), "node") and f"removed {count(before - len(graph.nodes), 'node')}"
+        removed = before - len(graph.nodes)
+        return graph, f"removed {count(removed, 'node')}" if removed else ""
 
 
 class _Rules:
@@ -54,7 +55,7 @@ Rule = Callable[[Node, dict[Value, Node]], "Value | Node | None"]
 
 def _number(value: Value, made: dict[Value, Node]) -> float | None:
     node = made.get(value)
-    return float(node.attrs["value"]) if node is not None and node.op == "const" else None  # type: ignore[arg-type]
+    return float(node.attrs["value"]) if node is not None and node.op == "const" else None
 
 
 def _neutral(node: Node, made: dict[Value, Node]) -> Value | Node | None:
@@ -88,7 +89,7 @@ def _merge_views(node: Node, made: dict[Value, Node]) -> Value | Node | None:
         merged = replace(node, operands=above.operands)
     elif node.op == "permute":
         inner, outer = above.attrs["dims"], node.attrs["dims"]
-        merged = replace(node, operands=above.operands, attrs={"dims": tuple(inner[d] for d in outer)})  # type: ignore[index,union-attr]
+        merged = replace(node, operands=above.operands, attrs={"dims": tuple(inner[d] for d in outer)})
     else:
         return None
     return _same_view(merged, made) or merged
@@ -114,7 +115,12 @@ def _merge_equal(graph: Graph) -> Graph:
     seen: dict[tuple[object, ...], tuple[Value, ...]] = {}
 
     def visit(out: Rewriter, node: Node) -> bool:
-        key = (node.op, tuple(out.value(v) for v in node.operands), tuple(sorted(node.attrs.items())), len(node.results))
+        key = (
+            node.op,
+            tuple(out.value(v) for v in node.operands),
+            tuple(sorted(node.attrs.items())),
+            len(node.results),
+        )
         if key in seen:
             for old, new in zip(node.results, seen[key], strict=True):
                 out.replace(old, new)

@@ -41,7 +41,9 @@ def pack_ranges(ranges: Iterable[LiveRange]) -> tuple[dict[object, int], int]:
     placed: list[tuple[LiveRange, int]] = []
     for new in sorted(ranges, key=lambda r: (-r.nbytes, r.first, r.last)):
         offset = 0
-        for old, start in sorted(((r, o) for r, o in placed if r.first <= new.last and new.first <= r.last), key=lambda p: p[1]):
+        for old, start in sorted(
+            ((r, o) for r, o in placed if r.first <= new.last and new.first <= r.last), key=lambda p: p[1]
+        ):
             if offset + align(new.nbytes) <= start:
                 break
             offset = max(offset, start + align(old.nbytes))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tritoncnn.ir import Graph, Node
-from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.launch import Launch
 from tritoncnn.plan.memory import Place
 
 
@@ -17,10 +17,6 @@ class Call:
     launch: Launch
     places: tuple[Place, ...]
     node: Node
-
-    @property
-    def slot(self) -> Slot | None:
-        return next((v for v in self.launch.constants.values() if isinstance(v, Slot)), None)
 
 
 @dataclass(frozen=True)

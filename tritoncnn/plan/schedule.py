@@ -61,7 +61,7 @@ def make_plan(graph: Graph) -> Plan:
     written = sum(align(nbytes) for nbytes in draft.bytes.values())
     return Plan(
         graph, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), tuple(draft.constants), written,
-        {slot.function.__name__: slot.source for call in calls if (slot := call.slot) is not None},
+        {slot.function.__name__: slot.source for call in calls if (slot := call.launch.slot) is not None},
     )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def _visit(draft: _Draft, node: Node) -> None:
     if node.op == "const":
         _constant(draft, node)
     elif op.view is not None:
-        offset = int(node.attrs.get("offset", 0)) * DTYPE_BYTES[node.result.type.dtype]  # type: ignore[arg-type]
+        offset = int(node.attrs.get("offset", 0)) * DTYPE_BYTES[node.result.type.dtype]
         draft.roots[node.result] = (node.operands[0], offset)
     elif node.op == "pack":
         _pack(draft, node)
@@ -103,7 +103,7 @@ def _constant(draft: _Draft, node: Node) -> None:
     """A number that some op reads from memory; fused expressions hold theirs in their text."""
     if node.result in draft.graph.users or node.result in draft.graph.outputs:
         offset = len(draft.constants) * 64
-        draft.constants.append((offset, float(node.attrs["value"]), str(node.attrs["dtype"])))  # type: ignore[arg-type]
+        draft.constants.append((offset, float(node.attrs["value"]), str(node.attrs["dtype"])))
         draft.fixed[node.result] = Place("constants", offset)
         draft.sizes["constants"] = offset + 64
 
@@ -135,11 +135,10 @@ def _copy(draft: _Draft, value: Value) -> Value:
 
 def _place_output(draft: _Draft, index: int, value: Value) -> Value:
     """An output gets memory of its own, unless it is an input updated in place."""
+    producer = draft.graph.producer.get(value)
+    if producer is not None and value in draft.roots and OPS[producer.op].inplace:
+        return value
     root, shift = draft.root(value)
-    if root in draft.graph.inputs and any(v is value for node in draft.graph.nodes for v in node.results) and value in draft.roots:
-        producer = draft.graph.producer[value]
-        if OPS[producer.op].inplace:
-            return value
     if root not in draft.bytes or shift or draft.bytes[root] != value.type.nbytes:
         value = root = _copy(draft, value)
     draft.fixed[root] = Place(f"output {index}")

@@ -1,0 +1,61 @@
+"""What the benchmarks share: interleaved timing, the table, the JSON rows.
+
+A row is {"case", "ours_ms", "peer", "peer_ms", "ratio"}; ratio = peer_ms / ours_ms, above 1: we are faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+Row = dict[str, str | float]
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The flags every benchmark has: --json FILE, --threads N, --repeats N."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--threads", type=int, default=2, help="torch.set_num_threads of both sides (default 2)")
+    parser.add_argument("--repeats", type=int, default=31, help="timed rounds per case (default 31)")
+    return parser
+
+
+def interleave(sides: dict[str, Callable[[], object]], repeats: int, seconds: float = 0.02) -> dict[str, float]:
+    """Median milliseconds per call of each side: in every round each side runs in turn for about ``seconds``."""
+    calls = {}
+    for name, call in sides.items():
+        for _ in range(3):
+            call()
+        start = time.perf_counter()
+        call()
+        calls[name] = max(1, int(seconds / max(time.perf_counter() - start, 1e-7)))
+    rounds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                call()
+            rounds[name].append((time.perf_counter() - start) / calls[name])
+    return {name: statistics.median(times) * 1e3 for name, times in rounds.items()}
+
+
+def rows_of(case: str, milliseconds: dict[str, float], ours: str = "ours") -> list[Row]:
+    """One row a peer."""
+    mine = milliseconds[ours]
+    peers = {name: ms for name, ms in milliseconds.items() if name != ours}
+    return [{"case": case, "ours_ms": mine, "peer": n, "peer_ms": ms, "ratio": ms / mine} for n, ms in peers.items()]
+
+
+def report(rows: list[Row], file: Path | None) -> None:
+    """Print the table; write the rows as JSON when a file is named."""
+    print(f"{'case':34} {'ours ms':>9}  {'peer':22} {'peer ms':>9}  {'ratio':>6}")
+    for row in rows:
+        print(f"{row['case']:34} {row['ours_ms']:9.3f}  {row['peer']:22} {row['peer_ms']:9.3f}  {row['ratio']:6.2f}")
+    sys.stdout.flush()
+    if file is not None:
+        file.write_text(json.dumps(rows, indent=1) + "\n")

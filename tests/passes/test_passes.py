@@ -1,0 +1,185 @@
+"""Each pass on the smallest graph that shows it: golden texts."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from tritoncnn.ir import Graph, parse_graph, verify
+from tritoncnn.ops import check_node
+from tritoncnn.passes.choose_layout import ChooseLayout
+from tritoncnn.passes.define import Pass
+from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
+from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
+from tritoncnn.passes.fuse_epilogue import FuseEpilogue
+from tritoncnn.passes.fuse_pointwise import FusePointwise
+from tritoncnn.passes.fuse_pool import FusePool
+from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
+from tritoncnn.passes.materialise_padding import MaterialisePadding
+from tritoncnn.passes.simplify import Simplify
+
+STEPS = "stride=[1,1], padding=[0,0], dilation=[1,1]"
+POOL = f"window=[2,2], {STEPS.replace('stride=[1,1]', 'stride=[2,2]')}"
+
+
+def graph(text: str) -> Graph:
+    return verify(parse_graph(dedent(text)), check_node)
+
+
+def after(step: Pass, text: str) -> list[str]:
+    """The nodes and the return line of the graph after one pass, without types."""
+    new, _ = step(graph(text))
+    verify(new, check_node, after=step.name)
+    return [line.split("  :")[0].split(" : ")[0].strip() for line in str(new).splitlines()[1:-1]]
+
+
+def test_simplify_removes_what_changes_nothing() -> None:
+    assert after(Simplify(), """
+        graph g(x: f32[2,3]) {
+          %1 = const() {value=1.0, dtype='f32'} : f32[]
+          %2 = mul(x, %1) : f32[2,3]
+          %3 = reshape(%2) {shape=[6]} : f32[6]
+          %4 = reshape(%3) {shape=[2,3]} : f32[2,3]
+          %5 = permute(%4) {dims=[1,0]} : f32[3,2]
+          %6 = permute(%5) {dims=[1,0]} : f32[2,3]
+          %7 = relu(%6) : f32[2,3]
+          %8 = exp(x) : f32[2,3]
+          return %7
+        }""") == ["%1 = relu(x)", "return %1"]  # fmt: skip
+
+
+def test_simplify_merges_equal_nodes_and_drops_expand() -> None:
+    assert after(Simplify(), """
+        graph g(x: f32[2,3], b: f32[3]) {
+          %1 = expand(b) {shape=[2,3]} : f32[2,3]
+          %2 = add(x, %1) : f32[2,3]
+          %3 = add(x, %1) : f32[2,3]
+          %4 = mul(%2, %3) : f32[2,3]
+          return %4
+        }""") == ["%1 = add(x, b)", "%2 = mul(%1, %1)", "return %2"]  # fmt: skip
+
+
+def test_fuse_pointwise_inlines_single_readers_of_one_shape() -> None:
+    assert after(FusePointwise(), """
+        graph g(x: f32[2,3], b: f32[3]) {
+          %1 = const() {value=2.0, dtype='f32'} : f32[]
+          %2 = mul(b, %1) : f32[3]
+          %3 = add(x, %2) : f32[2,3]
+          %4 = relu(%3) : f32[2,3]
+          %5 = neg(%4) : f32[2,3]
+          %6 = exp(%4) : f32[2,3]
+          return %5, %6
+        }""") == [
+        "%1 = pointwise(b) {expr='mul($0, 2.0)'}",
+        "%2 = pointwise(x, %1) {expr='relu(add($0, $1))'}",
+        "%3 = pointwise(%2) {expr='neg($0)'}",
+        "%4 = pointwise(%2) {expr='exp($0)'}",
+        "return %3, %4",
+    ]  # fmt: skip
+
+
+def test_fuse_epilogue_joins_the_later_of_two_convolutions() -> None:
+    assert after(FuseEpilogue(), f"""
+        graph g(x: f32[2,3,4,4], w: f32[3,3,1,1]) {{
+          %1 = conv2d(x, w) {{{STEPS}, groups=1}} : f32[2,3,4,4]
+          %2 = conv2d(%1, w) {{{STEPS}, groups=1}} : f32[2,3,4,4]
+          %3 = pointwise(%2, %1) {{expr='relu(add($0, $1))'}} : f32[2,3,4,4]
+          return %3
+        }}""") == [
+        f"%1 = conv2d(x, w) {{{STEPS}, groups=1}}",
+        f"%2 = conv2d(%1, w, %1) {{{STEPS}, groups=1, epilogue='relu(add(acc, $0))'}}",
+        "return %2",
+    ]  # fmt: skip
+
+
+def test_fuse_epilogue_leaves_a_result_with_another_reader_alone() -> None:
+    text = """
+        graph g(a: f32[2,3], b: f32[3,4]) {
+          %1 = matmul(a, b) : f32[2,4]
+          %2 = pointwise(%1) {expr='exp($0)'} : f32[2,4]
+          return %1, %2
+        }"""
+    assert FuseEpilogue()(graph(text)) == (graph(text), "")
+
+
+@pytest.mark.parametrize(("size", "fused"), [(4, True), (5, False)])
+def test_fuse_pool_wants_windows_that_tile_the_picture(size: int, fused: bool) -> None:
+    new, note = FusePool()(graph(f"""
+        graph g(x: f32[2,3,{size},4], w: f32[5,3,1,1]) {{
+          %1 = conv2d(x, w) {{{STEPS}, groups=1}} : f32[2,5,{size},4]
+          %2, %3 = max_pool2d(%1) {{{POOL}, ceil_mode=False}} : f32[2,5,2,2], u8[2,5,2,2]
+          return %2
+        }}"""))  # fmt: skip
+    assert [node.op for node in new.nodes] == (["conv2d"] if fused else ["conv2d", "max_pool2d"])
+    assert bool(note) == fused
+
+
+def test_mask_before_pool_grad_masks_the_pooled_gradient() -> None:
+    sizes = "input_shape=[2,3,4,4], " + POOL
+    assert after(MaskBeforePoolGrad(), f"""
+        graph g(x: f32[2,3,4,4], dy: f32[2,3,2,2]) {{
+          %1 = relu(x) : f32[2,3,4,4]
+          %2, %3 = max_pool2d(%1) {{{POOL}, ceil_mode=False}} : f32[2,3,2,2], u8[2,3,2,2]
+          %4 = max_pool2d_grad(dy, %3) {{{sizes}}} : f32[2,3,4,4]
+          %5 = const() {{value=0.0, dtype='f32'}} : f32[]
+          %6 = gt(%1, %5) : i1[2,3,4,4]
+          %7 = where(%6, %4, %5) : f32[2,3,4,4]
+          return %2, %7
+        }}""")[2:] == [
+        "%4 = const() {value=0.0, dtype='f32'}",
+        "%5 = gt(%2, %4)",
+        "%6 = const() {value=0.0, dtype='f32'}",
+        "%7 = where(%5, dy, %6)",
+        f"%8 = max_pool2d_grad(%7, %3) {{{sizes}}}",
+        "return %2, %8",
+    ]  # fmt: skip
+
+
+def test_fuse_bias_grad_takes_the_sum_whichever_comes_first() -> None:
+    total = "%1 = sum(dy) {dims=[0,2,3]} : f32[5]"
+    wgrad = f"%2 = conv2d_wgrad(x, dy) {{filter_shape=[5,3,1,1], {STEPS}, groups=1}} : f32[5,3,1,1]"
+    for first, second in ((total, wgrad), (wgrad, total)):
+        new = after(FuseBiasGrad(), f"""
+            graph g(x: f32[2,3,4,4], dy: f32[2,5,4,4]) {{
+              {first}
+              {second}
+              return %1, %2
+            }}""")  # fmt: skip
+        assert new == [
+            f"%1, %2 = conv2d_wgrad(x, dy) {{filter_shape=[5,3,1,1], {STEPS}, groups=1, bias=True}}", "return %2, %1",
+        ]  # fmt: skip
+
+
+def test_materialise_padding_pads_pictures_of_few_channels_only() -> None:
+    for channels, padded in ((1, True), (16, False)):
+        text = f"""
+            graph g(x: f32[2,{channels},4,4], w: f32[5,{channels},3,3]) {{
+              %1 = conv2d(x, w) {{stride=[1,1], padding=[1,1], dilation=[1,1], groups=1}} : f32[2,5,4,4]
+              return %1
+            }}"""
+        new, _ = MaterialisePadding()(graph(text))
+        assert [node.op for node in new.nodes] == (["pad2d", "conv2d"] if padded else ["conv2d"])
+
+
+def test_flatten_into_matmul_leaves_a_weight_with_two_readers_alone() -> None:
+    text = """
+        graph g(x: f32[2,3,4,4], w: f32[5,48]) {
+          %1 = reshape(x) {shape=[2,48]} : f32[2,48]
+          %2 = permute(w) {dims=[1,0]} : f32[48,5]
+          %3 = matmul(%1, %2) : f32[2,5]
+          %4 = exp(w) : f32[5,48]
+          return %3, %4
+        }"""
+    assert FlattenIntoMatmul()(graph(text)) == (graph(text), "")
+
+
+def test_choose_layout_copies_only_where_a_view_cannot_be() -> None:
+    new, _ = ChooseLayout()(graph(f"""
+        graph g(x: f32[2,3,4,4], w: f32[5,3,1,1]) {{
+          %1 = conv2d(x, w) {{{STEPS}, groups=1}} : f32[2,5,4,4]
+          %2 = reshape(%1) {{shape=[2,80]}} : f32[2,80]
+          return %2
+        }}"""))  # fmt: skip
+    assert [node.op for node in new.nodes] == ["copy", "conv2d", "copy", "reshape"]
+    assert new.nodes[1].result.type.order == (0, 2, 3, 1)
