@@ -38,6 +38,8 @@ def per_channel(v: Any) -> Any:
 
 
 def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    if groups != 1:
+        raise UnsupportedError(f"a convolution in {groups} groups")
     step, spacing, R_S = pair(stride), pair(dilation), w.shape[2:]
     if isinstance(padding, str):
         spans = tuple(d * (r - 1) for d, r in zip(spacing, R_S, strict=True)) if padding == "same" else (0, 0)

@@ -6,7 +6,9 @@ becomes our ops by the table; all that is missing is told in one error, with the
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import logging
 import operator
 import os
@@ -118,7 +120,7 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
             program = torch.export.export(module, example, strict=False)

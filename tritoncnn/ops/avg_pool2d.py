@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from tritoncnn.ir import TensorType
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import pool as kernel
 from tritoncnn.ops.avg_pool2d_grad import avg_pool2d_grad
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import NHWC, Pair, check_image, check_window, pool_size
 
 
@@ -37,6 +39,12 @@ def grad(dy: Any, y: Any, x: Any, *, window: Pair, stride: Pair, padding: Pair, 
     return (avg_pool2d_grad(dy, input_shape=tuple(x.shape), **attrs, count_include_pad=count_include_pad),)
 
 
+def lower(node: Node) -> Lowering:
+    (y,), (x, *_) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key != "epilogue"}
+    return one_launch(node, kernel.avg_pool2d(y, x, **attrs, epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+
+
 def _sample(
     x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False, include: bool = True
 ) -> Any:
@@ -54,4 +62,4 @@ SAMPLES = (
     _sample((2, 3, 8, 5), (3, 3), (2, 2), (1, 1), ceil_mode=True),
     _sample((1, 17, 7, 7), (7, 7), (7, 7)),
 )
-avg_pool2d = OpDef("avg_pool2d", infer, reference, grad, epilogue=True, orders={4: NHWC}, samples=SAMPLES)
+avg_pool2d = OpDef("avg_pool2d", infer, reference, grad, lower, epilogue=True, orders={4: NHWC}, samples=SAMPLES)

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef, op_named
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import pool as kernel
+from tritoncnn.ops.define import Lowering, OpDef, op_named
+from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import NHWC, Pair, check_image, check_window, pool_size
 
 
@@ -38,6 +40,12 @@ def grad(ddx: Any, dx: Any, dy: Any, *, input_shape: Pair, **attrs: Any) -> tupl
     return (op_named("avg_pool2d")(ddx, **attrs),)
 
 
+def lower(node: Node) -> Lowering:
+    (dx,), (dy, *_) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "input_shape")}
+    return one_launch(node, kernel.avg_pool2d_grad(dx, dy, **attrs, epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+
+
 def _sample(dy: Pair, x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False,
             include: bool = True) -> Any:  # fmt: skip
     attrs = {"input_shape": x, "window": window, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
@@ -54,4 +62,6 @@ SAMPLES = (
     _sample((2, 3, 5, 3), (2, 3, 8, 5), (3, 3), (2, 2), (1, 1), ceil_mode=True),
     _sample((1, 17, 1, 1), (1, 17, 7, 7), (7, 7), (7, 7)),
 )
-avg_pool2d_grad = OpDef("avg_pool2d_grad", infer, reference, grad, epilogue=True, orders={4: NHWC}, samples=SAMPLES)
+avg_pool2d_grad = OpDef(
+    "avg_pool2d_grad", infer, reference, grad, lower, epilogue=True, orders={4: NHWC}, samples=SAMPLES
+)

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import conv2d as kernel
 from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
-from tritoncnn.ops.define import OpDef, Types
+from tritoncnn.ops.define import Lowering, OpDef, Types
+from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
 from tritoncnn.ops.window import NHWC, RSCK, Pair, check_image, check_same_dtype, check_window, conv_sizes
@@ -63,6 +65,16 @@ def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilati
     return dx, dw
 
 
+def lower(node: Node) -> Lowering:
+    (y, *index), (x, w, *_) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "index")}
+    P, Q = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])  # type: ignore[arg-type]
+    unpooled = TensorType.dense(y.dtype, (*y.shape[:2], P, Q))
+    indices = index[0] if index else None
+    launch = kernel.conv2d(y, x, w, **attrs, indices=indices, epilogue=epilogue_of(node, 2, unpooled))  # type: ignore[arg-type]
+    return one_launch(node, launch)
+
+
 def _sample(x: Pair, w: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: int = 1,
             pool: Pair = ()) -> Any:  # fmt: skip
     attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -81,5 +93,5 @@ SAMPLES = (
     _sample((1, 2, 9, 9), (3, 2, 3, 3), padding=(1, 1), pool=(3, 2)),
 )
 conv2d = OpDef(
-    "conv2d", infer, reference, grad, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSCK}, samples=SAMPLES
+    "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSCK}, samples=SAMPLES
 )

@@ -187,8 +187,16 @@ def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Calla
         return TensorType.dense(dtype or compared[0].dtype, broadcast_shape(*(t.shape for t in types)))
 
     if not samples:
-        shapes = {1: [((2, 3, 5, 7),), ((0, 3, 4, 4),), ((1,),)],
-                  2: [((2, 3, 5, 7), (2, 3, 5, 7)), ((2, 3, 5, 7), (1, 3, 1, 1)), ((4, 1), (1, 5)), ((0, 3), (3,)), ((2,), ())]}
+        shapes = {
+            1: [((2, 3, 5, 7),), ((0, 3, 4, 4),), ((1,),)],
+            2: [
+                ((2, 3, 5, 7), (2, 3, 5, 7)),
+                ((2, 3, 5, 7), (1, 3, 1, 1)),
+                ((4, 1), (1, 5)),
+                ((0, 3), (3,)),
+                ((2,), ()),
+            ],
+        }
         samples = tuple((operands, {}) for operands in shapes.get(arity, []))
     return OpDef(name, infer, reference, grad, triton=triton, arity=arity, samples=samples)
 
@@ -211,4 +219,6 @@ def check_node(node: Node) -> None:
             raise GraphError(f"{op.name} has no epilogue slot")
         used = {leaf.operand for leaf in parse_expr(str(node.attrs["epilogue"])).leaves() if leaf.operand is not None}
         if used != set(range(len(node.operands) - op.arity)):
-            raise GraphError(f"the epilogue {node.attrs['epilogue']} does not use the {len(node.operands) - op.arity} operands it has")
+            raise GraphError(
+                f"the epilogue {node.attrs['epilogue']} does not use the {len(node.operands) - op.arity} operands it has"
+            )

@@ -64,7 +64,10 @@ def evaluate(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Te
         for value, tensor in zip(node.results, results, strict=True):
             if tuple(tensor.shape) != value.type.shape:
                 raise AssertionError(f"{node.op}: reference gives {list(tensor.shape)}, the graph says {value.type}")
-            if not (tensor.is_floating_point() and value.type.is_float) and tensor.dtype != TORCH_DTYPE[value.type.dtype]:
+            if (
+                not (tensor.is_floating_point() and value.type.is_float)
+                and tensor.dtype != TORCH_DTYPE[value.type.dtype]
+            ):
                 raise AssertionError(f"{node.op}: reference gives {tensor.dtype}, the graph says {value.type}")
             known[value] = laid_out(tensor, value.type)
     return tuple(known[v] for v in graph.outputs)

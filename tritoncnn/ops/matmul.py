@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import matmul as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import epilogue_of, in_parts, types_of
 from tritoncnn.ops.permute import permute
 from tritoncnn.ops.window import check_float, check_same_dtype
 
@@ -25,10 +27,16 @@ def grad(dy: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return matmul(dy, permute(b, dims=(1, 0))), matmul(permute(a, dims=(1, 0)), dy)
 
 
+def lower(node: Node) -> Lowering:
+    (y,), (a, b, *_) = types_of(node)
+    launches, workspace = kernel.matmul(y, a, b, epilogue=epilogue_of(node, 2))
+    return in_parts(node, launches, workspace, 2)
+
+
 SAMPLES = tuple(
     (shapes, {}) for shapes in (
         ((5, 7), (7, 3)), ((1, 1), (1, 1)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((65, 33), (33, 129)),
         ((1, 120), (120, 10)),
     )
 )  # fmt: skip
-matmul = OpDef("matmul", infer, torch.matmul, grad, arity=2, epilogue=True, samples=SAMPLES)
+matmul = OpDef("matmul", infer, torch.matmul, grad, lower, arity=2, epilogue=True, samples=SAMPLES)

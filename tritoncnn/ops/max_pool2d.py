@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import pool as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.max_pool2d_grad import index_dtype, max_pool2d_grad
 from tritoncnn.ops.window import NHWC, Pair, check_image, check_window, pool_size
 
@@ -66,6 +68,12 @@ def grad(dy: Any, y: Any, x: Any, *, window: Pair, stride: Pair, padding: Pair, 
     return (max_pool2d_grad(dy, y[1], input_shape=tuple(x.shape), **steps),)
 
 
+def lower(node: Node) -> Lowering:
+    (y, index), (x, *_) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key != "epilogue"}
+    return one_launch(node, kernel.max_pool2d(y, index, x, **attrs, epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+
+
 def _sample(
     x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), dilation: Pair = (1, 1), ceil_mode: bool = False
 ) -> Any:
@@ -82,4 +90,4 @@ SAMPLES = (
     _sample((2, 3, 7, 5), (2, 2), (2, 2), ceil_mode=True),
     _sample((1, 2, 18, 17), (16, 16), (2, 1)),
 )
-max_pool2d = OpDef("max_pool2d", infer, max_pool2d_torch, grad, epilogue=True, orders={4: NHWC}, samples=SAMPLES)
+max_pool2d = OpDef("max_pool2d", infer, max_pool2d_torch, grad, lower, epilogue=True, orders={4: NHWC}, samples=SAMPLES)

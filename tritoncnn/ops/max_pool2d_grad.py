@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import DTypeError, ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import pool as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import NHWC, Pair, check_image, check_window
 
 
@@ -46,6 +48,13 @@ def reference(dy: torch.Tensor, index: torch.Tensor, *, input_shape: Pair, windo
     return dx.scatter_add(2, place.flatten(2), dy.flatten(2))[..., :-1].reshape(input_shape)
 
 
+def lower(node: Node) -> Lowering:
+    (dx,), (dy, index, *_) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "input_shape")}
+    launch = kernel.max_pool2d_grad(dx, dy, index, **attrs, epilogue=epilogue_of(node, 2))  # type: ignore[arg-type]
+    return one_launch(node, launch)
+
+
 def _sample(dy: Pair, x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), dilation: Pair = (1, 1)) -> Any:
     attrs = {"input_shape": x, "window": window, "stride": stride, "padding": padding, "dilation": dilation}
     return ((dy, (index_dtype(window), dy, window[0] * window[1])), attrs)
@@ -60,4 +69,6 @@ SAMPLES = (
     _sample((2, 3, 4, 3), (2, 3, 7, 5), (2, 2), (2, 2)),
     _sample((1, 2, 2, 2), (1, 2, 18, 17), (16, 16), (2, 1)),
 )
-max_pool2d_grad = OpDef("max_pool2d_grad", infer, reference, arity=2, epilogue=True, orders={4: NHWC}, samples=SAMPLES)
+max_pool2d_grad = OpDef(
+    "max_pool2d_grad", infer, reference, lower=lower, arity=2, epilogue=True, orders={4: NHWC}, samples=SAMPLES
+)
