@@ -59,7 +59,7 @@ def compile_step(
         raise InputError(
             f"compile_step: optimizer must be tritoncnn.SGD(...) or tritoncnn.AdamW(...); got {optimizer!r}"
         )
-    captured = capture_loss(module, loss, *example)
+    captured = capture_loss(module, loss, example[:-1], example[-1])
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
     trained = tuple(graph.input(name) for name in captured.parameters)
@@ -98,6 +98,7 @@ class Parameters:
         self.layout = layout
         self.shapes = {name: tuple(module_state[name].shape) for name in captured.parameters.values()}
         self.names = dict(captured.parameters)  # graph input -> torch name
+        self.aliases = captured.aliases  # tied tensors: further torch names of one tensor
         self.arena = self.new_arena()
 
     def new_arena(self) -> torch.Tensor:
@@ -110,7 +111,7 @@ class Parameters:
             stored = arena.as_strided(part.type.shape, part.type.strides, part.offset)
             name = self.names[part.name]
             found[name] = stored.reshape(self.shapes[name]).clone(memory_format=torch.contiguous_format)
-        return found
+        return found | {alias: found[name] for alias, name in self.aliases.items() if name in found}
 
     def write(self, arena: torch.Tensor, tensors: Mapping[str, torch.Tensor], what: str = "parameter") -> None:
         """Copy ``tensors`` into ``arena``; all are checked before the first is written. Raises CheckpointError."""
@@ -134,10 +135,12 @@ class _Compiled:
         self.plan = plan
         self._parameters = Parameters(captured, layout, module_state)
         self._parameters.write(self._parameters.arena, module_state)
-        self._inputs = tuple(v for v in captured.graph.inputs if v.name not in captured.parameters)
+        self._buffers = {key: module_state[name].detach().clone().contiguous() for key, name in captured.buffers.items()}
+        self._buffers |= {key: tensor.detach().clone().contiguous() for key, tensor in captured.constants.items()}
+        self._inputs = tuple(captured.graph.input(name) for name in captured.inputs)
 
     def _program(self, fixed: Mapping[str, torch.Tensor]) -> CpuProgram | ReferenceProgram:
-        buffers = {ARENA: self._parameters.arena, **fixed}
+        buffers = {ARENA: self._parameters.arena, **self._buffers, **fixed}
         return ReferenceProgram(self.plan, buffers) if settings.current().reference else CpuProgram(self.plan, buffers)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -177,6 +180,7 @@ class CompiledModel(_Compiled):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._single = args[0].single
         self._run = self._program({})
         self._outputs = tuple(_output(value.type) for value in self.plan.graph.outputs)
 
@@ -187,7 +191,7 @@ class CompiledModel(_Compiled):
         for i, result in enumerate(results):
             self._run.bind(f"output {i}", result)
         self._run.run()
-        return results[0] if len(results) == 1 else results
+        return results[0] if self._single else results
 
 
 def _output(type: TensorType) -> Callable[[], torch.Tensor]:
