@@ -1,0 +1,173 @@
+"""softmax_cross_entropy: loss = mean or sum over n of lse[n] - x[n, target[n]], lse[n] = log sum over c of exp(x[n,c]).
+
+Gradient dx[n,c] = (exp(x[n,c] - lse[n]) - (c == target[n])) * scale, scale = 1/N for the mean, made in the same pass over x.
+Also     softmax: y[n,c] = exp(x[n,c]) / sum over c of exp(x[n,c]).
+Stable   the row's maximum is taken off before exp.
+Targets  i64. One outside 0..C-1 makes its row's loss and gradient NaN; nothing outside x is read.
+Tile     one program takes BLOCK_N whole rows at a time. ``whole`` tile: one program takes all rows and writes the loss.
+         Else each program writes its rows' losses to a workspace, and a second launch adds them in fixed order.
+Traffic  x and dx once.
+Layout   any strides; fast: classes contiguous.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_rank, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.sum_parts import parts_type, sum_parts
+
+
+class Tile(NamedTuple):
+    BLOCK_N: int
+    whole: bool = False
+    num_warps: int = 4
+
+
+WHOLE_ELEMENTS = 8192  # up to so many logits one program is faster than a second launch
+LONGEST_ROW = 65536
+
+
+def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
+    """Tile for N rows of C classes."""
+    check_target(target)
+    columns = power_of_2(C)
+    if target != "cpu":
+        return Tile(max(min(1024 // columns, power_of_2(N)), 1), False, 4)
+    if N * C <= WHOLE_ELEMENTS:
+        return Tile(max(min(1024 // columns, power_of_2(N)), 1), True)
+    return Tile(row_block(N, 8, max(4096 // columns, 1), 1))
+
+
+@triton.jit
+def softmax_cross_entropy_kernel(
+    loss_ptr, dx_ptr, x_ptr, target_ptr,  # loss_ptr: the loss when STEPS covers all rows, else one value per program
+    N: tl.constexpr, C: tl.constexpr, DX: tl.constexpr, X: tl.constexpr, STRIDE_T: tl.constexpr,  # memory strides
+    SCALE: tl.constexpr, STEPS: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    pid = program(0, WIDE)
+    offs_c = block_offsets(0, BLOCK_C, WIDE)
+    mask_c = offs_c < C
+    total = tl.zeros((BLOCK_N,), tl.float32)
+    for step in range(0, STEPS):
+        offs_n = block_offsets((pid * STEPS + step) * BLOCK_N, BLOCK_N, WIDE)
+        mask_n = offs_n < N
+        mask = mask_n[:, None] & mask_c[None, :]
+        x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(tl.float32)
+        target = tl.load(target_ptr + offs_n * STRIDE_T, mask=mask_n, other=0)
+        largest = tl.max(x, 1)
+        lse = largest + tl.log(tl.sum(tl.exp(x - largest[:, None]), 1))
+        # The target's logit without an address: no class matches a target out of range.
+        hot = target[:, None] == offs_c[None, :]
+        lse = tl.where((target >= 0) & (target < C), lse, float("nan"))
+        loss = lse - tl.sum(tl.where(hot, x, 0.0), 1)
+        total += tl.where(mask_n, loss, 0.0)
+        if dx_ptr is not None:
+            dx = (tl.exp(x - lse[:, None]) - tl.where(hot, 1.0, 0.0)) * SCALE
+            tl.store(dx_ptr + (offs_n * DX[0])[:, None] + (offs_c * DX[1])[None, :], dx, mask=mask)
+    tl.store(loss_ptr + pid, tl.sum(total, 0) * SCALE)
+
+
+@triton.jit
+def softmax_kernel(
+    y_ptr, x_ptr, N: tl.constexpr, C: tl.constexpr, Y: tl.constexpr, X: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    offs_n = block_offsets(program(0, WIDE) * BLOCK_N, BLOCK_N, WIDE)
+    offs_c = block_offsets(0, BLOCK_C, WIDE)
+    mask = (offs_n < N)[:, None] & (offs_c < C)[None, :]
+    x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(tl.float32)
+    power = tl.exp(x - tl.max(x, 1)[:, None])
+    y = power / tl.sum(power, 1)[:, None]
+    tl.store(y_ptr + (offs_n * Y[0])[:, None] + (offs_c * Y[1])[None, :], y, mask=mask)
+
+
+def _check_rows(op: str, x: TensorType) -> None:
+    check_rank(op, 2, x=x)
+    if not 1 <= x.shape[1] <= LONGEST_ROW:
+        raise UnsupportedError(f"{op}: x must have 1 to {LONGEST_ROW} classes; got {list(x.shape)}")
+
+
+def softmax_cross_entropy(
+    loss: TensorType,
+    dx: TensorType | None,
+    x: TensorType,
+    target: TensorType,
+    *,
+    reduction: str = "mean",
+    tile: Tile | None = None,
+    target_device: str = "cpu",
+) -> tuple[tuple[Launch, ...], TensorType | None]:
+    """loss [] = cross entropy of logits x [N,C] and class numbers target [N]; dx [N,C], if given, its gradient for x.
+
+    Returns the launches and the workspace they need: ((loss, [dx], x, target), None), or for many rows
+    ((workspace, [dx], x, target), (loss, workspace)) with the workspace's type. The mean of no rows is NaN.
+    Raises ShapeError, DTypeError.
+    """
+    op = "softmax_cross_entropy"
+    _check_rows(op, x)
+    check_floats(op, loss=loss, dx=dx, x=x)
+    N, C = x.shape
+    check_shape(op, "target", target, (N,), f"one class per row of x {list(x.shape)}")
+    check_shape(op, "loss", loss, (), "one number")
+    if dx is not None:
+        check_shape(op, "dx", dx, x.shape, "as x is")
+    if target.dtype != "i64":
+        raise DTypeError(f"{op}: target must be i64; got {target.dtype}")
+    if reduction not in ("mean", "sum"):
+        raise ShapeError(f"{op}: reduction must be mean or sum; got {reduction}")
+    tile = tile or pick_tile(N, C, target_device)
+    blocks = ceil_div(N, tile.BLOCK_N)
+    programs = 1 if tile.whole else max(blocks, 1)
+    parts = parts_type(loss, None, programs) if programs > 1 else None
+    scale = 1.0 if reduction == "sum" else 1.0 / N if N else float("nan")
+    rows = build(
+        softmax_cross_entropy_kernel,
+        (programs,),
+        {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": target},
+        dict(
+            N=N, C=C, DX=dx.strides if dx else None, X=x.strides, STRIDE_T=target.strides[0], SCALE=scale,
+            STEPS=blocks if tile.whole else 1, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
+        ),
+        results=1 if dx is None else 2,
+        flops=6 * N * C,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+    if parts is None:
+        return (rows,), None
+    return (rows, sum_parts(loss, None, parts, target=target_device)), parts
+
+
+def softmax(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
+    """y [N,C] = softmax of each row of x. Raises ShapeError, DTypeError."""
+    _check_rows("softmax", x)
+    check_floats("softmax", y=y, x=x)
+    check_shape("softmax", "y", y, x.shape, "as x is")
+    N, C = x.shape
+    tile = tile or pick_tile(N, C, target)
+    return build(
+        softmax_kernel,
+        (ceil_div(N, tile.BLOCK_N),),
+        {"y_ptr": y, "x_ptr": x},
+        dict(N=N, C=C, Y=y.strides, X=x.strides, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C)),
+        flops=5 * N * C,
+        num_warps=tile.num_warps,
+    )
+
+
+def softmax_cross_entropy_torch(x: torch.Tensor, target: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    """What softmax_cross_entropy means, in plain torch (which refuses targets out of range)."""
+    return torch.nn.functional.cross_entropy(x, target, reduction=reduction)
+
+
+def softmax_torch(x: torch.Tensor) -> torch.Tensor:
+    """What softmax means, in plain torch."""
+    return x.softmax(1)
