@@ -10,8 +10,10 @@ from __future__ import annotations
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.sgd import check_arenas
 
 
@@ -32,9 +34,17 @@ def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, v: torch.Tensor
     return p * (1 - lr * weight_decay) - lr * mean / (root + eps), m, v
 
 
+def lower(node: Node) -> Lowering:
+    (p, m, v), (_, g, _, _, lr, step) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key not in ("beta1", "beta2")}
+    betas = (node.attrs["beta1"], node.attrs["beta2"])
+    launch = kernel.adamw(p, m, v, g, lr, step, betas=betas, **attrs)  # type: ignore[arg-type]
+    return Lowering(((launch, ("r0", "r1", "r2", "o1", "o4", "o5")),))
+
+
 SAMPLES = tuple(
     ((*((size,),) * 3, ("positive", (size,)), (), ("i64", (), 100, 1)),
      {"beta1": 0.9, "beta2": beta2, "eps": 1e-8, "weight_decay": decay})
     for size, beta2, decay in ((37, 0.999, 0.01), (1, 0.99, 0.0), (0, 0.999, 0.0), (5000, 0.999, 0.5))
 )  # fmt: skip
-adamw = OpDef("adamw", infer, reference, arity=6, inplace=((0, 0), (1, 2), (2, 3)), samples=SAMPLES)
+adamw = OpDef("adamw", infer, reference, lower=lower, arity=6, inplace=((0, 0), (1, 2), (2, 3)), samples=SAMPLES)

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import DTypeError, ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import softmax_cross_entropy as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.window import check_float
 
 
@@ -37,5 +39,14 @@ def grad(dloss: Any, y: Any, logits: Any, target: Any) -> tuple[Any, None]:
     return y[1] * dloss, None
 
 
+def lower(node: Node) -> Lowering:
+    """Many rows: the first launch writes dlogits and a part of the loss per program, the second adds the parts."""
+    (loss, dlogits), (logits, target) = types_of(node)
+    launches, workspace = kernel.softmax_cross_entropy(loss, dlogits, logits, target)
+    if workspace is None:
+        return one_launch(node, launches[0])
+    return Lowering(((launches[0], ("w0", "r1", "o0", "o1")), (launches[1], ("r0", "w0"))), (workspace,))
+
+
 SAMPLES = tuple(((shape, ("i64", shape[:1], shape[1])), {}) for shape in ((5, 10), (1, 1), (0, 3), (65, 33), (3, 1000)))
-cross_entropy = OpDef("cross_entropy", infer, reference, grad, arity=2, samples=SAMPLES)
+cross_entropy = OpDef("cross_entropy", infer, reference, grad, lower, arity=2, samples=SAMPLES)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from tritoncnn.errors import DTypeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.ops.define import Lowering, OpDef
 
 
 def infer(step: TensorType) -> TensorType:
@@ -19,4 +20,8 @@ def reference(step: torch.Tensor) -> torch.Tensor:
     return step + 1
 
 
-increment = OpDef("increment", infer, reference, inplace=((0, 0),), samples=(((("i64", (), 1000),), {}),))
+def lower(node: Node) -> Lowering:
+    return Lowering(((kernel.increment(node.result.type), ("r0",)),))
+
+
+increment = OpDef("increment", infer, reference, lower=lower, inplace=((0, 0),), samples=(((("i64", (), 1000),), {}),))

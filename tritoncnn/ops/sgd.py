@@ -9,8 +9,10 @@ from __future__ import annotations
 import torch
 
 from tritoncnn.errors import DTypeError, ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import types_of
 
 
 def check_arenas(op: str, *arenas: TensorType, lr: TensorType) -> None:
@@ -37,10 +39,15 @@ def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, lr: torch.Tenso
     return p - lr * (g + momentum * m if nesterov else m), m
 
 
+def lower(node: Node) -> Lowering:
+    (p, m), (_, g, _, lr) = types_of(node)
+    return Lowering(((kernel.sgd(p, m, g, lr, **node.attrs), ("r0", "r1", "o1", "o3")),))  # type: ignore[arg-type]
+
+
 SAMPLES = tuple(
     (((size,), (size,), (size,), ()), {"momentum": momentum, "weight_decay": decay, "nesterov": nesterov})
     for size, momentum, decay, nesterov in (
         (37, 0.9, 0.0, False), (1, 0.5, 0.25, True), (0, 0.9, 0.0, False), (5000, 0.9, 0.5, True)
     )
 )  # fmt: skip
-sgd = OpDef("sgd", infer, reference, arity=4, inplace=((0, 0), (1, 2)), samples=SAMPLES)
+sgd = OpDef("sgd", infer, reference, lower=lower, arity=4, inplace=((0, 0), (1, 2)), samples=SAMPLES)

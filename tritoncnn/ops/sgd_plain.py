@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import torch
 
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.sgd import check_arenas
 
 
@@ -21,7 +23,12 @@ def reference(p: torch.Tensor, g: torch.Tensor, lr: torch.Tensor, *, weight_deca
     return p - lr * (g + weight_decay * p)
 
 
+def lower(node: Node) -> Lowering:
+    (p,), (_, g, lr) = types_of(node)
+    return Lowering(((kernel.sgd(p, None, g, lr, **node.attrs), ("r0", "o1", "o2")),))  # type: ignore[arg-type]
+
+
 SAMPLES = tuple(
     (((size,), (size,), ()), {"weight_decay": decay}) for size, decay in ((37, 0.0), (1, 0.25), (0, 0.0), (5000, 0.5))
 )
-sgd_plain = OpDef("sgd_plain", infer, reference, arity=3, inplace=((0, 0),), samples=SAMPLES)
+sgd_plain = OpDef("sgd_plain", infer, reference, lower=lower, arity=3, inplace=((0, 0),), samples=SAMPLES)
