@@ -1,0 +1,170 @@
+"""pointwise: y[i0,i1,i2,i3] = slot(0, operands at i0..i3), a generated fused expression; copy: y = x in another layout or dtype.
+
+Dims     ``flatten_when_dense`` merges dims that every tensor steps through evenly: into one where all share a dense layout.
+Tile     one program makes BLOCK_ROWS rows (all dims but the last) of BLOCK_LANES lanes.
+Traffic  every operand and the result once.
+Layout   any strides, 0 for broadcast operands; fast: the operands contiguous along y's innermost dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import build, ceil_div, check_target, power_of_2, row_block
+from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.launch import Launch, Slot
+
+
+class Tile(NamedTuple):
+    BLOCK_ROWS: int
+    BLOCK_LANES: int
+    num_warps: int = 4
+
+
+CPU_ELEMENTS = 4096  # of a program, enough to hide its cost
+CPU_PROGRAMS = 8
+
+
+def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
+    """Tile for so many rows of so many lanes."""
+    check_target(target)
+    if target != "cpu":
+        block = min(power_of_2(lanes), 1024)
+        return Tile(max(1024 // block, 1), block)
+    if rows == 1:
+        return Tile(1, row_block(lanes, CPU_PROGRAMS, CPU_ELEMENTS, 256))
+    block = min(power_of_2(lanes), 512)
+    return Tile(row_block(rows, ceil_div(CPU_PROGRAMS, ceil_div(lanes, block)), CPU_ELEMENTS // block, 8), block)
+
+
+def stretch(operand: TensorType, shape: Sequence[int]) -> TensorType:
+    """The operand broadcast to ``shape`` as torch does: stride 0 along stretched dims. Raises ShapeError."""
+    lead = len(shape) - operand.rank
+    fits = lead >= 0 and all(size in (1, wanted) for size, wanted in zip(operand.shape, shape[lead:], strict=True))
+    if not fits:
+        raise ShapeError(f"pointwise: an operand must broadcast to {list(shape)}; got {list(operand.shape)}")
+    strides = [
+        0 if size != wanted else stride
+        for size, stride, wanted in zip(operand.shape, operand.strides, shape[lead:], strict=True)
+    ]
+    return TensorType(operand.dtype, tuple(shape), (0,) * lead + tuple(strides))
+
+
+def _merged(tensors: Sequence[TensorType]) -> list[tuple[int, list[int]]]:
+    """(size, stride in every tensor) of each merged dim, outermost in the first tensor's memory first."""
+    first = tensors[0]
+    dims: list[tuple[int, list[int]]] = []
+    for d in sorted(range(first.rank), key=lambda d: -abs(first.strides[d])):
+        size, strides = first.shape[d], [t.strides[d] for t in tensors]
+        if size == 1:
+            continue
+        if dims and all(outer == inner * size for outer, inner in zip(dims[-1][1], strides, strict=True)):
+            dims[-1] = (dims[-1][0] * size, strides)
+        else:
+            dims.append((size, strides))
+    return dims
+
+
+def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[TensorType, tuple[TensorType, ...]]:
+    """The same elements in as few dims as possible: one, when y and all operands lie densely in one order.
+
+    Dims come in the order of y's memory; those of size 1 vanish; neighbours merge where in every tensor the outer stride is
+    the inner one times the inner size. Operands broadcast to y as in torch: a dim that one is stretched along has size 1
+    in its result, and an operand of one element has no dims. Raises ShapeError when an operand does not broadcast.
+    """
+    stretched = [stretch(operand, y.shape) for operand in operands]
+    if y.numel == 0:
+        return TensorType.dense(y.dtype, (0,)), tuple(TensorType.dense(t.dtype, (0,)) for t in operands)
+    dims = _merged([y, *stretched])
+    sizes = tuple(size for size, _ in dims) or (1,)
+
+    def rebuilt(dtype: str, index: int, single: bool) -> TensorType:
+        if single:
+            return TensorType.dense(dtype, ())
+        strides = tuple(strides[index] for _, strides in dims) or (1,)
+        return TensorType(dtype, tuple(size if stride else 1 for size, stride in zip(sizes, strides, strict=True)), strides)
+
+    return rebuilt(y.dtype, 0, False), tuple(rebuilt(t.dtype, j, t.numel == 1) for j, t in enumerate(operands, 1))
+
+
+@triton.jit
+def pointwise_kernel(
+    y_ptr, x_ptr, args,  # x_ptr: the operand of copy, None for a slot's result
+    D1: tl.constexpr, D2: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,  # dims: rows are D0 x D1 x D2, then lanes
+    Y: tl.constexpr, X: tl.constexpr,  # memory strides of the four
+    RANK: tl.constexpr,  # of y, which fills the last dims
+    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
+):  # fmt: skip
+    rows = block_offsets(program(0, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
+    lanes = block_offsets(program(1, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)[None, :]
+    i0, i1, i2 = (rows // (D1 * D2))[:, None], (rows // D2 % D1)[:, None], (rows % D2)[:, None]
+    mask = (rows < ROWS)[:, None] & (lanes < LANES)
+    if x_ptr is None:
+        value = tl.zeros((BLOCK_ROWS, BLOCK_LANES), tl.float32)
+    else:
+        value = tl.load(x_ptr + (i0 * X[0] + i1 * X[1] + i2 * X[2]) + lanes * X[3], mask=mask)
+    if EPILOGUE is not None:
+        if RANK <= 1:
+            value = EPILOGUE(value, args, lanes, 0, 0, 0, mask)
+        elif RANK == 2:
+            value = EPILOGUE(value, args, i2, lanes, 0, 0, mask)
+        elif RANK == 3:
+            value = EPILOGUE(value, args, i1, i2, lanes, 0, mask)
+        else:
+            value = EPILOGUE(value, args, i0, i1, i2, lanes, mask)
+    tl.store(y_ptr + (i0 * Y[0] + i1 * Y[1] + i2 * Y[2]) + lanes * Y[3], value, mask=mask)
+
+
+def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile | None, target: str) -> Launch:
+    if y.rank > 4:
+        raise UnsupportedError(f"pointwise: y must have at most 4 dims after merging; got {list(y.shape)}")
+    lead = (1,) * (4 - y.rank)
+    D0, D1, D2, lanes = lead + y.shape
+    rows = D0 * D1 * D2
+    tile = tile or pick_tile(rows, lanes, target)
+    return build(
+        pointwise_kernel,
+        (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
+        {"y_ptr": y, "x_ptr": x},
+        dict(
+            D1=D1, D2=D2, ROWS=rows, LANES=lanes, Y=lead + y.strides, X=lead + x.strides if x else None, RANK=y.rank,
+            BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
+        ),
+        slot=slot,
+        flops=y.numel,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+
+
+def pointwise(
+    y: TensorType, operands: Sequence[TensorType], slot: Slot, *, tile: Tile | None = None, target: str = "cpu"
+) -> Launch:
+    """y = slot's expression; operands are the slot's. The coordinates are y's dims, so flatten before the slot is made.
+
+    Lanes run over y's last dim. Raises UnsupportedError for more than 4 dims.
+    """
+    if tuple(operands) != slot.operands:
+        raise ShapeError(f"pointwise: the slot must have the operands {list(map(str, operands))}; got {list(map(str, slot.operands))}")
+    return _launch(y, None, slot, tile, target)
+
+
+def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
+    """y = x, in y's layout and dtype; x broadcasts to y. Raises ShapeError; UnsupportedError for more than 4 merged dims."""
+    merged = _merged([y, stretch(x, y.shape)]) if y.numel else [(0, [1, 1])]
+    sizes = tuple(size for size, _ in merged)
+    y_merged, x_merged = (TensorType(t.dtype, sizes, tuple(s[j] for _, s in merged)) for j, t in enumerate((y, x)))
+    launch = _launch(y_merged, x_merged, None, tile, target)
+    return replace(launch, operands=(y, x), nbytes=y.nbytes + x.nbytes)
+
+
+def copy_torch(x: torch.Tensor, strides: tuple[int, ...]) -> torch.Tensor:
+    """What copy means, in plain torch."""
+    return torch.empty_strided(x.shape, strides, dtype=x.dtype).copy_(x)
