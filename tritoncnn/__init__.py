@@ -6,15 +6,23 @@ Names are imported on first use, so that ``import tritoncnn`` and ``tritoncnn --
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from tritoncnn.compiler import CompiledModel, CompiledStep, compile, compile_step
+    from tritoncnn.optim import SGD, AdamW
+
+__all__ = ["SGD", "AdamW", "CompiledModel", "CompiledStep", "__version__", "compile", "compile_step"]
+
 _HOME = {
-    "compile": "tritoncnn.compile",
-    "compile_step": "tritoncnn.compile",
-    "SGD": "tritoncnn.compile",
-    "AdamW": "tritoncnn.compile",
+    "compile": "tritoncnn.compiler",
+    "compile_step": "tritoncnn.compiler",
+    "CompiledModel": "tritoncnn.compiler",
+    "CompiledStep": "tritoncnn.compiler",
+    "SGD": "tritoncnn.optim",
+    "AdamW": "tritoncnn.optim",
 }
 
 

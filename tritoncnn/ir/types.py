@@ -86,6 +86,10 @@ class TensorType:
     def with_order(self, order: Sequence[int]) -> TensorType:
         return TensorType.dense(self.dtype, self.shape, order)
 
+    def packed(self) -> TensorType:
+        """The dense type in the same memory order; row-major when this one has gaps or repeats elements."""
+        return TensorType.dense(self.dtype, self.shape, self.order)
+
     def with_dtype(self, dtype: str) -> TensorType:
         return TensorType(dtype, self.shape, self.strides)
 

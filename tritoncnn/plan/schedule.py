@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tritoncnn.errors import UnsupportedError
-from tritoncnn.ir import DTYPE_BYTES, Graph, Node, TensorType, Value
+from tritoncnn.ir import DTYPE_BYTES, Graph, Node, Value
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import OPS
 from tritoncnn.plan.memory import LiveRange, Place, align, pack_ranges
@@ -126,10 +126,9 @@ def _pack(draft: _Draft, node: Node) -> None:
 def _copy(draft: _Draft, value: Value) -> Value:
     """A launch that copies ``value`` to dense memory of its own."""
     draft.copies += 1
-    order = value.type.order or tuple(range(value.type.rank))
-    fresh = Value(f"%copy{draft.copies}", TensorType.dense(value.type.dtype, value.type.shape, order))
+    fresh = Value(f"%copy{draft.copies}", value.type.packed())
     draft.bytes[fresh] = fresh.type.nbytes
-    _lower(draft, Node("copy", (value,), (fresh,), {"order": order}))
+    _lower(draft, Node("copy", (value,), (fresh,), {"order": fresh.type.order or ()}))
     return fresh
 
 

@@ -135,7 +135,9 @@ class _Compiled:
         self.plan = plan
         self._parameters = Parameters(captured, layout, module_state)
         self._parameters.write(self._parameters.arena, module_state)
-        self._buffers = {key: module_state[name].detach().clone().contiguous() for key, name in captured.buffers.items()}
+        self._buffers = {
+            key: module_state[name].detach().clone().contiguous() for key, name in captured.buffers.items()
+        }
         self._buffers |= {key: tensor.detach().clone().contiguous() for key, tensor in captured.constants.items()}
         self._inputs = tuple(captured.graph.input(name) for name in captured.inputs)
 
@@ -182,7 +184,7 @@ class CompiledModel(_Compiled):
         super().__init__(*args)
         self._single = args[0].single
         self._run = self._program({})
-        self._outputs = tuple(_output(value.type) for value in self.plan.graph.outputs)
+        self._outputs = tuple(_output(value.type.packed()) for value in self.plan.graph.outputs)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         """Raises ShapeError or DTypeError when an input is not like the example."""
