@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tritoncnn.errors import GraphError
+from tritoncnn.errors import GraphError, TritonCNNError
 from tritoncnn.ir.graph import Graph, Node, Value
 
 Rule = Callable[[Node], None]
@@ -44,7 +44,7 @@ def verify(graph: Graph, rule: Rule | None = None, after: str = "") -> Graph:
         if rule is not None:
             try:
                 rule(node)
-            except GraphError as error:
+            except TritonCNNError as error:
                 raise GraphError(f"{where}: {place}: {error}") from error
     for value in graph.outputs:
         use(value, "the output list")
