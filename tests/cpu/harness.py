@@ -1,0 +1,128 @@
+"""Compile a @triton.jit kernel through ``lower`` and run it on torch tensors, in one thread."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import make_dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+import torch
+from triton._C.libtriton import ir, passes
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from tritoncnn.cpu.lower import lower
+
+_OPTIONS: dict[str, Any] = {
+    "num_warps": 1, "num_ctas": 1, "num_stages": 1, "debug": False, "enable_fp_fusion": True,
+    "launch_cooperative_grid": False, "extern_libs": (), "supported_fp8_dtypes": (),
+    "deprecated_fp8_dot_operand_dtypes": (), "default_dot_input_precision": "ieee",
+    "allowed_dot_input_precisions": ("ieee", "tf32"), "max_num_imprecise_acc_default": 0, "sanitize_overflow": False,
+    "arch": "x", "backend_name": "cpu", "ir_override": None, "warp_size": 1, "instrumentation_mode": "",
+    "fpsan_homomorphic_casts": False, "cluster_dims": (1, 1, 1), "allow_fp8e4nv": False,
+}  # fmt: skip
+Options = make_dataclass("Options", [(k, type(v), v) for k, v in _OPTIONS.items()], frozen=True)
+NAMES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64", torch.int8: "*i8",
+         torch.uint8: "*u8", torch.int16: "*i16", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.bool: "*i1"}  # fmt: skip
+
+
+def ttir(fn: Any, signature: Mapping[str, str], constants: Mapping[str, Any], debug: bool = True) -> str:
+    """The kernel's TTIR after the passes of the CPU backend."""
+    context = ir.context()
+    ir.load_dialects(context)
+    full = {n: "constexpr" if n in constants else signature[n] for n in fn.arg_names}
+    attrs = {(fn.arg_names.index(n),): [["tt.divisibility", 16]] for n, t in full.items() if t.startswith("*")}
+    source = ASTSource(fn, full, {(fn.arg_names.index(k),): v for k, v in constants.items()}, attrs)
+    codegen = {"min_dot_size": lambda a, b: (1, 1, 1), "convert_custom_types": None}
+    module = source.make_ir(GPUTarget("cpu", "x", 1), Options(), codegen, {}, context)
+    pm = ir.pass_manager(context)
+    passes.common.add_inliner(pm)
+    passes.common.add_canonicalizer(pm)
+    passes.ttir.add_combine(pm)
+    passes.ttir.add_reorder_broadcast(pm)
+    passes.common.add_cse(pm)
+    (passes.ttir.add_triton_licm if hasattr(passes.ttir, "add_triton_licm") else passes.common.add_licm)(pm)
+    passes.common.add_symbol_dce(pm)
+    passes.common.add_canonicalizer(pm)
+    passes.common.add_cse(pm)
+    pm.run(module, "ttir")
+    return str(module) if debug else module.str_nodebug()
+
+
+@functools.cache
+def machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=3, reloc="pic", codemodel="jitdefault"
+    )
+
+
+def lanes_here() -> int:
+    features = llvm.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+class Compiled:
+    """A loaded kernel. Call it with the grid and the run-time arguments."""
+
+    def __init__(self, text: str) -> None:
+        if not hasattr(llvm, "_omp"):
+            llvm._omp = ctypes.CDLL("libgomp.so.1")
+            llvm.add_symbol("GOMP_parallel", ctypes.cast(llvm._omp.GOMP_parallel, ctypes.c_void_p).value)
+        module = llvm.parse_assembly(text)
+        module.verify()
+        tm = machine()
+        module.triple, module.data_layout = tm.triple, str(tm.target_data)
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = options.slp_vectorization = False
+        builder = llvm.create_pass_builder(tm, options)
+        builder.getModulePassManager().run(module, builder)
+        self.module = module
+        self.object = tm.emit_object(module)
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine_of_engine())
+        self.engine.add_object_file(llvm.ObjectFileRef.from_data(self.object))
+        self.engine.finalize_object()
+        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.engine.get_function_address("launch"))
+
+    def launch(self, grid: Sequence[int], args: Sequence[Any], threads: int = 1) -> None:
+        record = self.record(grid, args, threads)
+        self.run(ctypes.addressof(record))
+
+    def record(self, grid: Sequence[int], args: Sequence[Any], threads: int = 1) -> Any:
+        slots = struct.pack("<5q", 0, *(tuple(grid) + (1, 1, 1))[:3], threads)
+        for a in args:
+            if isinstance(a, torch.Tensor):
+                slots += struct.pack("<q", a.data_ptr())
+            else:
+                slots += struct.pack("<fi", a, 0) if isinstance(a, float) else struct.pack("<q", a)
+        return ctypes.create_string_buffer(slots)
+
+
+def machine_of_engine() -> Any:
+    return llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
+
+
+_cache: dict[Any, Compiled] = {}
+
+
+def compile_for(fn: Any, args: Mapping[str, Any], constants: Mapping[str, Any], lanes: int = 0) -> Compiled:
+    signature = {}
+    for name, a in args.items():
+        signature[name] = NAMES[a.dtype] if isinstance(a, torch.Tensor) else "fp32" if isinstance(a, float) else "i32"
+    key = (fn, tuple(signature.items()), tuple(constants.items()), lanes)
+    if key not in _cache:
+        machine()
+        _cache[key] = Compiled(lower(ttir(fn, signature, constants), lanes=lanes or lanes_here()))
+    return _cache[key]
+
+
+def run(fn: Any, grid: Sequence[int], args: Mapping[str, Any], lanes: int = 0, **constants: Any) -> None:
+    """Run a kernel: args are run-time arguments by name, the rest constexpr."""
+    compile_for(fn, args, constants, lanes).launch(grid, [args[n] for n in fn.arg_names if n in args])

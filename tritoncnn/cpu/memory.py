@@ -1,0 +1,398 @@
+"""Scratch buffers, stores, atomics, and the order of loads and stores.
+
+A lazy load is read when its consumer runs, which may be after a store that followed it in the program. So before a
+store, every load that is still wanted afterwards is forced into a buffer; and a store whose own value comes from
+loads at other addresses is computed as a whole first. Arguments are assumed to be equal or not to overlap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .analysis import FLOATS, is_elementwise
+from .emit import Buffer, Coord, Coords, Res, llvm_type, size_of, stored
+from .pull import DIVISIONS, OWN, Pull
+from .ttir import Op, Value, unsupported
+
+WRITERS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas"}
+LOOPS = {"scf.for", "scf.while"}
+ATOMIC = {"add": "add", "fadd": "fadd", "and": "and", "or": "or", "xor": "xor", "max": "max", "min": "min",
+          "umax": "umax", "umin": "umin", "exch": "xchg"}  # fmt: skip
+
+
+class Memory(Pull):
+    """What lives in memory, and when."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes)
+        self.loads: list[Op] = []  # tensor loads met so far: candidates for forcing
+        self._sinks: dict[Value, frozenset[Op]] = {}
+
+    # ---- buffers -----------------------------------------------------------------------------------------------
+    def new_buffer(self, v: Value, vaxis: int | None = None) -> Buffer:
+        """Scratch for a tensor, with axis ``vaxis`` (default: the last) contiguous."""
+        shape = v.type.shape
+        order = [d for d in range(len(shape)) if d != vaxis] + ([vaxis] if vaxis is not None else [])
+        strides, size = [0] * len(shape), 1
+        for d in reversed(order):
+            strides[d] = size if shape[d] > 1 else 0
+            size *= shape[d]
+        elem = v.type.elem
+        return Buffer(self.alloca(llvm_type(stored(elem)), size), shape, tuple(strides), elem, self.depth)
+
+    def write(self, b: Buffer, coords: Coords, r: Res) -> None:
+        """Store a vector or scalar into a buffer, here."""
+        lanes = [d for d, c in enumerate(coords) if c.vl and b.strides[d]]
+        vl = coords[lanes[0]].vl if lanes else 0
+        p = self.element(Res(b.ptr, b.lvl), b.elem, coords, b.strides)
+        x, memory = self.widen(r, b.elem, vl), stored(b.elem)
+        if b.elem == "i1":
+            x = self.let(self.depth, f"zext {llvm_type('i1', vl)} {x} to {llvm_type('i8', vl)}")
+        if not lanes or b.strides[lanes[0]] * coords[lanes[0]].step == 1:
+            self.emit(f"store {llvm_type(memory, vl)} {x}, ptr {p.v}, align {size_of(b.elem)}")
+            return
+        for k in range(vl):
+            one = self.let(self.depth, f"extractelement {llvm_type(memory, vl)} {x}, i32 {k}")
+            at = self.offset(p, b.elem, k * b.strides[lanes[0]] * coords[lanes[0]].step)
+            self.emit(f"store {llvm_type(memory)} {one}, ptr {at.v}, align {size_of(b.elem)}")
+
+    def vector_axis(self, v: Value) -> int:
+        """Along which axis to compute a tensor: the one its loads and buffers are contiguous along."""
+        votes: dict[int, int] = {}
+        seen: set[tuple[Value, tuple[int | None, ...]]] = set()
+
+        def walk(x: Value, axes: tuple[int | None, ...]) -> None:
+            """axes[d]: which axis of v the axis d of x is."""
+            if not x.type.shape or (x, axes) in seen:
+                return
+            seen.add((x, axes))
+            for d, at in enumerate(axes):
+                if at is None or x.type.shape[d] == 1:
+                    continue
+                if x in self.buffers:
+                    votes[at] = votes.get(at, 0) + (self.buffers[x].strides[d] == 1)
+                elif x.op is not None and x.op.name == "tt.load":
+                    width = min(self.lanes, x.type.shape[d])
+                    votes[at] = votes.get(at, 0) + (self.facts.stride(x.op.operands[0], d, width) == 1) * width
+            op = x.op
+            if x in self.buffers or op is None:
+                return
+            if op.name == "tt.trans":
+                order = op.attrs["order"]
+                assert isinstance(order, list)
+                walk(op.operands[0], tuple(axes[order.index(d)] for d in range(len(axes))))
+            elif op.name == "tt.broadcast" or is_elementwise(op.name):
+                for y in op.operands:
+                    if y.type.shape:
+                        walk(y, axes)
+            elif op.name == "tt.expand_dims":
+                axis = op.number("axis")
+                walk(op.operands[0], axes[:axis] + axes[axis + 1 :])
+
+        shape = v.type.shape
+        walk(v, tuple(range(len(shape))))
+        votes = {d: n for d, n in votes.items() if n}
+        widest = max(range(len(shape)), key=lambda d: (min(shape[d], self.lanes), d))
+        return max(votes, key=lambda d: (votes[d], d)) if votes else widest
+
+    def materialise(self, v: Value, vaxis: int | None = None) -> Buffer:
+        """Compute a tensor into scratch, as far out as it can be."""
+        if v in self.buffers:
+            return self.buffers[v]
+        with self.at_level(self.available(v)):
+            axis = self.vector_axis(v) if vaxis is None else vaxis
+            b = self.new_buffer(v, axis)
+            self.fill(b, v, axis)
+        self.buffers[v] = b
+        return b
+
+    def fill(self, b: Buffer, v: Value, vaxis: int) -> None:
+        """Write every element of v into an existing buffer."""
+        self.nest(v.type.shape, vaxis, lambda c: self.write(b, c, self.eval(v, c)))
+
+    # ---- is it worth a buffer? ---------------------------------------------------------------------------------
+    def sinks(self, v: Value) -> frozenset[Op]:
+        """The ops that will pull v, through lazy ops."""
+        if v not in self._sinks:
+            found: set[Op] = set()
+            for user in v.users:
+                if self.is_lazy(user):
+                    for r in user.results:
+                        found |= self.sinks(r)
+                else:
+                    found.add(user)
+            self._sinks[v] = frozenset(found)
+        return self._sinks[v]
+
+    def weight(self, op: Op) -> int:
+        """Cost of one vector of an op's result, in plain instructions."""
+        n = op.name
+        if n in DIVISIONS:
+            c = self.facts.const(op.operands[1])
+            return 20 if not c else 1 if c & (c - 1) == 0 else 6
+        if n in ("arith.divf", "tt.precise_divf", "math.sqrt", "math.rsqrt", "tt.precise_sqrt"):
+            return 8
+        if n.startswith("math.") and (n[5:] in OWN or n[5:] in ("sin", "cos", "powf")):
+            return 16
+        if n == "tt.load":
+            p = op.operands[0]
+            last = len(p.type.shape) - 1
+            flat = self.facts.stride(p, last, min(self.lanes, p.type.shape[last]))
+            return 2 if flat in (0, 1) else 12
+        return 1 if is_elementwise(n) else 2 * op.operands[0].type.shape[op.number("axis")] if n == "tt.reduce" else 0
+
+    def cost(self, v: Value, seen: dict[Value, int] | None = None) -> int:
+        """Cost of pulling one vector of v. A shared operand counts once."""
+        seen = {} if seen is None else seen
+        if v in seen:
+            return 0
+        seen[v] = 0
+        if v in self.buffers or v in self.scalars or v.op is None or not v.type.shape:
+            return 0
+        if self.facts.static(v) is not None:
+            return 1
+        return self.weight(v.op) + sum(self.cost(x, seen) for x in v.op.operands)
+
+    def spreads(self, v: Value) -> bool:
+        """Is v broadcast before it is consumed?"""
+        for user in v.users:
+            if user.name == "tt.broadcast" or (self.is_lazy(user) and any(self.spreads(r) for r in user.results)):
+                return True
+        return False
+
+    def in_inner_loop(self, v: Value, sink: Op) -> bool:
+        """Does the sink stand in a loop that v's op does not stand in?"""
+        block = sink.block
+        while block is not None and v.op is not None and block is not v.op.block:
+            if block.owner is None:
+                return False
+            if block.owner.name in LOOPS:
+                return True
+            block = block.owner.block
+        return False
+
+    def worth_a_buffer(self, v: Value) -> bool:
+        """Would pulling v again and again cost more than writing and reading it?"""
+        if v.type.elem == "ptr" or self.facts.static(v) is not None:
+            return False
+        sinks, cost = self.sinks(v), self.cost(v)
+        if not sinks or cost < 4 or all(s.name == "tt.dot" for s in sinks):
+            return False
+        if len([n for n in v.type.shape if n > 1]) == 1 and self.spreads(v):
+            return True
+        if v.type.elem not in FLOATS and len(v.type.shape) > 1:
+            return False
+        again = any(self.in_inner_loop(v, s) for s in sinks if s.name != "tt.dot")
+        return cost >= 8 and (len(sinks) > 1 or again)
+
+    # ---- order of loads and stores -----------------------------------------------------------------------------
+    def wanted_after(self, v: Value, op: Op) -> bool:
+        """Will something that comes after op still pull v? Loops are entered again: what they hold comes after."""
+        if v in self.buffers:
+            return False
+        for user in v.users:
+            if self.is_lazy(user):
+                if any(self.wanted_after(r, op) for r in user.results):
+                    return True
+            elif user.position > op.position:
+                return True
+        return False
+
+    def force_loads(self, op: Op, spare: Sequence[Value] = ()) -> None:
+        """Read into buffers what later ops still want from memory that op may write."""
+        for load in self.loads:
+            v = load.results[0]
+            if v not in self.buffers and v not in spare and self.wanted_after(v, op):
+                self.materialise(v)
+        self.loads = [load for load in self.loads if load.results[0] not in self.buffers]
+
+    def address(self, p: Value) -> tuple[Value | None, tuple[object, ...]]:
+        """The argument that an address starts from, and a key of the offsets added to it."""
+        offsets: list[object] = []
+        while p.op is not None:
+            if p.op.name == "tt.addptr":
+                offsets.append(self.key(p.op.operands[1]))
+            elif p.op.name == "tt.expand_dims":
+                offsets.append(("expand", p.op.number("axis")))
+            elif p.op.name not in ("tt.splat", "tt.broadcast"):
+                return None, ()
+            p = p.op.operands[0]
+        return p, tuple(offsets)
+
+    def key(self, v: Value) -> object:
+        """Equal for equal index expressions, whichever shape they are broadcast to."""
+        while v.op is not None and v.op.name in ("tt.broadcast", "tt.splat"):
+            v = v.op.operands[0]
+        return v
+
+    def loads_under(self, v: Value, seen: set[Value]) -> list[Op]:
+        """Loads that pulling v will do."""
+        if v in seen or v in self.buffers or v in self.scalars or v.op is None:
+            return []
+        seen.add(v)
+        found = [v.op] if v.op.name == "tt.load" and v.type.shape else []
+        return found + [load for x in v.op.operands for load in self.loads_under(x, seen)]
+
+    def conflicts(self, stores: Sequence[Op]) -> list[Value]:
+        """Values to compute as a whole first, because they are loaded from where the stores may already have written."""
+        targets = [self.address(s.operands[0]) for s in stores]
+        found = []
+        for s in stores:
+            for x in s.operands[1:]:
+                for load in self.loads_under(x, set()):
+                    source = self.address(load.operands[0])
+                    if any(source[0] is None or t[0] is None or source[1] != t[1] for t in targets):
+                        found.append(x)
+                        break
+        return found
+
+    # ---- stores ------------------------------------------------------------------------------------------------
+    def stores(self, group: Sequence[Op]) -> None:
+        """Stores of one shape, in one loop nest."""
+        spare = [load.results[0] for s in group for x in s.operands for load in self.loads_under(x, set())]
+        last = group[-1]
+        self.force_loads(last, [v for v in spare if not self.wanted_after(v, last)])
+        for x in self.conflicts(group):
+            if not x.type.shape:
+                continue
+            for load in self.loads_under(x, set()):
+                if len([n for n in load.results[0].type.shape if n > 1]) <= 1:
+                    self.materialise(load.results[0])  # a row of biases: cheaper than the whole value
+            if x in self.conflicts(group):
+                self.materialise(x)
+        p = group[0].operands[0]
+        if not p.type.shape:
+            for s in group:
+                self.store_element(s, ())
+            return
+        vaxis, _ = self.store_axis(p)
+        self.nest(p.type.shape, vaxis, lambda c: self.store_vectors(group, c))
+
+    def store_axis(self, p: Value) -> tuple[int, bool]:
+        """The axis to store along, and whether addresses are contiguous there."""
+        shape = p.type.shape
+        widths = {d: min(self.lanes, n) for d, n in enumerate(shape)}
+        flat = [d for d, n in enumerate(shape) if n > 1 and self.facts.stride(p, d, widths[d]) == 1]
+        if flat:
+            return max(flat, key=lambda d: (widths[d], d)), True
+        return max(range(len(shape)), key=lambda d: (widths[d], d)), False
+
+    def store_vectors(self, group: Sequence[Op], coords: Coords) -> None:
+        """One vector of each store; all values are computed before the first is written."""
+        ready = []
+        for s in group:
+            mask = s.operands[2] if len(s.operands) > 2 else None
+            m = self.eval(mask, coords) if mask else Res("1")
+            ready.append((s, m, self.eval(s.operands[1], coords)))
+        vl = max(c.vl for c in coords)
+        for s, m, x in ready:
+            p, elem = s.operands[0], s.operands[1].type.elem
+            step = self.lane_stride(p, coords)
+            if not vl or (step == 0 and not m.vl):
+                self.store_element(s, coords)
+                continue
+            value, memory = self.to_memory(self.widen(x, elem, vl), elem, vl), llvm_type(stored(elem), vl)
+            masks = self.widen(m, "i1", vl)
+            if step == 1:
+                a = self.eval(p, tuple(c.first() for c in coords))
+                if m.v == "1":
+                    self.emit(f"store {memory} {value}, ptr {a.v}, align {size_of(elem)}")
+                    continue
+                name = f"llvm.masked.store.{self.mangled(stored(elem), vl)}.p0"
+                call = self.intrinsic(name, "void", memory, "ptr", "i32", f"<{vl} x i1>")
+                self.emit(f"{call}({memory} {value}, ptr {a.v}, i32 {size_of(elem)}, <{vl} x i1> {masks})")
+                continue
+            a = self.eval(p, coords)
+            name = f"llvm.masked.scatter.{self.mangled(stored(elem), vl)}.v{vl}p0"
+            call = self.intrinsic(name, "void", memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>")
+            where = f"<{vl} x ptr> {self.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
+            self.emit(f"{call}({memory} {value}, {where}, <{vl} x i1> {masks})")
+
+    def to_memory(self, x: str, elem: str, vl: int) -> str:
+        if elem != "i1":
+            return x
+        return self.let(self.depth, f"zext {llvm_type('i1', vl)} {x} to {llvm_type('i8', vl)}")
+
+    def store_element(self, s: Op, coords: Coords) -> None:
+        """One element, if its mask is true; the last lane's where all lanes share an address."""
+        p, x, mask = (*s.operands, None)[:3]
+        assert p is not None and x is not None
+        first = tuple(self.plus(c.first(), (c.vl - 1) * c.step) if c.vl else c for c in coords)
+        a, value = self.eval(p, first), self.eval(x, first)
+        m = self.eval(mask, first) if mask else Res("1")
+        elem = x.type.elem
+
+        def put() -> None:
+            stored_value = self.to_memory(value.v, elem, 0)
+            self.emit(f"store {llvm_type(stored(elem))} {stored_value}, ptr {a.v}, align {size_of(elem)}")
+
+        self.when(m.v, put)
+
+    def when(self, condition: str, body: object) -> None:
+        """Run code under an i1."""
+        assert callable(body)
+        if condition == "1":
+            body()
+        elif condition != "0":
+            k = self.fresh("I")[1:]
+            self.emit(f"br i1 {condition}, label %{k}t, label %{k}e")
+            self.label(f"{k}t")
+            body()
+            self.emit(f"br label %{k}e")
+            self.label(f"{k}e")
+
+    # ---- atomics -----------------------------------------------------------------------------------------------
+    def atomic(self, op: Op) -> None:
+        """Read-modify-write or compare-and-swap, element by element in order."""
+        p, r = op.operands[0], op.results[0]
+        swap = op.name == "tt.atomic_cas"
+        mask = op.operands[2] if not swap and len(op.operands) > 2 else None
+        elem = op.operands[1].type.elem
+        kind = None if swap else ATOMIC.get(op.words()[0])
+        if not swap and kind is None:
+            raise unsupported(op, f"atomic {op.words()[0]!r} is not known")
+        self.force_loads(op)
+        for x in op.operands:
+            if x.type.shape and self.loads_under(x, set()):
+                self.materialise(x)
+        out = self.new_buffer(r) if r.type.shape and r.users else None
+        kept = self.alloca(llvm_type(elem)) if not r.type.shape and r.users else None
+        t = llvm_type(elem)
+
+        def one(coords: Coords) -> None:
+            a, *xs = (self.eval(x, coords if x.type.shape else ()).v for x in op.operands)
+
+            def go() -> None:
+                d = self.depth
+                if swap:
+                    bits = t if elem not in FLOATS else f"i{size_of(elem) * 8}"
+                    args = [x if bits == t else self.let(d, f"bitcast {t} {x} to {bits}") for x in xs]
+                    pair = self.let(d, f"cmpxchg ptr {a}, {bits} {args[0]}, {bits} {args[1]} seq_cst seq_cst")
+                    old = self.let(d, f"extractvalue {{ {bits}, i1 }} {pair}, 0")
+                    old = old if bits == t else self.let(d, f"bitcast {bits} {old} to {t}")
+                else:
+                    old = self.let(d, f"atomicrmw {kind} ptr {a}, {t} {xs[0]} acq_rel")
+                if out is not None:
+                    self.write(out, coords, Res(old, d))
+                if kept is not None:
+                    self.emit(f"store {t} {old}, ptr {kept}")
+
+            self.when(xs[1] if mask else "1", go)
+
+        if p.type.shape:
+            self.nest(p.type.shape, None, one)
+        else:
+            one(())
+        if out is not None:
+            self.buffers[r] = out
+        elif kept is not None:
+            self.scalars[r] = Res(self.let(self.depth, f"load {t}, ptr {kept}"), self.depth)
+
+    def total(self, v: Value) -> int:
+        return math.prod(v.type.shape)
+
+
+def lane(c: Coord, k: int, emitter: Pull) -> Coord:
+    """Lane k of an index."""
+    return emitter.plus(c.first(), k * c.step)

@@ -1,0 +1,394 @@
+"""Read printed TTIR (``str(module)`` or ``module.str_nodebug()``) into a small tree of ops.
+
+The text is the same in triton 3.6 to 3.9, which the Python bindings are not: they cannot list a block's ops before 3.8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tritoncnn.errors import KernelError, UnsupportedError
+
+NAME = r"%[\w$.\-]+(?:#\d+)?"
+_ATTR_WORDS = re.compile(r"\{[^{}]*\}")
+_NO_RESULT_TYPES = {"tt.store", "tt.assert", "tt.print", "scf.yield", "tt.return", "tt.reduce.return", "tt.scan.return"}
+
+
+@dataclass(frozen=True)
+class Type:
+    """A scalar (``shape == ()``) or tensor type. ``elem`` is f32, i1, ptr...; ``pointee`` what a ptr points at."""
+
+    shape: tuple[int, ...]
+    elem: str
+    pointee: str = ""
+
+
+@dataclass(eq=False)
+class Value:
+    """One SSA value. ``op`` made it (None: block argument); ``users`` read it; ``divisible`` is a promise on arguments."""
+
+    name: str
+    type: Type
+    op: Op | None = None
+    block: Block | None = None
+    users: list[Op] = field(default_factory=list)
+    divisible: int = 1
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation. ``attrs`` holds its printed attributes; ``position`` counts ops in program order."""
+
+    name: str
+    operands: list[Value]
+    results: list[Value]
+    attrs: dict[str, object]
+    where: str
+    position: int
+    regions: list[list[Block]] = field(default_factory=list)
+    block: Block | None = None
+
+    def words(self) -> list[str]:
+        """What stands between the operands: predicates, atomic kinds, modes."""
+        words = self.attrs["words"]
+        assert isinstance(words, list)
+        return words
+
+    def number(self, key: str) -> int:
+        """An integer attribute."""
+        value = self.attrs[key]
+        assert isinstance(value, int)
+        return value
+
+
+@dataclass(eq=False)
+class Block:
+    """Arguments and ops; ``owner`` is the op whose region holds it (None: the function)."""
+
+    label: str
+    args: list[Value]
+    ops: list[Op] = field(default_factory=list)
+    owner: Op | None = None
+
+
+@dataclass(eq=False)
+class Function:
+    """A ``tt.func``: its arguments are those of its first block."""
+
+    name: str
+    blocks: list[Block]
+    ops: list[Op]
+
+    @property
+    def args(self) -> list[Value]:
+        return self.blocks[0].args
+
+
+def parse_type(text: str) -> Type:
+    """``tensor<16x!tt.ptr<f32>>`` -> Type((16,), "ptr", "f32")."""
+    text = text.strip()
+    if text.startswith("tensor<"):
+        match = re.match(r"((?:\d+x)*)(.*)$", text[7 : text.rindex(">")])
+        assert match
+        elem = parse_type(match.group(2))
+        return Type(tuple(int(d) for d in match.group(1).split("x") if d), elem.elem, elem.pointee)
+    if text.startswith("!tt.ptr<"):
+        return Type((), "ptr", text[8:-1].split(",")[0])
+    return Type((), text)
+
+
+def split_outside(text: str, separator: str = ",") -> list[str]:
+    """Split at separators that stand outside of <>, () and []; an arrow's ``>`` closes nothing."""
+    parts, depth, start = [], 0, 0
+    for i, ch in enumerate(text):
+        if ch in "<([":
+            depth += 1
+        elif ch in ")]" or (ch == ">" and text[i - 1] != "-"):
+            depth -= 1
+        elif ch == separator and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    parts.append(text[start:])
+    return [p.strip() for p in parts if p.strip()]
+
+
+def parse_types(text: str) -> list[Type]:
+    """A comma list of types, with or without brackets around it."""
+    text = text.strip()
+    return [parse_type(t) for t in split_outside(text[1:-1] if text.startswith("(") else text)]
+
+
+def _attribute(text: str) -> object:
+    if match := re.match(r"array<i\d+: ([-\d, ]+)>$", text):
+        return [int(n) for n in match.group(1).split(",")]
+    match = re.match(r"(-?\d+) : i\d+$", text)
+    return int(match.group(1)) if match else text
+
+
+class Locations:
+    """The ``#loc`` table: where in the user's file an op comes from."""
+
+    def __init__(self, text: str) -> None:
+        self.table = dict(re.findall(r"^(#loc\d*) = (loc\(.*\))$", text, re.M))
+
+    def places(self, loc: str, depth: int = 0) -> list[str]:
+        """All file:line of a location, innermost call first."""
+        found: list[str] = []
+        for name, line, ref in re.findall(r'"([^"]*)":(\d+):\d+|(#loc\d*)', loc):
+            if ref and depth < 64:
+                found += self.places(self.table.get(ref, ""), depth + 1)
+            elif name:
+                found.append(f"{name}:{line}")
+        return found
+
+    def resolve(self, loc: str) -> str:
+        """The innermost place outside of triton's own library, or "" where the text has no locations."""
+        places = self.places(loc)
+        own = [p for p in places if "/triton/language/" not in p]
+        return (own or places or [""])[0]
+
+
+class Parser:
+    """One pass over the lines of a module. Functions are re-parsed per use, so that each call has its own values."""
+
+    def __init__(self, text: str) -> None:
+        self.locations = Locations(text)
+        self.lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        self.starts: dict[str, int] = {}
+        for i, line in enumerate(self.lines):
+            if line.startswith("tt.func"):
+                match = re.search(r"@([\w.$]+)", line)
+                assert match
+                self.starts[match.group(1)] = i
+                if " private " not in line:
+                    self.entry = match.group(1)
+        if not self.starts:
+            raise KernelError("TTIR text without a tt.func.")
+        self.i = 0
+        self.position = 0
+        self.scope: dict[str, Value] = {}
+        self.ops: list[Op] = []
+
+    def function(self, name: str = "") -> Function:
+        """Parse the named function, the kernel itself by default."""
+        name = name or self.entry
+        self.i, self.scope, self.ops = self.starts[name], {}, []
+        head, _ = self.next()
+        entry = Block("", [])
+        depth, end = 1, head.index("(") + 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(head[end], 0)
+            end += 1
+        for text in split_outside(head[head.index("(") + 1 : end - 1].replace("{", "<").replace("}", ">")):
+            match = re.match(rf"({NAME}): (.*?)(?: <(.*)>)?(?: loc\(.*\))?$", text)
+            assert match, text
+            value = self.define(match.group(1), parse_type(match.group(2)), None, entry)
+            if divisibility := re.search(r"tt\.divisibility = (\d+)", match.group(3) or ""):
+                value.divisible = int(divisibility.group(1))
+            entry.args.append(value)
+        return Function(name, self.region(entry, None), self.ops)
+
+    def next(self) -> tuple[str, str]:
+        """The next line without its location, and that location."""
+        line = self.lines[self.i]
+        self.i += 1
+        if line.startswith("tt.func"):
+            return line, ""
+        at = line.rfind(" loc(")
+        while at > 0 and line[:at].count("(") != line[:at].count(")") and not line[:at].endswith("({"):
+            at = line.rfind(" loc(", 0, at)
+        return (line, "") if at < 0 else (line[:at], line[at:])
+
+    def define(self, name: str, type: Type, op: Op | None, block: Block | None) -> Value:
+        value = self.scope[name] = Value(name, type, op, block)
+        return value
+
+    def region(self, first: Block, owner: Op | None) -> list[Block]:
+        """Blocks up to the closing brace, which is not consumed."""
+        first.owner = owner
+        blocks = [first]
+        while not self.lines[self.i].startswith("}"):
+            line = self.lines[self.i]
+            if line.startswith("^"):
+                self.i += 1
+                label = re.match(r"\^\w+", line)
+                assert label
+                block = blocks[0] if len(blocks) == 1 and not first.ops and not first.label else Block("", [], [], owner)
+                if block is not blocks[0]:
+                    blocks.append(block)
+                block.label = label.group(0)
+                text = re.sub(r"//.*$", "", line)
+                if "(" in text:
+                    inner = text[text.index("(") + 1 : text.rindex(")")]
+                    for arg in split_outside(inner):
+                        name, _, type = arg.partition(": ")
+                        block.args.append(self.define(name, parse_type(re.sub(r" loc\(.*$", "", type)), None, block))
+                continue
+            self.op(blocks[-1])
+        return blocks
+
+    def op(self, block: Block) -> None:
+        """Parse one op, with its regions, into the block."""
+        line, loc = self.next()
+        names: list[str] = []
+        if match := re.match(rf"((?:{NAME}(?::\d+)?(?:, )?)+) = (.*)$", line):
+            for part in match.group(1).split(", "):
+                name, _, count = part.partition(":")
+                names += [f"{name}#{k}" for k in range(int(count))] if count else [name]
+            line = match.group(2)
+        match = re.match(r'"?([\w.]+)"?', line)
+        if not match:
+            raise KernelError(f"TTIR line that cannot be read: {line!r}.")
+        op = Op(match.group(1), [], [], {"words": []}, self.locations.resolve(loc), self.position, block=block)
+        self.position += 1
+        block.ops.append(op)
+        self.ops.append(op)
+        rest = line[match.end() :].strip()
+        if op.name in ("scf.for", "scf.if", "scf.while") or rest.startswith("(") and rest.endswith("({"):
+            types = {"scf.for": self.scf_for, "scf.if": self.scf_if, "scf.while": self.scf_while}.get(
+                op.name, self.generic
+            )(op, rest)
+        elif rest.endswith("{"):
+            raise unsupported(op)
+        elif op.name == "tt.call":
+            block.ops.pop()
+            self.ops.pop()
+            self.inline(op, rest, names, block)
+            return
+        else:
+            types = self.plain(op, rest)
+        for value in op.operands:
+            value.users.append(op)
+        op.results = [self.define(n, t, op, block) for n, t in zip(names, types, strict=False)]
+
+    def inline(self, op: Op, rest: str, names: list[str], block: Block) -> None:
+        """Parse the callee's ops in place of a call."""
+        callee = re.match(r"@([\w.$]+)\((.*?)\)", rest)
+        if not callee or callee.group(1) not in self.starts:
+            raise unsupported(op)
+        arguments = self.values(callee.group(2))
+        here, scope = self.i, self.scope
+        self.i, self.scope = self.starts[callee.group(1)], {}
+        head, _ = self.next()
+        parameters = re.findall(rf"({NAME}): ", head[head.index("(") :])
+        self.scope = dict(zip(parameters, arguments, strict=False))
+        while not self.lines[self.i].startswith("}"):
+            if self.lines[self.i].startswith("^"):
+                raise unsupported(op, "a function that returns early must be inlined")
+            self.op(block)
+        end = block.ops.pop()
+        self.i, self.scope = here, scope
+        for name, value in zip(names, end.operands, strict=True):
+            value.users.remove(end)
+            self.scope[name] = value
+
+    def values(self, text: str) -> list[Value]:
+        return [self.scope[name] for name in re.findall(NAME, text)]
+
+    def plain(self, op: Op, rest: str) -> list[Type]:
+        """An op without regions: operands, words, attributes, types."""
+        if op.name == "arith.constant":
+            body, _, type = rest.rpartition(" : ")
+            op.attrs["value"] = re.sub(r"^dense<(.*)>$", r"\1", body or rest)
+            return [parse_type(type if body else "i1")]
+        if op.name in ("cf.br", "cf.cond_br"):
+            op.attrs["targets"] = [
+                (label, self.values(args)) for label, args in re.findall(r"(\^\w+)(?:\(([^:)]*)[^)]*\))?", rest)
+            ]
+            if op.name == "cf.cond_br":
+                op.operands = [self.scope[re.findall(NAME, rest)[0]]]
+            op.operands = op.operands + self.values(rest)[len(op.operands) :]
+            return []
+        if match := re.search(r"(?:^|<| )(\{[^{}]*\})(?:$|>| )", re.sub(r'"[^"]*"', '""', rest)):
+            for part in split_outside(match.group(1)[1:-1]):
+                key, _, value = part.partition(" = ")
+                op.attrs[key.strip()] = _attribute(value.strip())
+            rest = rest.replace(match.group(1), "", 1).strip()
+        body, _, types = rest.rpartition(" : ") if " : " in rest else ("", "", rest[2:]) if rest[:2] == ": " else (rest, "", "")
+        if op.name == "tt.print":
+            body = rest
+        op.operands = self.values(body)
+        words = re.sub(NAME, "", body)
+        op.attrs["words"] = [w for w in re.split(r"[,\s()\[\]]+", words) if w]
+        return [] if op.name in _NO_RESULT_TYPES else self.result_types(op, types)
+
+    def result_types(self, op: Op, types: str) -> list[Type]:
+        if "->" in types:
+            found = parse_types(types.rsplit("->", 1)[1])
+            return found * 2 if op.name == "tt.split" else found
+        if op.name.startswith("arith.cmp"):
+            return [Type(parse_type(types).shape, "i1")]
+        if " to " in types:
+            return [parse_type(types.rsplit(" to ", 1)[1])]
+        found = parse_types(types)
+        if op.name == "tt.load" and found:
+            return [Type(found[0].shape, found[0].pointee)]
+        return found[-1:] if op.name == "arith.select" else found[:1]
+
+    def generic(self, op: Op, rest: str) -> list[Type]:
+        """``"tt.reduce"(%a, %b) <{axis = 1 : i32}> ({ ... }) : (...) -> (...)``."""
+        op.operands = self.values(rest)
+        if match := _ATTR_WORDS.search(rest):
+            for part in split_outside(match.group(0)[1:-1]):
+                key, _, value = part.partition(" = ")
+                op.attrs[key] = _attribute(value)
+        op.regions = [self.region(Block("", []), op)]
+        tail, loc = self.next()
+        op.where = self.locations.resolve(loc) or op.where
+        return parse_types(tail.rsplit("->", 1)[1])
+
+    def scf_for(self, op: Op, rest: str) -> list[Type]:
+        """``%i = %lo to %hi step %st iter_args(%a = %b) -> (types)  : i32 {``."""
+        if rest.startswith("unsigned"):
+            op.attrs["unsigned"] = True
+            rest = rest[8:].strip()
+        match = re.match(rf"({NAME}) = ({NAME}) to ({NAME}) step ({NAME})(.*?)(?:\s+: (\w+))?\s*\{{$", rest)
+        if not match:
+            raise unsupported(op)
+        induction, lo, hi, step, middle, type = match.groups()
+        inits = re.findall(rf"({NAME}) = ({NAME})", middle)
+        types = parse_types(middle.rsplit("->", 1)[1]) if "->" in middle else []
+        op.operands = [self.scope[n] for n in (lo, hi, step)] + [self.scope[init] for _, init in inits]
+        block = Block("", [])
+        block.args = [self.define(induction, Type((), type or "i32"), None, block)]
+        block.args += [self.define(name, t, None, block) for (name, _), t in zip(inits, types, strict=True)]
+        op.regions = [self.region(block, op)]
+        self.next()
+        return types
+
+    def scf_if(self, op: Op, rest: str) -> list[Type]:
+        op.operands = self.values(rest)[:1]
+        types = parse_types(rest.rsplit("->", 1)[1].rstrip("{").strip()) if "->" in rest else []
+        op.regions = [self.region(Block("", []), op)]
+        line, _ = self.next()
+        if line.startswith("} else"):
+            op.regions.append(self.region(Block("", []), op))
+            self.next()
+        return types
+
+    def scf_while(self, op: Op, rest: str) -> list[Type]:
+        """``(%a = %b) : (types) -> (types) { before } do { ^bb0(args): after }``."""
+        inits = re.findall(rf"({NAME}) = ({NAME})", rest.split(" : ")[0])
+        types = rest[rest.index(" : ") + 3 :].rstrip("{").strip()
+        before, after = (parse_types(t) for t in types.split(" -> ", 1)) if inits else ([], parse_types(types.split("->")[-1]))
+        op.operands = [self.scope[init] for _, init in inits]
+        block = Block("", [])
+        block.args = [self.define(name, t, None, block) for (name, _), t in zip(inits, before, strict=True)]
+        op.regions = [self.region(block, op)]
+        self.next()
+        op.regions.append(self.region(Block("", []), op))
+        self.next()
+        return list(after)
+
+
+def unsupported(op: Op, why: str = "") -> UnsupportedError:
+    """The error for an op that the lowering does not know."""
+    where = f" at {op.where}" if op.where else ""
+    return UnsupportedError(f"{op.name}{where}: {why or 'the CPU backend does not know this op'}.")
+
+
+def lists(values: Sequence[Value]) -> str:
+    """Names of values, for messages."""
+    return ", ".join(v.name for v in values)
