@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef, op_named
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import conv2d_dgrad as kernel
+from tritoncnn.ops.define import Lowering, OpDef, op_named
+from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import NHWC, RSKC, Pair, check_image, check_same_dtype, check_window, conv_sizes
 
 
@@ -48,6 +50,12 @@ def grad(ddx: Any, dx: Any, dy: Any, w: Any, *, input_shape: Pair, stride: Pair,
     return op_named("conv2d")(ddx, w, **steps), op_named("conv2d_wgrad")(ddx, dy, filter_shape=tuple(w.shape), **steps)
 
 
+def lower(node: Node) -> Lowering:
+    (dx,), (dy, w, *_) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "input_shape")}
+    return one_launch(node, kernel.conv2d_dgrad(dx, dy, w, **attrs, epilogue=epilogue_of(node, 2)))  # type: ignore[arg-type]
+
+
 def _sample(dy: Pair, w: Pair, x: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
             groups: int = 1) -> Any:  # fmt: skip
     return ((dy, w), {"input_shape": x, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
@@ -63,5 +71,14 @@ SAMPLES = (
     _sample((2, 6, 6, 6), (6, 2, 3, 3), (2, 4, 6, 6), padding=(1, 1), groups=2),
 )
 conv2d_dgrad = OpDef(
-    "conv2d_dgrad", infer, reference, grad, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSKC}, samples=SAMPLES
+    "conv2d_dgrad",
+    infer,
+    reference,
+    grad,
+    lower,
+    arity=2,
+    epilogue=True,
+    orders={4: NHWC},
+    wants={1: RSKC},
+    samples=SAMPLES,
 )

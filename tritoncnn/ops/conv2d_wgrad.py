@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from tritoncnn.ir import TensorType
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import conv2d_wgrad as kernel
 from tritoncnn.ops.conv2d_dgrad import check_shapes, conv2d_dgrad
-from tritoncnn.ops.define import OpDef, Types, op_named
+from tritoncnn.ops.define import Lowering, OpDef, Types, op_named
+from tritoncnn.ops.lowering import in_parts, types_of
 from tritoncnn.ops.window import RSCK, Pair, check_image, check_same_dtype
 
 
@@ -41,6 +43,13 @@ def grad(ddw: Any, dw: Any, x: Any, dy: Any, *, filter_shape: Pair, stride: Pair
     return conv2d_dgrad(dy, ddw, input_shape=tuple(x.shape), **steps), op_named("conv2d")(x, ddw, **steps)
 
 
+def lower(node: Node) -> Lowering:
+    (dw, *db), (x, dy) = types_of(node)
+    attrs = {key: value for key, value in node.attrs.items() if key not in ("filter_shape", "bias")}
+    launches, workspace = kernel.conv2d_wgrad(dw, db[0] if db else None, x, dy, **attrs)  # type: ignore[arg-type]
+    return in_parts(node, launches, workspace, 2)
+
+
 def _sample(x: Pair, dy: Pair, w: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),
             groups: int = 1, bias: bool = False) -> Any:  # fmt: skip
     attrs = {"filter_shape": w, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -57,4 +66,4 @@ SAMPLES = (
     _sample((2, 1, 12, 13), (2, 6, 12, 13), (6, 1, 5, 5), padding=(2, 2), bias=True),
     _sample((2, 4, 6, 6), (2, 6, 6, 6), (6, 2, 3, 3), padding=(1, 1), groups=2),
 )
-conv2d_wgrad = OpDef("conv2d_wgrad", infer, reference, grad, arity=2, orders={4: RSCK}, samples=SAMPLES)
+conv2d_wgrad = OpDef("conv2d_wgrad", infer, reference, grad, lower, arity=2, orders={4: RSCK}, samples=SAMPLES)

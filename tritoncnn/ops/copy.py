@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType, dense_strides
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType, dense_strides
+from tritoncnn.kernels import pointwise as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import one_launch
 
 
 def infer(x: TensorType, *, order: tuple[int, ...]) -> TensorType:
@@ -25,10 +27,14 @@ def grad(dy: Any, y: Any, x: Any, *, order: tuple[int, ...]) -> tuple[Any]:
     return (dy,)
 
 
+def lower(node: Node) -> Lowering:
+    return one_launch(node, kernel.copy(node.result.type, node.operands[0].type))
+
+
 SAMPLES = tuple(
     ((shape,), {"order": order}) for shape, order in (
         ((2, 3, 5, 7), (0, 2, 3, 1)), ((2, 3, 5, 7), (2, 3, 1, 0)), ((1, 1, 1, 1), (0, 2, 3, 1)), ((0, 3), (1, 0)),
         ((33, 17), (1, 0)), ((), ()),
     )
 )  # fmt: skip
-copy = OpDef("copy", infer, reference, grad, samples=SAMPLES)
+copy = OpDef("copy", infer, reference, grad, lower, samples=SAMPLES)
