@@ -4,7 +4,7 @@ Max      taps outside x count as -inf; the index, if asked for, is r*S + s of th
          maximum; a NaN is larger than all else. u8, or i32 for windows of more than 255 taps.
 Mean     over the taps in the padded image, or only over those in x (count_include_pad=False).
 Backward each pixel of dx gathers from the windows that cover it: no atomics, the same bits on every run. Taps r that can
-         reach row h have r = first(h) + j * step with step = U / gcd(U, DIL_H): ``taps_of_pixel``.
+         reach row h have r = first(h) + j * step with step = U / gcd(U, DIL_H): ``tap_steps``.
 Tile     one program makes BLOCK_PIXELS pixels (of all images) of BLOCK_C channels.
 Traffic  x read R*S / (U*V) times from cache, y and the index written once; backward the reverse.
 Layout   any strides; fast: NHWC.
@@ -12,7 +12,6 @@ Layout   any strides; fast: NHWC.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +33,7 @@ from tritoncnn.kernels.building import (
 )
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.taps import tap_steps
 
 Pair = tuple[int, int]
 
@@ -184,17 +184,6 @@ def pool2d_grad_kernel(
     if EPILOGUE is not None:
         acc = EPILOGUE(acc, args, n[:, None], offs_c[None, :], h[:, None], w[:, None], mask)
     tl.store(dx_ptr + (n * DX[0] + h * DX[2] + w * DX[3])[:, None] + (offs_c * DX[1])[None, :], acc, mask=mask)
-
-
-def tap_steps(R: int, U: int, DIL: int) -> tuple[int, int, int]:
-    """(step, inverse, most): which of R taps reach a row h, that is, have h + PAD - r * DIL divisible by U.
-
-    With g = gcd(U, DIL) there are some only if g divides h + PAD; then r = ((h + PAD) / g * inverse) mod step and every
-    step-th after it, step = U / g, at most ``most`` taps in all.
-    """
-    g = math.gcd(U, DIL)
-    step = U // g
-    return step, pow(DIL // g, -1, step) if step > 1 else 0, ceil_div(R, step)
 
 
 def _window(
