@@ -20,6 +20,7 @@ from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_target, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.dims import merge_dims, stretch
 from tritoncnn.kernels.launch import Launch, Slot
 
 
@@ -45,34 +46,6 @@ def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
     return Tile(row_block(rows, ceil_div(CPU_PROGRAMS, ceil_div(lanes, block)), CPU_ELEMENTS // block, 8), block)
 
 
-def stretch(operand: TensorType, shape: Sequence[int]) -> TensorType:
-    """The operand broadcast to ``shape`` as torch does: stride 0 along stretched dims. Raises ShapeError."""
-    lead = len(shape) - operand.rank
-    fits = lead >= 0 and all(size in (1, wanted) for size, wanted in zip(operand.shape, shape[lead:], strict=True))
-    if not fits:
-        raise ShapeError(f"pointwise: an operand must broadcast to {list(shape)}; got {list(operand.shape)}")
-    strides = [
-        0 if size != wanted else stride
-        for size, stride, wanted in zip(operand.shape, operand.strides, shape[lead:], strict=True)
-    ]
-    return TensorType(operand.dtype, tuple(shape), (0,) * lead + tuple(strides))
-
-
-def _merged(tensors: Sequence[TensorType]) -> list[tuple[int, list[int]]]:
-    """(size, stride in every tensor) of each merged dim, outermost in the first tensor's memory first."""
-    first = tensors[0]
-    dims: list[tuple[int, list[int]]] = []
-    for d in sorted(range(first.rank), key=lambda d: -abs(first.strides[d])):
-        size, strides = first.shape[d], [t.strides[d] for t in tensors]
-        if size == 1:
-            continue
-        if dims and all(outer == inner * size for outer, inner in zip(dims[-1][1], strides, strict=True)):
-            dims[-1] = (dims[-1][0] * size, strides)
-        else:
-            dims.append((size, strides))
-    return dims
-
-
 def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[TensorType, tuple[TensorType, ...]]:
     """The same elements in as few dims as possible: one, when y and all operands lie densely in one order.
 
@@ -83,7 +56,7 @@ def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[T
     stretched = [stretch(operand, y.shape) for operand in operands]
     if y.numel == 0:
         return TensorType.dense(y.dtype, (0,)), tuple(TensorType.dense(t.dtype, (0,)) for t in operands)
-    dims = _merged([y, *stretched])
+    dims = merge_dims([y, *stretched])
     sizes = tuple(size for size, _ in dims) or (1,)
 
     def rebuilt(dtype: str, index: int, single: bool) -> TensorType:
@@ -158,7 +131,7 @@ def pointwise(
 
 def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
     """y = x, in y's layout and dtype; x broadcasts to y. Raises ShapeError; UnsupportedError for more than 4 merged dims."""
-    merged = _merged([y, stretch(x, y.shape)]) if y.numel else [(0, [1, 1])]
+    merged = merge_dims([y, stretch(x, y.shape)]) if y.numel else [(0, [1, 1])]
     sizes = tuple(size for size, _ in merged)
     y_merged, x_merged = (TensorType(t.dtype, sizes, tuple(s[j] for _, s in merged)) for j, t in enumerate((y, x)))
     launch = _launch(y_merged, x_merged, None, tile, target)

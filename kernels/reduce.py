@@ -1,0 +1,162 @@
+"""reduce: y = sum, mean or max of x over any set of dims.
+
+Dims     kept and reduced dims are merged where strides allow (up to 4 of each remain), so any strides are right.
+Order    fixed: lanes of a tile add up element by element, then among themselves; a long reduction is split into parts that
+         a second launch reduces. The same bits on every run and for any number of threads. NaN wins a max.
+Tile     one program makes BLOCK_KEEP results, in steps of BLOCK_RED elements of each.
+Traffic  x once.
+Layout   any strides; fast: either the kept or the reduced dims contiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.device import block_offsets, larger, program
+from tritoncnn.kernels.dims import merge_dims
+from tritoncnn.kernels.launch import Launch
+
+KINDS = ("sum", "mean", "max")
+
+
+class Tile(NamedTuple):
+    BLOCK_KEEP: int
+    BLOCK_RED: int
+    SPLIT: int = 1
+    num_warps: int = 4
+
+
+CPU_ELEMENTS = 4096
+PROGRAMS = 16
+SPLIT_MAX = 32
+
+
+def pick_tile(keep: int, red: int, lanes_reduced: bool, target: str = "cpu") -> Tile:
+    """Tile for ``keep`` results of ``red`` elements each. The split depends on sizes only, never on threads."""
+    check_target(target)
+    elements = CPU_ELEMENTS if target == "cpu" else 2048
+    if lanes_reduced:
+        block_red = min(power_of_2(red), 1024)
+        block_keep = row_block(keep, PROGRAMS, elements // block_red, 1)
+    else:
+        block_keep = row_block(keep, PROGRAMS, 256, min(power_of_2(keep), 16))
+        block_red = min(power_of_2(red), elements // block_keep)
+    split = min(PROGRAMS // max(ceil_div(keep, block_keep), 1), red // (4 * block_red), SPLIT_MAX)
+    return Tile(block_keep, block_red, max(split, 1))
+
+
+@triton.jit
+def _offset(offs, SIZES: tl.constexpr, STRIDES: tl.constexpr):
+    """Memory offset of the offs-th element of dims of these sizes, the last one fastest."""
+    d1, d2, d3 = SIZES[1], SIZES[2], SIZES[3]
+    outer = offs // (d1 * d2 * d3) * STRIDES[0] + offs // (d2 * d3) % d1 * STRIDES[1]
+    return outer + offs // d3 % d2 * STRIDES[2] + offs % d3 * STRIDES[3]
+
+
+@triton.jit
+def reduce_kernel(
+    y_ptr, x_ptr,
+    KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
+    KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
+    RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
+    MAX: tl.constexpr, SCALE: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
+):  # fmt: skip
+    part = program(1, WIDE)
+    keep = block_offsets(program(0, WIDE) * BLOCK_KEEP, BLOCK_KEEP, WIDE)
+    mask_keep = keep < KEEP
+    base = _offset(keep, KEEP_SIZES, X_KEEP)
+    EMPTY: tl.constexpr = float("-inf") if MAX else 0.0
+    STEPS: tl.constexpr = ((RED + BLOCK_RED - 1) // BLOCK_RED + SPLIT - 1) // SPLIT  # of BLOCK_RED, in a part
+    if SPLIT == 1:
+        first = 0
+    else:
+        first = part * (STEPS * BLOCK_RED)
+    acc = tl.full((BLOCK_KEEP, BLOCK_RED), EMPTY, tl.float32)
+    for step in range(0, STEPS):
+        red = block_offsets(first + step * BLOCK_RED, BLOCK_RED, WIDE)
+        offs_x = base[:, None] + _offset(red, RED_SIZES, X_RED)[None, :]
+        x = tl.load(x_ptr + offs_x, mask=mask_keep[:, None] & (red < RED)[None, :], other=EMPTY).to(tl.float32)
+        if MAX:
+            acc = larger(acc, x)
+        else:
+            acc += x
+    if MAX:
+        y = tl.reduce(acc, 1, larger)
+    else:
+        y = tl.sum(acc, 1) * SCALE
+    tl.store(y_ptr + part * KEEP + _offset(keep, KEEP_SIZES, Y_KEEP), y, mask=mask_keep)
+
+
+def _four(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Sizes and, for each tensor, strides of dims filled up to four. Raises UnsupportedError when there are more."""
+    if len(dims) > 4:
+        raise UnsupportedError(f"{op}: at most 4 dims that cannot be merged may be kept, or reduced; got {[size for size, _ in dims]}")
+    filled = [(1, [0] * tensors)] * (4 - len(dims)) + dims
+    return tuple(size for size, _ in filled), [tuple(strides[j] for _, strides in filled) for j in range(tensors)]
+
+
+def reduce(
+    y: TensorType,
+    x: TensorType,
+    dims: Sequence[int],
+    *,
+    kind: str = "sum",
+    tile: Tile | None = None,
+    target: str = "cpu",
+) -> tuple[tuple[Launch, ...], TensorType | None]:
+    """y = sum, mean or max of x over ``dims``, which vanish from the shape.
+
+    Returns the launches and the workspace they need: ((y, x), None), or for a long reduction ((workspace, x), (y, workspace))
+    with the workspace's type. Of no elements the sum is 0, the mean NaN, the max -inf.
+    Raises ShapeError, DTypeError, UnsupportedError.
+    """
+    check_floats(kind, y=y, x=x)
+    if kind not in KINDS or len(set(dims)) != len(dims) or any(not 0 <= d < x.rank for d in dims):
+        raise ShapeError(f"{kind}: dims must be different dims of x {list(x.shape)}; got {list(dims)}")
+    kept = [d for d in range(x.rank) if d not in dims]
+    check_shape(kind, "y", y, tuple(x.shape[d] for d in kept), f"from x {list(x.shape)} without dims {list(dims)}")
+    x_keep = TensorType(x.dtype, y.shape, tuple(x.strides[d] for d in kept))
+    x_red = TensorType(x.dtype, tuple(x.shape[d] for d in dims), tuple(x.strides[d] for d in dims))
+    keep, red = y.numel, x_red.numel
+    keep_sizes, (strides_x, strides_y) = _four(kind, merge_dims([x_keep, y]), 2)
+    red_sizes, (strides_red,) = _four(kind, merge_dims([x_red]), 1)
+    tile = tile or pick_tile(keep, red, lanes_reduced=strides_red[3] == 1, target=target)
+    parts = TensorType.dense("f32", (tile.SPLIT, *(y.shape[d] for d in range(y.rank)))) if tile.SPLIT > 1 else None
+    if parts is not None:
+        part = TensorType("f32", y.shape, parts.strides[1:])
+        keep_sizes, (strides_x, strides_y) = _four(kind, merge_dims([x_keep, part]), 2)
+    scale = 1.0 if kind != "mean" or parts else 1.0 / red if red else float("nan")
+    launch = build(
+        reduce_kernel,
+        (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
+        {"y_ptr": parts or y, "x_ptr": x},
+        dict(
+            KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
+            X_RED=strides_red, MAX=kind == "max", SCALE=scale,
+            BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
+        ),
+        flops=x.numel,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+    if parts is None:
+        return (launch,), None
+    one = pick_tile(keep, tile.SPLIT, lanes_reduced=False, target=target)._replace(SPLIT=1)
+    ((second,), _) = reduce(y, parts, (0,), kind="max" if kind == "max" else "sum", tile=one, target=target)
+    if kind == "mean":
+        second = replace(second, constants={**second.constants, "SCALE": 1.0 / red})
+    return (launch, second), parts
+
+
+def reduce_torch(x: torch.Tensor, dims: Sequence[int], kind: str = "sum") -> torch.Tensor:
+    """What reduce means, in plain torch."""
+    return {"sum": torch.sum, "mean": torch.mean, "max": torch.amax}[kind](x, dim=tuple(dims))
