@@ -30,7 +30,9 @@ def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(size, 1, 28, 28, generator=g), torch.randint(0, 10, (size,), generator=g)
 
 
-def torch_step(model: torch.nn.Module, x: torch.Tensor, target: torch.Tensor, compiled: bool) -> Callable[[], torch.Tensor]:
+def torch_step(
+    model: torch.nn.Module, x: torch.Tensor, target: torch.Tensor, compiled: bool
+) -> Callable[[], torch.Tensor]:
     model = copy.deepcopy(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
     forward = torch.compile(model) if compiled else model

@@ -201,7 +201,7 @@ def test_inputs_unlike_the_example_are_refused(fresh_step: tritoncnn.CompiledSte
 def test_a_wrong_state_dict_changes_nothing(fresh_step: tritoncnn.CompiledStep) -> None:
     before = fresh_step.state_dict()
     missing = {k: v for k, v in before.items() if k != "fc2.bias"}
-    with pytest.raises(CheckpointError, match="'fc2.bias' is missing"):
+    with pytest.raises(CheckpointError, match=r"'fc2\.bias' is missing"):
         fresh_step.load_state_dict(missing)
     with pytest.raises(
         CheckpointError, match=r"'conv1.weight' must be torch.float32 \[6, 1, 5, 5\]; got torch.float32 \[6, 1, 3, 3\]"
@@ -220,7 +220,7 @@ def test_unknown_ops_are_listed_with_their_lines() -> None:
 
 
 def test_an_optimizer_of_torch_is_refused() -> None:
-    with pytest.raises(InputError, match="optimizer must be tritoncnn.SGD"):
+    with pytest.raises(InputError, match=r"optimizer must be tritoncnn\.SGD"):
         tritoncnn.compile_step(new_lenet(), F.cross_entropy, torch.optim.SGD(new_lenet().parameters()), batch(0))  # type: ignore[arg-type]
 
 

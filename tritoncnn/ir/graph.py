@@ -169,6 +169,52 @@ def rewrite(graph: Graph, visit: Callable[[Rewriter, Node], bool]) -> Graph:
     return out.finish(graph.outputs)
 
 
+def place_after(graph: Graph, anchors: Mapping[Value, Value]) -> Graph:
+    """The same graph with nodes moved so that the node making ``key`` comes right after the one making ``anchors[key]``.
+
+    Other nodes keep their order as far as their operands allow. A pair where the anchor depends on the key is left alone.
+    """
+    done: dict[int, Node] = {}  # by id, in the new order
+    followers: dict[int, list[Node]] = {}
+    held = {}
+    for value, anchor in anchors.items():
+        node, first = graph.producer[value], graph.producer[anchor]
+        if not _needs(graph, first, node):
+            followers.setdefault(id(first), []).append(node)
+            held[id(node)] = first
+
+    def visit(node: Node) -> None:
+        if id(node) in done:
+            return
+        for operand in node.operands:
+            if operand in graph.producer:
+                visit(graph.producer[operand])
+        if id(node) in held:
+            visit(held[id(node)])
+        if id(node) not in done:
+            done[id(node)] = node
+            for follower in followers.get(id(node), ()):
+                visit(follower)
+
+    for node in graph.nodes:
+        visit(node)
+    return number(replace(graph, nodes=tuple(done.values())))
+
+
+def _needs(graph: Graph, node: Node, other: Node) -> bool:
+    """Whether ``node`` computes from a result of ``other``."""
+    todo, seen = [node], set()
+    while todo:
+        above = todo.pop()
+        if above is other:
+            return True
+        for operand in above.operands:
+            if operand in graph.producer and operand not in seen:
+                seen.add(operand)
+                todo.append(graph.producer[operand])
+    return False
+
+
 def remove_dead(graph: Graph) -> Graph:
     """Without the nodes that no output needs."""
     wanted = set(graph.outputs)

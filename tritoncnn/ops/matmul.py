@@ -1,4 +1,4 @@
-"""matmul: y[m,n] = sum_k a[m,k] * b[k,n]."""
+"""matmul: y[m,n] = sum_k a[m,k] * b[k,n]; with ``sums`` also sums[n] = sum_k b[k,n], the bias gradient beside dw."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import matmul as kernel
-from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.define import Lowering, OpDef, Types
 from tritoncnn.ops.lowering import epilogue_of, in_parts, types_of
 from tritoncnn.ops.permute import permute
 from tritoncnn.ops.window import check_float, check_same_dtype
 
 
-def infer(a: TensorType, b: TensorType) -> TensorType:
+def infer(a: TensorType, b: TensorType, *, sums: bool = False) -> Types:
     if a.rank != 2 or b.rank != 2 or a.shape[1] != b.shape[0]:
         raise ShapeError(f"matmul: a [M, K] and b [K, N] must share K; got {list(a.shape)} and {list(b.shape)}")
     check_float("matmul", a, "a")
     check_same_dtype("matmul", a, b, "a and b")
-    return TensorType.dense(a.dtype, (a.shape[0], b.shape[1]))
+    y = TensorType.dense(a.dtype, (a.shape[0], b.shape[1]))
+    return (y, TensorType.dense(a.dtype, (b.shape[1],))) if sums else y
 
 
-def grad(dy: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
+def reference(a: torch.Tensor, b: torch.Tensor, *, sums: bool = False) -> Any:
+    return (a @ b, b.sum(0)) if sums else a @ b
+
+
+def grad(dy: Any, y: Any, a: Any, b: Any, *, sums: bool = False) -> tuple[Any, Any]:
     return matmul(dy, permute(b, dims=(1, 0))), matmul(permute(a, dims=(1, 0)), dy)
 
 
 def lower(node: Node) -> Lowering:
-    (y,), (a, b, *_) = types_of(node)
-    launches, workspace = kernel.matmul(y, a, b, epilogue=epilogue_of(node, 2))
+    (y, *sums), (a, b, *_) = types_of(node)
+    launches, workspace = kernel.matmul(y, a, b, sums=sums[0] if sums else None, epilogue=epilogue_of(node, 2))
     return in_parts(node, launches, workspace, 2)
 
 
-SAMPLES = tuple(
-    (shapes, {}) for shapes in (
+SAMPLES = (
+    *((shapes, {}) for shapes in (
         ((5, 7), (7, 3)), ((1, 1), (1, 1)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((65, 33), (33, 129)),
         ((1, 120), (120, 10)),
-    )
+    )),
+    *((shapes, {"sums": True}) for shapes in (((5, 7), (7, 3)), ((0, 4), (4, 3)), ((33, 2000), (2000, 17)))),
 )  # fmt: skip
-matmul = OpDef("matmul", infer, torch.matmul, grad, lower, arity=2, epilogue=True, samples=SAMPLES)
+matmul = OpDef("matmul", infer, reference, grad, lower, arity=2, epilogue=True, samples=SAMPLES)

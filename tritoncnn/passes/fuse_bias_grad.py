@@ -4,38 +4,60 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, TensorType, rewrite
+from tritoncnn.ir import Graph, Node, Rewriter, Value, place_after, rewrite
 from tritoncnn.passes.define import Pass, count
 
 
 @dataclass(frozen=True)
 class FuseBiasGrad(Pass):
-    """%1 = sum(dy) {dims=[0,2,3]};  %2 = conv2d_wgrad(x, dy)   =>   %2, %1 = conv2d_wgrad(x, dy) {bias=True}"""
+    """%1 = sum(dy) {dims=[0,2,3]};  %2 = conv2d_wgrad(x, dy)   =>   %2, %1 = conv2d_wgrad(x, dy) {bias=True}
+    %1 = sum(dy) {dims=[0]};      %2 = matmul(a, dy)         =>   %2, %1 = matmul(a, dy) {sums=True}
+    """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        pairs: dict[Node, Node] = {}  # wgrad -> sum
-        for node in graph.nodes:
-            if node.op == "conv2d_wgrad" and not node.attrs.get("bias"):
-                readers = graph.users[node.operands[1]]
-                total = next((user for user in readers if user.op == "sum" and user.attrs["dims"] == (0, 2, 3)), None)
-                if total is not None and total not in pairs.values():
-                    pairs[node] = total
-        first = {total: wgrad for wgrad, total in pairs.items()}
-        done: set[Node] = set()
+        graph = place_after(graph, {total.result: node.result for node, total in _pairs(graph)})
+        pairs = [(node, total) for node, total in _pairs(graph) if _next(graph, node) is total]
+        total_of = {node.result: total for node, total in pairs}
+        gone = {total.result for _, total in pairs}
 
         def visit(out: Rewriter, node: Node) -> bool:
-            wgrad = node if node in pairs else first.get(node)
-            if wgrad is None:
-                return False
-            if wgrad in done:
+            if node.results[0] in gone:
                 return True
-            done.add(wgrad)
-            x, dy = (out.value(v) for v in wgrad.operands)  # both exist: dy does, and x is older than dy
-            types = (wgrad.result.type, TensorType.dense(dy.type.dtype, (dy.type.shape[1],)))
-            dw, db = out.add("conv2d_wgrad", (x, dy), types, {**wgrad.attrs, "bias": True}, wgrad.source)
-            out.replace(wgrad.result, dw)
-            out.replace(pairs[wgrad].result, db)
+            total = total_of.get(node.results[0])
+            if total is None:
+                return False
+            operands = tuple(out.value(v) for v in node.operands)
+            attrs = {**node.attrs, FUSED[node.op][1]: True}
+            results = out.add(node.op, operands, (node.result.type, total.result.type), attrs, node.source)
+            for old, new in zip((node.result, total.result), results, strict=True):
+                out.replace(old, new)
             return True
 
-        note = f"{count(len(pairs), 'bias gradient')} summed in the filter gradient's kernel"
+        note = f"{count(len(pairs), 'bias gradient')} summed in the weight gradient's kernel"
         return rewrite(graph, visit), note if pairs else ""
+
+
+FUSED = {"conv2d_wgrad": ((0, 2, 3), "bias"), "matmul": ((0,), "sums")}  # op -> (dims summed, attribute)
+
+
+def _total(graph: Graph, node: Node) -> Node | None:
+    """The sum over the second operand of ``node`` that its kernel can take along."""
+    dims, flag = FUSED.get(node.op, ((), ""))
+    if not flag or node.attrs.get(flag) or "epilogue" in node.attrs:
+        return None
+    return next((u for u in graph.users[node.operands[1]] if u.op == "sum" and u.attrs["dims"] == dims), None)
+
+
+def _pairs(graph: Graph) -> list[tuple[Node, Node]]:
+    """(product, the sum that joins it), each sum once."""
+    found: dict[Value, tuple[Node, Node]] = {}
+    for node in graph.nodes:
+        total = _total(graph, node)
+        if total is not None:
+            found.setdefault(total.result, (node, total))
+    return list(found.values())
+
+
+def _next(graph: Graph, node: Node) -> Node | None:
+    position = next(i for i, other in enumerate(graph.nodes) if other is node)
+    return graph.nodes[position + 1] if position + 1 < len(graph.nodes) else None
