@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
@@ -28,6 +28,20 @@ def row_block(rows: int, programs: int, largest: int, smallest: int) -> int:
     while block > smallest and ceil_div(rows, block) < programs:
         block //= 2
     return block
+
+
+AnyTile = TypeVar("AnyTile", bound=tuple[int, ...])
+GPU_PROGRAMS = 128  # about one per multiprocessor
+
+
+def gpu_tile(tiles: tuple[AnyTile, ...], rows: int, columns: int, copies: int = 1) -> AnyTile:
+    """First of the tiles (rows, columns, ...) that is no wider than the result and leaves enough programs, else the last."""
+
+    def fits(tile: AnyTile) -> bool:
+        programs = copies * ceil_div(rows, tile[0]) * ceil_div(columns, tile[1])
+        return tile[1] <= power_of_2(columns) and programs >= GPU_PROGRAMS
+
+    return next(filter(fits, tiles), tiles[-1])
 
 
 def offset_span(tensor: TensorType) -> int:
@@ -77,7 +91,7 @@ def conv_size(H: int, R: int, U: int, PAD: int, DIL: int) -> int:
     Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", dilated convolutions.
     """
     length = DIL * (R - 1) + 1
-    if H + 2 * PAD < length:
+    if length > H + 2 * PAD:
         raise ShapeError(f"a window of {length} pixels is longer than the padded input of {H + 2 * PAD}")
     return (H + 2 * PAD - length) // U + 1
 
@@ -86,7 +100,6 @@ def build(
     kernel: Any,
     grid: tuple[int, ...],
     pointers: Mapping[str, TensorType | None],
-    constants: Mapping[str, Any],
     *,
     slot: Slot | None = None,
     slot_name: str = "EPILOGUE",
@@ -94,10 +107,11 @@ def build(
     flops: int = 0,
     num_warps: int = 4,
     num_stages: int = 2,
+    **constants: Any,
 ) -> Launch:
-    """A Launch. A pointer that is None becomes the constant None, so that the kernel's branch on it folds.
+    """A Launch; ``constants`` are the kernel's.
 
-    The kernel has the constants WIDE (offsets are int64) and, when it takes a slot, ``slot_name`` and the tuple ``args``.
+    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the constants WIDE (offsets are int64) and, when it takes a slot, ``slot_name`` and the tuple ``args``.
     """
     present = {name: tensor for name, tensor in pointers.items() if tensor is not None}
     absent = {name: None for name, tensor in pointers.items() if tensor is None}
@@ -113,7 +127,7 @@ def build(
     filled["WIDE"] = needs_int64(*operands)
     return Launch(
         kernel=kernel,
-        grid=(grid + (1, 1))[:3],
+        grid=(*grid, 1, 1)[:3],
         pointers=names,
         operands=operands,
         constants=filled,

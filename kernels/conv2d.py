@@ -30,6 +30,7 @@ from tritoncnn.kernels.building import (
     check_shape,
     check_target,
     conv_size,
+    gpu_tile,
     power_of_2,
     row_block,
 )
@@ -46,7 +47,9 @@ class Tile(NamedTuple):
 
 
 # GPU tiles, widest first; the CPU's follow from the sizes. At most 4 warps: some Triton versions miscompile wider convs.
-GPU_TILES = (Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3))
+GPU_TILES = (
+    Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3),
+)  # fmt: skip
 CPU_PROGRAMS = 16  # enough for an even spread over a few cores
 CPU_PROGRAMS_SMALL = 4  # below SMALL_FLOPS a program's own cost counts
 SMALL_FLOPS = 2_000_000
@@ -62,11 +65,12 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
     """Tile for NPQ rows, K filters, a reduction of CRS; ``window`` rows are pooled into one."""
     check_target(target)
     if target != "cpu":
-        blocks = (t for t in GPU_TILES if t.BLOCK_K <= power_of_2(K) and ceil_div(NPQ, t.BLOCK_NPQ) * ceil_div(K, t.BLOCK_K) >= 128)
-        return next(blocks, GPU_TILES[-1])
+        return gpu_tile(GPU_TILES, NPQ, K)
     block_k = min(power_of_2(K), 64)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
-    rows = row_block(NPQ, ceil_div(programs, ceil_div(K, block_k)), 16384 // block_k if block_k > 32 else 512, max(16, window))
+    rows = row_block(
+        NPQ, ceil_div(programs, ceil_div(K, block_k)), 16384 // block_k if block_k > 32 else 512, max(16, window)
+    )
     length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
     return Tile(rows, block_k, length)
 
@@ -111,7 +115,9 @@ def conv2d_kernel(
                 r, s = R - 1 - r, S - 1 - s
             offs_f = c * F[1] + r * F[2] + s * F[3]
             x = tl.load(x_ptr + base[:, None] + offs_x[None, :], mask=mask_npq[:, None] & mask_crs[None, :], other=0.0)
-            f = tl.load(w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :], mask=mask_crs[:, None] & mask_k[None, :], other=0.0)
+            f = tl.load(
+                w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :], mask=mask_crs[:, None] & mask_k[None, :], other=0.0
+            )
             acc = tl.dot(x, f, acc, input_precision="ieee")
     else:
         for rs in range(0, R * S):
@@ -131,8 +137,14 @@ def conv2d_kernel(
                 c = block_offsets(c0, BLOCK_CRS, WIDE)
                 mask_c = c < C
                 offs_f = c * F[1] + (r * F[2] + s * F[3])
-                x = tl.load(x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_c[None, :], other=0.0)
-                f = tl.load(w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :], mask=mask_c[:, None] & mask_k[None, :], other=0.0)
+                x = tl.load(
+                    x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_c[None, :], other=0.0
+                )
+                f = tl.load(
+                    w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :],
+                    mask=mask_c[:, None] & mask_k[None, :],
+                    other=0.0,
+                )
                 acc = tl.dot(x, f, acc, input_precision="ieee")
 
     # Epilogue, pooling, store.
@@ -208,7 +220,9 @@ def conv2d(
     if indices is not None:
         check_shape("conv2d", "indices", indices, wanted, "as y is")
         if indices.dtype != "u8" or window == 1:
-            raise DTypeError(f"conv2d: indices must be u8 and come with a pooling window; got {indices.dtype}, {POOL_H} x {POOL_W}")
+            raise DTypeError(
+                f"conv2d: indices must be u8 and come with a pooling window; got {indices.dtype}, {POOL_H} x {POOL_W}"
+            )
 
     rows, CRS = N * wanted[2] * wanted[3] * window, C * R * S
     flat = is_flat(C, CRS, padded=(PAD_H, PAD_W) != (0, 0))
@@ -217,11 +231,9 @@ def conv2d(
         conv2d_kernel,
         (ceil_div(rows, tile.BLOCK_NPQ), ceil_div(K, tile.BLOCK_K)),
         {"y_ptr": y, "i_ptr": indices, "x_ptr": x, "w_ptr": w},
-        dict(
-            N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
-            POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=y.strides, I=indices.strides if indices else None, X=x.strides, F=w.strides,
-            FLIP=flip, FLAT=flat, BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
-        ),
+        N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
+        POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=y.strides, I=indices.strides if indices else None, X=x.strides,
+        F=w.strides, FLIP=flip, FLAT=flat, BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
         results=1 if indices is None else 2,
         flops=2 * N * P * Q * K * CRS,

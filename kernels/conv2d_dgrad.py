@@ -1,4 +1,5 @@
-"""conv2d_dgrad: dx[n,c,h,w] = sum over k, and the r, s, p, q with p*U-PAD_H+r*DIL_H = h, q*V-PAD_W+s*DIL_W = w, of dy[n,k,p,q] * w[k,c,r,s].
+"""conv2d_dgrad: dx[n,c,h,w] = sum over k, r, s of dy[n,k,p,q] * w[k,c,r,s],
+where p*U = h + PAD_H - r*DIL_H and q*V = w + PAD_W - s*DIL_W; taps without such p and q in dy add nothing.
 
 Method   implicit GEMM: rows are pixels of dx, columns channels, reduced over taps and filters. A step U > 1 splits the
          pixels by phase (h mod U, w mod V): all pixels of a phase are reached by the same taps, so no zeros are multiplied.
@@ -27,6 +28,7 @@ from tritoncnn.kernels.building import (
     check_shape,
     check_target,
     conv_size,
+    gpu_tile,
     power_of_2,
     row_block,
 )
@@ -43,7 +45,9 @@ class Tile(NamedTuple):
     num_stages: int = 2
 
 
-GPU_TILES = (Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3))
+GPU_TILES = (
+    Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3),
+)  # fmt: skip
 CPU_PROGRAMS = 16
 
 
@@ -51,8 +55,7 @@ def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -
     """Tile for so many pixels of a phase, C channels, a reduction over K filters a tap."""
     check_target(target)
     if target != "cpu":
-        enough = (t for t in GPU_TILES if t.BLOCK_C <= power_of_2(C) and phases * ceil_div(rows, t.BLOCK_NHW) * ceil_div(C, t.BLOCK_C) >= 128)
-        return next(enough, GPU_TILES[-1])
+        return gpu_tile(GPU_TILES, rows, C, phases)
     block_c = min(power_of_2(C), 64)
     programs = ceil_div(CPU_PROGRAMS, phases * ceil_div(C, block_c))
     return Tile(row_block(rows, programs, 256, 16), block_c, min(power_of_2(K), 256))
@@ -110,8 +113,14 @@ def conv2d_dgrad_kernel(
         for k0 in range(0, K, BLOCK_K):
             k = block_offsets(k0, BLOCK_K, WIDE)
             mask_k = k < K
-            dy = tl.load(dy_ptr + rows[:, None] + (k * DY[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0)
-            f = tl.load(w_ptr + (k * F[0] + tap)[:, None] + (offs_c * F[1])[None, :], mask=mask_k[:, None] & mask_c[None, :], other=0.0)
+            dy = tl.load(
+                dy_ptr + rows[:, None] + (k * DY[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0
+            )
+            f = tl.load(
+                w_ptr + (k * F[0] + tap)[:, None] + (offs_c * F[1])[None, :],
+                mask=mask_k[:, None] & mask_c[None, :],
+                other=0.0,
+            )
             acc = tl.dot(dy, f, acc, input_precision="ieee")
 
     mask = mask_nhw[:, None] & mask_c[None, :]
@@ -161,11 +170,9 @@ def conv2d_dgrad(
         conv2d_dgrad_kernel,
         (ceil_div(rows, tile.BLOCK_NHW), ceil_div(C, tile.BLOCK_C), U * V),
         {"dx_ptr": dx, "dy_ptr": dy, "w_ptr": w},
-        dict(
-            N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
-            TAPS_H=tap_steps(R, U, DIL_H), TAPS_W=tap_steps(S, V, DIL_W), DX=dx.strides, DY=dy.strides, F=w.strides,
-            BLOCK_NHW=tile.BLOCK_NHW, BLOCK_C=tile.BLOCK_C, BLOCK_K=tile.BLOCK_K,
-        ),
+        N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
+        TAPS_H=tap_steps(R, U, DIL_H), TAPS_W=tap_steps(S, V, DIL_W), DX=dx.strides, DY=dy.strides, F=w.strides,
+        BLOCK_NHW=tile.BLOCK_NHW, BLOCK_C=tile.BLOCK_C, BLOCK_K=tile.BLOCK_K,
         slot=epilogue,
         flops=2 * N * P * Q * K * C * R * S,
         num_warps=tile.num_warps,

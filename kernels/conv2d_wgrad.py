@@ -120,7 +120,9 @@ def conv2d_wgrad_kernel(
             rows = tl.where(inside, rows, -(r * (DIL_H * X[2]) + s * (DIL_W * X[3])))
         x = tl.load(x_ptr + rows[:, None] + offs_x[None, :], mask=inside[:, None] & mask_crs[None, :], other=0.0)
         rows_dy = n * DY[0] + p * DY[2] + q * DY[3]
-        dy = tl.load(dy_ptr + rows_dy[:, None] + (offs_k * DY[1])[None, :], mask=mask_npq[:, None] & mask_k[None, :], other=0.0)
+        dy = tl.load(
+            dy_ptr + rows_dy[:, None] + (offs_k * DY[1])[None, :], mask=mask_npq[:, None] & mask_k[None, :], other=0.0
+        )
         acc = tl.dot(tl.trans(x), dy, acc, input_precision="ieee")
         if BIAS:
             db += tl.sum(dy.to(tl.float32), 0)
@@ -186,11 +188,9 @@ def conv2d_wgrad(
         conv2d_wgrad_kernel,
         (blocks, ceil_div(K, tile.BLOCK_K), tile.SPLIT),
         {"dw_ptr": parts or dw, "db_ptr": None if parts else db, "x_ptr": x, "dy_ptr": dy},
-        dict(
-            C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, NPQ=NPQ, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
-            DW=dw.strides, STRIDE_DB=db.strides[0] if db else 0, X=x.strides, DY=dy.strides, BIAS=int(db is not None),
-            FLAT=flat, BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
-        ),
+        C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, NPQ=NPQ, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
+        DW=dw.strides, STRIDE_DB=db.strides[0] if db else 0, X=x.strides, DY=dy.strides, BIAS=int(db is not None),
+        FLAT=flat, BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
         results=2 if db and not parts else 1,
         flops=2 * NPQ * CRS * K,
         num_warps=tile.num_warps,

@@ -18,7 +18,17 @@ import triton.language as tl
 
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_floats, check_rank, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import (
+    build,
+    ceil_div,
+    check_floats,
+    check_rank,
+    check_shape,
+    check_target,
+    gpu_tile,
+    power_of_2,
+    row_block,
+)
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
@@ -48,8 +58,7 @@ def pick_tile(M: int, N: int, K: int, target: str = "cpu", split: bool = True) -
     """Tile for y [M, N] reduced over K. The split depends on sizes only, never on threads: results keep their bits."""
     check_target(target)
     if target != "cpu":
-        blocks = (t for t in GPU_TILES if t.BLOCK_N <= power_of_2(N) and ceil_div(M, t.BLOCK_M) * ceil_div(N, t.BLOCK_N) >= 128)
-        tile = next(blocks, GPU_TILES[-1])
+        tile = gpu_tile(GPU_TILES, M, N)
         programs, most, wanted = ceil_div(M, tile.BLOCK_M) * ceil_div(N, tile.BLOCK_N), K // 512, 128
     else:
         block_n = min(power_of_2(N), 64)
@@ -125,7 +134,7 @@ def matmul(
     check_rank("matmul", 2, y=y, a=a, b=b)
     check_floats("matmul", y=y, a=a, b=b, sums=sums)
     (M, K), (K_b, N) = a.shape, b.shape
-    if K != K_b:
+    if K_b != K:
         raise ShapeError(f"matmul: b must have {K} rows, as a {list(a.shape)} has columns; got {list(b.shape)}")
     if a.dtype != b.dtype:
         raise DTypeError(f"matmul: b must be {a.dtype}, as a is; got {b.dtype}")
@@ -136,21 +145,18 @@ def matmul(
     parts = parts_type(y, sums, tile.SPLIT) if tile.SPLIT > 1 else None
     # Sums need a row of programs even when y has no rows.
     grid = (max(ceil_div(M, tile.BLOCK_M), int(sums is not None)), ceil_div(N, tile.BLOCK_N), tile.SPLIT)
-    constants = dict(
-        M=M, N=N, K=K, Y=y.strides, A=a.strides, B=b.strides, STRIDE_SUMS=sums.strides[0] if sums else 0,
-        SUMS=int(sums is not None), BLOCK_M=tile.BLOCK_M, BLOCK_N=tile.BLOCK_N, BLOCK_K=tile.BLOCK_K, SPLIT=tile.SPLIT,
-    )  # fmt: skip
     product = build(
         matmul_kernel,
         grid,
         {"y_ptr": parts or y, "sums_ptr": None if parts else sums, "a_ptr": a, "b_ptr": b},
-        constants,
+        M=M, N=N, K=K, Y=y.strides, A=a.strides, B=b.strides, STRIDE_SUMS=sums.strides[0] if sums else 0,
+        SUMS=int(sums is not None), BLOCK_M=tile.BLOCK_M, BLOCK_N=tile.BLOCK_N, BLOCK_K=tile.BLOCK_K, SPLIT=tile.SPLIT,
         slot=None if parts else epilogue,
         results=2 if sums and not parts else 1,
         flops=2 * M * N * K,
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
-    )
+    )  # fmt: skip
     if parts is None:
         return (product,), None
     return (product, sum_parts(y, sums, parts, epilogue=epilogue, target=target)), parts

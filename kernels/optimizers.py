@@ -22,7 +22,7 @@ import triton.language as tl
 
 from tritoncnn.errors import DTypeError, LayoutError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape, check_target, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_target, row_block
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 
@@ -130,7 +130,11 @@ def sgd(
         sgd_kernel,
         (ceil_div(p.numel, tile.BLOCK),),
         {"p_ptr": p, "m_ptr": m, "g_ptr": g, "lr_ptr": lr},
-        dict(NUMEL=p.numel, MOMENTUM=momentum, WEIGHT_DECAY=weight_decay, NESTEROV=nesterov, BLOCK=tile.BLOCK),
+        NUMEL=p.numel,
+        MOMENTUM=momentum,
+        WEIGHT_DECAY=weight_decay,
+        NESTEROV=nesterov,
+        BLOCK=tile.BLOCK,
         results=1 if m is None else 2,
         flops=6 * p.numel,
         num_warps=tile.num_warps,
@@ -150,7 +154,12 @@ def adamw(
         adamw_kernel,
         (ceil_div(p.numel, tile.BLOCK),),
         {"p_ptr": p, "m_ptr": m, "v_ptr": v, "g_ptr": g, "lr_ptr": lr, "step_ptr": step},
-        dict(NUMEL=p.numel, BETA1=betas[0], BETA2=betas[1], EPS=eps, WEIGHT_DECAY=weight_decay, BLOCK=tile.BLOCK),
+        NUMEL=p.numel,
+        BETA1=betas[0],
+        BETA2=betas[1],
+        EPS=eps,
+        WEIGHT_DECAY=weight_decay,
+        BLOCK=tile.BLOCK,
         results=3,
         flops=14 * p.numel,
         num_warps=tile.num_warps,
@@ -167,7 +176,7 @@ def _check_step(op: str, step: TensorType) -> None:
 def increment(step: TensorType) -> Launch:
     """Adds 1 to step, in place."""
     _check_step("increment", step)
-    return build(increment_kernel, (1,), {"step_ptr": step}, {})
+    return build(increment_kernel, (1,), {"step_ptr": step})
 
 
 def sgd_torch(

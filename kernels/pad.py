@@ -93,10 +93,8 @@ def pad2d(
         pad2d_kernel,
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
-        dict(
-            N=N, H=H, W=sizes[0], HP=HP, WP=sizes[1], ROW_C=row_c, LANE_C=lane_c, TOP=top, LEFT=sizes[2],
-            Y=y_strides, X=x_strides, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
-        ),
+        N=N, H=H, W=sizes[0], HP=HP, WP=sizes[1], ROW_C=row_c, LANE_C=lane_c, TOP=top, LEFT=sizes[2],
+        Y=y_strides, X=x_strides, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         num_warps=tile.num_warps,
     )  # fmt: skip
 

@@ -63,7 +63,9 @@ def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[T
         if single:
             return TensorType.dense(dtype, ())
         strides = tuple(strides[index] for _, strides in dims) or (1,)
-        return TensorType(dtype, tuple(size if stride else 1 for size, stride in zip(sizes, strides, strict=True)), strides)
+        return TensorType(
+            dtype, tuple(size if stride else 1 for size, stride in zip(sizes, strides, strict=True)), strides
+        )
 
     return rebuilt(y.dtype, 0, False), tuple(rebuilt(t.dtype, j, t.numel == 1) for j, t in enumerate(operands, 1))
 
@@ -107,10 +109,8 @@ def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile |
         pointwise_kernel,
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
-        dict(
-            D1=D1, D2=D2, ROWS=rows, LANES=lanes, Y=lead + y.strides, X=lead + x.strides if x else None, RANK=y.rank,
-            BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
-        ),
+        D1=D1, D2=D2, ROWS=rows, LANES=lanes, Y=lead + y.strides, X=lead + x.strides if x else None, RANK=y.rank,
+        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         slot=slot,
         flops=y.numel,
         num_warps=tile.num_warps,
@@ -125,7 +125,9 @@ def pointwise(
     Lanes run over y's last dim. Raises UnsupportedError for more than 4 dims.
     """
     if tuple(operands) != slot.operands:
-        raise ShapeError(f"pointwise: the slot must have the operands {list(map(str, operands))}; got {list(map(str, slot.operands))}")
+        raise ShapeError(
+            f"pointwise: the slot must have the operands {list(map(str, operands))}; got {list(map(str, slot.operands))}"
+        )
     return _launch(y, None, slot, tile, target)
 
 

@@ -1,12 +1,10 @@
-"""max_pool2d, avg_pool2d: y[n,c,p,q] = max or mean over r,s of x[n,c, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W], and gradients.
+"""max_pool2d, avg_pool2d: y[n,c,p,q] = max or mean over r,s of x[n,c, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W].
 
 Max      taps outside x count as -inf; the index, if asked for, is r*S + s of the first tap inside x that holds the
          maximum; a NaN is larger than all else. u8, or i32 for windows of more than 255 taps.
 Mean     over the taps in the padded image, or only over those in x (count_include_pad=False).
-Backward each pixel of dx gathers from the windows that cover it: no atomics, the same bits on every run. Taps r that can
-         reach row h have r = first(h) + j * step with step = U / gcd(U, DIL_H): ``tap_steps``.
 Tile     one program makes BLOCK_PIXELS pixels (of all images) of BLOCK_C channels.
-Traffic  x read R*S / (U*V) times from cache, y and the index written once; backward the reverse.
+Traffic  x read R*S / (U*V) times from cache, y and the index written once.
 Layout   any strides; fast: NHWC.
 """
 
@@ -31,9 +29,8 @@ from tritoncnn.kernels.building import (
     power_of_2,
     row_block,
 )
-from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.device import block_offsets, larger, program
 from tritoncnn.kernels.launch import Launch, Slot
-from tritoncnn.kernels.taps import tap_steps
 
 Pair = tuple[int, int]
 
@@ -45,6 +42,7 @@ class Tile(NamedTuple):
 
 
 CPU_PROGRAMS = 8
+UNROLL_TAPS = 25  # the taps of larger windows run in a loop
 
 
 def pick_tile(pixels: int, C: int, channels_last: bool, target: str = "cpu") -> Tile:
@@ -67,22 +65,54 @@ def pool_size(H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> in
     if ceil_mode and (size - 1) * U >= H + PAD:
         size -= 1
     if size < 1:
-        raise ShapeError(f"pool: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels")
+        raise ShapeError(
+            f"pool: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
+        )
     return size
 
 
 @triton.jit
-def _pixel(offs, H: tl.constexpr, W: tl.constexpr):
+def pixel_of(offs, H: tl.constexpr, W: tl.constexpr):
     return offs // (H * W), offs // W % H, offs % W
 
 
 @triton.jit
-def _count(p, H: tl.constexpr, R: tl.constexpr, U: tl.constexpr, PAD: tl.constexpr, INCLUDE_PAD: tl.constexpr):
+def count_taps(p, H: tl.constexpr, R: tl.constexpr, U: tl.constexpr, PAD: tl.constexpr, INCLUDE_PAD: tl.constexpr):
     """Taps of window p that count along one axis."""
     start = p * U - PAD
     if INCLUDE_PAD:
         return tl.minimum(start + R, H + PAD) - start
     return tl.minimum(start + R, H) - tl.maximum(start, 0)
+
+
+@triton.jit
+def _take_tap(
+    acc, index, x_ptr, base, p, q, offs_c, mask_npq, mask_c, r, s,
+    H: tl.constexpr, W: tl.constexpr, S: tl.constexpr, U: tl.constexpr, V: tl.constexpr,
+    PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr, X: tl.constexpr,
+    INSIDE: tl.constexpr, MAX: tl.constexpr, INDEX: tl.constexpr,
+):  # fmt: skip
+    """Tap (r, s) of every window joins the maximum or the sum so far."""
+    inside = mask_npq
+    rows = base + (r * (DIL_H * X[2]) + s * (DIL_W * X[3]))
+    if not INSIDE:
+        h, w = p * U + (r * DIL_H - PAD_H), q * V + (s * DIL_W - PAD_W)
+        inside = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
+        rows = tl.where(inside, rows, 0)
+    x = tl.load(
+        x_ptr + rows[:, None] + (offs_c * X[1])[None, :],
+        mask=inside[:, None] & mask_c[None, :],
+        other=float("-inf") if MAX else 0.0,
+    ).to(tl.float32)
+    if not MAX:
+        acc += x
+    elif not INDEX:
+        acc = larger(acc, x)
+    else:
+        wins = inside[:, None] & ((index < 0) | (x > acc) | ((x != x) & (acc == acc)))
+        acc = tl.where(wins, x, acc)
+        index = tl.where(wins, r * S + s, index)
+    return acc, index
 
 
 @triton.jit
@@ -92,12 +122,12 @@ def pool2d_kernel(
     R: tl.constexpr, S: tl.constexpr, U: tl.constexpr, V: tl.constexpr,
     PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr,  # memory strides
-    MAX: tl.constexpr, INCLUDE_PAD: tl.constexpr,
+    MAX: tl.constexpr, INCLUDE_PAD: tl.constexpr, UNROLL: tl.constexpr,
     EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     # Which pixels of y, which channels.
     offs = block_offsets(program(0, WIDE) * BLOCK_PIXELS, BLOCK_PIXELS, WIDE)
-    n, p, q = _pixel(offs, P, Q)
+    n, p, q = pixel_of(offs, P, Q)
     mask_npq = offs < N * P * Q
     offs_c = block_offsets(program(1, WIDE) * BLOCK_C, BLOCK_C, WIDE)
     mask_c = offs_c < C
@@ -107,28 +137,19 @@ def pool2d_kernel(
     base = n * X[0] + (p * U - PAD_H) * X[2] + (q * V - PAD_W) * X[3]
     acc = tl.full((BLOCK_PIXELS, BLOCK_C), float("-inf") if MAX else 0.0, tl.float32)
     index = tl.full((BLOCK_PIXELS, BLOCK_C), -1, tl.int32)
-    INSIDE: tl.constexpr = PAD_H == 0 and PAD_W == 0 and (P - 1) * U + (R - 1) * DIL_H < H and (Q - 1) * V + (S - 1) * DIL_W < W
-    for r in tl.static_range(R):
-        for s in tl.static_range(S):
-            inside = mask_npq
-            rows = base + (r * DIL_H * X[2] + s * DIL_W * X[3])
-            if not INSIDE:
-                h, w = p * U + (r * DIL_H - PAD_H), q * V + (s * DIL_W - PAD_W)
-                inside = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
-                rows = tl.where(inside, rows, 0)
-            x = tl.load(x_ptr + rows[:, None] + (offs_c * X[1])[None, :], mask=inside[:, None] & mask_c[None, :],
-                        other=float("-inf") if MAX else 0.0).to(tl.float32)  # fmt: skip
-            if MAX:
-                if i_ptr is None:
-                    acc = tl.maximum(acc, x, propagate_nan=tl.PropagateNan.ALL)
-                else:
-                    wins = inside[:, None] & ((index < 0) | (x > acc) | ((x != x) & (acc == acc)))
-                    acc = tl.where(wins, x, acc)
-                    index = tl.where(wins, r * S + s, index)
-            else:
-                acc += x
+    INSIDE: tl.constexpr = (
+        PAD_H == 0 and PAD_W == 0 and (P - 1) * U + (R - 1) * DIL_H < H and (Q - 1) * V + (S - 1) * DIL_W < W
+    )
+    if UNROLL:
+        for tap in tl.static_range(R * S):
+            acc, index = _take_tap(acc, index, x_ptr, base, p, q, offs_c, mask_npq, mask_c, tap // S, tap % S, H, W, S,
+                                   U, V, PAD_H, PAD_W, DIL_H, DIL_W, X, INSIDE, MAX, i_ptr is not None)  # fmt: skip
+    else:
+        for tap in range(0, R * S):
+            acc, index = _take_tap(acc, index, x_ptr, base, p, q, offs_c, mask_npq, mask_c, tap // S, tap % S, H, W, S,
+                                   U, V, PAD_H, PAD_W, DIL_H, DIL_W, X, INSIDE, MAX, i_ptr is not None)  # fmt: skip
     if not MAX:
-        area = _count(p, H, R, U, PAD_H, INCLUDE_PAD) * _count(q, W, S, V, PAD_W, INCLUDE_PAD)
+        area = count_taps(p, H, R, U, PAD_H, INCLUDE_PAD) * count_taps(q, W, S, V, PAD_W, INCLUDE_PAD)
         acc = acc / area.to(tl.float32)[:, None]
 
     if EPILOGUE is not None:
@@ -139,55 +160,15 @@ def pool2d_kernel(
         tl.store(i_ptr + offs_i, index.to(i_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
-def pool2d_grad_kernel(
-    dx_ptr, dy_ptr, i_ptr, args,
-    N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, P: tl.constexpr, Q: tl.constexpr,
-    R: tl.constexpr, S: tl.constexpr, U: tl.constexpr, V: tl.constexpr,
-    PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
-    TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,  # (step, inverse, most) of each axis: see tap_steps
-    DX: tl.constexpr, DY: tl.constexpr, I: tl.constexpr,  # memory strides
-    MAX: tl.constexpr, INCLUDE_PAD: tl.constexpr,
-    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    # Which pixels of dx, which channels.
-    offs = block_offsets(program(0, WIDE) * BLOCK_PIXELS, BLOCK_PIXELS, WIDE)
-    n, h, w = _pixel(offs, H, W)
-    mask_nhw = offs < N * H * W
-    offs_c = block_offsets(program(1, WIDE) * BLOCK_C, BLOCK_C, WIDE)
-    mask_c = offs_c < C
-    mask = mask_nhw[:, None] & mask_c[None, :]
-
-    # The first tap that reaches the pixel's row and column; the others follow at fixed steps.
-    r0 = (h + PAD_H) // (U // TAPS_H[0]) * TAPS_H[1] % TAPS_H[0]
-    s0 = (w + PAD_W) // (V // TAPS_W[0]) * TAPS_W[1] % TAPS_W[0]
-    acc = tl.zeros((BLOCK_PIXELS, BLOCK_C), tl.float32)
-    for j in tl.static_range(TAPS_H[2]):
-        for k in tl.static_range(TAPS_W[2]):
-            r, s = r0 + j * TAPS_H[0], s0 + k * TAPS_W[0]
-            pU, qV = h + PAD_H - r * DIL_H, w + PAD_W - s * DIL_W
-            p, q = pU // U, qV // V
-            inside = mask_nhw & (r < R) & (s < S) & (pU >= 0) & (qV >= 0) & (p < P) & (q < Q)
-            # Without a common divisor every pixel is reached; else those between are not.
-            inside = inside & (p * U == pU) & (q * V == qV)
-            rows = tl.where(inside, n * DY[0] + p * DY[2] + q * DY[3], 0)
-            loaded = inside[:, None] & mask_c[None, :]
-            dy = tl.load(dy_ptr + rows[:, None] + (offs_c * DY[1])[None, :], mask=loaded, other=0.0).to(tl.float32)
-            if MAX:
-                rows_i = tl.where(inside, n * I[0] + p * I[2] + q * I[3], 0)
-                won = tl.load(i_ptr + rows_i[:, None] + (offs_c * I[1])[None, :], mask=loaded, other=0).to(tl.int32)
-                acc += tl.where(won == (r * S + s).to(tl.int32)[:, None], dy, 0.0)
-            else:
-                area = _count(p, H, R, U, PAD_H, INCLUDE_PAD) * _count(q, W, S, V, PAD_W, INCLUDE_PAD)
-                acc += tl.where(inside[:, None], dy / area.to(tl.float32)[:, None], 0.0)
-
-    if EPILOGUE is not None:
-        acc = EPILOGUE(acc, args, n[:, None], offs_c[None, :], h[:, None], w[:, None], mask)
-    tl.store(dx_ptr + (n * DX[0] + h * DX[2] + w * DX[3])[:, None] + (offs_c * DX[1])[None, :], acc, mask=mask)
-
-
-def _window(
-    op: str, y: TensorType, x: TensorType, window: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool | None
+def window_constants(
+    op: str,
+    y: TensorType,
+    x: TensorType,
+    window: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool | None,
 ) -> dict[str, Any]:
     """Checks the shapes; the kernels' constants. ``ceil_mode`` None: y may be of either."""
     check_rank(op, 4, y=y, x=x)
@@ -202,12 +183,13 @@ def _window(
     ]
     if y.shape not in sizes:
         raise ShapeError(f"{op}: the pooled tensor must be {list(sizes[0])}, from {list(x.shape)}; got {list(y.shape)}")
-    return dict(
-        N=N, C=C, H=H, W=W, P=P, Q=Q, R=R, S=S, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
-    )  # fmt: skip
+    return {
+        "N": N, "C": C, "H": H, "W": W, "P": P, "Q": Q, "R": R, "S": S, "U": U, "V": V,
+        "PAD_H": PAD_H, "PAD_W": PAD_W, "DIL_H": DIL_H, "DIL_W": DIL_W,
+    }  # fmt: skip
 
 
-def _check_index(op: str, index: TensorType, y: TensorType, window: Pair) -> None:
+def check_index(op: str, index: TensorType, y: TensorType, window: Pair) -> None:
     check_shape(op, "index", index, y.shape, "one tap per pooled value")
     wanted = "u8" if window[0] * window[1] <= 255 else "i32"
     if index.dtype != wanted:
@@ -224,32 +206,12 @@ def _forward(
         pool2d_kernel,
         (ceil_div(N * P * Q, tile.BLOCK_PIXELS), ceil_div(C, tile.BLOCK_C)),
         {"y_ptr": y, "i_ptr": index, "x_ptr": x},
-        {**constants, "Y": y.strides, "I": index.strides if index else None, "X": x.strides, "MAX": most,
-         "INCLUDE_PAD": include_pad, "BLOCK_PIXELS": tile.BLOCK_PIXELS, "BLOCK_C": tile.BLOCK_C},
+        **constants, Y=y.strides, I=index.strides if index else None, X=x.strides, MAX=most,
+        INCLUDE_PAD=include_pad,
+        UNROLL=constants["R"] * constants["S"] <= UNROLL_TAPS, BLOCK_PIXELS=tile.BLOCK_PIXELS, BLOCK_C=tile.BLOCK_C,
         slot=epilogue,
         results=1 if index is None else 2,
         flops=y.numel * constants["R"] * constants["S"],
-        num_warps=tile.num_warps,
-    )  # fmt: skip
-
-
-def _backward(
-    dx: TensorType, dy: TensorType, index: TensorType | None, constants: dict[str, Any], include_pad: bool,
-    epilogue: Slot | None, tile: Tile | None, target: str,
-) -> Launch:  # fmt: skip
-    N, C, H, W = dx.shape
-    tile = tile or pick_tile(N * H * W, C, dx.strides[1] == 1, target)
-    taps_h = tap_steps(constants["R"], constants["U"], constants["DIL_H"])
-    taps_w = tap_steps(constants["S"], constants["V"], constants["DIL_W"])
-    return build(
-        pool2d_grad_kernel,
-        (ceil_div(N * H * W, tile.BLOCK_PIXELS), ceil_div(C, tile.BLOCK_C)),
-        {"dx_ptr": dx, "dy_ptr": dy, "i_ptr": index},
-        {**constants, "TAPS_H": taps_h, "TAPS_W": taps_w, "DX": dx.strides, "DY": dy.strides,
-         "I": index.strides if index else None, "MAX": index is not None, "INCLUDE_PAD": include_pad,
-         "BLOCK_PIXELS": tile.BLOCK_PIXELS, "BLOCK_C": tile.BLOCK_C},
-        slot=epilogue,
-        flops=dx.numel * taps_h[2] * taps_w[2],
         num_warps=tile.num_warps,
     )  # fmt: skip
 
@@ -260,22 +222,11 @@ def max_pool2d(
     target: str = "cpu",
 ) -> Launch:  # fmt: skip
     """y, index [N,C,P,Q] = max_pool2d(x [N,C,H,W]); index may be None. Raises ShapeError, DTypeError."""
-    constants = _window("max_pool2d", y, x, window, stride, padding, dilation, ceil_mode)
+    constants = window_constants("max_pool2d", y, x, window, stride, padding, dilation, ceil_mode)
     check_floats("max_pool2d", y=y, x=x)
     if index is not None:
-        _check_index("max_pool2d", index, y, window)
+        check_index("max_pool2d", index, y, window)
     return _forward(y, index, x, constants, True, True, epilogue, tile, target)
-
-
-def max_pool2d_grad(
-    dx: TensorType, dy: TensorType, index: TensorType, *, window: Pair, stride: Pair, padding: Pair = (0, 0),
-    dilation: Pair = (1, 1), epilogue: Slot | None = None, tile: Tile | None = None, target: str = "cpu",
-) -> Launch:  # fmt: skip
-    """dx [N,C,H,W] = sum of the dy [N,C,P,Q] of the windows whose index names the pixel."""
-    constants = _window("max_pool2d_grad", dy, dx, window, stride, padding, dilation, None)
-    check_floats("max_pool2d_grad", dx=dx, dy=dy)
-    _check_index("max_pool2d_grad", index, dy, window)
-    return _backward(dx, dy, index, constants, True, epilogue, tile, target)
 
 
 def avg_pool2d(
@@ -283,23 +234,19 @@ def avg_pool2d(
     count_include_pad: bool = True, epilogue: Slot | None = None, tile: Tile | None = None, target: str = "cpu",
 ) -> Launch:  # fmt: skip
     """y [N,C,P,Q] = avg_pool2d(x [N,C,H,W]). Raises ShapeError, DTypeError."""
-    constants = _window("avg_pool2d", y, x, window, stride, padding, (1, 1), ceil_mode)
+    constants = window_constants("avg_pool2d", y, x, window, stride, padding, (1, 1), ceil_mode)
     check_floats("avg_pool2d", y=y, x=x)
     return _forward(y, None, x, constants, False, count_include_pad, epilogue, tile, target)
 
 
-def avg_pool2d_grad(
-    dx: TensorType, dy: TensorType, *, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False,
-    count_include_pad: bool = True, epilogue: Slot | None = None, tile: Tile | None = None, target: str = "cpu",
-) -> Launch:  # fmt: skip
-    """dx [N,C,H,W] = the gradient of avg_pool2d for dy [N,C,P,Q]. Raises ShapeError, DTypeError."""
-    constants = _window("avg_pool2d_grad", dy, dx, window, stride, padding, (1, 1), ceil_mode)
-    check_floats("avg_pool2d_grad", dx=dx, dy=dy)
-    return _backward(dx, dy, None, constants, count_include_pad, epilogue, tile, target)
-
-
 def max_pool2d_torch(
-    x: torch.Tensor, *, window: Pair, stride: Pair, padding: Pair = (0, 0), dilation: Pair = (1, 1), ceil_mode: bool = False
+    x: torch.Tensor,
+    *,
+    window: Pair,
+    stride: Pair,
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    ceil_mode: bool = False,
 ) -> torch.Tensor:
     """What max_pool2d means, in plain torch."""
     return torch.nn.functional.max_pool2d(x, window, stride, padding, dilation, ceil_mode)

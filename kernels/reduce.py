@@ -100,7 +100,9 @@ def reduce_kernel(
 def _four(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Sizes and, for each tensor, strides of dims filled up to four. Raises UnsupportedError when there are more."""
     if len(dims) > 4:
-        raise UnsupportedError(f"{op}: at most 4 dims that cannot be merged may be kept, or reduced; got {[size for size, _ in dims]}")
+        raise UnsupportedError(
+            f"{op}: at most 4 dims that cannot be merged may be kept, or reduced; got {[size for size, _ in dims]}"
+        )
     filled = [(1, [0] * tensors)] * (4 - len(dims)) + dims
     return tuple(size for size, _ in filled), [tuple(strides[j] for _, strides in filled) for j in range(tensors)]
 
@@ -140,11 +142,9 @@ def reduce(
         reduce_kernel,
         (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
         {"y_ptr": parts or y, "x_ptr": x},
-        dict(
-            KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
-            X_RED=strides_red, MAX=kind == "max", SCALE=scale,
-            BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
-        ),
+        KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
+        X_RED=strides_red, MAX=kind == "max", SCALE=scale,
+        BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
         flops=x.numel,
         num_warps=tile.num_warps,
     )  # fmt: skip

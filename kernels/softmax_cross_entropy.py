@@ -20,7 +20,16 @@ import triton.language as tl
 
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_floats, check_rank, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import (
+    build,
+    ceil_div,
+    check_floats,
+    check_rank,
+    check_shape,
+    check_target,
+    power_of_2,
+    row_block,
+)
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
@@ -61,7 +70,9 @@ def softmax_cross_entropy_kernel(
         offs_n = block_offsets((pid * STEPS + step) * BLOCK_N, BLOCK_N, WIDE)
         mask_n = offs_n < N
         mask = mask_n[:, None] & mask_c[None, :]
-        x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(tl.float32)
+        x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(
+            tl.float32
+        )
         target = tl.load(target_ptr + offs_n * STRIDE_T, mask=mask_n, other=0)
         largest = tl.max(x, 1)
         lse = largest + tl.log(tl.sum(tl.exp(x - largest[:, None]), 1))
@@ -84,7 +95,9 @@ def softmax_kernel(
     offs_n = block_offsets(program(0, WIDE) * BLOCK_N, BLOCK_N, WIDE)
     offs_c = block_offsets(0, BLOCK_C, WIDE)
     mask = (offs_n < N)[:, None] & (offs_c < C)[None, :]
-    x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(tl.float32)
+    x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(
+        tl.float32
+    )
     power = tl.exp(x - tl.max(x, 1)[:, None])
     y = power / tl.sum(power, 1)[:, None]
     tl.store(y_ptr + (offs_n * Y[0])[:, None] + (offs_c * Y[1])[None, :], y, mask=mask)
@@ -133,10 +146,8 @@ def softmax_cross_entropy(
         softmax_cross_entropy_kernel,
         (programs,),
         {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": target},
-        dict(
-            N=N, C=C, DX=dx.strides if dx else None, X=x.strides, STRIDE_T=target.strides[0], SCALE=scale,
-            STEPS=blocks if tile.whole else 1, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
-        ),
+        N=N, C=C, DX=dx.strides if dx else None, X=x.strides, STRIDE_T=target.strides[0], SCALE=scale,
+        STEPS=blocks if tile.whole else 1, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
         results=1 if dx is None else 2,
         flops=6 * N * C,
         num_warps=tile.num_warps,
@@ -157,7 +168,12 @@ def softmax(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: s
         softmax_kernel,
         (ceil_div(N, tile.BLOCK_N),),
         {"y_ptr": y, "x_ptr": x},
-        dict(N=N, C=C, Y=y.strides, X=x.strides, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C)),
+        N=N,
+        C=C,
+        Y=y.strides,
+        X=x.strides,
+        BLOCK_N=tile.BLOCK_N,
+        BLOCK_C=power_of_2(C),
         flops=5 * N * C,
         num_warps=tile.num_warps,
     )

@@ -78,7 +78,9 @@ def sum_parts(
     """
     check_floats("sum_parts", y=y, sums=sums)
     if y.rank > 4 or parts != parts_type(y, sums, parts.shape[0]) or (sums is not None and sums.rank != 1):
-        raise ShapeError(f"sum_parts: parts must be {parts_type(y, sums, parts.shape[0])} and y have at most 4 dims; got {parts}, {y}")
+        raise ShapeError(
+            f"sum_parts: parts must be {parts_type(y, sums, parts.shape[0])} and y have at most 4 dims; got {parts}, {y}"
+        )
     missing = 4 - y.rank
     shape, strides = y.shape + (1,) * missing, y.strides + (0,) * missing
     length = parts.shape[1]
@@ -87,10 +89,8 @@ def sum_parts(
         sum_parts_kernel,
         (ceil_div(length, tile.BLOCK),),
         {"y_ptr": y, "sums_ptr": sums, "part_ptr": parts},
-        dict(
-            D1=shape[1], D2=shape[2], D3=shape[3], NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
-            STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, BLOCK=tile.BLOCK,
-        ),
+        D1=shape[1], D2=shape[2], D3=shape[3], NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
+        STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, BLOCK=tile.BLOCK,
         slot=epilogue,
         results=1 if sums is None else 2,
         flops=parts.numel,
