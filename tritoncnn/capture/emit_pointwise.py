@@ -38,12 +38,12 @@ def compare(name: str) -> Emit:
     return emit
 
 
-def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
+def add(a: Any, b: Any, alpha: float = 1) -> Any:
     b = as_float(b)
     return op["add"](as_float(a), b if alpha == 1 else b * alpha)
 
 
-def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
+def sub(a: Any, b: Any, alpha: float = 1) -> Any:
     b = as_float(b)
     return op["sub"](as_float(a), b if alpha == 1 else b * alpha)
 
@@ -105,8 +105,13 @@ def elu(x: Any, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
     return y if scale == 1 else y * float(scale)
 
 
+def selu(x: Any) -> Any:
+    """Source: Klambauer et al. 2017, "Self-normalizing neural networks", alpha and lambda of equation 14."""
+    return elu(x, 1.6732632423543772, 1.0507009873554805)
+
+
 def hardswish(x: Any) -> Any:
-    return x * clamp(x + 3.0, 0.0, 6.0) * (1 / 6)
+    return x * hardtanh(x + 3.0, 0.0, 6.0) * (1 / 6)
 
 
 def hardsigmoid(x: Any) -> Any:

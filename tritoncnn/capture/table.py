@@ -70,6 +70,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "silu.default": point.silu,
     "gelu.default": point.gelu,
     "elu.default": point.elu,
+    "selu.default": point.selu,
     "hardswish.default": point.hardswish,
     "hardsigmoid.default": point.hardsigmoid,
     "pow.Tensor_Scalar": point.power,

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError
-from tritoncnn.ir import TensorType
-from tritoncnn.ops.define import OpDef
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import pad as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import one_launch
 from tritoncnn.ops.window import NHWC, Pair, check_image
 
 
@@ -32,10 +34,14 @@ def grad(dy: Any, y: Any, x: Any, *, padding: Pair) -> tuple[Any]:
     return (pad2d(dy, padding=tuple(-size for size in padding)),)
 
 
+def lower(node: Node) -> Lowering:
+    return one_launch(node, kernel.pad2d(node.result.type, node.operands[0].type, **node.attrs))  # type: ignore[arg-type]
+
+
 SAMPLES = tuple(
     ((shape,), {"padding": padding}) for shape, padding in (
         ((2, 3, 5, 7), (1, 2, 0, 3)), ((1, 1, 1, 1), (0, 1, 0, 1)), ((0, 3, 4, 4), (1, 1, 1, 1)),
         ((2, 17, 6, 5), (-1, -2, 2, -1)),
     )
 )  # fmt: skip
-pad2d = OpDef("pad2d", infer, reference, grad, orders={4: NHWC}, samples=SAMPLES)
+pad2d = OpDef("pad2d", infer, reference, grad, lower, orders={4: NHWC}, samples=SAMPLES)
