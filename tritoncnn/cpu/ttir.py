@@ -197,7 +197,8 @@ class Parser:
         if line.startswith("tt.func"):
             return line, ""
         at = line.rfind(" loc(")
-        while at > 0 and line[:at].count("(") != line[:at].count(")") and not line[:at].endswith("({"):
+        closing = len(line) - len(line.lstrip("})"))  # of a region that an earlier line opened
+        while at > 0 and line[closing:at].count("(") != line[closing:at].count(")") and not line[:at].endswith("({"):
             at = line.rfind(" loc(", 0, at)
         return (line, "") if at < 0 else (line[:at], line[at:])
 
