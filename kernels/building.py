@@ -102,7 +102,6 @@ def build(
     pointers: Mapping[str, TensorType | None],
     *,
     slot: Slot | None = None,
-    slot_name: str = "EPILOGUE",
     results: int = 1,
     flops: int = 0,
     num_warps: int = 4,
@@ -111,7 +110,8 @@ def build(
 ) -> Launch:
     """A Launch; ``constants`` are the kernel's.
 
-    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the constants WIDE (offsets are int64) and, when it takes a slot, ``slot_name`` and the tuple ``args``.
+    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the constant
+    WIDE (offsets are int64) and, when it takes a slot, EPILOGUE and the tuple ``args``.
     """
     present = {name: tensor for name, tensor in pointers.items() if tensor is not None}
     absent = {name: None for name, tensor in pointers.items() if tensor is None}
@@ -119,15 +119,16 @@ def build(
     names = tuple(present)
     filled: dict[str, Any] = {**absent, **constants}
     if "args" in kernel.arg_names:
-        filled[slot_name] = slot.function if slot is not None else None
+        filled["EPILOGUE"] = slot.function if slot is not None else None
         if slot is not None and slot.operands:
             names += ("args",)
         else:
             filled["args"] = None
     filled["WIDE"] = needs_int64(*operands)
+    programs = (*grid, 1, 1)
     return Launch(
         kernel=kernel,
-        grid=(*grid, 1, 1)[:3],
+        grid=(programs[0], programs[1], programs[2]),
         pointers=names,
         operands=operands,
         constants=filled,

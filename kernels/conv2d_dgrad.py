@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
+from torch.nn.grad import conv2d_input
 
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
@@ -34,7 +35,7 @@ from tritoncnn.kernels.building import (
 )
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
-from tritoncnn.kernels.taps import tap_steps
+from tritoncnn.kernels.windows import tap_steps
 
 
 class Tile(NamedTuple):
@@ -190,4 +191,4 @@ def conv2d_dgrad_torch(
     dilation: tuple[int, int] = (1, 1),
 ) -> torch.Tensor:
     """What conv2d_dgrad means (without an epilogue), in plain torch."""
-    return torch.nn.grad.conv2d_input(list(input_shape), w, dy, stride, padding, dilation)
+    return conv2d_input(list(input_shape), w, dy, stride, padding, dilation)

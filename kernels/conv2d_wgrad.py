@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
+from torch.nn.grad import conv2d_weight
 
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
@@ -212,5 +213,5 @@ def conv2d_wgrad_torch(
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What conv2d_wgrad means, in plain torch: dw and db."""
-    dw = torch.nn.grad.conv2d_weight(x, list(filter_shape), dy, stride, padding, dilation)
+    dw = conv2d_weight(x, list(filter_shape), dy, stride, padding, dilation)
     return dw, dy.sum((0, 2, 3))

@@ -6,83 +6,34 @@ Mean     over the taps in the padded image, or only over those in x (count_inclu
 Tile     one program makes BLOCK_PIXELS pixels (of all images) of BLOCK_C channels.
 Traffic  x read R*S / (U*V) times from cache, y and the index written once.
 Layout   any strides; fast: NHWC.
+The gradients, in ``pool_grad.py``, are taken from here too.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import (
-    build,
-    ceil_div,
-    check_floats,
-    check_positive,
-    check_rank,
-    check_shape,
-    check_target,
-    power_of_2,
-    row_block,
-)
+from tritoncnn.kernels.building import build, ceil_div, check_floats
 from tritoncnn.kernels.device import block_offsets, larger, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.pool_grad import avg_pool2d_grad, max_pool2d_grad
+from tritoncnn.kernels.windows import (
+    UNROLL_TAPS,
+    Pair,
+    Tile,
+    check_index,
+    count_taps,
+    pick_tile,
+    pixel_of,
+    window_constants,
+)
 
-Pair = tuple[int, int]
-
-
-class Tile(NamedTuple):
-    BLOCK_PIXELS: int
-    BLOCK_C: int
-    num_warps: int = 4
-
-
-CPU_PROGRAMS = 8
-UNROLL_TAPS = 25  # the taps of larger windows run in a loop
-
-
-def pick_tile(pixels: int, C: int, channels_last: bool, target: str = "cpu") -> Tile:
-    """Tile for so many pixels of C channels. Lanes run over channels when these are contiguous, else over pixels."""
-    check_target(target)
-    block_c = min(power_of_2(C), 64) if channels_last else 1
-    if target != "cpu":
-        return Tile(max(1024 // block_c, 1), block_c, 4)
-    return Tile(row_block(pixels, ceil_div(CPU_PROGRAMS, ceil_div(C, block_c)), 4096 // block_c, 16), block_c)
-
-
-def pool_size(H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> int:
-    """Windows along one axis, by torch's rule: with ``ceil_mode`` a last window may hang over the end, yet no window
-    starts in the padding after the input. Raises ShapeError when no window fits or padding passes half a window.
-    """
-    if 2 * PAD > R:
-        raise ShapeError(f"pool: padding must be at most half of the window of {R}; got {PAD}")
-    room = H + 2 * PAD - DIL * (R - 1) - 1
-    size = (ceil_div(room, U) if ceil_mode else room // U) + 1
-    if ceil_mode and (size - 1) * U >= H + PAD:
-        size -= 1
-    if size < 1:
-        raise ShapeError(
-            f"pool: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
-        )
-    return size
-
-
-@triton.jit
-def pixel_of(offs, H: tl.constexpr, W: tl.constexpr):
-    return offs // (H * W), offs // W % H, offs % W
-
-
-@triton.jit
-def count_taps(p, H: tl.constexpr, R: tl.constexpr, U: tl.constexpr, PAD: tl.constexpr, INCLUDE_PAD: tl.constexpr):
-    """Taps of window p that count along one axis."""
-    start = p * U - PAD
-    if INCLUDE_PAD:
-        return tl.minimum(start + R, H + PAD) - start
-    return tl.minimum(start + R, H) - tl.maximum(start, 0)
+__all__ = ["avg_pool2d", "avg_pool2d_grad", "avg_pool2d_torch", "max_pool2d", "max_pool2d_grad", "max_pool2d_torch"]
 
 
 @triton.jit
@@ -158,42 +109,6 @@ def pool2d_kernel(
     if i_ptr is not None:
         offs_i = (n * I[0] + p * I[2] + q * I[3])[:, None] + (offs_c * I[1])[None, :]
         tl.store(i_ptr + offs_i, index.to(i_ptr.dtype.element_ty), mask=mask)
-
-
-def window_constants(
-    op: str,
-    y: TensorType,
-    x: TensorType,
-    window: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool | None,
-) -> dict[str, Any]:
-    """Checks the shapes; the kernels' constants. ``ceil_mode`` None: y may be of either."""
-    check_rank(op, 4, y=y, x=x)
-    (N, C, H, W), (P, Q) = x.shape, y.shape[2:]
-    (R, S), (U, V), (PAD_H, PAD_W), (DIL_H, DIL_W) = window, stride, padding, dilation
-    check_positive(op, R=R, S=S, U=U, V=V, DIL_H=DIL_H, DIL_W=DIL_W, H=H, W=W)
-    if PAD_H < 0 or PAD_W < 0:
-        raise ShapeError(f"{op}: padding must not be negative; got {list(padding)}")
-    sizes = [
-        (N, C, pool_size(H, R, U, PAD_H, DIL_H, mode), pool_size(W, S, V, PAD_W, DIL_W, mode))
-        for mode in ((ceil_mode,) if ceil_mode is not None else (False, True))
-    ]
-    if y.shape not in sizes:
-        raise ShapeError(f"{op}: the pooled tensor must be {list(sizes[0])}, from {list(x.shape)}; got {list(y.shape)}")
-    return {
-        "N": N, "C": C, "H": H, "W": W, "P": P, "Q": Q, "R": R, "S": S, "U": U, "V": V,
-        "PAD_H": PAD_H, "PAD_W": PAD_W, "DIL_H": DIL_H, "DIL_W": DIL_W,
-    }  # fmt: skip
-
-
-def check_index(op: str, index: TensorType, y: TensorType, window: Pair) -> None:
-    check_shape(op, "index", index, y.shape, "one tap per pooled value")
-    wanted = "u8" if window[0] * window[1] <= 255 else "i32"
-    if index.dtype != wanted:
-        raise DTypeError(f"{op}: index must be {wanted} for a window of {window[0]} x {window[1]}; got {index.dtype}")
 
 
 def _forward(

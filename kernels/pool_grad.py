@@ -1,7 +1,7 @@
 """max_pool2d_grad, avg_pool2d_grad: dx[n,c,h,w] = sum over the windows (p,q) that cover the pixel of their dy, or share of dy.
 
 Max      dy goes to the tap that the index names; one outside x is dropped.
-Mean     each pixel under a window gets dy / count; see ``pool.py`` for the count.
+Mean     each pixel under a window gets dy / count; count as in ``pool.py``.
 Gather   each pixel of dx looks up the windows that cover it: no atomics, the same bits on every run. Taps r that can reach
          row h have r = first(h) + j * step with step = U / gcd(U, DIL_H): ``tap_steps``.
 Tile     one program makes BLOCK_PIXELS pixels (of all images) of BLOCK_C channels.
@@ -21,7 +21,7 @@ from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_floats
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
-from tritoncnn.kernels.pool import (
+from tritoncnn.kernels.windows import (
     UNROLL_TAPS,
     Pair,
     Tile,
@@ -29,9 +29,9 @@ from tritoncnn.kernels.pool import (
     count_taps,
     pick_tile,
     pixel_of,
+    tap_steps,
     window_constants,
 )
-from tritoncnn.kernels.taps import tap_steps
 
 
 @triton.jit
