@@ -1,0 +1,42 @@
+"""The CPU backend of Triton: ``@triton.jit`` kernels become native code, with no GPU and no C compiler.
+
+    kernel = cpu.compile_kernel(add, {"x_ptr": "*fp32", "n": "i32"}, {"BLOCK": 256})
+    kernel.launch((4,), (x, 1000))                        # one launch
+    plan = cpu.NativePlan([(kernel, (4,), values), ...])  # many launches, bound once
+    plan.run()                                            # one native call
+    with cpu.active():                                    # or by Triton's own way of launching
+        add[(4,)](x, 1000, BLOCK=256)
+
+Importing this room imports nothing else; names are found on first use. Triton's own choice of driver is left alone
+until ``activate``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .compiler import compile_kernel
+    from .driver import activate, active, deactivate
+    from .health import Facts, host, self_test
+    from .launch import CpuKernel
+    from .plan import NativePlan
+
+_HOME = {
+    "CpuKernel": "launch", "Facts": "health", "NativePlan": "plan", "activate": "driver", "active": "driver",
+    "compile_kernel": "compiler", "deactivate": "driver", "host": "health", "self_test": "health",
+}  # fmt: skip
+__all__ = [
+    "CpuKernel", "Facts", "NativePlan", "activate", "active", "compile_kernel", "deactivate", "host", "self_test",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,310 @@
+"""A Triton kernel and its constants -> TTIR (Triton's front end) -> object code, or straight from the disk cache."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import os
+import re
+import threading
+import weakref
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton._C.libtriton import ir, passes
+from triton.backends.compiler import BaseBackend, GPUTarget
+from triton.compiler import ASTSource
+from triton.language import constexpr, dtype
+
+from tritoncnn.errors import InputError, KernelError, TritonCNNError
+from tritoncnn.settings import current
+
+from . import engine
+from .cache import DiskCache, open_folder
+from .launch import TYPES, CpuKernel
+from .lower import lower
+
+TARGET = GPUTarget("tritoncnn", "host", 1)
+EXPORTS = ("launch", "chunk")
+Signature = Mapping[str, "str | tuple[str, ...]"]
+Path_ = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What Triton's front end and runtime ask a backend's options for."""
+
+    num_warps: int = 1
+    num_ctas: int = 1
+    num_stages: int = 1
+    warp_size: int = 1
+    cluster_dims: tuple[int, int, int] = (1, 1, 1)
+    debug: bool = False
+    enable_fp_fusion: bool = True
+    launch_cooperative_grid: bool = False
+    launch_pdl: bool = False
+    extern_libs: tuple[Any, ...] = ()
+    supported_fp8_dtypes: tuple[str, ...] = ()
+    deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
+    default_dot_input_precision: str = "ieee"
+    allowed_dot_input_precisions: tuple[str, ...] = ("ieee", "tf32")  # tf32 permits less precision; we give more
+    max_num_imprecise_acc_default: int = 0
+    sanitize_overflow: bool = False
+    instrumentation_mode: str = ""
+    fpsan_homomorphic_casts: bool = False
+    ir_override: str | None = None
+    backend_name: str = "tritoncnn"
+    arch: str = "host"
+
+    def hash(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+class Backend(BaseBackend):
+    """Triton's view of us: TTIR in, object code out. In Triton's table of backends only while we are active."""
+
+    binary_ext = "obj"
+
+    @staticmethod
+    def supports_target(target: GPUTarget) -> bool:
+        return target.backend == TARGET.backend
+
+    def parse_options(self, opts: Mapping[str, Any]) -> Options:
+        known = Options.__dataclass_fields__
+        return Options(**{k: v for k, v in opts.items() if k in known and v is not None})
+
+    def pack_metadata(self, metadata: Any) -> None:
+        return None
+
+    def get_codegen_implementation(self, options: Options) -> dict[str, Any]:
+        return {"min_dot_size": lambda lhs, rhs: (1, 1, 1), "convert_custom_types": None}
+
+    def get_module_map(self) -> dict[str, Any]:
+        return {}
+
+    def load_dialects(self, context: Any) -> None:
+        pass
+
+    def hash(self) -> str:
+        return f"tritoncnn {engine.host().key} {sources_hash()}"
+
+    def add_stages(self, stages: dict[str, Any], options: Options, language: Any = None) -> None:
+        stages["ttir"] = lambda module, metadata: run_passes(module)
+        stages["obj"] = self.make_object
+
+    @staticmethod
+    def make_object(module: Any, metadata: dict[str, Any]) -> bytes:
+        metadata["name"] = module.get_entry_func_name()
+        metadata["shared"] = 0
+        return engine.compile_text(lower(str(module), lanes=engine.host().lanes, name=metadata["name"]))
+
+
+def run_passes(module: Any) -> Any:
+    """Triton's own clean-up of TTIR, as its GPU compilers do it before they leave TTIR."""
+    manager = ir.pass_manager(module.context)
+    passes.common.add_inliner(manager)
+    passes.common.add_canonicalizer(manager)
+    passes.ttir.add_combine(manager)
+    passes.ttir.add_reorder_broadcast(manager)
+    passes.common.add_cse(manager)
+    passes.ttir.add_loop_unroll(manager)
+    (passes.ttir.add_triton_licm if hasattr(passes.ttir, "add_triton_licm") else passes.common.add_licm)(manager)
+    passes.common.add_symbol_dce(manager)
+    passes.common.add_canonicalizer(manager)
+    passes.common.add_cse(manager)
+    manager.run(module, "make_ttir")
+    return module
+
+
+# ---- a request -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Request:
+    """One specialisation of a kernel, in the words of Triton's ``ASTSource``."""
+
+    fn: Any
+    signature: Mapping[str, Any]  # every parameter; constants say "constexpr"
+    constants: Mapping[Path_, Any]  # by path: parameter, then place in a tuple
+    attributes: Mapping[Path_, Any]
+    arguments: tuple[tuple[str, str], ...]  # run-time arguments, tuples flattened, in record order
+    divisible: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return self.fn.__name__
+
+    @functools.cached_property
+    def key(self) -> str:
+        """sha256 of all that the object code depends on."""
+        constants = [(path, stable(value, self.name)) for path, value in sorted(self.constants.items())]
+        parts = (
+            self.fn.cache_key, sorted(self.signature.items()), constants, sorted(self.divisible), triton.__version__,
+            sources_hash(), engine.host().key,
+        )  # fmt: skip
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def ttir(self) -> str:
+        """Run Triton's front end. Raises KernelError with Triton's own words when it refuses the kernel."""
+        backend, options = Backend(TARGET), Options()
+        context = ir.context()
+        ir.load_dialects(context)
+        source = ASTSource(self.fn, dict(self.signature), dict(self.constants), dict(self.attributes))
+        try:
+            module = source.make_ir(TARGET, options, backend.get_codegen_implementation(options), {}, context)
+            return str(run_passes(module))
+        except Exception as error:  # the front end lets any exception through, from any kernel's constant code
+            words = " ".join(_root(error).split()) or type(error).__name__
+            raise KernelError(f"{self.name}: Triton's front end refused the kernel: {words}") from error
+
+
+def _root(error: BaseException) -> str:
+    """The first cause's words and the kernel's line; Triton wraps one error per inlined call."""
+    place = ""
+    while error.__cause__ is not None:
+        place = place or str(error)
+        error = error.__cause__
+    return f"{type(error).__name__}: {error} {place}" if place else str(error)
+
+
+def stable(value: Any, kernel: str) -> Any:
+    """A constant as text that is equal in every process when, and only when, the value is."""
+    if isinstance(value, constexpr):
+        return stable(value.value, kernel)
+    if hasattr(value, "cache_key"):
+        return f"function {value.cache_key}"
+    if isinstance(value, (tuple, list)):
+        return (type(value).__name__, [stable(item, kernel) for item in value])
+    if value is None or isinstance(value, (bool, int, float, str, enum.Enum, dtype)):
+        return f"{type(value).__name__} {value!r}"
+    raise InputError(f"{kernel}: a constant must be a number, text, dtype, function or tuple; got {value!r}")
+
+
+def _flatten(name: str, kind: Any, path: Path_) -> Iterator[tuple[str, str, Path_]]:
+    if isinstance(kind, (tuple, list)):
+        for place, item in enumerate(kind):
+            yield from _flatten(f"{name}.{place}", item, (*path, place))
+    else:
+        yield name, kind, path
+
+
+def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = ()) -> Request:
+    """Check and complete a specialisation. Raises InputError, KernelError; each names the kernel and the parameter."""
+    if not isinstance(fn, triton.runtime.JITFunction):
+        hint = "; it was made under TRITON_INTERPRET=1" if type(fn).__name__ == "InterpretedFunction" else ""
+        raise KernelError(f"compile_kernel wants a @triton.jit function; got {type(fn).__name__}{hint}.")
+    name = fn.__name__
+    for word in (*signature, *constants):
+        if word not in fn.arg_names:
+            raise InputError(f"{name}: has no parameter {word}; it takes {', '.join(fn.arg_names)}.")
+    if both := sorted(set(signature) & set(constants)):
+        raise InputError(f"{name}: {both[0]} is given a type and a constant; give one of them.")
+    kinds: dict[str, Any] = {}
+    values: dict[Path_, Any] = {}
+    arguments: list[tuple[str, str]] = []
+    paths: dict[str, Path_] = {}
+    for index, parameter in enumerate(fn.params):
+        if parameter.name in signature:
+            if parameter.is_constexpr:
+                raise InputError(f"{name}: {parameter.name} is a constexpr; give its value among the constants.")
+            kinds[parameter.name] = signature[parameter.name]
+            for flat, kind, path in _flatten(parameter.name, signature[parameter.name], (index,)):
+                arguments.append((flat, kind))
+                paths[flat] = path
+            continue
+        if parameter.name in constants:
+            value = constants[parameter.name]
+        elif parameter.has_default:
+            value = parameter.default
+        else:
+            raise InputError(f"{name}: parameter {parameter.name} has neither a type nor a constant.")
+        kinds[parameter.name] = "constexpr"
+        values[index,] = value
+    for flat, kind in arguments:
+        if not isinstance(kind, str) or kind.removeprefix("*") not in TYPES:
+            raise InputError(f"{name}: {flat} has type {kind!r}; wanted one such as *fp32, i32 or fp32.")
+    for word in divisible:
+        if word not in paths:
+            raise InputError(f"{name}: divisible names {word}, which is not a run-time argument.")
+    attributes = {paths[word]: [["tt.divisibility", 16]] for word in divisible}
+    return Request(fn, kinds, values, attributes, tuple(arguments), frozenset(divisible))
+
+
+# ---- compiling -------------------------------------------------------------------------------------------------------
+_loaded: weakref.WeakValueDictionary[tuple[Path, str], CpuKernel] = weakref.WeakValueDictionary()
+_lock = threading.RLock()  # Triton's front end is not made for several threads
+
+
+def compile_kernel(
+    fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = ()
+) -> CpuKernel:
+    """Native code of one specialisation of a ``@triton.jit`` function.
+
+    signature   type of each run-time argument ("*fp32", "i32"); a tuple of types for a tuple argument
+    constants   value of every other parameter without a default, constexpr or not; functions and tuples too
+    divisible   run-time arguments (flattened names) that are multiples of 16, in bytes for pointers
+
+    Raises InputError for parameters that do not fit, UnsupportedError for an op the backend does not know, KernelError
+    when Triton or LLVM refuses the kernel, CacheError for a cache folder that others can write to.
+    """
+    wanted = request(fn, signature, constants, divisible)
+    settings = current()
+    with _lock:
+        known = _loaded.get((settings.cache, wanted.key))
+        if known is None:
+            known = _loaded[settings.cache, wanted.key] = _load_or_compile(wanted)
+        return known
+
+
+def _load_or_compile(wanted: Request) -> CpuKernel:
+    settings = current()
+    cache = DiskCache(settings.cache)
+    header = {"name": wanted.name, "arguments": [list(pair) for pair in wanted.arguments]}
+    dump = settings.dump & {"ttir", "llvm", "asm"}
+    entry = None if dump else cache.get(wanted.key)
+    if entry is not None and entry[0].get("arguments") == header["arguments"]:
+        code = engine.load(entry[1], EXPORTS)
+        return CpuKernel(wanted, code, from_cache=True)
+    ttir = wanted.ttir()
+    text = lower_text(wanted, ttir)
+    obj = engine.compile_text(text)
+    if dump:
+        _dump(settings.cache, wanted, {"ttir": lambda: ttir, "llvm": lambda: text, "asm": lambda: engine.assembly(text)})
+    code = engine.load(obj, EXPORTS)
+    cache.put(wanted.key, header, obj)
+    return CpuKernel(wanted, code, from_cache=False, ttir=ttir)
+
+
+def lower_text(wanted: Request, ttir: str) -> str:
+    """Our lowering, its faults told apart from the caller's."""
+    try:
+        return lower(ttir, lanes=engine.host().lanes, name=wanted.name)
+    except TritonCNNError:
+        raise
+    except Exception as error:
+        raise KernelError(f"{wanted.name}: a fault in the CPU backend's lowering ({type(error).__name__}: {error}).") from error
+
+
+def _dump(root: Path, wanted: Request, makers: Mapping[str, Any]) -> None:
+    folder = open_folder(root, "dump")
+    stem = re.sub(r"\W", "_", wanted.name)
+    try:
+        for word, suffix in (("ttir", "ttir"), ("llvm", "ll"), ("asm", "s")):
+            if word in current().dump:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                name = f"{stem}-{wanted.key[:8]}.{suffix}"
+                with open(os.open(name, flags, 0o600, dir_fd=folder), "w") as file:
+                    file.write(makers[word]())
+    finally:
+        os.close(folder)
+
+
+@functools.lru_cache
+def sources_hash() -> str:
+    """sha256 of this folder's source: object code of another version of the backend is never taken from the cache."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,208 @@
+"""Triton's plug-in contract: while active, ``kernel[grid](...)`` runs on CPU tensors through our backend."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import triton.backends
+from triton.backends.driver import DriverBase
+from triton.runtime.driver import driver
+
+from tritoncnn.errors import DTypeError, InputError, KernelError
+
+from . import engine
+from .compiler import EXPORTS, TARGET, Backend
+from .launch import TYPES, slot_packer
+
+# Triton keeps compiled kernels by device number: ours must be no GPU's.
+DEVICE = -1
+
+
+class Utils:
+    """Loads what the backend made."""
+
+    def load_binary(self, name: str, obj: bytes, shared: int, device: int) -> tuple[engine.Code, int, int, int, int]:
+        """(module, function, registers, spills, most threads); a module that is None would be loaded at every call."""
+        code = engine.load(obj, EXPORTS)
+        return code, code.addresses["launch"], 0, 0, 1 << 30
+
+    def unload_module(self, module: Any) -> None:
+        """The code goes when its last owner does."""
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {
+            "max_shared_mem": 1 << 40, "multiprocessor_count": engine.threads(), "sm_clock_rate": 0, "mem_clock_rate": 0,
+            "mem_bus_width": 0,
+        }  # fmt: skip
+
+
+class Launcher:
+    """What Triton calls with every bound argument of a kernel, constants too."""
+
+    def __init__(self, src: Any, metadata: Any) -> None:
+        self.name = metadata.name
+        self._take = list(_leaves(src.signature.values()))
+        self._packers: list[tuple[str, Callable[[Any], bytes]]] = []
+        for _, kind in self._take:
+            if kind.removeprefix("*") not in TYPES:
+                raise KernelError(f"{self.name}: the CPU backend has no argument of type {kind}.")
+            self._packers.append((kind, slot_packer(kind)))
+        self._head = slot_packer("i64")
+        self._call: Any = None
+
+    def __call__(
+        self, g0: int, g1: int, g2: int, stream: Any, function: int, packed: Any, metadata: Any,
+        enter: Any, leave: Any, *args: Any,
+    ) -> None:  # fmt: skip
+        if self._call is None:
+            self._call = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(function)
+        programs = g0 * g1 * g2
+        if programs <= 0:
+            return
+        threads = engine.threads() if programs > 1 else 1
+        parts = [self._head(word) for word in (0, g0, g1, g2, threads)]
+        for (path, _), (kind, pack) in zip(self._take, self._packers, strict=True):
+            value: Any = args
+            for place in path:
+                value = value[place]
+            parts.append(pack(self._address(value) if kind[0] == "*" else value))
+        if enter is not None:
+            enter(metadata)
+        self._call(b"".join(parts))
+        if leave is not None:
+            leave(metadata)
+
+    def _address(self, tensor: Any) -> int:
+        if not hasattr(tensor, "data_ptr"):
+            raise DTypeError(f"{self.name}: wanted a tensor; got {type(tensor).__name__}")
+        if getattr(getattr(tensor, "device", None), "type", "cpu") != "cpu":
+            raise InputError(f"{self.name}: tensors must be in CPU memory; got one on {tensor.device}")
+        return tensor.data_ptr()
+
+
+def _leaves(kinds: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], str]]:
+    """(where to find it, its type) of each run-time argument."""
+    for place, kind in enumerate(kinds):
+        if isinstance(kind, (tuple, list)):
+            yield from _leaves(kind, (*path, place))
+        elif kind != "constexpr":
+            yield (*path, place), kind
+
+
+class Event:
+    """A point in time; everything is done when a launch returns."""
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.seconds = 0.0
+
+    def record(self, stream: Any = None) -> None:
+        self.seconds = time.perf_counter()
+
+    def elapsed_time(self, other: Event) -> float:
+        return (other.seconds - self.seconds) * 1e3
+
+
+class DeviceInterface:
+    Event = Event
+
+    @staticmethod
+    def synchronize(device: Any = None) -> None:
+        pass
+
+    @staticmethod
+    def current_device() -> int:
+        return DEVICE
+
+
+class CpuDriver(DriverBase):
+    """Never chosen by Triton itself: ``is_active`` says no, ``activate`` sets it."""
+
+    def __init__(self) -> None:
+        self.utils = Utils()
+        self.launcher_cls = Launcher
+
+    @classmethod
+    def is_active(cls) -> bool:
+        return False
+
+    def get_current_target(self) -> Any:
+        return TARGET
+
+    def get_current_device(self) -> int:
+        return DEVICE
+
+    def set_current_device(self, device: int) -> None:
+        pass
+
+    def get_current_stream(self, device: Any = None) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> Any:
+        import torch
+
+        return torch.device("cpu")
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        return ty
+
+    def get_device_interface(self) -> type[DeviceInterface]:
+        return DeviceInterface
+
+    def get_empty_cache_for_benchmark(self) -> Any:
+        import torch
+
+        return torch.empty(1, dtype=torch.int8)
+
+    def clear_cache(self, cache: Any) -> None:
+        pass
+
+    def get_benchmarker(self) -> Callable[..., Any]:
+        return benchmark
+
+
+def benchmark(
+    call: Callable[[], Any], *, quantiles: Sequence[float] = (0.5, 0.2, 0.8), warmup: int = 2, rep: int = 9, **_: Any
+) -> list[float]:
+    """Milliseconds of a call at each quantile; Triton's autotuner asks with its own warm-up and repetitions."""
+    times = []
+    for turn in range(warmup + rep):
+        start = time.perf_counter()
+        call()
+        if turn >= warmup:
+            times.append((time.perf_counter() - start) * 1e3)
+    times.sort()
+    return [times[min(len(times) - 1, int(q * len(times)))] for q in quantiles]
+
+
+# ---- activation ------------------------------------------------------------------------------------------------------
+_before: list[Any] = []  # the drivers that were active before each activation
+
+
+def activate() -> None:
+    """From now on ``kernel[grid](...)`` runs on CPU tensors, for every user of Triton in this process."""
+    triton.backends.backends[TARGET.backend] = triton.backends.Backend(compiler=Backend, driver=CpuDriver)
+    _before.append(driver._active)
+    driver.set_active(CpuDriver())
+
+
+def deactivate() -> None:
+    """Undo the last ``activate``. Raises KernelError when there is none."""
+    if not _before:
+        raise KernelError("deactivate: the CPU backend is not active.")
+    driver.set_active(_before.pop())
+    if not _before:
+        del triton.backends.backends[TARGET.backend]
+
+
+@contextmanager
+def active() -> Iterator[None]:
+    """``with cpu.active():`` launches inside run on the CPU."""
+    activate()
+    try:
+        yield
+    finally:
+        deactivate()

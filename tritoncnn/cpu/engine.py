@@ -1,0 +1,225 @@
+"""LLVM IR text -> optimised object code -> addresses of functions in this process; by llvmlite, no C compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from tritoncnn.errors import InputError, KernelError
+from tritoncnn.settings import current
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+
+SPEED_LEVEL = 2  # of LLVM's pass pipeline
+_OPENMP_NAMES = ("libgomp", "libiomp5", "libomp")  # each of them exports GOMP_parallel
+_OF_NOTE = ("avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512fp16", "amx-bf16", "neon", "bf16", "sve")
+
+
+@dataclass(frozen=True)
+class Host:
+    """The CPU that code is made for. ``features`` is LLVM's list; ``lanes`` is f32 per vector register."""
+
+    cpu: str
+    features: str
+    lanes: int
+    of_note: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """All that makes object code differ between machines and LLVM versions."""
+        llvm_and_lite = f"llvm {llvm_version()} llvmlite {llvmlite.__version__} O{SPEED_LEVEL}"
+        return f"{self.cpu} {self.features} {self.lanes} {llvm_and_lite}"
+
+
+def host() -> Host:
+    """This machine's CPU, less what TRITONCNN_CPU switches off. Raises InputError for a feature LLVM does not know."""
+    return _host(current().cpu)
+
+
+@functools.lru_cache
+def _host(switched_off: tuple[str, ...]) -> Host:
+    known = llvm.get_host_cpu_features()
+    off = [word.removeprefix("-") for word in switched_off]
+    for name in off:
+        if name not in known:
+            raise InputError(f"TRITONCNN_CPU: {name} is not a CPU feature that LLVM knows here; try one such as -avx512f.")
+
+    def has(feature: str) -> bool:
+        needs = {"avx512f": ("avx2", "fma"), "avx2": ("avx",), "fma": ("avx",)}
+        return feature not in off and known.get(feature, False) and all(map(has, needs.get(feature, ())))
+
+    flags = [known.flatten()]
+    if known.get("avx512f"):
+        flags.append("-prefer-256-bit")  # the kernels are written for whole registers
+    flags += [f"-{name}" for name in off]  # last: LLVM then also drops the features that need this one
+    lanes = 16 if has("avx512f") else 8 if has("avx2") else 4
+    features = ",".join(filter(None, flags))
+    return Host(llvm.get_host_cpu_name(), features, lanes, tuple(f for f in _OF_NOTE if has(f)))
+
+
+def llvm_version() -> str:
+    return ".".join(map(str, llvm.llvm_version_info))
+
+
+def architecture() -> str:
+    """x86_64, aarch64..., as LLVM calls it."""
+    return str(llvm.get_process_triple()).partition("-")[0]
+
+
+# ---- compiling -------------------------------------------------------------------------------------------------------
+@functools.lru_cache
+def _machine(target: Host) -> Any:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+    )
+
+
+def _optimised(text: str, level: int) -> tuple[Any, Any]:
+    machine = _machine(host())
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise KernelError(f"LLVM refused the code generated for a kernel: {' '.join(str(error).split())}") from error
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = False  # the lowering has chosen the vectors
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return machine, module
+
+
+def compile_text(text: str, level: int = SPEED_LEVEL) -> bytes:
+    """Object code of a module. Raises KernelError when LLVM cannot read the text."""
+    machine, module = _optimised(text, level)
+    return machine.emit_object(module)
+
+
+def assembly(text: str, level: int = SPEED_LEVEL) -> str:
+    """The machine code of a module, as a person reads it."""
+    machine, module = _optimised(text, level)
+    return machine.emit_assembly(module)
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------------
+class Code:
+    """Object code in memory. ``addresses`` are valid as long as this object lives."""
+
+    def __init__(self, library: Any, names: tuple[str, ...]) -> None:
+        self._library = library
+        self.addresses: Mapping[str, int] = {name: library[name] for name in names}
+
+
+_count = itertools.count()
+_lock = threading.Lock()
+
+
+@functools.lru_cache
+def _linker() -> Any:
+    return llvm.create_lljit_compiler(use_jit_link=True)
+
+
+def load(obj: bytes, names: tuple[str, ...]) -> Code:
+    """Link object code into this process and look up ``names``. Raises KernelError for a missing symbol."""
+    builder = llvm.JITLibraryBuilder().add_object_img(obj).add_current_process()
+    for symbol, address in openmp().symbols.items():
+        builder.import_symbol(symbol, address)
+    for name in names:
+        builder.export_symbol(name)
+    try:
+        with _lock:
+            library = builder.link(_linker(), f"tritoncnn-{next(_count)}")
+    except RuntimeError as error:
+        raise KernelError(f"compiled code could not be linked: {' '.join(str(error).split())}") from error
+    return Code(library, names)
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class OpenMP:
+    """torch's own OpenMP runtime: one pool of threads for torch and for us. ``path`` None: there is none, one thread."""
+
+    path: str | None
+    symbols: Mapping[str, int]
+
+
+_ONE_THREAD = """
+define void @GOMP_parallel(ptr %f, ptr %data, i32 %threads, i32 %flags) {
+  call void %f(ptr %data)
+  ret void
+}
+define i32 @omp_get_thread_num() {
+  ret i32 0
+}
+"""
+_SYMBOLS = ("GOMP_parallel", "omp_get_thread_num")
+
+
+def _openmp_files() -> list[str]:
+    """OpenMP libraries loaded with torch, as the kernel lists them; else where torch's wheel keeps its own."""
+    import torch
+
+    folder = os.path.join(os.path.dirname(torch.__file__), "lib")
+    try:
+        with open("/proc/self/maps") as maps:
+            mapped = {line.split()[-1] for line in maps if "/" in line}
+    except OSError:
+        mapped = set()
+    shipped = {os.path.join(folder, name) for name in os.listdir(folder)} if os.path.isdir(folder) else set()
+    for places in (mapped, shipped):
+        found = sorted(p for p in places if os.path.basename(p).startswith(_OPENMP_NAMES))
+        if found:  # torch's own before another package's
+            return sorted(found, key=lambda path: not path.startswith(folder))
+    return ["libgomp.so.1"]
+
+
+@functools.lru_cache
+def openmp() -> OpenMP:
+    """The OpenMP runtime that torch uses; found once, loads torch."""
+    for path in _openmp_files():
+        try:
+            library = ctypes.CDLL(path)
+            symbols = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in _SYMBOLS}
+        except (OSError, AttributeError):
+            continue
+        return OpenMP(path, {name: address for name, address in symbols.items() if address})
+    builder = llvm.JITLibraryBuilder().add_object_img(compile_text(_ONE_THREAD))
+    for name in _SYMBOLS:
+        builder.export_symbol(name)
+    library = builder.link(_linker(), "tritoncnn-one-thread")
+    _kept.append(library)
+    return OpenMP(None, {name: library[name] for name in _SYMBOLS})
+
+
+_kept: list[Any] = []  # code that lives as long as the process
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+# The pool's threads do not exist in a forked child, and OpenMP would wait for them for ever.
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def threads(wanted: int | None = None) -> int:
+    """Threads for the next launch: those wanted, else torch's setting; one in a forked child."""
+    import torch
+
+    if _forked or openmp().path is None:
+        return 1
+    return wanted or torch.get_num_threads()

@@ -1,0 +1,151 @@
+"""Launch records, and one launch of one kernel.
+
+A record is what native code reads: 8-byte slots 0 work counter, 1 to 3 the grid, 4 threads, then the arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import operator
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tritoncnn.errors import DTypeError, InputError, ShapeError
+
+from . import engine
+
+if TYPE_CHECKING:
+    from .compiler import Request
+
+COUNTER, GRID, THREADS, ARGUMENTS = 0, 1, 4, 5  # slots
+MAX_PROGRAMS = 2**31
+
+# How a scalar lies in its 8-byte slot, low bytes first; struct has no letter for bf16.
+TYPES = {
+    "i1": "?7x", "u1": "?7x", "i8": "b7x", "u8": "B7x", "i16": "h6x", "u16": "H6x", "i32": "i4x", "u32": "I4x", "i64": "q",
+    "u64": "Q", "fp16": "e6x", "bf16": "", "fp32": "f4x", "fp64": "d",
+}  # fmt: skip
+_TORCH = {
+    "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int64": "i64", "int32": "i32",
+    "int16": "i16", "int8": "i8", "uint64": "u64", "uint32": "u32", "uint16": "u16", "uint8": "u8", "bool": "i1",
+}  # fmt: skip
+
+
+def _bf16_bytes(value: float) -> bytes:
+    """Rounded to nearest even."""
+    bits = struct.unpack("<I", struct.pack("<f", value))[0]
+    if value == value:
+        bits += 0x7FFF + (bits >> 16 & 1)
+    return struct.pack("<H6x", bits >> 16 & 0xFFFF)
+
+
+def slot_packer(kind: str) -> Callable[[Any], bytes]:
+    """value -> 8 bytes, for one argument type."""
+    if kind == "bf16":
+        return _bf16_bytes
+    return struct.Struct("<" + ("Q" if kind[0] == "*" else TYPES[kind])).pack
+
+
+def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
+    """Three sizes. Raises ShapeError for more than three, negative ones, or over 2**31 programs."""
+    sizes = tuple(map(operator.index, grid))
+    if not 1 <= len(sizes) <= 3 or min(sizes) < 0:
+        raise ShapeError(f"{name}: grid must be one to three sizes of 0 or more; got {sizes}")
+    g0, g1, g2 = sizes + (1,) * (3 - len(sizes))
+    if g0 * g1 * g2 > MAX_PROGRAMS:
+        raise ShapeError(f"{name}: grid {sizes} has {g0 * g1 * g2} programs; at most 2**31 can be launched.")
+    return g0, g1, g2
+
+
+class CpuKernel:
+    """Native code of one specialisation of a kernel; it stays in memory as long as this object lives."""
+
+    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+        self._request = request
+        self._code = code
+        self.name: str = request.name
+        self.arguments: tuple[tuple[str, str], ...] = request.arguments  # (name, type) in record order
+        self.from_cache = from_cache
+        self.address = code.addresses["launch"]
+        self.chunk_address = code.addresses["chunk"]
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
+        self._packers = [slot_packer(kind) for _, kind in self.arguments]
+        if ttir is not None:
+            self.ttir = ttir
+
+    def __repr__(self) -> str:
+        return f"CpuKernel({self.name}: {', '.join(f'{name} {kind}' for name, kind in self.arguments)})"
+
+    # ---- looking inside ----------------------------------------------------------------------------------------------
+    @functools.cached_property
+    def ttir(self) -> str:
+        """Triton IR; made again when the code came from the disk."""
+        return self._request.ttir()
+
+    def llvm_ir(self) -> str:
+        """Our LLVM IR, before LLVM's passes."""
+        from .compiler import lower_text
+
+        return lower_text(self._request, self.ttir)
+
+    def assembly(self) -> str:
+        """This machine's code for it."""
+        return engine.assembly(self.llvm_ir())
+
+    # ---- launching ---------------------------------------------------------------------------------------------------
+    def pack(self, place: int, value: int | float | bool) -> bytes:
+        """One argument's slot. Raises DTypeError, InputError when the value does not fit its type."""
+        name, kind = self.arguments[place]
+        try:
+            data = self._packers[place](value)
+        except (struct.error, OverflowError, TypeError) as error:
+            raise DTypeError(f"{self.name}: {name} must be a number that fits {kind}; got {value!r}") from error
+        if name in self._request.divisible and value % 16:
+            raise InputError(f"{self.name}: {name} was promised to be a multiple of 16; got {value}")
+        return data
+
+    def record(self, grid: Sequence[int], values: Sequence[int | float | bool], threads: int) -> ctypes.Array[Any]:
+        """A launch record with its counter at 0. Pointers are given as addresses. ``address`` takes its address once;
+        set slot 0 back to 0 before each further launch."""
+        sizes = check_grid(self.name, grid)
+        if len(values) != len(self.arguments):
+            raise InputError(f"{self.name}: takes {len(self.arguments)} arguments; got {len(values)}")
+        packed = [self.pack(place, value) for place, value in enumerate(values)]
+        data = struct.pack("<5q", 0, *sizes, threads) + b"".join(packed)
+        return ctypes.create_string_buffer(data, len(data))
+
+    def launch(self, grid: Sequence[int], args: Sequence[Any]) -> None:
+        """Run the kernel now, on CPU tensors and numbers in the order of ``arguments``; an empty grid does nothing.
+
+        Raises InputError for the wrong number of arguments or a tensor elsewhere, DTypeError for a type that is not the
+        signature's, ShapeError for a grid that cannot be launched.
+        """
+        if len(args) != len(self.arguments):
+            raise InputError(f"{self.name}: takes {len(self.arguments)} arguments; got {len(args)}")
+        values = [self._value(place, arg) for place, arg in enumerate(args)]
+        g0, g1, g2 = sizes = check_grid(self.name, grid)
+        programs = g0 * g1 * g2
+        if programs:
+            threads = min(engine.threads(), programs) if programs > 1 else 1
+            record = self.record(sizes, values, threads)
+            self._call(ctypes.addressof(record))
+
+    def _value(self, place: int, arg: Any) -> int | float | bool:
+        name, kind = self.arguments[place]
+        is_tensor = hasattr(arg, "data_ptr")
+        if is_tensor != (kind[0] == "*"):
+            wanted = "a tensor" if kind[0] == "*" else "a number"
+            raise DTypeError(f"{self.name}: {name} must be {wanted} ({kind}); got {type(arg).__name__}")
+        if not is_tensor:
+            if kind[0] not in "fb" and isinstance(arg, float):
+                raise DTypeError(f"{self.name}: {name} must be an integer ({kind}); got {arg!r}")
+            return arg
+        dtype = str(getattr(arg, "dtype", "")).removeprefix("torch.")
+        if dtype and _TORCH.get(dtype, dtype) != ("i1" if kind == "*u1" else kind[1:]):
+            raise DTypeError(f"{self.name}: {name} must be {kind}; got a tensor of {dtype}")
+        device = getattr(arg, "device", None)
+        if device is not None and getattr(device, "type", "cpu") != "cpu":
+            raise InputError(f"{self.name}: {name} must be in CPU memory; got a tensor on {device}")
+        return arg.data_ptr()
