@@ -1,6 +1,6 @@
 """torch.export -> Graph.
 
-torch's tracer gives one flat list of ATen ops whatever way the model was written, with in-place ops made functional. Each
+torch's tracer gives one flat list of ATen ops whatever way the model was written; in-place ops are made functional. Each
 becomes our ops by the table; all that is missing is told in one error, with the lines of the model.
 """
 
@@ -116,6 +116,11 @@ def _source(node: torch.fx.Node) -> str:
     return _model_line([(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)])
 
 
+def _writes(node: torch.fx.Node) -> bool:
+    """Whether the op changes an operand in place."""
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
 def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
@@ -124,7 +129,8 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
             program = torch.export.export(module, example, strict=False)
-            return program.run_decompositions({})  # only makes in-place ops functional
+            writes = any(_writes(node) for node in program.graph.nodes)
+            return program.run_decompositions({}) if writes else program  # the empty table: only makes writes functional
     except Exception as error:
         line = _model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__
@@ -240,7 +246,7 @@ class _Capture:
         name = getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
         if node.target is operator.getitem:
             parent = self.known.get(node.args[0])
-            if parent is not None:
+            if parent is not None and node.users:
                 value = parent[node.args[1]]
                 if isinstance(value, Refused):
                     self._refuse(value.why, source)

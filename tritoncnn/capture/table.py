@@ -110,6 +110,7 @@ WHY = {  # what the user wrote, where ATen's name does not say it
     "_native_batch_norm_legit_functional.default": "batch norm in training mode; call module.eval() first",
     "_native_batch_norm_legit.no_stats": "batch norm without running statistics",
     "_batch_norm_with_update_functional.default": "batch norm in training mode; call module.eval() first",
+    "clamp.Tensor": "clamp with tensors as bounds",
     "conv_transpose2d.input": "a transposed convolution over 2 dims",
     "wrap_with_set_grad_enabled": "torch.no_grad inside the model",
     "cond": "control flow inside the model",

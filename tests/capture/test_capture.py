@@ -1,0 +1,247 @@
+"""Capture as a whole: names, source lines, golden text, what is refused and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tritoncnn.capture import capture, capture_loss
+from tritoncnn.errors import DTypeError, InputError, UnsupportedError
+from tritoncnn.ir import verify
+from tritoncnn.models.lenet import LeNet
+from tritoncnn.ops import check_node
+from tritoncnn.ops.evaluate import evaluate
+
+HERE = "capture/test_capture.py"
+
+
+def line_of(function: Callable[..., Any], text: str) -> str:
+    """folder/file.py:12 of the line with ``text`` in a function of this file."""
+    code = function.__code__
+    lines = Path(code.co_filename).read_text().splitlines()
+    number = next(n for n in range(code.co_firstlineno, len(lines)) if text in lines[n])
+    return f"{HERE}:{number + 1}"
+
+
+def test_lenet_is_captured_as_this_text() -> None:
+    graph = capture(LeNet(), (torch.zeros(2, 1, 28, 28),)).graph
+    verify(graph, check_node)
+    lines = [line.split("  # ")[0].rstrip() for line in str(graph).splitlines()]
+    assert "\n".join(lines) == Path(__file__).with_name("lenet.txt").read_text().strip()
+    sources = {node.source.split(":")[0] for node in graph.nodes}
+    assert sources == {"models/lenet.py"}
+
+
+class Branches(nn.Module):
+    """Frozen and tied parameters, buffers saved and not, constants, two results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.register_buffer("scale", torch.ones(3))
+        self.register_buffer("passing", torch.ones(3), persistent=False)
+        self.register_buffer("unused", torch.ones(3))
+        self.plain = torch.full((3,), 2.0)
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.second(self.first(image)) * self.frozen * self.scale * self.passing + self.plain
+        return y * mask, y
+
+
+EXAMPLE = (torch.randn(2, 3), torch.randn(2, 3))
+
+
+def test_inference_knows_its_tensors_by_their_names() -> None:
+    captured = capture(Branches(), EXAMPLE)
+    assert captured.inputs == ("image", "mask")
+    assert list(captured.parameters) == ["frozen", "first.weight", "first.bias", "second.bias", "scale"]
+    assert captured.buffers == {}
+    assert sorted(captured.constants) == ["passing", "plain"]
+    assert captured.aliases == {"second.weight": "first.weight"}
+    assert not captured.single
+
+
+def test_training_knows_what_is_trained() -> None:
+    captured = capture_loss(Branches(), lambda y, t: F.mse_loss(y[0], t), EXAMPLE, torch.zeros(2, 3))
+    assert captured.inputs == ("image", "mask", "target")
+    assert list(captured.parameters) == ["first.weight", "first.bias", "second.bias"]
+    assert list(captured.buffers) == ["frozen", "scale"]
+    assert sorted(captured.constants) == ["passing", "plain"]
+    assert captured.single
+
+
+def test_a_captured_graph_computes_what_the_module_does() -> None:
+    module = Branches()
+    captured = capture(module, EXAMPLE)
+    state = module.state_dict()
+    tensors = {"image": EXAMPLE[0], "mask": EXAMPLE[1], **captured.constants}
+    tensors |= {name: state[torch_name].detach() for name, torch_name in captured.parameters.items()}
+    for ours, theirs in zip(evaluate(captured.graph, tensors), module(*EXAMPLE), strict=True):
+        torch.testing.assert_close(ours, theirs.detach())
+
+
+def test_inputs_take_the_names_of_forwards_parameters() -> None:
+    class Many(nn.Module):
+        def forward(self, first: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+            return first + rest[0] + rest[1]
+
+    assert capture(Many(), (torch.ones(2),) * 3).inputs == ("first", "rest_0", "rest_1")
+
+
+def test_the_module_stays_in_its_mode() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0)).train()
+    module[1].eval()
+    capture_loss(module, F.cross_entropy, (torch.ones(2, 3),), torch.zeros(2, dtype=torch.int64))
+    assert module.training
+    assert not module[1].training
+
+
+class ManyGaps(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.cumsum(0)
+        z = F.relu(y).sort(1)[0]
+        return z + F.conv_transpose2d(x, torch.ones(4, 4, 3, 3)).mean()
+
+
+def test_all_unsupported_ops_are_told_with_their_lines() -> None:
+    with pytest.raises(UnsupportedError) as error:
+        capture(ManyGaps(), (torch.randn(2, 4, 6, 6),))
+    assert str(error.value) == (
+        "ManyGaps uses 3 things that tritoncnn does not support: "
+        f"cumsum ({line_of(ManyGaps.forward, 'cumsum')}); sort ({line_of(ManyGaps.forward, 'sort')}); "
+        f"a transposed convolution over 2 dims ({line_of(ManyGaps.forward, 'conv_transpose2d')})"
+    )
+
+
+IMAGE = torch.randn(2, 4, 6, 6)
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: F.conv2d(x, torch.ones(4, 2, 3, 3), groups=2), "a convolution in 2 groups"),
+        (lambda x: F.max_pool2d(x, 2, return_indices=True)[1], "the indices of max_pool2d"),
+        (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "avg_pool2d with divisor_override"),
+        (
+            lambda x: F.adaptive_avg_pool2d(x, 4),
+            r"adaptive_avg_pool2d from \[6, 6\] to \[4, 4\], which does not divide",
+        ),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "reflection_pad2d|reflect"),
+        (lambda x: F.pad(x, (1, 1), value=2.0), r"padding \[1, 1\] of a 4-d tensor with constant 2.0"),
+        (lambda x: x.flatten(1) @ x.flatten(1).reshape(2, 144, 1), r"a matrix product of .* the second must be 2-d"),
+        (lambda x: x.clamp(min=x), "clamp with tensors as bounds"),
+        (lambda x: x**2.5, "a power of 2.5"),
+        (lambda x: x**x, "pow.Tensor_Tensor"),
+        (lambda x: F.softmax(x, 1), r"softmax of \[2, 4, 6, 6\] over dim 1: it must be the last"),
+        (lambda x: F.log_softmax(x.flatten(1), 1) * 2, "log_softmax that is not followed by nll_loss"),
+        (lambda x: F.dropout(x, training=True), r"dropout in training mode; call module.eval\(\) first"),
+        (lambda x: F.batch_norm(x, None, None, training=True), "batch norm in training mode"),
+        (lambda x: x.double().float(), "a cast from f32 to f64"),
+        (lambda x: {"y": x}, "a result that is neither a tensor nor a tuple of tensors"),
+        (lambda x: x.add_(1), "a change of x in place"),
+    ],
+)
+def test_what_is_unsupported_is_said_in_the_users_words(function: Callable[[torch.Tensor], Any], message: str) -> None:
+    with pytest.raises(
+        UnsupportedError, match=f"^Function uses something that tritoncnn does not support: .*{message}"
+    ):
+        capture(Function(function), (IMAGE.clone(),))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1), "cross entropy with label smoothing"),
+        (lambda y, t: F.cross_entropy(y, t, ignore_index=0), "cross entropy with ignore_index"),
+        (lambda y, t: F.cross_entropy(y, t, reduction="sum"), "cross entropy with a reduction other than the mean"),
+        (
+            lambda y, t: F.cross_entropy(y, t, weight=torch.ones(3), reduction="none"),
+            "cross entropy with class weights and a reduction other than the mean",
+        ),
+        (lambda y, t: F.cross_entropy(y.detach(), t), "detach inside a model that is trained"),
+        (lambda y, t: F.cross_entropy(y, F.one_hot(t, 3).float()), "class probabilities as target|one_hot"),
+    ],
+)
+def test_a_loss_that_is_unsupported_is_told(loss: Callable[..., Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        capture_loss(nn.Linear(3, 3), loss, (torch.ones(2, 3),), torch.tensor([0, 1]))
+
+
+def test_batch_norm_and_dropout_in_training_mode_are_told_together() -> None:
+    module = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Dropout(), nn.ReLU(inplace=True))
+    with pytest.raises(
+        UnsupportedError, match=r"2 things.*batch norm in training mode; .*; dropout in training mode; "
+    ):
+        capture(module, (IMAGE,))
+
+
+class Wavering(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:
+            return x
+        return x * 2
+
+
+def test_control_flow_that_depends_on_data_is_one_clear_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnsupportedError) as error:
+        capture(Wavering(), (IMAGE,))
+    line = line_of(Wavering.forward, "if x.sum")
+    assert str(error.value) == f"the model cannot be captured (at {line}): its control flow or shapes depend on data"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_shape_error_of_the_model_is_told_with_its_line() -> None:
+    def wrong(x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, torch.ones(3, 3))
+
+    with pytest.raises(UnsupportedError, match=rf"\(at {line_of(wrong, 'F.linear')}\): .+"):
+        capture(Function(wrong), (IMAGE,))
+
+
+def test_a_tensor_that_is_not_f32_is_named() -> None:
+    with pytest.raises(DTypeError, match=r"^parameter weight must be f32; it is f64; parameter bias must be f32"):
+        capture(nn.Linear(3, 3).double(), (torch.ones(2, 3).double(),))
+    with pytest.raises(DTypeError, match="input x must be f32; it is i64"):
+        capture(Function(lambda x: x * 2), (torch.ones(2, 3, dtype=torch.int64),))
+    with pytest.raises(DTypeError, match="input x must be f32; it is f16"):
+        capture(Function(F.relu), (torch.ones(2, 3).half(),))
+
+
+def test_example_and_loss_are_checked() -> None:
+    with pytest.raises(InputError, match=r"Function.forward takes 1 inputs; the example has 2"):
+        capture(Function(F.relu), EXAMPLE)
+    with pytest.raises(InputError, match="input x must be a tensor; got int"):
+        capture(Function(F.relu), (3,))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"loss must return one 0-d tensor; got a tensor \[\[2, 3\]\]"):
+        capture_loss(nn.Linear(3, 3), lambda y, t: y * t, (torch.ones(2, 3),), torch.ones(2, 3))
+
+
+def test_a_parameter_with_the_name_of_an_input_is_told() -> None:
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.x = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.x
+
+    with pytest.raises(InputError, match="input x has the name of"):
+        capture(Same(), (torch.ones(3),))
