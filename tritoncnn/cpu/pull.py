@@ -430,6 +430,8 @@ class Pull(Emitter):
             up = self.let(lvl, f"select {llvm_type('i1', vl)} {nan}, {i} {quiet}, {i} {up}")
             short = self.let(lvl, f"trunc {i} {self.let(lvl, f'lshr {i} {up}, {number(16)}')} to {h}")
             return self.let(lvl, f"bitcast {h} {short} to {llvm_type('bf16', vl)}")
+        if {elem, out} == {"f16", "f64"}:  # one step would call a function of the compiler's library
+            return self.convert(self.convert(x, elem, "f32", lvl, vl), "f32", out, lvl, vl)
         return self.let(lvl, f"{'fpext' if BITS[out] > BITS[elem] else 'fptrunc'} {t} {x} to {llvm_type(out, vl)}")
 
     # ---- loads -------------------------------------------------------------------------------------------------

@@ -1,0 +1,184 @@
+"""Reductions and scans of the CPU backend."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from . import harness
+
+LANES = (16, 8, 4)
+
+
+@triton.jit
+def multiply(a, b):
+    return a * b
+
+
+@triton.jit
+def reduce2_kernel(Y, I, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, OP: tl.constexpr):
+    i, j = tl.arange(0, M), tl.arange(0, N)
+    x = tl.load(X + i[:, None] * N + j[None, :])
+    at = tl.arange(0, N if AXIS == 0 else M)
+    if OP == "sum":
+        tl.store(Y + at, tl.sum(x, AXIS))
+    elif OP == "max":
+        tl.store(Y + at, tl.max(x, AXIS))
+    elif OP == "min":
+        tl.store(Y + at, tl.min(x, AXIS))
+    elif OP == "xor":
+        tl.store(I + at, tl.xor_sum(x.to(tl.int32), AXIS))
+    elif OP == "prod":
+        tl.store(Y + at, tl.reduce(x, AXIS, multiply))
+    elif OP == "argmax":
+        v, k = tl.max(x, AXIS, return_indices=True)
+        tl.store(Y + at, v)
+        tl.store(I + at, k)
+    elif OP == "argmin":
+        tl.store(I + at, tl.argmin(x, AXIS))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("m", "n"), [(16, 4), (4, 16), (2, 64), (1, 32), (32, 1), (16, 512), (256, 8)])
+def test_reductions_along_either_axis(m: int, n: int, axis: int, lanes: int) -> None:
+    x = torch.randint(-9, 9, (m, n)).float()
+    for op in ("sum", "max", "min", "argmax", "argmin", "xor"):
+        y, index = torch.zeros(max(m, n)), torch.zeros(max(m, n), dtype=torch.int32)
+        harness.run(reduce2_kernel, (1,), {"Y": y, "I": index, "X": x}, lanes, M=m, N=n, AXIS=axis, OP=op)
+        kept = n if axis == 0 else m
+        if op in ("sum", "max", "min"):
+            expected = {"sum": x.sum(axis), "max": x.amax(axis), "min": x.amin(axis)}[op]
+            assert torch.equal(y[:kept], expected), op
+        if op.startswith("arg"):  # ties go to the first
+            best = x.amax(axis, keepdim=True) if op == "argmax" else x.amin(axis, keepdim=True)
+            first = (x == best).int().argmax(axis)
+            assert torch.equal(index[:kept], first.int()), op
+        if op == "xor":
+            expected = torch.zeros(kept, dtype=torch.int32)
+            for row in x.int() if axis == 0 else x.int().T:
+                expected ^= row
+            assert torch.equal(index[:kept], expected)
+
+
+@triton.jit
+def whole_kernel(Y, X, n, N: tl.constexpr):
+    i = tl.arange(0, N)
+    x = tl.load(X + i, mask=i < n, other=float("-inf"))
+    m = tl.max(x, 0)
+    e = tl.exp(x - m)
+    s = tl.sum(e, 0)
+    tl.store(Y + i, e / s, mask=i < n)
+    tl.store(Y + N, m)
+    tl.store(Y + N + 1, tl.log(s) + m)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("n", [1, 10, 100, 1000])
+def test_softmax_of_a_row(n: int, lanes: int) -> None:
+    N = triton.next_power_of_2(n)
+    x, y = torch.randn(n) * 5, torch.zeros(N + 2)
+    harness.run(whole_kernel, (1,), {"Y": y, "X": x, "n": n}, lanes, N=N)
+    torch.testing.assert_close(y[:n], x.softmax(0), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(y[N + 1], x.logsumexp(0), rtol=1e-6, atol=1e-6)
+
+
+@triton.jit
+def nan_kernel(Y, X, N: tl.constexpr):
+    x = tl.load(X + tl.arange(0, N))
+    tl.store(Y, tl.max(x, 0))
+    tl.store(Y + 1, tl.min(x, 0))
+
+
+def test_extremes_leave_nan_out() -> None:
+    x, y = torch.randn(64), torch.zeros(2)
+    x[::3] = float("nan")
+    harness.run(nan_kernel, (1,), {"Y": y, "X": x}, N=64)
+    assert y.tolist() == [float(x[~x.isnan()].max()), float(x[~x.isnan()].min())]
+
+
+@triton.jit
+def pool_kernel(Y, I, X, M: tl.constexpr, K: tl.constexpr, OP: tl.constexpr):
+    i, k = tl.arange(0, M), tl.arange(0, K)
+    x = tl.load(X + i[:, None] * K + k[None, :])
+    q = tl.arange(0, M // 4)
+    at = q[:, None] * K + k[None, :]
+    y = tl.reshape(tl.maximum(x, 0.0), [M // 4, 4, K])
+    if OP == "max":
+        tl.store(Y + at, tl.max(y, 1))
+    elif OP == "both":
+        v, j = tl.max(y, 1, return_indices=True)
+        tl.store(Y + at, v)
+        tl.store(I + at, j.to(tl.int8))
+    else:
+        tl.store(Y + at, tl.sum(y, 1) / 4)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("op", ["max", "both", "sum"])
+def test_pooling_by_reshape_and_reduce(op: str, lanes: int) -> None:
+    x = torch.randint(-3, 9, (32, 8)).float()
+    y, index = torch.zeros(8, 8), torch.zeros(8, 8, dtype=torch.int8)
+    harness.run(pool_kernel, (1,), {"Y": y, "I": index, "X": x}, lanes, M=32, K=8, OP=op)
+    windows = x.relu().reshape(8, 4, 8)
+    assert torch.equal(y, windows.mean(1) if op == "sum" else windows.amax(1))
+    if op == "both":
+        assert torch.equal(index.long(), (windows == windows.amax(1, keepdim=True)).int().argmax(1))
+
+
+@triton.jit
+def axis3_kernel(Y, X, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, AXIS: tl.constexpr):
+    a, b, c = tl.arange(0, A), tl.arange(0, B), tl.arange(0, C)
+    x = tl.load(X + (a[:, None, None] * B + b[None, :, None]) * C + c[None, None, :])
+    y = tl.sum(x, AXIS)
+    if AXIS == 0:
+        tl.store(Y + b[:, None] * C + c[None, :], y)
+    elif AXIS == 1:
+        tl.store(Y + a[:, None] * C + c[None, :], y)
+    else:
+        tl.store(Y + a[:, None] * B + b[None, :], y)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_reductions_of_three_axes(axis: int) -> None:
+    x = torch.randint(-9, 9, (4, 16, 8)).float()
+    y = torch.zeros(x.sum(axis).shape)
+    harness.run(axis3_kernel, (1,), {"Y": y, "X": x}, A=4, B=16, C=8, AXIS=axis)
+    assert torch.equal(y, x.sum(axis))
+
+
+@triton.jit
+def compose(a0, b0, a1, b1):
+    return a0 * a1, b0 * a1 + b1
+
+
+@triton.jit
+def scan_kernel(Y, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, REVERSE: tl.constexpr):
+    at = tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :]
+    tl.store(Y + at, tl.cumsum(tl.load(X + at), AXIS, reverse=REVERSE))
+
+
+@triton.jit
+def recurrence_kernel(Y, A, B, N: tl.constexpr):
+    at = tl.arange(0, N)
+    _, y = tl.associative_scan((tl.load(A + at), tl.load(B + at)), 0, compose)
+    tl.store(Y + at, y)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scans_run_in_order(axis: int, reverse: bool) -> None:
+    x = torch.randint(-9, 9, (8, 32)).float()
+    y = torch.zeros(8, 32)
+    harness.run(scan_kernel, (1,), {"Y": y, "X": x}, M=8, N=32, AXIS=axis, REVERSE=reverse)
+    assert torch.equal(y, x.flip(axis).cumsum(axis).flip(axis) if reverse else x.cumsum(axis))
+    a, b = torch.randint(-2, 3, (32,)).float(), torch.randint(-9, 9, (32,)).float()
+    z = torch.zeros(32)
+    harness.run(recurrence_kernel, (1,), {"Y": z, "A": a, "B": b}, N=32)
+    state, expected = 0.0, []
+    for p, q in zip(a.tolist(), b.tolist(), strict=True):
+        state = state * p + q
+        expected.append(state)
+    assert z.tolist() == expected
