@@ -12,6 +12,9 @@ from .reduce import Reduce
 from .ttir import Block, Function, Op, Value, unsupported
 
 
+TERMINATORS = {"scf.yield", "scf.condition", "cf.br", "cf.cond_br", "tt.return"}
+
+
 def writes(op: Op) -> bool:
     """Does the op, or one inside of it, write memory?"""
     if op.name in WRITERS:
@@ -30,11 +33,12 @@ class Control(Reduce):
         """Lower a list of ops (the driver's part)."""
         raise NotImplementedError
 
-    def region(self, block: Block, load_level: int | None = None) -> Op:
-        """Lower a region's one block; its terminator comes back."""
+    def region(self, block: Block, load_level: int | None = None) -> list[Value]:
+        """Lower a region's one block; what its terminator yields comes back (an empty yield is not printed)."""
         self.load_levels = [*self.load_levels[: self.depth], self.depth if load_level is None else load_level]
-        self.block(block.ops[:-1])
-        return block.ops[-1]
+        ends = bool(block.ops) and block.ops[-1].name in TERMINATORS
+        self.block(block.ops[:-1] if ends else block.ops)
+        return block.ops[-1].operands if ends else []
 
     def bound(self, v: Value) -> int | str:
         c = self.facts.const(v)
@@ -127,7 +131,7 @@ class Control(Reduce):
                 self.scalars[args[k]] = Res(v, self.depth)
             for k, cell in zip(tensors, cells, strict=True):
                 self.buffers[args[k]] = replace(cell, lvl=self.depth)
-            yielded = self.region(block, outside if certain and not writer else None).operands
+            yielded = self.region(block, outside if certain and not writer else None)
             results = [self.eval(yielded[k]).v for k in plain]
             self.hand_over([yielded[k] for k in tensors], [args[k] for k in tensors], cells)
             return results
@@ -154,7 +158,7 @@ class Control(Reduce):
         parts: list[list[str]] = []
         for block in blocks:
             self.push()
-            yielded = self.region(block).operands
+            yielded = self.region(block)
             names.append([self.eval(yielded[k]).v for k in plain])
             for k, b in tensors:
                 self.fill(replace(b, lvl=self.depth), yielded[k], self.last_axis(yielded[k]))
@@ -190,7 +194,7 @@ class Control(Reduce):
             self.scalars[before.args[k]] = Res(name, self.depth)
         for k, cell in zip(tensors, cells, strict=True):
             self.buffers[before.args[k]] = replace(cell, lvl=self.depth)
-        test, *forwarded = self.region(before).operands
+        test, *forwarded = self.region(before)
         condition = self.eval(test).v
         finals: list[tuple[Value, Res | Buffer]] = []
         for r, arg, y in zip(op.results, after.args, forwarded, strict=True):
@@ -204,7 +208,7 @@ class Control(Reduce):
                 finals.append((r, self.scalars[arg]))
         self.emit(f"br i1 {condition}, label %{label}b, label %{label}e")
         self.label(f"{label}b")
-        yielded = self.region(after).operands
+        yielded = self.region(after)
         nexts = {k: self.eval(yielded[k]).v for k in plain}
         self.hand_over([yielded[k] for k in tensors], [before.args[k] for k in tensors], cells)
         code = self.pop()
@@ -224,13 +228,14 @@ class Control(Reduce):
     # ---- branches of a function --------------------------------------------------------------------------------
     def branches(self, function: Function) -> list[str]:
         """Blocks of a function with early returns: the first stays in level 0, the others follow it, each a level."""
-        labels = {b.label: f"B{n}" for n, b in enumerate(function.blocks)}
         by_label = {b.label: b for b in function.blocks}
+        blocks = self.in_order(function.blocks[0], by_label)
+        labels = {b.label: f"B{n}" for n, b in enumerate(blocks)}
         incoming: dict[str, list[tuple[list[str], str]]] = {}
         cells: dict[Value, Buffer] = {}
         done: set[str] = set()
         tail: list[str] = []
-        for n, block in enumerate(function.blocks):
+        for n, block in enumerate(blocks):
             done.add(block.label)
             if n:
                 self.push()
@@ -247,6 +252,23 @@ class Control(Reduce):
             self.load_levels = self.load_levels[:1]
             tail += ([f"{labels[block.label]}:"] if n else []) + code
         return tail
+
+    def in_order(self, entry: Block, by_label: dict[str, Block]) -> list[Block]:
+        """Every block after those that lead to it (where there are no cycles)."""
+        seen: set[str] = set()
+        order: list[Block] = []
+
+        def visit(block: Block) -> None:
+            seen.add(block.label)
+            targets = block.ops[-1].attrs.get("targets", [])
+            assert isinstance(targets, list)
+            for label, _ in targets:
+                if label not in seen:
+                    visit(by_label[label])
+            order.append(block)
+
+        visit(entry)
+        return order[::-1]
 
     def emit_phis(self, block: Block, edges: list[tuple[list[str], str]]) -> None:
         for k, a in enumerate(block.args):

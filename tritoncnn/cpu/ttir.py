@@ -25,7 +25,7 @@ class Type:
     pointee: str = ""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """One SSA value. ``op`` made it (None: block argument); ``users`` read it; ``divisible`` is a promise on arguments."""
 
@@ -37,7 +37,7 @@ class Value:
     divisible: int = 1
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Op:
     """One operation. ``attrs`` holds its printed attributes; ``position`` counts ops in program order."""
 
@@ -63,7 +63,7 @@ class Op:
         return value
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Block:
     """Arguments and ops; ``owner`` is the op whose region holds it (None: the function)."""
 
@@ -73,7 +73,7 @@ class Block:
     owner: Op | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Function:
     """A ``tt.func``: its arguments are those of its first block."""
 

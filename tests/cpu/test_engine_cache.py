@@ -1,0 +1,260 @@
+"""The disk cache: hits skip all compiling, damage heals, unsafe folders are refused, several processes share it."""
+
+import gc
+import os
+import re
+import stat
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+from tests.cpu import small_kernels as kernels
+from tritoncnn import cpu
+from tritoncnn.cpu import cache, compiler
+from tritoncnn.errors import CacheError
+
+SIGNATURE = {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A cache folder that does not exist yet."""
+    monkeypatch.setenv("TRITONCNN_CACHE", str(tmp_path / "deep" / "cache"))
+    monkeypatch.setattr(cache, "_warned", False)
+    return tmp_path / "deep" / "cache"
+
+
+def scale(factor=3.0):
+    """A kernel as a new process would get it: nothing of it is loaded."""
+    gc.collect()
+    compiler._loaded.clear()
+    return cpu.compile_kernel(kernels.scale, SIGNATURE, {"FACTOR": factor})
+
+
+def check(kernel, factor=3.0):
+    x, y = torch.arange(20.0), torch.zeros(20)
+    kernel.launch((2,), (y, x, 20))
+    assert torch.equal(y, factor * x)
+
+
+def entries(root):
+    return sorted((root / "cpu").iterdir())
+
+
+def test_a_hit_runs_neither_triton_nor_llvm(root, monkeypatch):
+    first = scale()
+    assert not first.from_cache
+    monkeypatch.setattr(compiler.Request, "ttir", lambda self: pytest.fail("the front end ran"))
+    monkeypatch.setattr(compiler.engine, "compile_text", lambda *_: pytest.fail("LLVM ran"))
+    second = scale()
+    assert second.from_cache
+    assert second is not first
+    assert second.arguments == first.arguments
+    check(second)
+
+
+def test_code_from_the_cache_can_still_show_its_stages(root):
+    wanted = scale().ttir
+    assert scale().ttir == wanted
+
+
+def test_folders_are_private_and_nothing_is_left_over(root):
+    scale()
+    scale(4.0)
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert stat.S_IMODE((root / "cpu").stat().st_mode) == 0o700
+    assert [stat.S_IMODE(e.stat().st_mode) for e in entries(root)] == [0o600, 0o600]
+    assert all(re.fullmatch("[0-9a-f]{64}", e.name) for e in entries(root))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:10],
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+        lambda data: data[:-40] + bytes([data[-40] ^ 128]) + data[-39:],
+        lambda data: b"\x80\x04" + data[2:],
+    ],
+)
+def test_a_damaged_entry_is_compiled_again_and_replaced(root, damage):
+    scale()
+    (entry,) = entries(root)
+    good = entry.read_bytes()
+    entry.write_bytes(damage(good))
+    kernel = scale()
+    assert not kernel.from_cache
+    check(kernel)
+    assert entry.read_bytes() == good
+    assert scale().from_cache
+
+
+def test_an_entry_under_another_key_is_a_miss(root):
+    scale(3.0)
+    (three,) = entries(root)
+    code = three.read_bytes()
+    scale(4.0)
+    (four,) = [e for e in entries(root) if e != three]
+    four.write_bytes(code)
+    kernel = scale(4.0)
+    assert not kernel.from_cache
+    check(kernel, 4.0)
+
+
+def test_an_entry_that_others_could_write_is_a_miss(root):
+    scale()
+    (entry,) = entries(root)
+    entry.chmod(0o666)
+    assert not scale().from_cache
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o600
+
+
+def test_an_entry_that_is_a_link_or_a_pipe_is_a_miss(root, tmp_path):
+    scale()
+    (entry,) = entries(root)
+    entry.rename(tmp_path / "elsewhere")
+    entry.symlink_to(tmp_path / "elsewhere")
+    assert not scale().from_cache
+    entry.unlink()
+    os.mkfifo(entry)
+    assert not scale().from_cache
+    assert not entry.is_symlink()
+    assert entry.is_file()
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_a_folder_that_others_can_write_to_is_refused(root, inner, mode):
+    scale()
+    folder = root / "cpu" if inner else root
+    folder.chmod(mode)
+    text = f"cache folder {folder} can be written to by others (mode {mode:o}); chmod go-w it or set TRITONCNN_CACHE"
+    with pytest.raises(CacheError, match="^" + re.escape(text)):
+        scale()
+    folder.chmod(0o755)
+    assert scale().from_cache
+
+
+def test_a_folder_of_another_user_is_refused(root, monkeypatch):
+    scale()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    text = f"cache folder {root} belongs to user {os.getuid()}, not to you; set TRITONCNN_CACHE to a folder of your own"
+    with pytest.raises(CacheError, match="^" + re.escape(text)):
+        scale()
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_linked_folder_is_refused(root, tmp_path, inner):
+    scale()
+    folder = root / "cpu" if inner else root
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    with pytest.raises(CacheError, match=re.escape(f"cache folder {folder} is a symbolic link; name the folder itself")):
+        scale()
+
+
+def test_without_a_usable_folder_it_warns_once_and_works(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_warned", False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRITONCNN_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(RuntimeWarning, match=r"cache folder .* cannot be used \(Not a directory\); kernels are compiled"):
+        check(scale())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(scale(4.0), 4.0)
+
+
+def test_a_full_disk_warns_and_leaves_no_half_entry(root, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(RuntimeWarning, match="No space left on device"):
+        check(scale())
+    assert entries(root) == []
+
+
+def test_the_key_depends_on_all_that_the_code_depends_on(root, monkeypatch):
+    def key(fn=kernels.scale, signature=SIGNATURE, divisible=(), **constants):
+        return compiler.request(fn, signature, {"FACTOR": 3.0, **constants}, divisible).key
+
+    def slot_key(slot):
+        signature = {**SIGNATURE, "args": ("*fp32", "*fp32")}
+        constants = {"SLOT": slot, "SIZES": (1, (2,)), "BLOCK": 16}
+        return compiler.request(kernels.with_slot, signature, constants).key
+
+    keys = [
+        key(), key(FACTOR=3), key(FACTOR=2.0), key(BLOCK=32), key(divisible=("n",)),
+        key(signature={**SIGNATURE, "n": "i64"}), slot_key(kernels.axpb), slot_key(kernels.negate), slot_key(None),
+    ]  # fmt: skip
+    monkeypatch.setattr(compiler, "sources_hash", lambda: "other sources")
+    keys.append(key())
+    monkeypatch.setattr(compiler.triton, "__version__", "99")
+    keys.append(key())
+    monkeypatch.setenv("TRITONCNN_CPU", "-avx512f" if "avx512f" in compiler.engine.host().of_note else "-fma")
+    keys.append(key())
+    assert len(set(keys)) == len(keys)
+    assert key() == key()
+
+
+def test_dumps_are_written_even_when_the_code_is_known(root, monkeypatch):
+    scale()
+    monkeypatch.setenv("TRITONCNN_DUMP", "ttir, llvm,asm,plan")
+    kernel = scale()
+    stem = f"scale-{kernel._request.key[:8]}"
+    files = {path.name: path.read_text() for path in (root / "dump").iterdir()}
+    assert sorted(files) == [f"{stem}.ll", f"{stem}.s", f"{stem}.ttir"]
+    assert "tt.func" in files[f"{stem}.ttir"]
+    assert "define void @launch" in files[f"{stem}.ll"]
+    assert "ret" in files[f"{stem}.s"]
+
+
+WRITERS = """
+import hashlib, sys
+from pathlib import Path
+from tritoncnn.cpu.cache import DiskCache
+
+store, me = DiskCache(Path(sys.argv[1])), sys.argv[2]
+seen = set()
+for turn in range(60):
+    code = bytes([turn]) * (200_000 + 1000 * turn)
+    store.put("k" * 64, {"writer": me, "sum": hashlib.sha256(code).hexdigest()}, code)
+    header, found = store.get("k" * 64)
+    assert hashlib.sha256(found).hexdigest() == header["sum"]
+    seen.add(header["writer"])
+print(*sorted(seen))
+"""
+
+
+def test_several_processes_share_a_folder(root):
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITERS, str(root), str(me)], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for me in range(3)
+    ]
+    seen = [writer.communicate()[0].split() for writer in writers]
+    assert all(writer.returncode == 0 for writer in writers)
+    assert max(map(len, seen)) > 1, "no process ever read what another one wrote"
+    assert [e.name for e in entries(root)] == ["k" * 64]
+
+
+def test_a_killed_writer_leaves_the_old_entry(root):
+    kernel = scale()
+    program = WRITERS.replace("60", "10**9").replace('"k" * 64', repr(kernel._request.key))
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    for delay in (0.2, 0.35):
+        writer = subprocess.Popen([sys.executable, "-c", program, str(root), "x"], env=environment)
+        with pytest.raises(subprocess.TimeoutExpired):
+            writer.wait(delay)
+        writer.kill()
+        writer.wait()
+    found = cache.DiskCache(root).get(kernel._request.key)
+    assert found is not None
+    check(scale())

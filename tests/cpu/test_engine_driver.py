@@ -1,0 +1,140 @@
+"""The Triton plug-in: nothing changes for others until it is activated, and all is as before afterwards."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+from triton.runtime.driver import driver
+
+from tests.cpu import small_kernels as kernels
+from tritoncnn import cpu
+from tritoncnn.errors import DTypeError, InputError, KernelError
+
+
+def run(program):
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_importing_the_room_imports_nothing_heavy():
+    heavy = run("import sys, tritoncnn.cpu\nfor m in ('torch', 'triton', 'llvmlite', 'numpy'): print(m in sys.modules)")
+    assert heavy == ["False"] * 4
+
+
+def test_compiling_and_launching_leave_tritons_choice_of_driver_alone():
+    program = """
+import triton.backends
+from triton.runtime.driver import driver
+before = sorted(triton.backends.backends), driver._active, driver._default
+from tritoncnn import cpu
+cpu.self_test()
+print((sorted(triton.backends.backends), driver._active, driver._default) == before)
+cpu.activate()
+print(type(driver.active).__module__)
+cpu.deactivate()
+print((sorted(triton.backends.backends), driver._active, driver._default) == before)
+"""
+    assert run(program) == ["True", "tritoncnn.cpu.driver", "True"]
+
+
+def test_tritons_own_launch_runs_on_cpu_tensors():
+    x, y = torch.arange(40.0), torch.zeros(40)
+    with cpu.active():
+        kernels.scale[(3,)](y, x, 40, FACTOR=3.0)
+        assert torch.equal(y, 3 * x)
+        kernels.scale[lambda meta: (triton.cdiv(40, meta["BLOCK"]),)](y, x, 40, FACTOR=5.0, BLOCK=32)
+    assert torch.equal(y, 5 * x)
+
+
+def test_tuples_and_functions_pass_through_tritons_own_launch():
+    x, y = torch.arange(40.0), torch.zeros(40)
+    with cpu.active():
+        args = (torch.tensor(3.0), torch.tensor(5.0))
+        kernels.with_slot[(3,)](y, x, args, 40, kernels.axpb, (1, (2, 3)), 16)
+        assert torch.equal(y, 9 * x + 5)
+        kernels.with_slot[(3,)](y, x, None, 40, None, (1, (2, 3)), 16)
+    assert torch.equal(y, x)
+
+
+def test_the_autotuner_works():
+    tuned = triton.autotune([triton.Config({"BLOCK": b}) for b in (16, 64)], key=["n"])(kernels.scale)
+    x, y = torch.arange(200.0), torch.zeros(200)
+    with cpu.active():
+        tuned[lambda meta: (triton.cdiv(200, meta["BLOCK"]),)](y, x, 200, FACTOR=2.0)
+    assert torch.equal(y, 2 * x)
+    assert tuned.best_config.kwargs["BLOCK"] in (16, 64)
+
+
+def test_scalars_and_specialised_values_arrive():
+    y = torch.zeros(1)
+    with cpu.active():
+        for value in (1.5, -2.0):
+            kernels.store_scalar[(1,)](y, value)
+            assert y.item() == value
+        z = torch.zeros(1, dtype=torch.int64)
+        for value in (1, 16, 3, 2**40):
+            kernels.store_scalar[(1,)](z, value)
+            assert z.item() == value
+
+
+def test_an_empty_grid_does_nothing():
+    y = torch.zeros(16)
+    with cpu.active():
+        kernels.scale[(0,)](y, y + 1, 16, FACTOR=3.0)
+    assert (y == 0).all()
+
+
+def test_activation_nests_and_ends():
+    before = driver._active
+    with cpu.active():
+        outer = driver._active
+        with cpu.active():
+            assert driver._active is not before
+        assert driver._active is outer
+        assert "tritoncnn" in triton.backends.backends
+    assert driver._active is before
+    assert "tritoncnn" not in triton.backends.backends
+    with pytest.raises(KernelError, match="^deactivate: the CPU backend is not active"):
+        cpu.deactivate()
+
+
+def test_it_ends_when_the_body_raises():
+    before = driver._active
+    with pytest.raises(ZeroDivisionError), cpu.active():
+        raise ZeroDivisionError
+    assert driver._active is before
+
+
+def test_tensors_elsewhere_are_refused():
+    x = torch.zeros(16, device="meta")
+    with cpu.active(), pytest.raises(InputError, match=re.escape("scale: tensors must be in CPU memory; got one on meta")):
+        kernels.scale[(1,)](x, x, 16, FACTOR=3.0)
+
+
+def test_the_driver_is_never_chosen_by_triton():
+    from tritoncnn.cpu.driver import CpuDriver
+
+    assert not CpuDriver.is_active()
+
+
+@triton.jit
+def _where_am_i(y_ptr):
+    tl.store(y_ptr, tl.program_id(0) + 1)
+
+
+def test_a_compiled_kernel_can_be_launched_by_its_handle():
+    y = torch.zeros(1, dtype=torch.int32)
+    with cpu.active():
+        compiled = _where_am_i[(1,)](y)
+        y.zero_()
+        compiled[(1, 1, 1)](y)
+        assert y.item() == 1
+        with pytest.raises(DTypeError, match="wanted a tensor; got int"):
+            compiled[(1, 1, 1)](5)
