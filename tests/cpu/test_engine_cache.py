@@ -154,7 +154,9 @@ def test_a_linked_folder_is_refused(root, tmp_path, inner):
     folder = root / "cpu" if inner else root
     folder.rename(tmp_path / "moved")
     folder.symlink_to(tmp_path / "moved")
-    with pytest.raises(CacheError, match=re.escape(f"cache folder {folder} is a symbolic link; name the folder itself")):
+    with pytest.raises(
+        CacheError, match=re.escape(f"cache folder {folder} is a symbolic link; name the folder itself")
+    ):
         scale()
 
 
@@ -162,7 +164,9 @@ def test_without_a_usable_folder_it_warns_once_and_works(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_warned", False)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRITONCNN_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.warns(RuntimeWarning, match=r"cache folder .* cannot be used \(Not a directory\); kernels are compiled"):
+    with pytest.warns(
+        RuntimeWarning, match=r"cache folder .* cannot be used \(Not a directory\); kernels are compiled"
+    ):
         check(scale())
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -98,7 +98,12 @@ def test_divisible_reaches_the_front_end_and_is_checked():
         (SCALE, {}, (), "scale: parameter FACTOR has neither a type nor a constant"),
         (SCALE, {"FACTOR": 1, "SIZE": 2}, (), "scale: has no parameter SIZE; it takes y_ptr, x_ptr, n, FACTOR, BLOCK"),
         (SCALE, {"FACTOR": 1, "n": 2}, (), "scale: n is given a type and a constant; give one of them"),
-        ({**SCALE, "BLOCK": "i32"}, {"FACTOR": 1}, (), "scale: BLOCK is a constexpr; give its value among the constants"),
+        (
+            {**SCALE, "BLOCK": "i32"},
+            {"FACTOR": 1},
+            (),
+            "scale: BLOCK is a constexpr; give its value among the constants",
+        ),
         ({**SCALE, "n": "int"}, {"FACTOR": 1}, (), "scale: n has type 'int'; wanted one such as *fp32, i32 or fp32"),
         ({**SCALE, "n": ("i32", 4)}, {"FACTOR": 1}, (), "scale: n.1 has type 4; wanted one such as *fp32, i32 or fp32"),
         (SCALE, {"FACTOR": 1}, ("FACTOR",), "scale: divisible names FACTOR, which is not a run-time argument"),

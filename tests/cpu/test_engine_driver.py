@@ -114,7 +114,10 @@ def test_it_ends_when_the_body_raises():
 
 def test_tensors_elsewhere_are_refused():
     x = torch.zeros(16, device="meta")
-    with cpu.active(), pytest.raises(InputError, match=re.escape("scale: tensors must be in CPU memory; got one on meta")):
+    with (
+        cpu.active(),
+        pytest.raises(InputError, match=re.escape("scale: tensors must be in CPU memory; got one on meta")),
+    ):
         kernels.scale[(1,)](x, x, 16, FACTOR=3.0)
 
 

@@ -1,5 +1,6 @@
 """NativePlan: replay equals single launches, on any number of threads, from several callers, and after a fork."""
 
+import ctypes
 import os
 import re
 import signal
@@ -20,9 +21,7 @@ GRID = -(-N // BLOCK)
 
 @pytest.fixture(scope="module")
 def rotate():
-    return cpu.compile_kernel(
-        kernels.rotate_and_add, {"y_ptr": "*i32", "x_ptr": "*i32", "n": "i32"}, {"BLOCK": BLOCK}
-    )
+    return cpu.compile_kernel(kernels.rotate_and_add, {"y_ptr": "*i32", "x_ptr": "*i32", "n": "i32"}, {"BLOCK": BLOCK})
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,7 @@ def test_torchs_setting_is_read_at_each_run(scale, two_threads, monkeypatch):
         torch.set_num_threads(threads)
         assert engine.threads() == threads
         plan.run()
-        slot = int.from_bytes((__import__("ctypes").c_char * 8).from_address(record + 32).raw, "little")
+        slot = int.from_bytes(ctypes.string_at(record + 32, 8), "little")
         assert slot == threads
 
 

@@ -22,7 +22,6 @@ from tritoncnn.errors import CacheError
 
 MAGIC = b"tritoncnn object 1\n"
 _OWN = "set TRITONCNN_CACHE to a folder of your own"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EFBIG)
 _warned = False
 
 
@@ -41,10 +40,10 @@ def _check(folder: Path, descriptor: int) -> None:
     """Raise CacheError unless only we can write to an open folder: its code runs with our rights."""
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid():
-        raise CacheError(f"cache folder {folder} belongs to user {status.st_uid}, not to you; {_OWN}.")
+        raise CacheError(f"cache folder {folder} belongs to user {status.st_uid}, not to you; {_OWN}")
     if status.st_mode & 0o022:
         mode = stat.S_IMODE(status.st_mode)
-        raise CacheError(f"cache folder {folder} can be written to by others (mode {mode:o}); chmod go-w it or {_OWN}.")
+        raise CacheError(f"cache folder {folder} can be written to by others (mode {mode:o}); chmod go-w it or {_OWN}")
 
 
 def _open_one(folder: Path, name: str | Path, parent: int | None) -> int:
@@ -55,7 +54,7 @@ def _open_one(folder: Path, name: str | Path, parent: int | None) -> int:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(folder):
-            raise CacheError(f"cache folder {folder} is a symbolic link; name the folder itself or {_OWN}.") from error
+            raise CacheError(f"cache folder {folder} is a symbolic link; name the folder itself or {_OWN}") from error
         raise
     try:
         _check(folder, descriptor)
@@ -67,7 +66,8 @@ def _open_one(folder: Path, name: str | Path, parent: int | None) -> int:
 
 def open_folder(root: Path, name: str) -> int:
     """Descriptor of ``root/name``, made if need be. Raises CacheError when it is not safely ours, OSError otherwise."""
-    root.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        root.parent.mkdir(parents=True)
     outer = _open_one(root, root, None)
     try:
         return _open_one(root / name, name, outer)
@@ -105,9 +105,19 @@ class DiskCache:
             finally:
                 os.close(folder)
         except OSError as error:
-            if error.errno not in _FULL:
-                raise
             _warn(self.folder, error)
+
+
+def write_text(root: Path, name: str, file_name: str, text: str) -> None:
+    """``root/name/file_name`` for people to read; a full or read-only disk only warns."""
+    try:
+        folder = open_folder(root, name)
+        try:
+            _write(folder, file_name, text.encode())
+        finally:
+            os.close(folder)
+    except OSError as error:
+        _warn(root / name, error)
 
 
 def _encode(key: str, header: dict[str, Any], obj: bytes) -> bytes:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
-import os
 import re
 import threading
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from tritoncnn.errors import InputError, KernelError, TritonCNNError
 from tritoncnn.settings import current
 
 from . import engine
-from .cache import DiskCache, open_folder
+from .cache import DiskCache, write_text
 from .launch import TYPES, CpuKernel
 from .lower import lower
 
@@ -64,7 +63,7 @@ class Options:
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
-class Backend(BaseBackend):
+class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
     """Triton's view of us: TTIR in, object code out. In Triton's table of backends only while we are active."""
 
     binary_ext = "obj"
@@ -194,13 +193,13 @@ def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisib
     """Check and complete a specialisation. Raises InputError, KernelError; each names the kernel and the parameter."""
     if not isinstance(fn, triton.runtime.JITFunction):
         hint = "; it was made under TRITON_INTERPRET=1" if type(fn).__name__ == "InterpretedFunction" else ""
-        raise KernelError(f"compile_kernel wants a @triton.jit function; got {type(fn).__name__}{hint}.")
+        raise KernelError(f"compile_kernel wants a @triton.jit function; got {type(fn).__name__}{hint}")
     name = fn.__name__
     for word in (*signature, *constants):
         if word not in fn.arg_names:
-            raise InputError(f"{name}: has no parameter {word}; it takes {', '.join(fn.arg_names)}.")
+            raise InputError(f"{name}: has no parameter {word}; it takes {', '.join(fn.arg_names)}")
     if both := sorted(set(signature) & set(constants)):
-        raise InputError(f"{name}: {both[0]} is given a type and a constant; give one of them.")
+        raise InputError(f"{name}: {both[0]} is given a type and a constant; give one of them")
     kinds: dict[str, Any] = {}
     values: dict[Path_, Any] = {}
     arguments: list[tuple[str, str]] = []
@@ -208,7 +207,7 @@ def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisib
     for index, parameter in enumerate(fn.params):
         if parameter.name in signature:
             if parameter.is_constexpr:
-                raise InputError(f"{name}: {parameter.name} is a constexpr; give its value among the constants.")
+                raise InputError(f"{name}: {parameter.name} is a constexpr; give its value among the constants")
             kinds[parameter.name] = signature[parameter.name]
             for flat, kind, path in _flatten(parameter.name, signature[parameter.name], (index,)):
                 arguments.append((flat, kind))
@@ -219,15 +218,15 @@ def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisib
         elif parameter.has_default:
             value = parameter.default
         else:
-            raise InputError(f"{name}: parameter {parameter.name} has neither a type nor a constant.")
+            raise InputError(f"{name}: parameter {parameter.name} has neither a type nor a constant")
         kinds[parameter.name] = "constexpr"
         values[index,] = value
     for flat, kind in arguments:
         if not isinstance(kind, str) or kind.removeprefix("*") not in TYPES:
-            raise InputError(f"{name}: {flat} has type {kind!r}; wanted one such as *fp32, i32 or fp32.")
+            raise InputError(f"{name}: {flat} has type {kind!r}; wanted one such as *fp32, i32 or fp32")
     for word in divisible:
         if word not in paths:
-            raise InputError(f"{name}: divisible names {word}, which is not a run-time argument.")
+            raise InputError(f"{name}: divisible names {word}, which is not a run-time argument")
     attributes = {paths[word]: [["tt.divisibility", 16]] for word in divisible}
     return Request(fn, kinds, values, attributes, tuple(arguments), frozenset(divisible))
 
@@ -271,7 +270,9 @@ def _load_or_compile(wanted: Request) -> CpuKernel:
     text = lower_text(wanted, ttir)
     obj = engine.compile_text(text)
     if dump:
-        _dump(settings.cache, wanted, {"ttir": lambda: ttir, "llvm": lambda: text, "asm": lambda: engine.assembly(text)})
+        _dump(
+            settings.cache, wanted, {"ttir": lambda: ttir, "llvm": lambda: text, "asm": lambda: engine.assembly(text)}
+        )
     code = engine.load(obj, EXPORTS)
     cache.put(wanted.key, header, obj)
     return CpuKernel(wanted, code, from_cache=False, ttir=ttir)
@@ -284,21 +285,16 @@ def lower_text(wanted: Request, ttir: str) -> str:
     except TritonCNNError:
         raise
     except Exception as error:
-        raise KernelError(f"{wanted.name}: a fault in the CPU backend's lowering ({type(error).__name__}: {error}).") from error
+        raise KernelError(
+            f"{wanted.name}: a fault in the CPU backend's lowering ({type(error).__name__}: {error})"
+        ) from error
 
 
-def _dump(root: Path, wanted: Request, makers: Mapping[str, Any]) -> None:
-    folder = open_folder(root, "dump")
+def _dump(root: Path, wanted: Request, makers: Mapping[str, Callable[[], str]]) -> None:
     stem = re.sub(r"\W", "_", wanted.name)
-    try:
-        for word, suffix in (("ttir", "ttir"), ("llvm", "ll"), ("asm", "s")):
-            if word in current().dump:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-                name = f"{stem}-{wanted.key[:8]}.{suffix}"
-                with open(os.open(name, flags, 0o600, dir_fd=folder), "w") as file:
-                    file.write(makers[word]())
-    finally:
-        os.close(folder)
+    for word, suffix in (("ttir", "ttir"), ("llvm", "ll"), ("asm", "s")):
+        if word in current().dump:
+            write_text(root, "dump", f"{stem}-{wanted.key[:8]}.{suffix}", makers[word]())
 
 
 @functools.lru_cache

@@ -49,7 +49,7 @@ class Launcher:
         self._packers: list[tuple[str, Callable[[Any], bytes]]] = []
         for _, kind in self._take:
             if kind.removeprefix("*") not in TYPES:
-                raise KernelError(f"{self.name}: the CPU backend has no argument of type {kind}.")
+                raise KernelError(f"{self.name}: the CPU backend has no argument of type {kind}")
             self._packers.append((kind, slot_packer(kind)))
         self._head = slot_packer("i64")
         self._call: Any = None
@@ -118,7 +118,7 @@ class DeviceInterface:
         return DEVICE
 
 
-class CpuDriver(DriverBase):
+class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no types
     """Never chosen by Triton itself: ``is_active`` says no, ``activate`` sets it."""
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ def activate() -> None:
 def deactivate() -> None:
     """Undo the last ``activate``. Raises KernelError when there is none."""
     if not _before:
-        raise KernelError("deactivate: the CPU backend is not active.")
+        raise KernelError("deactivate: the CPU backend is not active")
     driver.set_active(_before.pop())
     if not _before:
         del triton.backends.backends[TARGET.backend]

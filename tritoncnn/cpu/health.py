@@ -29,10 +29,12 @@ class Facts:
 def host() -> Facts:
     """This machine as the CPU backend sees it. Raises InputError when TRITONCNN_CPU names an unknown feature."""
     target = engine.host()
-    return Facts(target.cpu, target.of_note, target.lanes, engine.threads(), engine.llvm_version(), engine.openmp().path)
+    return Facts(
+        target.cpu, target.of_note, target.lanes, engine.threads(), engine.llvm_version(), engine.openmp().path
+    )
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _square_plus(y_ptr, x_ptr, n, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offs, mask=offs < n, other=0.0)
@@ -47,6 +49,6 @@ def self_test() -> str:
     y = torch.full((n + block,), -1.0)
     kernel.launch((triton.cdiv(n, block),), (y, x, n))
     if not torch.equal(y[:n], x * x + 1) or not (y[n:] == -1).all():
-        raise KernelError("self-test: a small kernel compiled but its results are wrong on this machine.")
+        raise KernelError("self-test: a small kernel compiled but its results are wrong on this machine")
     origin = "loaded from the cache" if kernel.from_cache else "compiled"
     return f"a kernel was {origin} and ran on {engine.threads()} thread(s): {n} values as expected."

@@ -55,7 +55,7 @@ def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
         raise ShapeError(f"{name}: grid must be one to three sizes of 0 or more; got {sizes}")
     g0, g1, g2 = sizes + (1,) * (3 - len(sizes))
     if g0 * g1 * g2 > MAX_PROGRAMS:
-        raise ShapeError(f"{name}: grid {sizes} has {g0 * g1 * g2} programs; at most 2**31 can be launched.")
+        raise ShapeError(f"{name}: grid {sizes} has {g0 * g1 * g2} programs; at most 2**31 can be launched")
     return g0, g1, g2
 
 

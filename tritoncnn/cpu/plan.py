@@ -253,7 +253,7 @@ class NativePlan:
 
     @staticmethod
     def _words(address: int, *words: int) -> None:
-        (ctypes.c_uint64 * len(words)).from_address(address)[:] = words
+        (ctypes.c_uint64 * len(words)).from_address(address)[:] = list(words)
 
     def __len__(self) -> int:
         return len(self._kernels)
