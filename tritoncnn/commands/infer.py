@@ -1,0 +1,42 @@
+"""tritoncnn infer RUN PICTURE..."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tritoncnn.train import predict
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--top", type=int, default=3, show_default=True, help="Classes to show per picture.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list, for machines.")
+def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> None:
+    """Say what is on each PICTURE (PNG, JPEG, BMP, GIF, TIFF, WebP, PPM), by the model trained in the folder RUN.
+
+    \b
+    Pictures are adapted as in training:
+    colour         to grey by luma; transparent parts become white (black, if what is visible is light);
+                   turned upright by the EXIF tag
+    dark on light  inverted when the median of the outermost ring of pixels is above half of the contrast,
+                   for the model reads light ink on a dark ground; contrast is stretched to the full range
+    size           a 28 x 28 picture is taken as it is; of any other the ink (from 20 % of the contrast on) is
+                   cut out, scaled to fit 20 x 20 with its aspect ratio kept, and centred by its centre of
+                   mass in 28 x 28, as in MNIST. At most 50 megapixels.
+    """
+    predictions = predict(run, pictures, top)
+    if as_json:
+        rows = [
+            {"picture": str(p.picture), "top": [{"class": name, "probability": value} for name, value in p.top]}
+            for p in predictions
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for prediction in predictions:
+        click.echo(str(prediction.picture))
+        for name, value in prediction.top:
+            click.echo(f"  {value:7.2%}  {name}")

@@ -1,0 +1,231 @@
+"""Training: data set -> compiled step -> run folder. Continues from a checkpoint to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+import tritoncnn
+from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
+from tritoncnn.train import folder
+from tritoncnn.train.checkpoint import Checkpoint, Row, pack
+from tritoncnn.train.curves import draw_curves
+from tritoncnn.train.data import Dataset, load_data
+from tritoncnn.train.evaluate import BATCH, Evaluator
+from tritoncnn.train.folder import RunFolder
+from tritoncnn.train.interrupt import HeldSignals, Interrupted
+from tritoncnn.train.options import Options, find_model
+from tritoncnn.train.progress import Silent
+from tritoncnn.train.versions import versions
+
+
+def train(options: Options, out: Path | None = None, progress: Silent | None = None) -> dict[str, Any]:
+    """Train a new model into a new run folder; returns its summary, which names the folder.
+
+    Raises InputError, DataError, SaveError, NonFiniteError; Interrupted on Ctrl-C or SIGTERM, after saving.
+    """
+    folder.check_out(out)
+    begin = time.monotonic()
+    data = _load(options)
+    moment = Checkpoint.start(options, data.fingerprint)
+    trainer = Trainer(data, moment, progress or Silent(), begin)
+    trainer.run = folder.create(out, options.model)
+    return trainer.go()
+
+
+def resume(run: Path, model: str, given: Mapping[str, Any], progress: Silent | None = None) -> dict[str, Any]:
+    """Go on with a run from its last checkpoint, to the bits of a run that was never interrupted.
+
+    ``given`` are options as for ``Options.of``; one that differs from the run's is an InputError, but for ``data_dir``
+    (the same pictures in another place), ``threads`` and ``save_every``. Raises CheckpointError besides what ``train`` does.
+    """
+    begin = time.monotonic()
+    where = folder.open_run(run)
+    moment = Checkpoint.load(where.checkpoint)
+    moment = moment.with_options(moment.options.resumed(model, given))
+    data = _load(moment.options)
+    if data.fingerprint != moment.data:
+        raise CheckpointError(
+            f"{where.checkpoint} was trained on other data than {data.name} now holds; begin a new run"
+        )
+    trainer = Trainer(data, moment, progress or Silent(), begin)
+    trainer.run = where
+    return trainer.go()
+
+
+def _load(options: Options) -> Dataset:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    data = load_data(options.data, Path(options.data_dir) if options.data_dir is not None else None)
+    if options.batch_size > len(data.train_y):
+        raise InputError(
+            f"--batch-size {options.batch_size} is larger than the data set: {data.name} has {len(data.train_y)} "
+            "training pictures"
+        )
+    return data
+
+
+def epoch_order(seed: int, epoch: int, pictures: int) -> torch.Tensor:
+    """The order of an epoch, i64[pictures]; it depends on seed and epoch only, so any epoch can begin anywhere."""
+    mixed = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(mixed[:8], "little") >> 1)
+    return torch.randperm(pictures, generator=generator)
+
+
+@dataclass
+class Trainer:
+    """One run in progress. ``moment`` is the last one known to be good; its tensors are filled in when it is saved."""
+
+    data: Dataset
+    moment: Checkpoint
+    progress: Silent
+    begin: float  # time.monotonic() when this process took the run up
+    run: RunFolder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.options = options = self.moment.options
+        self.steps = (
+            len(self.data.train_y) // options.batch_size
+        )  # of an epoch; what is left over waits for another order
+        self.before = self.moment.seconds
+        module = options.build_model(len(self.data.classes))
+        self.x = torch.empty(options.batch_size, *find_model(options.model).shape)
+        self.y = torch.zeros(options.batch_size, dtype=torch.int64)
+        self.step = tritoncnn.compile_step(module, F.cross_entropy, options.build_optimizer(), (self.x, self.y))
+        self.evaluator = Evaluator(module, self.x.shape[1:], min(BATCH, len(self.data.test_y)))
+
+    def go(self) -> dict[str, Any]:
+        options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
+        self._take_up()
+        self.run.write_config(options, self.data)
+        self.run.write_metrics(self.moment.history)  # lines after the checkpoint are dropped
+        done = self.moment.epoch * self.steps + self.moment.batch
+        try:
+            with HeldSignals() as held:
+                if not self.moment.tensors:
+                    self._save(0, 0, 0.0)
+                self.progress.begin(total, done * options.batch_size)
+                while self.moment.epoch < options.epochs:
+                    self._train_epoch(held)
+                return self._finish()
+        finally:
+            self.progress.end()
+
+    def _take_up(self) -> None:
+        """Load the checkpoint's tensors, if it has any, after checking them."""
+        if not self.moment.tensors:
+            return
+        path = self.run.checkpoint
+        if self.moment.batch >= self.steps:
+            raise CheckpointError(f"{path} is damaged: batch {self.moment.batch} of an epoch of {self.steps}")
+        self.moment.fit(path, self.step.state_dict(), self.step.optimizer_state())
+        self.step.load_state_dict(self.moment.part("model"))
+        self.step.load_optimizer_state(self.moment.part("optimizer"))
+
+    def _train_epoch(self, held: HeldSignals) -> None:
+        """From the moment's batch to the end of its epoch, evaluated and saved. Raises Interrupted, NonFiniteError."""
+        options, data, step, x, y = self.options, self.data, self.step, self.x, self.y
+        epoch, first, loss_sum = self.moment.epoch, self.moment.batch, self.moment.loss_sum
+        order = epoch_order(options.seed, epoch, len(data.train_y))
+        size, all_steps = options.batch_size, options.epochs * self.steps
+        begin = saved = time.monotonic()
+        for batch in range(first, self.steps):
+            rows = order[batch * size : (batch + 1) * size]
+            torch.index_select(data.train_x, 0, rows, out=x)
+            torch.index_select(data.train_y, 0, rows, out=y)
+            step.lr = options.lr_at(epoch * self.steps + batch, all_steps)
+            loss = float(step(x, y))
+            if not math.isfinite(loss):
+                self._stop_on(
+                    f"the loss became {loss} at step {epoch * self.steps + batch + 1} (learning rate {step.lr:g})"
+                )
+            loss_sum += loss
+            self.progress.step(size, loss)
+            late = time.monotonic() - saved >= options.save_every
+            if (held.asked or late) and batch + 1 < self.steps:  # at the end of an epoch it is saved anyway
+                self._save(epoch, batch + 1, loss_sum)
+                saved = time.monotonic()
+                self._leave_if(held)
+        seconds = time.monotonic() - begin
+        row = self._evaluate(epoch, loss_sum, (self.steps - first) * size / seconds)
+        self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
+        self.run.write_metrics(self.moment.history)
+        self.run.write_model(self.moment.part("model"))
+        self.progress.evaluated(options.epochs, row)
+        if epoch + 1 < options.epochs:
+            self._leave_if(held)
+
+    def _evaluate(self, epoch: int, loss_sum: float, images_per_second: float) -> Row:
+        self.evaluator.load(self.step.state_dict())
+        test_loss, accuracy = self.evaluator.loss_and_accuracy(self.data.test_x, self.data.test_y)
+        last = (epoch + 1) * self.steps
+        if not math.isfinite(test_loss):
+            self._stop_on(f"the test loss became {test_loss} after step {last} (learning rate {self.step.lr:g})")
+        return {
+            "epoch": epoch + 1,
+            "step": last,
+            "train_loss": loss_sum / self.steps,
+            "test_loss": test_loss,
+            "test_accuracy": accuracy,
+            "images_per_second": round(images_per_second, 1),
+        }
+
+    def _save(self, epoch: int, batch: int, loss_sum: float, history: tuple[Row, ...] | None = None) -> None:
+        """Weights that are not finite never replace a checkpoint."""
+        tensors = pack(self.step.state_dict(), self.step.optimizer_state())
+        for name, tensor in tensors.items():
+            if not bool(torch.isfinite(tensor).all()):
+                done = epoch * self.steps + batch
+                self._stop_on(f"{name} is no longer finite after step {done} (learning rate {self.step.lr:g})")
+        self.moment = replace(
+            self.moment,
+            epoch=epoch,
+            batch=batch,
+            loss_sum=loss_sum,
+            seconds=self.before + time.monotonic() - self.begin,
+            history=self.moment.history if history is None else history,
+            tensors=tensors,
+        )
+        self.moment.save(self.run.checkpoint)
+
+    def _stop_on(self, what: str) -> None:
+        done = self.moment.epoch * self.steps + self.moment.batch
+        raise NonFiniteError(
+            f"{what}; the last good checkpoint, after step {done}, is kept in {self.run.checkpoint}: "
+            "begin a new run with a smaller --lr"
+        )
+
+    def _leave_if(self, held: HeldSignals) -> None:
+        if held.asked:
+            done = self.moment.epoch * self.steps + self.moment.batch
+            raise Interrupted(
+                f"interrupted and saved after step {done}; go on with: "
+                f"tritoncnn train {self.options.model} --resume {self.run.path}"
+            )
+
+    def _finish(self) -> dict[str, Any]:
+        last = self.moment.history[-1]
+        self.run.write_model(self.moment.part("model"))
+        summary = {
+            "run": str(self.run.path),
+            "model": self.options.model,
+            "data": self.options.data,
+            "epochs": self.options.epochs,
+            "test_accuracy": last["test_accuracy"],
+            "test_loss": last["test_loss"],
+            "seconds": round(self.moment.seconds, 2),
+            "seed": self.options.seed,
+            "versions": versions(),
+        }
+        title = f"{self.options.model} on {self.options.data}"
+        draw_curves(self.run.path / "curves.png", title, self.moment.history)
+        self.run.write_summary(summary)
+        return summary
