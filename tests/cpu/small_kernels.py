@@ -57,3 +57,13 @@ def with_slot(y_ptr, x_ptr, args, n, SLOT: tl.constexpr, SIZES: tl.constexpr, BL
 @triton.jit
 def wrong_shapes(y_ptr):
     tl.store(y_ptr + tl.arange(0, 8), tl.arange(0, 16))
+
+
+@triton.jit
+def slow_step(y_ptr, x_ptr, turns_ptr):
+    """y[p] = turns[p] turns of a linear congruence on x[other program]: programs of very unequal length."""
+    pid = tl.program_id(0)
+    value = tl.load(x_ptr + (pid + 1) % tl.num_programs(0))
+    for _ in range(tl.load(turns_ptr + pid)):
+        value = value * 1664525 + 1013904223
+    tl.store(y_ptr + pid, value)

@@ -22,7 +22,7 @@ def scale(factor=3.0, **more):
 
 
 def refused(error, text):
-    return pytest.raises(error, match="^" + re.escape(text))
+    return pytest.raises(error, match=r"^" + re.escape(text))
 
 
 # ---- compiling -------------------------------------------------------------------------------------------------------
@@ -129,10 +129,10 @@ def test_a_missing_symbol_is_an_error_and_not_an_abort(capfd):
     from tritoncnn.cpu import engine
 
     text = "define void @f() {\n call void @no_such_function()\n ret void\n}\ndeclare void @no_such_function()"
-    with pytest.raises(KernelError, match="^compiled code could not be linked: Failed to materialize symbols"):
+    with pytest.raises(KernelError, match=r"^compiled code could not be linked: Failed to materialize symbols"):
         engine.load(engine.compile_text(text), ("f",))
     assert "no_such_function" in capfd.readouterr().err
-    with pytest.raises(KernelError, match="^LLVM refused the code generated for a kernel: .*expected"):
+    with pytest.raises(KernelError, match=r"^LLVM refused the code generated for a kernel: .*expected"):
         engine.compile_text("define void f() {}")
 
 

@@ -101,7 +101,7 @@ def test_activation_nests_and_ends():
         assert "tritoncnn" in triton.backends.backends
     assert driver._active is before
     assert "tritoncnn" not in triton.backends.backends
-    with pytest.raises(KernelError, match="^deactivate: the CPU backend is not active"):
+    with pytest.raises(KernelError, match=r"^deactivate: the CPU backend is not active"):
         cpu.deactivate()
 
 
