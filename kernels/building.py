@@ -22,10 +22,13 @@ def power_of_2(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
-def row_block(rows: int, programs: int, largest: int, smallest: int) -> int:
-    """Largest power of two in [smallest, largest] that still cuts ``rows`` into so many programs, else the smallest."""
+def row_block(rows: int, programs: int, largest: int, smallest: int, columns: int = 1) -> int:
+    """Largest power of two in [smallest, largest] that still makes so many programs, else the smallest.
+
+    ``rows`` are cut into blocks; each block is a program for each of the ``columns``.
+    """
     block = power_of_2(largest + 1) // 2
-    while block > smallest and ceil_div(rows, block) < programs:
+    while block > smallest and ceil_div(rows, block) * columns < programs:
         block //= 2
     return block
 
@@ -83,7 +86,7 @@ def check_positive(op: str, **sizes: int) -> None:
             raise ShapeError(f"{op}: {name} must be at least 1; got {size}")
 
 
-def conv_size(H: int, R: int, U: int, PAD: int, DIL: int) -> int:
+def conv_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int) -> int:
     """Pixels of output along one axis.
 
     H input pixels, R filter taps, U window step, PAD pixels on each side, DIL tap spacing.
@@ -92,7 +95,9 @@ def conv_size(H: int, R: int, U: int, PAD: int, DIL: int) -> int:
     """
     length = DIL * (R - 1) + 1
     if length > H + 2 * PAD:
-        raise ShapeError(f"a window of {length} pixels is longer than the padded input of {H + 2 * PAD}")
+        raise ShapeError(
+            f"{op}: a filter of {R} taps at a distance of {DIL} is longer than the padded input of {H + 2 * PAD} pixels"
+        )
     return (H + 2 * PAD - length) // U + 1
 
 
@@ -125,6 +130,7 @@ def build(
         else:
             filled["args"] = None
     filled["WIDE"] = needs_int64(*operands)
+    filled["GRID"] = (grid + (1, 1))[:3]
     programs = (*grid, 1, 1)
     return Launch(
         kernel=kernel,

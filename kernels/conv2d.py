@@ -68,9 +68,7 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
         return gpu_tile(GPU_TILES, NPQ, K)
     block_k = min(power_of_2(K), 64)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
-    rows = row_block(
-        NPQ, ceil_div(programs, ceil_div(K, block_k)), 16384 // block_k if block_k > 32 else 512, max(16, window)
-    )
+    rows = row_block(NPQ, programs, min(16384 // block_k, 512), max(16, window), ceil_div(K, block_k))
     length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
     return Tile(rows, block_k, length)
 
@@ -84,13 +82,13 @@ def conv2d_kernel(
     POOL_H: tl.constexpr, POOL_W: tl.constexpr, WINDOW: tl.constexpr,  # pooling window and its rows: all 1 without
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkpq; x: nchw; w: kcrs
     FLIP: tl.constexpr,  # read the filters turned by 180 degrees
-    FLAT: tl.constexpr, EPILOGUE: tl.constexpr, WIDE: tl.constexpr,
+    FLAT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_NPQ: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_CRS: tl.constexpr,
 ):  # fmt: skip
     # Which rows (pixels of y, window by window), which filters.
     PP: tl.constexpr = P // POOL_H
     QQ: tl.constexpr = Q // POOL_W
-    pid_npq, pid_k = program(0, WIDE), program(1, WIDE)
+    pid_npq, pid_k = program(0, GRID, WIDE), program(1, GRID, WIDE)
     offs_npq = block_offsets(pid_npq * BLOCK_NPQ, BLOCK_NPQ, WIDE)
     mask_npq = offs_npq < N * PP * QQ * WINDOW
     offs_w, tap = offs_npq // WINDOW, offs_npq % WINDOW
@@ -209,7 +207,7 @@ def conv2d(
         raise DTypeError(f"conv2d: w must be {x.dtype}, as x is; got {w.dtype}")
     if PAD_H < 0 or PAD_W < 0:
         raise ShapeError(f"conv2d: padding must not be negative; got {list(padding)}")
-    P, Q = conv_size(H, R, U, PAD_H, DIL_H), conv_size(W, S, V, PAD_W, DIL_W)
+    P, Q = conv_size("conv2d", H, R, U, PAD_H, DIL_H), conv_size("conv2d", W, S, V, PAD_W, DIL_W)
     window = power_of_2(POOL_H * POOL_W)
     if window > 64:
         raise UnsupportedError(f"conv2d: a fused pooling window must have at most 64 pixels; got {POOL_H} x {POOL_W}")

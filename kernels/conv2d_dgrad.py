@@ -58,8 +58,8 @@ def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -
     if target != "cpu":
         return gpu_tile(GPU_TILES, rows, C, phases)
     block_c = min(power_of_2(C), 64)
-    programs = ceil_div(CPU_PROGRAMS, phases * ceil_div(C, block_c))
-    return Tile(row_block(rows, programs, 256, 16), block_c, min(power_of_2(K), 256))
+    block_nhw = row_block(rows, CPU_PROGRAMS, 256, 16, phases * ceil_div(C, block_c))
+    return Tile(block_nhw, block_c, min(power_of_2(K), 256))
 
 
 @triton.jit
@@ -70,13 +70,13 @@ def conv2d_dgrad_kernel(
     U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,  # (step, inverse, most) of each axis: see tap_steps
     DX: tl.constexpr, DY: tl.constexpr, F: tl.constexpr,  # memory strides: dx nchw, dy nkpq, w kcrs
-    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_NHW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_NHW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     # Which phase, which of its pixels, which channels. Phases have equal numbers of rows: some lie outside the image.
     HH: tl.constexpr = (H + U - 1) // U
     WW: tl.constexpr = (W + V - 1) // V
     phase_h, phase_w = tl.program_id(2) // V, tl.program_id(2) % V
-    offs = block_offsets(program(0, WIDE) * BLOCK_NHW, BLOCK_NHW, WIDE)
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK_NHW, BLOCK_NHW, WIDE)
     n = offs // (HH * WW)
     h = offs // WW % HH * U + phase_h
     w = offs % WW * V + phase_w
@@ -85,7 +85,7 @@ def conv2d_dgrad_kernel(
         mask_nhw = mask_nhw & (h < H)
     if W % V != 0:
         mask_nhw = mask_nhw & (w < W)
-    offs_c = block_offsets(program(1, WIDE) * BLOCK_C, BLOCK_C, WIDE)
+    offs_c = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
     mask_c = offs_c < C
 
     # The phase's taps: r0, r0 + step, ... below R; none when gcd(U, DIL_H) does not divide phase + PAD_H.
@@ -162,7 +162,7 @@ def conv2d_dgrad(
         raise DTypeError(f"conv2d_dgrad: w must be {dy.dtype}, as dy is; got {w.dtype}")
     if PAD_H < 0 or PAD_W < 0:
         raise ShapeError(f"conv2d_dgrad: padding must not be negative; got {list(padding)}")
-    P, Q = conv_size(H, R, U, PAD_H, DIL_H), conv_size(W, S, V, PAD_W, DIL_W)
+    P, Q = conv_size("conv2d_dgrad", H, R, U, PAD_H, DIL_H), conv_size("conv2d_dgrad", W, S, V, PAD_W, DIL_W)
     check_shape("conv2d_dgrad", "dy", dy, (N, K, P, Q), f"from dx {list(dx.shape)} and w {list(w.shape)}")
 
     rows = N * ceil_div(H, U) * ceil_div(W, V)

@@ -77,11 +77,11 @@ def conv2d_wgrad_kernel(
     K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, NPQ: tl.constexpr,
     U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     DW: tl.constexpr, STRIDE_DB: tl.constexpr, X: tl.constexpr, DY: tl.constexpr,  # memory strides: dw kcrs, x nchw, dy nkpq
-    BIAS: tl.constexpr, FLAT: tl.constexpr, WIDE: tl.constexpr,
+    BIAS: tl.constexpr, FLAT: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_CRS: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_NPQ: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     # Which rows of dw (c, r, s), which filters, which part of the pixels.
-    pid_crs, pid_k, part = program(0, WIDE), program(1, WIDE), program(2, WIDE)
+    pid_crs, pid_k, part = program(0, GRID, WIDE), program(1, GRID, WIDE), program(2, GRID, WIDE)
     if FLAT:
         offs_crs = block_offsets(pid_crs * BLOCK_CRS, BLOCK_CRS, WIDE)
         mask_crs = offs_crs < C * R * S
@@ -174,7 +174,7 @@ def conv2d_wgrad(
         raise DTypeError(f"conv2d_wgrad: dy must be {x.dtype}, as x is; got {dy.dtype}")
     if PAD_H < 0 or PAD_W < 0:
         raise ShapeError(f"conv2d_wgrad: padding must not be negative; got {list(padding)}")
-    P, Q = conv_size(H, R, U, PAD_H, DIL_H), conv_size(W, S, V, PAD_W, DIL_W)
+    P, Q = conv_size("conv2d_wgrad", H, R, U, PAD_H, DIL_H), conv_size("conv2d_wgrad", W, S, V, PAD_W, DIL_W)
     check_shape("conv2d_wgrad", "dy", dy, (N, K, P, Q), f"from x {list(x.shape)} and dw {list(dw.shape)}")
     if db is not None:
         check_shape("conv2d_wgrad", "db", db, (K,), "one per filter")

@@ -7,11 +7,14 @@ import triton.language as tl
 
 
 @triton.jit
-def program(axis: tl.constexpr, WIDE: tl.constexpr):
-    """Index of this program along an axis of the grid; int64 when offsets can pass 2**31 - 1."""
-    pid = tl.program_id(axis)
-    if WIDE:
-        pid = pid.to(tl.int64)
+def program(axis: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr):
+    """Index of this program along an axis of the grid: the constant 0 where there is one; int64 when offsets can pass 2**31 - 1."""
+    if GRID[axis] == 1:
+        pid = 0
+    elif WIDE:
+        pid = tl.program_id(axis).to(tl.int64)
+    else:
+        pid = tl.program_id(axis)
     return pid
 
 

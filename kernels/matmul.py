@@ -62,7 +62,7 @@ def pick_tile(M: int, N: int, K: int, target: str = "cpu", split: bool = True) -
         programs, most, wanted = ceil_div(M, tile.BLOCK_M) * ceil_div(N, tile.BLOCK_N), K // 512, 128
     else:
         block_n = min(power_of_2(N), 64)
-        block_m = row_block(M, ceil_div(CPU_PROGRAMS, ceil_div(N, block_n)), 256, min(power_of_2(M), 16))
+        block_m = row_block(M, CPU_PROGRAMS, 256, min(power_of_2(M), 16), ceil_div(N, block_n))
         tile = Tile(block_m, block_n, power_of_2(K) if K <= WHOLE_K else 256)
         programs, most, wanted = ceil_div(M, block_m) * ceil_div(N, block_n), K // SPLIT_K, SPLIT_PROGRAMS
     parts = min(wanted // max(programs, 1), most, SPLIT_MAX)
@@ -74,10 +74,10 @@ def matmul_kernel(
     y_ptr, sums_ptr, a_ptr, b_ptr, args,  # results first; y_ptr is the workspace when SPLIT > 1
     M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
     Y: tl.constexpr, A: tl.constexpr, B: tl.constexpr, STRIDE_SUMS: tl.constexpr,  # memory strides
-    SUMS: tl.constexpr, EPILOGUE: tl.constexpr, WIDE: tl.constexpr,
+    SUMS: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
-    pid_m, pid_n, part = program(0, WIDE), program(1, WIDE), program(2, WIDE)
+    pid_m, pid_n, part = program(0, GRID, WIDE), program(1, GRID, WIDE), program(2, GRID, WIDE)
     offs_m = block_offsets(pid_m * BLOCK_M, BLOCK_M, WIDE)
     offs_n = block_offsets(pid_n * BLOCK_N, BLOCK_N, WIDE)
     mask_m, mask_n = offs_m < M, offs_n < N

@@ -42,9 +42,9 @@ def pick_tile(numel: int, target: str = "cpu") -> Tile:
 def sgd_kernel(
     p_ptr, m_ptr, g_ptr, lr_ptr,
     NUMEL: tl.constexpr, MOMENTUM: tl.constexpr, WEIGHT_DECAY: tl.constexpr, NESTEROV: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    offs = block_offsets(program(0, WIDE) * BLOCK, BLOCK, WIDE)
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
     mask = offs < NUMEL
     lr = tl.load(lr_ptr).to(tl.float32)
     p = tl.load(p_ptr + offs, mask=mask, other=0.0).to(tl.float32)
@@ -79,9 +79,9 @@ def _one_minus_power(BETA: tl.constexpr, step):
 def adamw_kernel(
     p_ptr, m_ptr, v_ptr, g_ptr, lr_ptr, step_ptr,
     NUMEL: tl.constexpr, BETA1: tl.constexpr, BETA2: tl.constexpr, EPS: tl.constexpr, WEIGHT_DECAY: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    offs = block_offsets(program(0, WIDE) * BLOCK, BLOCK, WIDE)
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
     mask = offs < NUMEL
     lr = tl.load(lr_ptr).to(tl.float32)
     step = tl.load(step_ptr)
@@ -102,7 +102,7 @@ def adamw_kernel(
 
 
 @triton.jit
-def increment_kernel(step_ptr, WIDE: tl.constexpr):
+def increment_kernel(step_ptr, GRID: tl.constexpr, WIDE: tl.constexpr):
     tl.store(step_ptr, tl.load(step_ptr) + 1)
 
 

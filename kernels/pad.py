@@ -37,7 +37,7 @@ def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
     block = min(power_of_2(lanes), 512)
     if target != "cpu":
         return Tile(max(1024 // block, 1), block)
-    return Tile(row_block(rows, ceil_div(CPU_PROGRAMS, ceil_div(lanes, block)), max(4096 // block, 1), 1), block)
+    return Tile(row_block(rows, CPU_PROGRAMS, max(4096 // block, 1), 1, ceil_div(lanes, block)), block)
 
 
 @triton.jit
@@ -47,10 +47,10 @@ def pad2d_kernel(
     ROW_C: tl.constexpr, LANE_C: tl.constexpr,  # channels in the order of rows or of lanes, the other is 1
     TOP: tl.constexpr, LEFT: tl.constexpr,
     Y: tl.constexpr, X: tl.constexpr,  # memory strides
-    WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
-    rows = block_offsets(program(0, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
-    lanes = block_offsets(program(1, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
+    rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
+    lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
     n, row_c, h = rows // (ROW_C * HP), rows // HP % ROW_C, rows % HP
     w, lane_c = lanes // LANE_C, lanes % LANE_C
     mask_rows, mask_lanes = rows < N * ROW_C * HP, lanes < WP * LANE_C

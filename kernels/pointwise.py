@@ -43,7 +43,7 @@ def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
     if rows == 1:
         return Tile(1, row_block(lanes, CPU_PROGRAMS, CPU_ELEMENTS, 256))
     block = min(power_of_2(lanes), 512)
-    return Tile(row_block(rows, ceil_div(CPU_PROGRAMS, ceil_div(lanes, block)), CPU_ELEMENTS // block, 8), block)
+    return Tile(row_block(rows, CPU_PROGRAMS, CPU_ELEMENTS // block, 8, ceil_div(lanes, block)), block)
 
 
 def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[TensorType, tuple[TensorType, ...]]:
@@ -76,10 +76,10 @@ def pointwise_kernel(
     D1: tl.constexpr, D2: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,  # dims: rows are D0 x D1 x D2, then lanes
     Y: tl.constexpr, X: tl.constexpr,  # memory strides of the four
     RANK: tl.constexpr,  # of y, which fills the last dims
-    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
-    rows = block_offsets(program(0, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
-    lanes = block_offsets(program(1, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)[None, :]
+    rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
+    lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)[None, :]
     i0, i1, i2 = (rows // (D1 * D2))[:, None], (rows // D2 % D1)[:, None], (rows % D2)[:, None]
     mask = (rows < ROWS)[:, None] & (lanes < LANES)
     if x_ptr is None:

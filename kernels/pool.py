@@ -74,13 +74,13 @@ def pool2d_kernel(
     PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr,  # memory strides
     MAX: tl.constexpr, INCLUDE_PAD: tl.constexpr, UNROLL: tl.constexpr,
-    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     # Which pixels of y, which channels.
-    offs = block_offsets(program(0, WIDE) * BLOCK_PIXELS, BLOCK_PIXELS, WIDE)
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK_PIXELS, BLOCK_PIXELS, WIDE)
     n, p, q = pixel_of(offs, P, Q)
     mask_npq = offs < N * P * Q
-    offs_c = block_offsets(program(1, WIDE) * BLOCK_C, BLOCK_C, WIDE)
+    offs_c = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
     mask_c = offs_c < C
     mask = mask_npq[:, None] & mask_c[None, :]
 

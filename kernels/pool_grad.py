@@ -52,10 +52,12 @@ def _gather_tap(
     dy = tl.load(dy_ptr + rows[:, None] + (offs_c * DY[1])[None, :], mask=mask, other=0.0).to(tl.float32)
     if i_ptr is None:
         area = count_taps(p, H, R, U, PAD_H, INCLUDE_PAD) * count_taps(q, W, S, V, PAD_W, INCLUDE_PAD)
-        return acc + dy / tl.where(inside, area, 1).to(tl.float32)[:, None]
-    rows = tl.where(inside, n * I[0] + p * I[2] + q * I[3], 0)
-    won = tl.load(i_ptr + rows[:, None] + (offs_c * I[1])[None, :], mask=mask, other=0).to(tl.int32)
-    return acc + tl.where(won == (r * S + s).to(tl.int32)[:, None], dy, 0.0)
+        acc += dy / tl.where(inside, area, 1).to(tl.float32)[:, None]
+    else:
+        rows = tl.where(inside, n * I[0] + p * I[2] + q * I[3], 0)
+        won = tl.load(i_ptr + rows[:, None] + (offs_c * I[1])[None, :], mask=mask, other=0).to(tl.int32)
+        acc += tl.where(won == (r * S + s).to(tl.int32)[:, None], dy, 0.0)
+    return acc
 
 
 @triton.jit
@@ -67,13 +69,13 @@ def pool2d_grad_kernel(
     TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,  # (step, inverse, most) of each axis: see tap_steps
     DX: tl.constexpr, DY: tl.constexpr, I: tl.constexpr,  # memory strides
     INCLUDE_PAD: tl.constexpr, UNROLL: tl.constexpr,
-    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK_PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     # Which pixels of dx, which channels.
-    offs = block_offsets(program(0, WIDE) * BLOCK_PIXELS, BLOCK_PIXELS, WIDE)
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK_PIXELS, BLOCK_PIXELS, WIDE)
     n, h, w = pixel_of(offs, H, W)
     mask_nhw = offs < N * H * W
-    offs_c = block_offsets(program(1, WIDE) * BLOCK_C, BLOCK_C, WIDE)
+    offs_c = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
     mask_c = offs_c < C
     mask = mask_nhw[:, None] & mask_c[None, :]
 

@@ -68,11 +68,11 @@ def reduce_kernel(
     KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
-    MAX: tl.constexpr, SCALE: tl.constexpr, WIDE: tl.constexpr,
+    MAX: tl.constexpr, SCALE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
-    part = program(1, WIDE)
-    keep = block_offsets(program(0, WIDE) * BLOCK_KEEP, BLOCK_KEEP, WIDE)
+    part = program(1, GRID, WIDE)
+    keep = block_offsets(program(0, GRID, WIDE) * BLOCK_KEEP, BLOCK_KEEP, WIDE)
     mask_keep = keep < KEEP
     base = _offset(keep, KEEP_SIZES, X_KEEP)
     EMPTY: tl.constexpr = float("-inf") if MAX else 0.0

@@ -60,9 +60,9 @@ def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
 def softmax_cross_entropy_kernel(
     loss_ptr, dx_ptr, x_ptr, target_ptr,  # loss_ptr: the loss when STEPS covers all rows, else one value per program
     N: tl.constexpr, C: tl.constexpr, DX: tl.constexpr, X: tl.constexpr, STRIDE_T: tl.constexpr,  # memory strides
-    SCALE: tl.constexpr, STEPS: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+    SCALE: tl.constexpr, STEPS: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    pid = program(0, WIDE)
+    pid = program(0, GRID, WIDE)
     offs_c = block_offsets(0, BLOCK_C, WIDE)
     mask_c = offs_c < C
     total = tl.zeros((BLOCK_N,), tl.float32)
@@ -90,9 +90,9 @@ def softmax_cross_entropy_kernel(
 @triton.jit
 def softmax_kernel(
     y_ptr, x_ptr, N: tl.constexpr, C: tl.constexpr, Y: tl.constexpr, X: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    offs_n = block_offsets(program(0, WIDE) * BLOCK_N, BLOCK_N, WIDE)
+    offs_n = block_offsets(program(0, GRID, WIDE) * BLOCK_N, BLOCK_N, WIDE)
     offs_c = block_offsets(0, BLOCK_C, WIDE)
     mask = (offs_n < N)[:, None] & (offs_c < C)[None, :]
     x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(

@@ -38,9 +38,9 @@ def sum_parts_kernel(
     D1: tl.constexpr, D2: tl.constexpr, D3: tl.constexpr,  # y's sizes but the first
     NUMEL: tl.constexpr, LENGTH: tl.constexpr, SPLIT: tl.constexpr,  # elements of y and of a part; number of parts
     Y: tl.constexpr, STRIDE_SUMS: tl.constexpr, DENSE: tl.constexpr,  # memory strides; y lies in row-major order
-    EPILOGUE: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    offs = block_offsets(program(0, WIDE) * BLOCK, BLOCK, WIDE)
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
     mask = offs < LENGTH
     acc = tl.load(part_ptr + offs, mask=mask, other=0.0)
     for s in tl.static_range(1, SPLIT):

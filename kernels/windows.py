@@ -39,22 +39,22 @@ def pick_tile(pixels: int, C: int, channels_last: bool, target: str = "cpu") -> 
     block_c = min(power_of_2(C), 64) if channels_last else 1
     if target != "cpu":
         return Tile(max(1024 // block_c, 1), block_c, 4)
-    return Tile(row_block(pixels, ceil_div(CPU_PROGRAMS, ceil_div(C, block_c)), 4096 // block_c, 16), block_c)
+    return Tile(row_block(pixels, CPU_PROGRAMS, 4096 // block_c, 16, ceil_div(C, block_c)), block_c)
 
 
-def pool_size(H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> int:
+def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> int:
     """Windows along one axis, by torch's rule: with ``ceil_mode`` a last window may hang over the end, yet no window
     starts in the padding after the input. Raises ShapeError when no window fits or padding passes half a window.
     """
     if 2 * PAD > R:
-        raise ShapeError(f"pool: padding must be at most half of the window of {R}; got {PAD}")
+        raise ShapeError(f"{op}: padding must be at most half of the window of {R}; got {PAD}")
     room = H + 2 * PAD - DIL * (R - 1) - 1
     size = (ceil_div(room, U) if ceil_mode else room // U) + 1
     if ceil_mode and (size - 1) * U >= H + PAD:
         size -= 1
     if size < 1:
         raise ShapeError(
-            f"pool: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
+            f"{op}: a window of {R} taps at a distance of {DIL} does not fit into {H + 2 * PAD} padded pixels"
         )
     return size
 
@@ -69,8 +69,10 @@ def count_taps(p, H: tl.constexpr, R: tl.constexpr, U: tl.constexpr, PAD: tl.con
     """Taps of window p that count along one axis."""
     start = p * U - PAD
     if INCLUDE_PAD:
-        return tl.minimum(start + R, H + PAD) - start
-    return tl.minimum(start + R, H) - tl.maximum(start, 0)
+        taps = tl.minimum(start + R, H + PAD) - start
+    else:
+        taps = tl.minimum(start + R, H) - tl.maximum(start, 0)
+    return taps
 
 
 def tap_steps(R: int, U: int, DIL: int) -> tuple[int, int, int]:
@@ -102,7 +104,7 @@ def window_constants(
     if PAD_H < 0 or PAD_W < 0:
         raise ShapeError(f"{op}: padding must not be negative; got {list(padding)}")
     sizes = [
-        (N, C, pool_size(H, R, U, PAD_H, DIL_H, mode), pool_size(W, S, V, PAD_W, DIL_W, mode))
+        (N, C, pool_size(op, H, R, U, PAD_H, DIL_H, mode), pool_size(op, W, S, V, PAD_W, DIL_W, mode))
         for mode in ((ceil_mode,) if ceil_mode is not None else (False, True))
     ]
     if y.shape not in sizes:

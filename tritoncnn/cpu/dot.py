@@ -21,6 +21,7 @@ from .ttir import Op, Type, Value, unsupported
 
 ZEROS_LIMIT = 1 << 18  # bytes of zeros that masked rows may be pointed at
 UNROLL = 8  # steps of the reduction in one turn of its loop
+MAX_TILES = 8  # register tiles written out one by one
 IN_CACHE = 1 << 14  # bytes of B that may be read in place by many tiles
 
 
@@ -72,8 +73,8 @@ class Dot(Control):
         if not in_place:
             self.outside(C, c, rows if columns and K else 0, columns)
         if rows and columns and K:
-            mr, nv = self.tile_shape(rows, columns // vl)
             A = self.operand_a(a, views[0], rows, K)
+            mr, nv = self.tile_shape(rows, columns // vl, A.kind)
             B, panels = self.operand_b(b, views[1], rows, K, columns, nv * vl, mr)
             self.tiles(A, B, panels, C, c, rows, columns, K, mr, nv, vl)
         self.buffers[r] = Buffer(C.ptr, C.shape, C.strides, C.elem, self.depth)
@@ -361,15 +362,18 @@ class Dot(Control):
         return rows
 
     # ---- tiles -------------------------------------------------------------------------------------------------
-    def tile_shape(self, rows: int, vectors: int) -> tuple[int, int]:
-        """Rows and vectors of a register tile: few loads per multiplication, enough independent sums, little left over."""
+    def tile_shape(self, rows: int, vectors: int, kind: str) -> tuple[int, int]:
+        """Rows and vectors of a register tile: few loads per multiplication, enough independent sums, little left over.
+
+        A table of rows costs an address register per row; other operands are reached from one.
+        """
         registers = 16 if self.lanes == 8 else 32
         best = (math.inf, 1, 1)
         for nv in (1, 2, 3, 4, 6, 8):
             if vectors % nv:
                 continue
             most = max(1, (registers - nv - 2) // nv)
-            most = min(most, 8 if nv == 1 else most, rows)
+            most = min(most, 8 if nv == 1 and kind == "rows" else most, rows)
             mr = -(-rows // -(-rows // most))
             waste = -(-rows // mr) * mr / rows
             idle = max(1.0, 8 / (mr * nv))
@@ -379,6 +383,8 @@ class Dot(Control):
     def tiles(self, A: Operand, B: Operand, panel: int, C: Buffer, c: Value, rows: int, columns: int, K: int,
               mr: int, nv: int, vl: int) -> None:  # fmt: skip
         main = rows // mr * mr
+        # Uneven offsets of rows become fixed displacements when each tile knows its rows.
+        unrolled = A.kind == "columns" and not evenly_spaced(A.offsets) and main // mr <= MAX_TILES
 
         def column(j: Coord, _: list[str]) -> list[str]:
             b = self.element(B.base, C.elem, (j,), (panel // (nv * vl),))
@@ -390,7 +396,11 @@ class Dot(Control):
 
                 return body
 
-            self.loop(0, main, mr, tile(mr))
+            if unrolled:
+                for start in range(0, main, mr):
+                    self.loop(start, start + mr, mr, tile(mr))
+            else:
+                self.loop(0, main, mr, tile(mr))
             if main < rows:
                 self.loop(main, rows, rows - main, tile(rows - main))
             return []
@@ -496,11 +506,10 @@ class Dot(Control):
         Callable[[Coord], Callable[[int, int], Res]], int, tuple[int, ...]
     ]:  # fmt: skip
         """A stored reduction-major: one pointer per step, fixed offsets per row."""
-        steps = {b - a for a, b in zip(A.offsets, A.offsets[1:], strict=False)}
         turn = unroll or next(u for u in (4, 3, 2, 5, 1) if K % u == 0)
-        even = steps.pop() if len(steps) == 1 else 0 if not steps else None
+        even = (A.offsets[1] - A.offsets[0] if len(A.offsets) > 1 else 0) if evenly_spaced(A.offsets) else None
         far: list[Res] = []
-        if even is None:
+        if even is None and i.number is None:
             table = self.table("i64", A.offsets)
             for x in range(mr):
                 slot = self.element(Res(table), "i64", (self.plus(i, x),), (1,))
@@ -513,6 +522,8 @@ class Dot(Control):
                 rows.append(Res(self.let(self.depth, f"load ptr, ptr {slot.v}, align 8"), self.depth))
 
             def address(x: int, u: int) -> Res:
+                if i.number is not None:
+                    return self.offset(rows[u], elem, A.offsets[i.number + x])
                 if even is not None:
                     return self.offset(self.element(rows[u], elem, (i,), (even,)), elem, x * even)
                 text = f"getelementptr inbounds {llvm_type(elem)}, ptr {rows[u].v}, i64 {far[x].v}"
@@ -521,6 +532,10 @@ class Dot(Control):
             return address
 
         return reach, turn, ()
+
+
+def evenly_spaced(offsets: Sequence[int]) -> bool:
+    return len({b - a for a, b in zip(offsets, offsets[1:], strict=False)}) <= 1
 
 
 def chunks(offsets: Sequence[int], K: int, unroll: int = 0) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
