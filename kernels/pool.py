@@ -108,7 +108,7 @@ def pool2d_kernel(
     tl.store(y_ptr + (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_c * Y[1])[None, :], acc, mask=mask)
     if i_ptr is not None:
         offs_i = (n * I[0] + p * I[2] + q * I[3])[:, None] + (offs_c * I[1])[None, :]
-        tl.store(i_ptr + offs_i, index.to(i_ptr.dtype.element_ty), mask=mask)
+        tl.store(i_ptr + offs_i, tl.maximum(index, 0).to(i_ptr.dtype.element_ty), mask=mask)  # 0: no tap inside x
 
 
 def _forward(
