@@ -74,23 +74,31 @@ def test_each_launch_sees_the_results_of_those_before(rotate, sizes, threads):
         assert torch.equal(buffers[1], wanted[1])
 
 
+def congruence(value, turns):
+    """value -> 1664525 * value + 1013904223, so many times, modulo 2**64; by squaring."""
+    a, c = 1664525, 1013904223
+    while turns:
+        if turns & 1:
+            value = (a * value + c) % 2**64
+        a, c, turns = a * a % 2**64, (a * c + c) % 2**64, turns >> 1
+    return value
+
+
 @pytest.mark.parametrize("slow", [0, 1])
 def test_a_launch_waits_for_the_slowest_program_of_the_one_before(slow):
     kernel = cpu.compile_kernel(kernels.slow_step, {"y_ptr": "*i64", "x_ptr": "*i64", "turns_ptr": "*i32"}, {})
-    turns = torch.ones(2, dtype=torch.int32)
-    turns[slow] = 20_000
+    turns = [50_000, 50_000]  # about 100 us: time enough for the other thread to come
+    turns[slow] = 500_000
+    lengths = torch.tensor(turns, dtype=torch.int32)
     buffers = [torch.tensor([3, 5]), torch.zeros(2, dtype=torch.int64)]
     launches = []
     wanted = [3, 5]
     for i in range(6):
         y, x = buffers[(i + 1) % 2], buffers[i % 2]
-        launches.append((kernel, (2,), (y.data_ptr(), x.data_ptr(), turns.data_ptr())))
-        wanted = wanted[::-1]
-        for p in range(2):
-            for _ in range(turns[p]):
-                wanted[p] = (wanted[p] * 1664525 + 1013904223) % 2**64
+        launches.append((kernel, (2,), (y.data_ptr(), x.data_ptr(), lengths.data_ptr())))
+        wanted = [congruence(value, n) for value, n in zip(wanted[::-1], turns, strict=True)]
     plan = cpu.NativePlan(launches, threads=2)
-    for _ in range(20):
+    for _ in range(10):
         buffers[0].copy_(torch.tensor([3, 5]))
         plan.run()
         assert [value % 2**64 for value in buffers[0].tolist()] == wanted
