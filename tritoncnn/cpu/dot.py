@@ -21,7 +21,7 @@ from .ttir import Op, Type, Value, unsupported
 
 ZEROS_LIMIT = 1 << 18  # bytes of zeros that masked rows may be pointed at
 UNROLL = 8  # steps of the reduction in one turn of its loop
-MAX_TILES = 8  # register tiles written out one by one
+TILE_STEPS = 96  # multiplications in one turn of the loop: more only make the compiler slow
 IN_CACHE = 1 << 14  # bytes of B that may be read in place by many tiles
 
 
@@ -373,7 +373,9 @@ class Dot(Control):
             if vectors % nv:
                 continue
             most = max(1, (registers - nv - 2) // nv)
-            most = min(most, 8 if nv == 1 and kind == "rows" else most, rows)
+            if nv == 1:  # one tile for all rows if it fits; else few enough for their addresses
+                most = 8 if kind == "rows" else most if rows <= most else 12
+            most = min(most, rows)
             mr = -(-rows // -(-rows // most))
             waste = -(-rows // mr) * mr / rows
             idle = max(1.0, 8 / (mr * nv))
@@ -383,8 +385,6 @@ class Dot(Control):
     def tiles(self, A: Operand, B: Operand, panel: int, C: Buffer, c: Value, rows: int, columns: int, K: int,
               mr: int, nv: int, vl: int) -> None:  # fmt: skip
         main = rows // mr * mr
-        # Uneven offsets of rows become fixed displacements when each tile knows its rows.
-        unrolled = A.kind == "columns" and not evenly_spaced(A.offsets) and main // mr <= MAX_TILES
 
         def column(j: Coord, _: list[str]) -> list[str]:
             b = self.element(B.base, C.elem, (j,), (panel // (nv * vl),))
@@ -396,11 +396,7 @@ class Dot(Control):
 
                 return body
 
-            if unrolled:
-                for start in range(0, main, mr):
-                    self.loop(start, start + mr, mr, tile(mr))
-            else:
-                self.loop(0, main, mr, tile(mr))
+            self.loop(0, main, mr, tile(mr))
             if main < rows:
                 self.loop(main, rows, rows - main, tile(rows - main))
             return []
@@ -417,8 +413,9 @@ class Dot(Control):
             (self.plus(i, x), self.plus(Coord(j.name, j.lvl, lanes), y * vl)) for x in range(mr) for y in range(nv)
         ]
         start = [(t, self.widen(self.eval(c, at), elem, lanes)) for at in where]
-        reach, turn, relative = self.addresses_a(A, i, K, mr, elem)
-        unroll, b_starts, b_relative = chunks(B.offsets, K) if B.kind == "strided" else (turn, (), ())
+        limit = max(2, min(UNROLL, TILE_STEPS // (mr * nv)))
+        reach, turn, relative = self.addresses_a(A, i, K, mr, elem, limit=limit)
+        unroll, b_starts, b_relative = chunks(B.offsets, K, limit=limit) if B.kind == "strided" else (turn, (), ())
         if B.kind == "strided" and turn != unroll:
             unroll = math.gcd(unroll, turn)
             _, b_starts, b_relative = chunks(B.offsets, K, unroll)
@@ -479,13 +476,13 @@ class Dot(Control):
         lvl = max(far.lvl, base.lvl)
         return Res(self.let(lvl, f"getelementptr inbounds {llvm_type(elem)}, ptr {base.v}, i64 {far.v}"), lvl)
 
-    def addresses_a(self, A: Operand, i: Coord, K: int, mr: int, elem: str, unroll: int = 0) -> tuple[
+    def addresses_a(self, A: Operand, i: Coord, K: int, mr: int, elem: str, unroll: int = 0, limit: int = 8) -> tuple[
         Callable[[Coord], Callable[[int, int], Res]], int, tuple[int, ...]
     ]:  # fmt: skip
         """(chunk -> (row, step of the chunk) -> address), steps per chunk, their offsets."""
         if A.kind == "columns":
             return self.addresses_columns(A, i, K, mr, elem, unroll)
-        turn, starts, relative = chunks(A.offsets, K, unroll)
+        turn, starts, relative = chunks(A.offsets, K, unroll, limit)
         if A.kind == "strided":
             base = self.element(A.base, elem, (i,), (A.step,))
             bases = [self.offset(base, elem, x * A.step) for x in range(mr)]
@@ -538,9 +535,9 @@ def evenly_spaced(offsets: Sequence[int]) -> bool:
     return len({b - a for a, b in zip(offsets, offsets[1:], strict=False)}) <= 1
 
 
-def chunks(offsets: Sequence[int], K: int, unroll: int = 0) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+def chunks(offsets: Sequence[int], K: int, unroll: int = 0, limit: int = UNROLL) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """Cut the steps into equal chunks with equal inner offsets: (steps per chunk, start of each, offsets inside)."""
-    for size in [unroll] if unroll else range(min(UNROLL, K), 0, -1):
+    for size in [unroll] if unroll else range(min(limit, K), 0, -1):
         if K % size:
             continue
         starts = tuple(offsets[0:K:size])
