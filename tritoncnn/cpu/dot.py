@@ -16,7 +16,7 @@ import numpy as np
 
 from .analysis import FLOATS
 from .control import Control
-from .emit import ZERO, Buffer, Coord, Res, float_literal, llvm_type, size_of
+from .emit import ZERO, Buffer, Coord, Res, llvm_type, size_of
 from .ttir import Op, Type, Value, unsupported
 
 ZEROS_LIMIT = 1 << 18  # bytes of zeros that masked rows may be pointed at
@@ -406,50 +406,58 @@ class Dot(Control):
     def tile(self, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: Coord, j: Coord, K: int, mr: int, nv: int,
              vl: int) -> None:  # fmt: skip
         """C[i : i + mr, j : j + nv * vl] += A B, the sums in registers."""
-        elem, t = C.elem, llvm_type(C.elem, vl)
+        elem = C.elem
         lanes = vl if vl > 1 else 0
         t = llvm_type(elem, lanes)
         where = [
             (self.plus(i, x), self.plus(Coord(j.name, j.lvl, lanes), y * vl)) for x in range(mr) for y in range(nv)
         ]
         start = [(t, self.widen(self.eval(c, at), elem, lanes)) for at in where]
-        limit = max(2, min(UNROLL, TILE_STEPS // (mr * nv)))
-        reach, turn, relative = self.addresses_a(A, i, K, mr, elem, limit=limit)
-        unroll, b_starts, b_relative = chunks(B.offsets, K, limit=limit) if B.kind == "strided" else (turn, (), ())
-        if B.kind == "strided" and turn != unroll:
-            unroll = math.gcd(unroll, turn)
-            _, b_starts, b_relative = chunks(B.offsets, K, unroll)
-        if turn != unroll:
-            reach, turn, relative = self.addresses_a(A, i, K, mr, elem, unroll)
+        sums = [text for _, text in start]
+        types = [llvm_type(elem, lanes)] * len(start)
+        for lo, hi, unroll in turns([x.offsets for x in (A, B) if x.kind != "columns"], K, mr * nv):
 
-        def body(k: Coord, sums: list[str]) -> list[str]:
-            d = self.depth
-            address = reach(k)
-            b_at = self.moved(b, elem, b_starts, k, unroll) if B.kind == "strided" else None
-            sums = list(sums)
-            for u in range(unroll):
-                if b_at is not None:
-                    row = self.offset(b_at, elem, b_relative[u])
-                else:
-                    slot = self.element(B.base, "ptr", (self.plus(k, u),), (1,))
-                    whole = Res(self.let(max(d, slot.lvl), f"load ptr, ptr {slot.v}, align 8"), d)
-                    row = self.element(whole, elem, (j,), (1,))
-                bs = [
-                    self.let(d, f"load {t}, ptr {self.offset(Res(row.v, d), elem, y * vl).v}, align {size_of(elem)}")
-                    for y in range(nv)
-                ]
-                for x in range(mr):
-                    at = address(x, u)
-                    one = Res(self.let(d, f"load {llvm_type(elem)}, ptr {at.v}, align {size_of(elem)}"), d)
-                    w = self.widen(one, elem, lanes)
-                    for y in range(nv):
-                        n = x * nv + y
-                        sums[n] = self.multiply_add(t, elem, w, bs[y], sums[n])
-            return sums
+            def body(k: Coord, sums: list[str], unroll: int = unroll, hi: int = hi) -> list[str]:
+                row_b = self.rows_b(B, b, elem, j, k, hi, unroll)
+                at_a = self.elements_a(A, elem, i, mr, k, hi, unroll)
+                sums = list(sums)
+                for u in range(unroll):
+                    sums = self.outer_product(sums, row_b(u), [at_a(x, u) for x in range(mr)], nv, elem, lanes)
+                return sums
 
-        found = self.loop(0, K, unroll, body, start)
-        for at, s in zip(where, found, strict=True):
-            self.write(C, at, Res(s, self.depth, lanes))
+            sums = self.loop(lo, hi, unroll, body, list(zip(types, sums, strict=True)))
+        for at, total in zip(where, sums, strict=True):
+            self.write(C, at, Res(total, self.depth, lanes))
+
+    def outer_product(self, sums: list[str], row: Res, column: list[Res], nv: int, elem: str, lanes: int) -> list[str]:
+        """One step of the reduction: nv vectors of B, each times every element of A."""
+        d, t, one = self.depth, llvm_type(elem, lanes), llvm_type(elem)
+        out = list(sums)
+        vectors = []
+        for y in range(nv):
+            p = self.offset(row, elem, y * max(lanes, 1))
+            vectors.append(self.let(d, f"load {t}, ptr {p.v}, align {size_of(elem)}"))
+        for x, at in enumerate(column):
+            a = self.widen(Res(self.let(d, f"load {one}, ptr {at.v}, align {size_of(elem)}"), d), elem, lanes)
+            for y in range(nv):
+                out[x * nv + y] = self.multiply_add(t, elem, a, vectors[y], sums[x * nv + y])
+        return out
+
+    def rows_b(self, B: Operand, b: Res, elem: str, j: Coord, k: Coord, hi: int, unroll: int) -> Callable[[int], Res]:
+        """Step of the chunk at k -> address of B's row there, at column j."""
+        if B.kind == "strided":
+            first, inside = self.moved(b, elem, B.offsets, k, hi, unroll)
+            return lambda u: self.offset(first, elem, inside[u])
+
+        def row(u: int) -> Res:
+            return self.element(self.pointer_at(B, self.plus(k, u)), elem, (j,), (1,))
+
+        return row
+
+    def pointer_at(self, operand: Operand, n: Coord) -> Res:
+        """An entry of an operand's table of pointers."""
+        slot = self.element(operand.base, "ptr", (n,), (1,))
+        return Res(self.let(self.depth, f"load ptr, ptr {slot.v}, align 8"), self.depth)
 
     def multiply_add(self, t: str, elem: str, a: str, b: str, c: str) -> str:
         d = self.depth
@@ -458,15 +466,16 @@ class Dot(Control):
         vl = int(t[1:].split()[0]) if t[0] == "<" else 0
         return self.let(d, self._call(f"llvm.fma.{self.mangled(elem, vl)}", t, t, [a, b, c]))
 
-    def moved(self, base: Res, elem: str, starts: Sequence[int], k: Coord, unroll: int) -> Res:
-        """Address at the chunk that begins at step k: starts[k / unroll] elements further."""
+    def moved(self, base: Res, elem: str, offsets: Sequence[int], k: Coord, hi: int, unroll: int) -> tuple[Res, list[int]]:
+        """Address at step k, where a chunk begins, and how far from there the chunk's steps are."""
+        lo = k.number or 0
+        inside = [offsets[lo + u] - offsets[lo] for u in range(unroll)]
         if k.number is not None:
-            return self.offset(base, elem, starts[k.number // unroll])
-        steps = {b - a for a, b in zip(starts, starts[1:], strict=False)}
-        if len(steps) <= 1:
-            step = steps.pop() if steps else 0
-            if step % unroll == 0:
-                return self.element(base, elem, (k,), (step // unroll,))
+            return self.offset(base, elem, offsets[lo]), inside
+        starts = offsets[0:hi:unroll]
+        step = starts[1] - starts[0]
+        if evenly_spaced(starts) and step % unroll == 0:
+            return self.element(base, elem, (k,), (step // unroll,)), inside
         key = ("chunk", k.name, tuple(starts))
         if key not in self.memo:
             table = self.table("i64", [starts[n // unroll] for n in range(len(starts) * unroll)])
@@ -474,79 +483,65 @@ class Dot(Control):
             self.memo[key] = Res(self.let(slot.lvl, f"load i64, ptr {slot.v}, align 8"), slot.lvl)
         far = self.memo[key]
         lvl = max(far.lvl, base.lvl)
-        return Res(self.let(lvl, f"getelementptr inbounds {llvm_type(elem)}, ptr {base.v}, i64 {far.v}"), lvl)
+        return Res(self.let(lvl, f"getelementptr inbounds {llvm_type(elem)}, ptr {base.v}, i64 {far.v}"), lvl), inside
 
-    def addresses_a(self, A: Operand, i: Coord, K: int, mr: int, elem: str, unroll: int = 0, limit: int = 8) -> tuple[
-        Callable[[Coord], Callable[[int, int], Res]], int, tuple[int, ...]
-    ]:  # fmt: skip
-        """(chunk -> (row, step of the chunk) -> address), steps per chunk, their offsets."""
+    def elements_a(self, A: Operand, elem: str, i: Coord, mr: int, k: Coord, hi: int, unroll: int) -> Callable[[int, int], Res]:
+        """(row of the tile, step of the chunk at k) -> address of A's element."""
         if A.kind == "columns":
-            return self.addresses_columns(A, i, K, mr, elem, unroll)
-        turn, starts, relative = chunks(A.offsets, K, unroll, limit)
+            return self.elements_transposed(A, elem, i, mr, k, unroll)
         if A.kind == "strided":
             base = self.element(A.base, elem, (i,), (A.step,))
-            bases = [self.offset(base, elem, x * A.step) for x in range(mr)]
-        else:
-            slots = [self.element(A.base, "ptr", (self.plus(i, x),), (1,)) for x in range(mr)]
-            bases = [Res(self.let(self.depth, f"load ptr, ptr {s.v}, align 8"), self.depth) for s in slots]
+            first, inside = self.moved(base, elem, A.offsets, k, hi, unroll)
+            return lambda x, u: self.offset(first, elem, x * A.step + inside[u])
+        chunk = []
+        for x in range(mr):
+            key = ("row", A.base.v, i.name, x)
+            if key not in self.memo:
+                slot = self.element(A.base, "ptr", (self.plus(i, x),), (1,))
+                self.memo[key] = Res(self.let(slot.lvl, f"load ptr, ptr {slot.v}, align 8"), slot.lvl)
+            chunk.append(self.moved(self.memo[key], elem, A.offsets, k, hi, unroll))
+        return lambda x, u: self.offset(chunk[x][0], elem, chunk[x][1][u])
 
-        def reach(k: Coord) -> Callable[[int, int], Res]:
-            if A.kind == "strided":
-                first = self.moved(base, elem, starts, k, turn)
-                return lambda x, u: self.offset(first, elem, x * A.step + relative[u])
-            at = [self.moved(p, elem, starts, k, turn) for p in bases]
-            return lambda x, u: self.offset(at[x], elem, relative[u])
-
-        return reach, turn, relative
-
-    def addresses_columns(self, A: Operand, i: Coord, K: int, mr: int, elem: str, unroll: int) -> tuple[
-        Callable[[Coord], Callable[[int, int], Res]], int, tuple[int, ...]
-    ]:  # fmt: skip
+    def elements_transposed(self, A: Operand, elem: str, i: Coord, mr: int, k: Coord, unroll: int) -> Callable[[int, int], Res]:
         """A stored reduction-major: one pointer per step, fixed offsets per row."""
-        turn = unroll or next(u for u in (4, 3, 2, 5, 1) if K % u == 0)
-        even = (A.offsets[1] - A.offsets[0] if len(A.offsets) > 1 else 0) if evenly_spaced(A.offsets) else None
-        far: list[Res] = []
-        if even is None and i.number is None:
-            table = self.table("i64", A.offsets)
-            for x in range(mr):
-                slot = self.element(Res(table), "i64", (self.plus(i, x),), (1,))
-                far.append(Res(self.let(slot.lvl, f"load i64, ptr {slot.v}, align 8"), slot.lvl))
+        rows = [self.pointer_at(A, self.plus(k, u)) for u in range(unroll)]
+        if i.number is not None:
+            start = i.number
+            return lambda x, u: self.offset(rows[u], elem, A.offsets[start + x])
+        if evenly_spaced(A.offsets):
+            step = A.offsets[1] - A.offsets[0]
+            moved = [self.element(row, elem, (i,), (step,)) for row in rows]
+            return lambda x, u: self.offset(moved[u], elem, x * step)
+        far = []
+        for x in range(mr):
+            key = ("far", A.offsets, i.name, x)
+            if key not in self.memo:
+                slot = self.element(Res(self.table("i64", A.offsets)), "i64", (self.plus(i, x),), (1,))
+                self.memo[key] = Res(self.let(slot.lvl, f"load i64, ptr {slot.v}, align 8"), slot.lvl)
+            far.append(self.memo[key])
 
-        def reach(k: Coord) -> Callable[[int, int], Res]:
-            rows: list[Res] = []
-            for u in range(turn):
-                slot = self.element(A.base, "ptr", (self.plus(k, u),), (1,))
-                rows.append(Res(self.let(self.depth, f"load ptr, ptr {slot.v}, align 8"), self.depth))
+        def address(x: int, u: int) -> Res:
+            text = f"getelementptr inbounds {llvm_type(elem)}, ptr {rows[u].v}, i64 {far[x].v}"
+            return Res(self.let(self.depth, text), self.depth)
 
-            def address(x: int, u: int) -> Res:
-                if i.number is not None:
-                    return self.offset(rows[u], elem, A.offsets[i.number + x])
-                if even is not None:
-                    return self.offset(self.element(rows[u], elem, (i,), (even,)), elem, x * even)
-                text = f"getelementptr inbounds {llvm_type(elem)}, ptr {rows[u].v}, i64 {far[x].v}"
-                return Res(self.let(self.depth, text), self.depth)
-
-            return address
-
-        return reach, turn, ()
+        return address
 
 
 def evenly_spaced(offsets: Sequence[int]) -> bool:
     return len({b - a for a, b in zip(offsets, offsets[1:], strict=False)}) <= 1
 
 
-def chunks(offsets: Sequence[int], K: int, unroll: int = 0, limit: int = UNROLL) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Cut the steps into equal chunks with equal inner offsets: (steps per chunk, start of each, offsets inside)."""
-    for size in [unroll] if unroll else range(min(limit, K), 0, -1):
-        if K % size:
-            continue
-        starts = tuple(offsets[0:K:size])
-        relative = tuple(offsets[u] - offsets[0] for u in range(size))
-        if all(offsets[n] == starts[n // size] + relative[n % size] for n in range(K)):
-            return size, starts, relative
-    assert not unroll
-    return 1, tuple(offsets[:K]), (0,)
+def turns(offsets: Sequence[Sequence[int]], K: int, size: int) -> list[tuple[int, int, int]]:
+    """Cut K steps into (start, stop, steps per turn of the loop), for products of ``size`` multiplications a step.
 
-
-def zero(elem: str) -> str:
-    return float_literal(0.0, elem) if elem in FLOATS else "0"
+    In each loop the operands' offsets inside of a turn are the same in every turn.
+    """
+    best: tuple[int, int] = (2 * K + 2, 1)
+    for u in range(min(max(2, min(UNROLL, TILE_STEPS // size)), K), 0, -1):
+        main = K // u * u
+        alike = all(o[n] - o[n - n % u] == o[n % u] - o[0] for o in offsets for n in range(main))
+        if alike:
+            best = min(best, (K // u + (2 if K % u else 0), u))
+    unroll = best[1]
+    main = K // unroll * unroll
+    return [(0, main, unroll)] + ([(main, K, K - main)] if main < K else [])
