@@ -6,9 +6,6 @@ import os
 
 import click
 
-from tritoncnn import cpu, settings
-from tritoncnn.train import versions
-
 
 @click.command()
 def doctor() -> None:
@@ -16,6 +13,9 @@ def doctor() -> None:
 
     Exit code 1 when the kernel cannot be compiled or gives wrong results.
     """
+    from tritoncnn import cpu, settings
+    from tritoncnn.train import versions
+
     for name, version in versions().items():
         _line(name, version)
     facts = cpu.host()

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from tritoncnn.train import predict
-
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -28,6 +26,8 @@ def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> Non
                    cut out, scaled to fit 20 x 20 with its aspect ratio kept, and centred by its centre of
                    mass in 28 x 28, as in MNIST. At most 50 megapixels.
     """
+    from tritoncnn.train import predict
+
     predictions = predict(run, pictures, top)
     if as_json:
         rows = [

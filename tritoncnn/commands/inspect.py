@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import click
-import torch
-import torch.nn.functional as F
-
-import tritoncnn
-from tritoncnn.errors import InputError
-from tritoncnn.train import Options, find_model
 
 CLASSES = 10
 
@@ -25,6 +19,13 @@ def inspect(model: str, step: bool, batch_size: int | None, optimizer: str, sour
     The plan has one line per launch (kernel, what is fused in it, grid, tile, flops, bytes), then the size of the arena
     against the sum of all temporary tensors.
     """
+    import torch
+    import torch.nn.functional as F
+
+    import tritoncnn
+    from tritoncnn.errors import InputError
+    from tritoncnn.train import Options, find_model
+
     entry = find_model(model)
     size = (64 if step else 1) if batch_size is None else batch_size
     if size < 1:

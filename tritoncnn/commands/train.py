@@ -8,13 +8,10 @@ from typing import Any
 
 import click
 
-from tritoncnn import train as library
-from tritoncnn.errors import InputError
-
 
 @click.command()
 @click.argument("model")
-@click.option("--data", type=click.Choice(list(library.DATA)), help="Data set (default: digits).")
+@click.option("--data", type=click.Choice(["digits", "mnist", "folder"]), help="Data set (default: digits).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of mnist's IDX files, or of class folders.")
 @click.option("--epochs", type=int, help="Passes over the training pictures (default: digits 12, mnist 5, folder 20).")
 @click.option("--batch-size", type=int, help="Pictures per step (default: 64).")
@@ -45,6 +42,9 @@ def train(model: str, out: Path | None, run: Path | None, data_dir: Path | None,
     --resume RUN continues from the last checkpoint and ends with the bits of a run that was never interrupted. It takes
     the run's own settings; only --data-dir, --threads and --save-every may be given anew.
     """
+    from tritoncnn import train as library
+    from tritoncnn.errors import InputError
+
     given["data_dir"] = os.path.abspath(data_dir) if data_dir is not None else None
     progress = library.pick_progress()
     if run is not None:

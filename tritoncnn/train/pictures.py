@@ -36,7 +36,7 @@ def read_picture(path: Path) -> Grey:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            warnings.simplefilter("ignore")  # Pillow's size limit is higher than ours; odd tags are no matter
             with Image.open(path, formats=_FORMATS) as picture:
                 _check_size(path, *picture.size)
                 return _grey(picture)
