@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.datasets import load_digits
 from torch import nn
 
 import tritoncnn
@@ -107,23 +108,39 @@ def test_gradients_of_every_parameter_are_within_the_error_bound_of_fp64(fresh_s
         assert float(error.max()) <= 1e-5 * float(exact[name].abs().max()), f"{name}: far above f32 rounding"
 
 
-def test_200_sgd_steps_follow_torchs_loss_curve(fresh_step: tritoncnn.CompiledStep) -> None:
-    """Both start from equal weights and see equal batches; they differ by rounding alone.
+def digits(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch of real scanned digits, 8x8 stretched to 28x28."""
+    data = load_digits()
+    rows = slice(step * N % 1600, step * N % 1600 + N)
+    pictures = torch.tensor(data.images[rows], dtype=torch.float32)[:, None] / 16
+    return F.interpolate(pictures, size=(28, 28), mode="bilinear"), torch.tensor(data.target[rows])
 
-    Bound: a step's gradient has a relative rounding error of about sqrt(n) u with n = 16 * 784 terms, that is 7e-6; SGD with
-    momentum 0.9 sums ten of them, and 200 steps of a smooth loss add up to at most 200 * 7e-6 of its scale, 1.4e-3.
+
+def test_200_sgd_steps_follow_torchs_loss_curve(fresh_step: tritoncnn.CompiledStep) -> None:
+    """Equal weights, equal batches, 200 steps: our f32 run stays as close to torch's fp64 run as torch's f32 run does.
+
+    Rounding grows with training in a way that no formula tells beforehand, so torch's own f32 run measures it: at every step
+    |ours - fp64| <= 4 * (the largest |torch f32 - fp64| so far) + 8 u * loss. The factor is for two roundings of a sum that
+    differ in order; the last term for the first steps, where torch may be exact by luck.
     """
-    model = new_lenet()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     fresh_step.lr = 0.01
+    models = [new_lenet(), new_lenet().double()]
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9) for model in models]
+    allowed = 0.0
     for i in range(200):
-        x, target = batch(i % 10)
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), target)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        assert abs(float(fresh_step(x, target)) - float(loss)) <= 1.4e-3 * max(1.0, float(loss)), f"step {i}"
-    assert float(loss) < 1.5, "the loss went down, so the curve is one of learning"
+        x, target = digits(i)
+        ours = float(fresh_step(x, target))
+        losses = []
+        for model, optimizer in zip(models, optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x.to(model.fc3.bias.dtype)), target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        single, exact = losses
+        allowed = max(allowed, abs(single - exact))
+        assert abs(ours - exact) <= 4 * allowed + 8 * UNIT * exact, f"step {i}: ours {ours}, torch {single}, fp64 {exact}"
+    assert exact < 1.0, "the loss went down, so the curve is one of learning"
 
 
 def test_one_seed_gives_the_same_bits(fresh_step: tritoncnn.CompiledStep) -> None:
@@ -155,7 +172,7 @@ def test_adamw_follows_torch() -> None:
         loss = F.cross_entropy(model(x), target)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        assert abs(float(step(x, target)) - float(loss)) < 1e-4
+        assert abs(float(step(x, target)) - float(loss.detach())) < 1e-4
     assert int(step.optimizer_state()["step"]) == 10
 
 
