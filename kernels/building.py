@@ -115,8 +115,8 @@ def build(
 ) -> Launch:
     """A Launch; ``constants`` are the kernel's.
 
-    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the constant
-    WIDE (offsets are int64) and, when it takes a slot, EPILOGUE and the tuple ``args``.
+    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the
+    constants WIDE (offsets are int64) and GRID and, when it takes a slot, EPILOGUE and the tuple ``args``.
     """
     present = {name: tensor for name, tensor in pointers.items() if tensor is not None}
     absent = {name: None for name, tensor in pointers.items() if tensor is None}
@@ -130,8 +130,8 @@ def build(
         else:
             filled["args"] = None
     filled["WIDE"] = needs_int64(*operands)
-    filled["GRID"] = (grid + (1, 1))[:3]
     programs = (*grid, 1, 1)
+    filled["GRID"] = programs[:3]
     return Launch(
         kernel=kernel,
         grid=(programs[0], programs[1], programs[2]),

@@ -70,7 +70,8 @@ def conv2d_dgrad_kernel(
     U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,  # (step, inverse, most) of each axis: see tap_steps
     DX: tl.constexpr, DY: tl.constexpr, F: tl.constexpr,  # memory strides: dx nchw, dy nkpq, w kcrs
-    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_NHW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_NHW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     # Which phase, which of its pixels, which channels. Phases have equal numbers of rows: some lie outside the image.
     HH: tl.constexpr = (H + U - 1) // U

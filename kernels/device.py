@@ -8,7 +8,7 @@ import triton.language as tl
 
 @triton.jit
 def program(axis: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr):
-    """Index of this program along an axis of the grid: the constant 0 where there is one; int64 when offsets can pass 2**31 - 1."""
+    """Index of this program along an axis of the grid: the constant 0 where there is only one; int64 for WIDE offsets."""
     if GRID[axis] == 1:
         pid = 0
     elif WIDE:

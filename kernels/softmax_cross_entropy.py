@@ -60,7 +60,8 @@ def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
 def softmax_cross_entropy_kernel(
     loss_ptr, dx_ptr, x_ptr, target_ptr,  # loss_ptr: the loss when STEPS covers all rows, else one value per program
     N: tl.constexpr, C: tl.constexpr, DX: tl.constexpr, X: tl.constexpr, STRIDE_T: tl.constexpr,  # memory strides
-    SCALE: tl.constexpr, STEPS: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
+    SCALE: tl.constexpr, STEPS: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     pid = program(0, GRID, WIDE)
     offs_c = block_offsets(0, BLOCK_C, WIDE)

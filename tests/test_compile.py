@@ -139,7 +139,9 @@ def test_200_sgd_steps_follow_torchs_loss_curve(fresh_step: tritoncnn.CompiledSt
             losses.append(float(loss.detach()))
         single, exact = losses
         allowed = max(allowed, abs(single - exact))
-        assert abs(ours - exact) <= 4 * allowed + 8 * UNIT * exact, f"step {i}: ours {ours}, torch {single}, fp64 {exact}"
+        assert abs(ours - exact) <= 4 * allowed + 8 * UNIT * exact, (
+            f"step {i}: ours {ours}, torch {single}, fp64 {exact}"
+        )
     assert exact < 1.0, "the loss went down, so the curve is one of learning"
 
 

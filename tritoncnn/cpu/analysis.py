@@ -375,18 +375,13 @@ class Facts:
         return None
 
     def conjuncts(self, mask: Value) -> list[Value]:
-        """The parts of a mask that is an ``and`` of parts; parts that are always true are left out."""
+        """The parts of a mask that is an ``and`` of parts, before they were broadcast; what is always true is left out."""
         if self.truth(mask) is True:
             return []
         if mask.op is not None and mask.op.name == "arith.andi":
             return [p for x in mask.op.operands for p in self.conjuncts(x)]
         if mask.op is not None and mask.op.name == "tt.broadcast":
-            x = mask.op.operands[0]
-            inner = x.op
-            if inner is not None and inner.name == "arith.andi" and x.type.shape:
-                parts = self.conjuncts(x)
-                if any(p is not x for p in parts):
-                    return parts
+            return self.conjuncts(mask.op.operands[0])
         return [mask]
 
 

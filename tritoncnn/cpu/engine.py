@@ -125,6 +125,7 @@ class Code:
 
 
 _count = itertools.count()
+_kept: list[Any] = []  # code that lives as long as the process
 _lock = threading.Lock()
 
 
@@ -136,7 +137,7 @@ def _linker() -> Any:
 def load(obj: bytes, names: tuple[str, ...]) -> Code:
     """Link object code into this process and look up ``names``. Raises KernelError for a missing symbol."""
     builder = llvm.JITLibraryBuilder().add_object_img(obj).add_current_process()
-    for symbol, address in openmp().symbols.items():
+    for symbol, address in (*openmp().symbols.items(), *_roundings().items()):
         builder.import_symbol(symbol, address)
     for name in names:
         builder.export_symbol(name)
@@ -146,6 +147,58 @@ def load(obj: bytes, names: tuple[str, ...]) -> Code:
     except RuntimeError as error:
         raise KernelError(f"compiled code could not be linked: {' '.join(str(error).split())}") from error
     return Code(library, names)
+
+
+# Where a CPU has no instruction for it, LLVM calls these functions of a C compiler's library, which we cannot count on.
+# The result is in the low 16 bits of a vector register, where bfloat is returned; double is rounded to odd on the way.
+_ROUNDINGS = """
+define <8 x i16> @__truncsfbf2(float %x) {
+  %bits = bitcast float %x to i32
+  %high = lshr i32 %bits, 16
+  %odd = and i32 %high, 1
+  %half = add i32 %odd, 32767
+  %up = add i32 %bits, %half
+  %quiet = or i32 %bits, 4194304
+  %nan = fcmp uno float %x, %x
+  %result = select i1 %nan, i32 %quiet, i32 %up
+  %top = lshr i32 %result, 16
+  %short = trunc i32 %top to i16
+  %v = insertelement <8 x i16> poison, i16 %short, i32 0
+  ret <8 x i16> %v
+}
+define <8 x i16> @__truncdfbf2(double %x) {
+  %near = fptrunc double %x to float
+  %back = fpext float %near to double
+  %inexact = fcmp one double %back, %x
+  %absx = call double @llvm.fabs.f64(double %x)
+  %absb = call double @llvm.fabs.f64(double %back)
+  %over = fcmp ogt double %absb, %absx
+  %minus = sext i1 %over to i32
+  %bits = bitcast float %near to i32
+  %down = add i32 %bits, %minus
+  %sticky = zext i1 %inexact to i32
+  %odd = or i32 %down, %sticky
+  %f = bitcast i32 %odd to float
+  %v = call <8 x i16> @__truncsfbf2(float %f)
+  ret <8 x i16> %v
+}
+declare double @llvm.fabs.f64(double)
+"""
+
+
+@functools.lru_cache
+def _roundings() -> Mapping[str, int]:
+    return _own_library(_ROUNDINGS, ("__truncsfbf2", "__truncdfbf2"))
+
+
+def _own_library(text: str, names: tuple[str, ...]) -> Mapping[str, int]:
+    """Functions that stay as long as the process."""
+    builder = llvm.JITLibraryBuilder().add_object_img(compile_text(text))
+    for name in names:
+        builder.export_symbol(name)
+    library = builder.link(_linker(), f"tritoncnn-{next(_count)}")
+    _kept.append(library)
+    return {name: library[name] for name in names}
 
 
 # ---- threads ---------------------------------------------------------------------------------------------------------
@@ -197,15 +250,9 @@ def openmp() -> OpenMP:
         except (OSError, AttributeError):
             continue
         return OpenMP(path, {name: address for name, address in symbols.items() if address})
-    builder = llvm.JITLibraryBuilder().add_object_img(compile_text(_ONE_THREAD))
-    for name in _SYMBOLS:
-        builder.export_symbol(name)
-    library = builder.link(_linker(), "tritoncnn-one-thread")
-    _kept.append(library)
-    return OpenMP(None, {name: library[name] for name in _SYMBOLS})
+    return OpenMP(None, _own_library(_ONE_THREAD, _SYMBOLS))
 
 
-_kept: list[Any] = []  # code that lives as long as the process
 _forked = False
 
 

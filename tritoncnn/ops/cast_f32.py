@@ -13,5 +13,5 @@ def grad(dy: Any, y: Any, x: Any) -> tuple[None]:
     return (None,)
 
 
-SAMPLES = (((("i1", (2, 3, 5)),), {}), ((("i64", (7,), 100),), {}), ((("u8", (0, 2), 255),), {}))
+SAMPLES: tuple[Any, ...] = (((("i1", (2, 3, 5)),), {}), ((("i64", (7,), 100),), {}), ((("u8", (0, 2), 255),), {}))
 cast_f32 = pointwise("cast_f32", "({0}).to(tl.float32)", torch.Tensor.float, grad, dtype="f32", samples=SAMPLES)

@@ -48,5 +48,7 @@ def lower(node: Node) -> Lowering:
     return Lowering(((launches[0], ("w0", "r1", "o0", "o1")), (launches[1], ("r0", "w0"))), (workspace,))
 
 
-SAMPLES = tuple(((shape, ("i64", shape[:1], shape[1])), {}) for shape in ((5, 10), (1, 1), (0, 3), (65, 33), (3, 1000)))
+SAMPLES: tuple[Any, ...] = tuple(
+    ((shape, ("i64", shape[:1], shape[1])), {}) for shape in ((5, 10), (1, 1), (0, 3), (65, 33), (3, 1000))
+)
 cross_entropy = OpDef("cross_entropy", infer, reference, grad, lower, arity=2, samples=SAMPLES)

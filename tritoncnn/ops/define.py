@@ -187,7 +187,7 @@ def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Calla
         return TensorType.dense(dtype or compared[0].dtype, broadcast_shape(*(t.shape for t in types)))
 
     if not samples:
-        shapes = {
+        shapes: dict[int, list[Any]] = {
             1: [((2, 3, 5, 7),), ((0, 3, 4, 4),), ((1,),)],
             2: [
                 ((2, 3, 5, 7), (2, 3, 5, 7)),

@@ -6,6 +6,7 @@ import torch
 
 from tritoncnn.errors import GraphError
 from tritoncnn.ir import Expr, Node, TensorType, parse_expr
+from tritoncnn.kernels import pointwise as kernel
 from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, types_tuple
 from tritoncnn.ops.evaluate import evaluate_expr
 from tritoncnn.ops.slot import make_slot
@@ -40,8 +41,6 @@ def reference(*tensors: torch.Tensor, expr: str) -> torch.Tensor:
 
 
 def lower(node: Node) -> Lowering:
-    from tritoncnn.kernels import pointwise as kernel
-
     types = tuple(v.type for v in node.operands)
     out, flat = kernel.flatten_when_dense(node.result.type, types)
     launch = kernel.pointwise(out, flat, make_slot(str(node.attrs["expr"]), out, flat))

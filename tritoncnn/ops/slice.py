@@ -24,4 +24,6 @@ def view(arena: TensorType, *, offset: int, shape: tuple[int, ...], order: tuple
     return TensorType.dense(arena.dtype, shape, order)
 
 
-slice_ = OpDef("slice", infer, reference, view=view, samples=((((20,),), {"offset": 4, "shape": (3, 4), "order": (1, 0)}),))
+slice_ = OpDef(
+    "slice", infer, reference, view=view, samples=((((20,),), {"offset": 4, "shape": (3, 4), "order": (1, 0)}),)
+)

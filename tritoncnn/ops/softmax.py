@@ -35,5 +35,5 @@ def lower(node: Node) -> Lowering:
     return one_launch(node, kernel.softmax(node.result.type, node.operands[0].type))
 
 
-SAMPLES = tuple(((shape,), {}) for shape in ((5, 10), (1, 1), (0, 3), (65, 33), (3, 1000)))
+SAMPLES: tuple[Any, ...] = tuple(((shape,), {}) for shape in ((5, 10), (1, 1), (0, 3), (65, 33), (3, 1000)))
 softmax = OpDef("softmax", infer, reference, grad, lower, samples=SAMPLES)

@@ -19,7 +19,7 @@ def grad(dy: Any, y: Any, c: Any, a: Any, b: Any) -> tuple[Any, ...]:
     return None, da, db
 
 
-SAMPLES = (
+SAMPLES: tuple[Any, ...] = (
     ((("i1", (2, 3, 4)), (2, 3, 4), (2, 3, 4)), {}),
     ((("i1", (3, 1)), (1, 4), ()), {}),
     ((("i1", (0, 2)), (0, 2), (2,)), {}),

@@ -131,7 +131,7 @@ def load_trained(run: RunFolder) -> Trained:
         text = run.config.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{run.config} cannot be read: {error.strerror or error}") from error
-    config = parse_json(run.config, text, "content")
+    config = parse_json(run.config, text, "JSON")
     classes = config.get("classes")
     if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)):
         raise CheckpointError(f"{run.config}: classes must be a list of 2 or more names; got {classes!r}")
