@@ -1,0 +1,128 @@
+"""Random kernels, compiled by our backend and run by Triton's own interpreter, must agree bit for bit.
+
+Kernels come from fixed seeds (``generated.py``); the interpreter runs them all in one process of its own.
+HYPOTHESIS_PROFILE=deep runs twenty times as many. To look at one: ``python -m tests.cpu.test_differential show SEED``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy
+import pytest
+import torch
+import triton
+
+from tests.cpu.generated import Array, Generator, Kernel, module_text
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+COUNT = 2000 if DEEP else 100
+BATCH = 25  # seeds a test
+EDGE = 16  # elements on each side of an output that must stay as they are
+UNTOUCHED = 3
+TORCH = {
+    "fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
+    "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "i1": torch.bool,
+}  # fmt: skip
+OLD_INTERPRETER = triton.__version__.startswith("3.6") and tuple(map(int, numpy.__version__.split(".")[:2])) >= (2, 4)
+
+
+def memory(array: Array, seed: int) -> torch.Tensor:
+    """The array with its edges; the same in both processes."""
+    if array.fill is None:
+        return torch.full((array.size + 2 * EDGE,), UNTOUCHED, dtype=TORCH[array.dtype])
+    low, high = array.fill
+    values = numpy.random.default_rng(seed).integers(low, high + 1, array.size)
+    return torch.nn.functional.pad(torch.from_numpy(values), (EDGE, EDGE)).to(TORCH[array.dtype])
+
+
+def allocate(kernel: Kernel) -> dict[str, torch.Tensor]:
+    return {a.name: memory(a, place) for place, a in enumerate(kernel.arrays)}
+
+
+def inner(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: t[EDGE : len(t) - EDGE] for name, t in tensors.items()}
+
+
+def results(tensors: dict[str, torch.Tensor]) -> dict[str, numpy.ndarray]:
+    """Outputs with their edges, widened exactly: bf16 has no numpy type."""
+    wide = {name: t.double() if t.is_floating_point() else t.long() for name, t in tensors.items() if name[0] == "y"}
+    return {name: t.numpy() for name, t in wide.items()}
+
+
+def load_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def interpret(folder: str, first: int, last: int) -> None:
+    """Run by the interpreter's process: every kernel's outputs into one .npz file."""
+    kernels = [Generator(seed).kernel() for seed in range(first, last)]
+    module = load_module(Path(folder) / f"generated_{first}.py")
+    found = {}
+    for kernel in kernels:
+        tensors = allocate(kernel)
+        getattr(module, kernel.name)[kernel.grid](**inner(tensors), **kernel.scalars, **kernel.constants)
+        found |= {f"{kernel.name}/{name}": y for name, y in results(tensors).items()}
+    numpy.savez(Path(folder) / f"interpreted_{first}.npz", **found)
+
+
+def run_native(module: ModuleType, kernel: Kernel) -> dict[str, numpy.ndarray]:
+    from tritoncnn import cpu
+
+    tensors = allocate(kernel)
+    compiled = cpu.compile_kernel(getattr(module, kernel.name), kernel.signature, kernel.constants)
+    arguments = {**inner(tensors), **kernel.scalars}
+    compiled.launch(kernel.grid, [arguments[name] for name, _ in compiled.arguments])
+    return results(tensors)
+
+
+@pytest.mark.skipif(OLD_INTERPRETER, reason="triton 3.6's interpreter fails under numpy 2.4")
+@pytest.mark.parametrize("first", range(0, COUNT, BATCH))
+def test_generated_kernels_agree_with_the_interpreter(first, tmp_path, monkeypatch):
+    kernels = [Generator(seed).kernel() for seed in range(first, first + BATCH)]
+    path = tmp_path / f"generated_{first}.py"
+    path.write_text(module_text(kernels))
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-m", "tests.cpu.test_differential", str(tmp_path), str(first), str(first + BATCH)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    module = load_module(path)
+    failures = []
+    with numpy.load(tmp_path / f"interpreted_{first}.npz") as expected:
+        for seed, kernel in enumerate(kernels, first):
+            if off := ("", "", "-avx512f", "-avx512f,-avx2")[seed % 4]:  # narrower vectors too
+                monkeypatch.setenv("TRITONCNN_CPU", off)
+            else:
+                monkeypatch.delenv("TRITONCNN_CPU", raising=False)
+            try:
+                found = run_native(module, kernel)
+            except Exception as error:
+                failures.append(f"{kernel.name}: {type(error).__name__}: {error}")
+                continue
+            for name, y in found.items():
+                wanted = expected[f"{kernel.name}/{name}"]
+                wrong = numpy.flatnonzero(wanted != y)
+                if len(wrong):
+                    at = wrong[0]
+                    failures.append(
+                        f"{kernel.name}: {name}[{at - EDGE}] is {y[at]}, interpreted {wanted[at]}; {len(wrong)} differ"
+                    )
+    assert not failures, "\n".join(failures)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "show":
+        shown = Generator(int(sys.argv[2])).kernel()
+        print(shown.source, shown.grid, shown.scalars, shown.constants, sep="\n")
+    else:
+        interpret(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
