@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -248,3 +249,12 @@ def test_reference_mode_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) 
     native = tritoncnn.compile(model, x)(x)
     monkeypatch.setenv("TRITONCNN_REFERENCE", "1")
     torch.testing.assert_close(tritoncnn.compile(model, x)(x), native, rtol=0.0, atol=5 * 400 * UNIT)
+
+
+def test_passes_and_plan_are_dumped_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITONCNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TRITONCNN_DUMP", "passes,plan")
+    tritoncnn.compile(nn.Linear(3, 2), torch.zeros(4, 3))
+    dumped = {path.name: path.read_text() for path in (tmp_path / "cache" / "dump").iterdir()}
+    assert "graph Linear(" in dumped["Linear-00-capture.txt"]
+    assert "matmul_kernel" in dumped["Linear-plan.txt"]

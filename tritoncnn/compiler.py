@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tritoncnn import settings
+from tritoncnn import cpu, settings
 from tritoncnn.autodiff import differentiate
 from tritoncnn.capture import Captured, capture, capture_loss
 from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError
@@ -40,7 +40,9 @@ def compile(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor,
     graph = pack_parameters(graph, layout)
     stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters in one arena", graph))
     graph = _run(graph, LOWERING, stages)
-    return CompiledModel(captured, layout, tuple(stages), make_plan(graph), module.state_dict())
+    plan = make_plan(graph)
+    _dump(graph.name, stages, plan)
+    return CompiledModel(captured, layout, tuple(stages), plan, module.state_dict())
 
 
 def compile_step(
@@ -70,7 +72,9 @@ def compile_step(
     graph = add_optimizer(graph, optimizer, ARENA)
     stages.append(Stage("add_optimizer", f"{optimizer} on one arena of {layout.size} elements", graph))
     graph = _run(graph, LOWERING, stages)
-    return CompiledStep(captured, layout, tuple(stages), make_plan(graph), module.state_dict(), optimizer)
+    plan = make_plan(graph)
+    _dump(f"{graph.name}-step", stages, plan)
+    return CompiledStep(captured, layout, tuple(stages), plan, module.state_dict(), optimizer)
 
 
 def _run(graph: Graph, passes: tuple[Any, ...], stages: list[Stage]) -> Graph:
@@ -79,6 +83,17 @@ def _run(graph: Graph, passes: tuple[Any, ...], stages: list[Stage]) -> Graph:
     graph, new = run_passes(graph, passes)
     stages.extend(new)
     return graph
+
+
+def _dump(name: str, stages: list[Stage], plan: Plan) -> None:
+    """Under TRITONCNN_DUMP=passes,plan: the graph after every stage and the plan, in <cache>/dump."""
+    wanted, folder = settings.current().dump, settings.current().cache
+    if "passes" in wanted:
+        for number, stage in enumerate(stages):
+            text = f"# {stage.name}: {stage.note}\n{stage.graph}\n"
+            cpu.write_text(folder, "dump", f"{name}-{number:02}-{stage.name}.txt", text)
+    if "plan" in wanted:
+        cpu.write_text(folder, "dump", f"{name}-plan.txt", f"{plan}\n")
 
 
 def _as_tuple(example: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

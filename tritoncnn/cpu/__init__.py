@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cache import write_text
     from .compiler import compile_kernel
     from .driver import activate, active, deactivate
     from .health import Facts, host, self_test
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 _HOME = {
     "CpuKernel": "launch", "Facts": "health", "NativePlan": "plan", "activate": "driver", "active": "driver",
     "compile_kernel": "compiler", "deactivate": "driver", "host": "health", "self_test": "health",
+    "write_text": "cache",
 }  # fmt: skip
 __all__ = [
     "CpuKernel", "Facts", "NativePlan", "activate", "active", "compile_kernel", "deactivate", "host", "self_test",
+    "write_text",
 ]  # fmt: skip
 
 
