@@ -41,7 +41,7 @@ class Problem:
     x: tuple[int, ...]
     w: tuple[int, ...]
     y: tuple[int, ...]
-    steps: dict[str, tuple[int, int]]
+    steps: dict[str, Any]
 
     @property
     def length(self) -> int:
