@@ -318,7 +318,7 @@ def test_random_numbers_are_the_same_for_every_width_and_uniform() -> None:
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
     assert abs(float(results[0].mean()) - 0.5) < 0.02
-    assert 0 <= float(results[0].min()) and float(results[0].max()) < 1
+    assert float(results[0].min()) >= 0 and float(results[0].max()) < 1
 
 
 def test_tanh_by_composition_is_close() -> None:

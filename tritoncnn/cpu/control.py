@@ -11,7 +11,6 @@ from .memory import WRITERS
 from .reduce import Reduce
 from .ttir import Block, Function, Op, Value, unsupported
 
-
 TERMINATORS = {"scf.yield", "scf.condition", "cf.br", "cf.cond_br", "tt.return"}
 
 

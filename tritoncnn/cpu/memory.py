@@ -28,6 +28,7 @@ class Memory(Pull):
         super().__init__(lanes)
         self.loads: list[Op] = []  # tensor loads met so far: candidates for forcing
         self._sinks: dict[Value, frozenset[Op]] = {}
+        self._spare: dict[int, str] = {}
 
     # ---- buffers -----------------------------------------------------------------------------------------------
     def new_buffer(self, v: Value, vaxis: int | None = None) -> Buffer:
@@ -301,13 +302,20 @@ class Memory(Pull):
                     continue
                 name = f"llvm.masked.store.{self.mangled(stored(elem), vl)}.p0"
                 call = self.intrinsic(name, "void", memory, "ptr", "i32", f"<{vl} x i1>")
-                self.emit(f"{call}({memory} {value}, ptr {a.v}, i32 {size_of(elem)}, <{vl} x i1> {masks})")
+                to = self.unless_empty(self.depth, a.v, masks, vl, self.spare(vl * size_of(elem)))
+                self.emit(f"{call}({memory} {value}, ptr {to}, i32 {size_of(elem)}, <{vl} x i1> {masks})")
                 continue
             a = self.eval(p, coords)
             name = f"llvm.masked.scatter.{self.mangled(stored(elem), vl)}.v{vl}p0"
             call = self.intrinsic(name, "void", memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>")
             where = f"<{vl} x ptr> {self.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
             self.emit(f"{call}({memory} {value}, {where}, <{vl} x i1> {masks})")
+
+    def spare(self, size: int) -> str:
+        """Scratch that masked stores without a lane may point at; nothing is ever written."""
+        if size not in self._spare:
+            self._spare[size] = self.alloca("i8", size)
+        return self._spare[size]
 
     def to_memory(self, x: str, elem: str, vl: int) -> str:
         if elem != "i1":

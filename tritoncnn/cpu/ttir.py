@@ -247,7 +247,7 @@ class Parser:
         block.ops.append(op)
         self.ops.append(op)
         rest = line[match.end() :].strip()
-        if op.name in ("scf.for", "scf.if", "scf.while") or rest.startswith("(") and rest.endswith("({"):
+        if op.name in ("scf.for", "scf.if", "scf.while") or (rest.startswith("(") and rest.endswith("({")):
             types = {"scf.for": self.scf_for, "scf.if": self.scf_if, "scf.while": self.scf_while}.get(
                 op.name, self.generic
             )(op, rest)
