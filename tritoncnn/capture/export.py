@@ -130,7 +130,8 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
             program = torch.export.export(module, example, strict=False)
             writes = any(_writes(node) for node in program.graph.nodes)
-            return program.run_decompositions({}) if writes else program  # the empty table: only makes writes functional
+            # The empty table: nothing is decomposed that we know, writes become functional.
+            return program.run_decompositions({}) if writes else program
     except Exception as error:
         line = _model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__
@@ -245,6 +246,7 @@ class _Capture:
         self.out.source = source
         name = getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
         if node.target is operator.getitem:
+            assert isinstance(node.args[0], torch.fx.Node)
             parent = self.known.get(node.args[0])
             if parent is not None and node.users:
                 value = parent[node.args[1]]
