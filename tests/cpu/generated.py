@@ -136,7 +136,8 @@ class Generator:
             offset = f"tl.load({table} + {offset})"
         pointer = self.array(dtype, size, (low, high))
         other = self.random.randint(max(low, 0), high)
-        masked = f", mask={mask}, other={other}" if mask else ""
+        point = ".0" if dtype in (*FLOATS, "bf16") else ""  # the interpreter casts integers to bf16 wrongly
+        masked = f", mask={mask}, other={other}{point}" if mask else ""
         text = f"tl.load({pointer} + {offset}{masked})"
         if dtype in ("bf16", "u8", "i1"):  # widened at once, as kernels do
             dtype = {"bf16": "fp32", "u8": "i32", "i1": "i32"}[dtype]
@@ -369,7 +370,8 @@ class Generator:
         if v.dtype in ("i32", "fp32") and self.fits(v.dtype, -v.bound * self.n[0] * 4, v.bound * self.n[0] * 4):
             y = self.array(v.dtype, n1, None)
             shape = "(B1,)" if self.rank == 1 else "(B0, B1)"
-            self.emit(f"tl.atomic_add({y} + j + i * 0, tl.broadcast_to({v.name}, {shape}), mask=(i < N0) & (j < N1))")
+            value = f"{v.name} + tl.zeros({shape}, {TL[v.dtype]})"  # the interpreter's atomics misread a broadcast
+            self.emit(f"tl.atomic_add({y} + j + i * 0, {value}, mask=(i < N0) & (j < N1))")
 
     # ---- the whole ---------------------------------------------------------------------------------------------------
     def kernel(self) -> Kernel:
