@@ -82,13 +82,21 @@ WRONG_LABEL = LABELS[:13] + b"\x0a" + LABELS[14:]
 DAMAGED = {
     "magic": ("train-images-idx3-ubyte", LABELS, "has the wrong magic number 0x00000801; wanted 0x00000803"),
     "label magic": ("train-labels-idx1-ubyte", IMAGES, "has the wrong magic number 0x00000803; wanted 0x00000801"),
-    "truncated": ("train-images-idx3-ubyte", IMAGES[:-1], "is truncated: wanted 54880 bytes after its header; got 54879"),
+    "truncated": (
+        "train-images-idx3-ubyte",
+        IMAGES[:-1],
+        "is truncated: wanted 54880 bytes after its header; got 54879",
+    ),
     "header": ("train-images-idx3-ubyte", IMAGES[:10], "is truncated: wanted a header of 16 bytes; got 10"),
     "empty file": ("train-images-idx3-ubyte", b"", "is truncated: wanted a header of 16 bytes; got 0"),
     "longer": ("train-images-idx3-ubyte", IMAGES + b"x", "is longer than its header says: wanted 54880 bytes after it"),
     "count": ("train-labels-idx1-ubyte", idx(strokes(69, 0)[1]), "holds 70 pictures but .* holds 69 labels"),
     "label": ("train-labels-idx1-ubyte", WRONG_LABEL, "label 10 of picture 5 is out of range; wanted 0 to 9"),
-    "size": ("train-images-idx3-ubyte", idx(np.zeros((70, 32, 28), np.uint8)), "holds pictures of 32 x 28; wanted 28 x 28"),
+    "size": (
+        "train-images-idx3-ubyte",
+        idx(np.zeros((70, 32, 28), np.uint8)),
+        "holds pictures of 32 x 28; wanted 28 x 28",
+    ),
     "none": ("t10k-images-idx3-ubyte", idx(np.zeros((0, 28, 28), np.uint8)), "holds 0 pictures but .* holds 20 labels"),
     "giant": (
         "train-images-idx3-ubyte",
@@ -178,7 +186,9 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 def test_wrong_names_and_folders_of_data_sets(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unknown data set 'mist'; known: digits, mnist, folder"):
         load_data("mist", None)
-    with pytest.raises(DataError, match="data set 'mnist' needs --data-dir, the folder of the four IDX files, plain or .gz"):
+    with pytest.raises(
+        DataError, match="data set 'mnist' needs --data-dir, the folder of the four IDX files, plain or .gz"
+    ):
         load_data("mnist", None)
     with pytest.raises(DataError, match="data set 'digits' comes with scikit-learn and takes no --data-dir"):
         load_data("digits", tmp_path)

@@ -106,7 +106,9 @@ def test_large_pictures_are_reduced_before_work(tmp_path: Path) -> None:
 
 def test_over_50_megapixels_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("1", (10_000, 5_001)).save(tmp_path / "huge.png")
-    with pytest.raises(DataError, match=r"huge.png has 50 megapixels \(10000 x 5001\); wanted at most 50: make it smaller"):
+    with pytest.raises(
+        DataError, match=r"huge.png has 50 megapixels \(10000 x 5001\); wanted at most 50: make it smaller"
+    ):
         read_picture(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000_000)  # Pillow's own limit raises from twice this on
     with pytest.raises(DataError, match="huge.png has over 50 megapixels; make it smaller first"):

@@ -98,7 +98,10 @@ WANTED = {"w": torch.zeros(2, 3), "n": torch.tensor(0)}
 GOOD = {"w": torch.ones(2, 3), "n": torch.tensor(5)}
 WRONG = {
     "missing": ({"w": GOOD["w"]}, "m.st lacks tensor 'n'; it belongs to another model or optimizer"),
-    "extra": (GOOD | {"z": torch.zeros(1)}, "m.st has the unknown tensor 'z'; it belongs to another model or optimizer"),
+    "extra": (
+        GOOD | {"z": torch.zeros(1)},
+        "m.st has the unknown tensor 'z'; it belongs to another model or optimizer",
+    ),
     "shape": (GOOD | {"w": torch.zeros(3, 2)}, r"m.st: tensor 'w' must be float32 \[2, 3\]; got float32 \[3, 2\]"),
     "dtype": (GOOD | {"w": torch.zeros(2, 3).double()}, r"tensor 'w' must be float32 \[2, 3\]; got float64 \[2, 3\]"),
     "nan": (GOOD | {"w": torch.full((2, 3), torch.nan)}, "m.st: tensor 'w' holds values that are not finite"),

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import tritoncnn
+from tests.train.samples import strokes, write_idx
+from tritoncnn import settings
+from tritoncnn.commands import COMMANDS, main
+from tritoncnn.train import DATA
+from tritoncnn.train.tensorfile import read_tensors
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = [sys.executable, str(ROOT / "cli.py")]
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def assert_refused(result: Result, sentence: str, code: int = 2) -> None:
+    """One sentence on stderr, nothing else, and the exit code."""
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("tritoncnn: error: ")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_idx(tmp_path_factory.mktemp("mnist"))
+
+
+def train_words(data: Path, out: Path, *more: object) -> list[str]:
+    words = ["train", "lenet", "--data", "mnist", "--data-dir", data, "--batch-size", 8, "--epochs", 2, "--out", out]
+    return [str(word) for word in [*words, *more]]
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("commands") / "run"
+    result = call(*train_words(data, out, "--epochs", 6))
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) == 7
+    assert lines[5].startswith("epoch 6/6  train loss ")
+    assert lines[6].startswith("test accuracy ")
+    assert lines[6].endswith(f"run folder {out}")
+    assert "%|" not in result.stderr  # no bar without a terminal
+    return out
+
+
+def imported(words: Sequence[str]) -> tuple[subprocess.CompletedProcess[str], float]:
+    begin = time.perf_counter()
+    done = subprocess.run([*CLI, *words], capture_output=True, text=True)
+    return done, time.perf_counter() - begin
+
+
+def test_help_answers_fast_and_lists_every_command() -> None:
+    seconds = []
+    for _ in range(3):
+        done, took = imported(["--help"])
+        seconds.append(took)
+    assert min(seconds) < 0.5
+    for name in COMMANDS:
+        assert f"  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["train", "--lr", "x"], ["nothing"]])
+def test_words_alone_import_no_torch(words: list[str]) -> None:
+    code = """
+import sys
+from tritoncnn.commands import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_every_command_has_help_and_its_choices_are_the_librarys() -> None:
+    for name in COMMANDS:
+        result = call(name, "--help")
+        assert result.exit_code == 0
+        assert result.stdout.startswith("Usage: ")
+    assert f"[{'|'.join(DATA)}]" in call("train", "--help").stdout
+    assert tritoncnn.__version__ in call("--version").stdout
+
+
+def test_help_of_infer_says_how_pictures_are_adapted() -> None:
+    text = call("infer", "--help").stdout
+    for word in ("size", "colour", "dark on light", "28 x 28", "50 megapixels", "median"):
+        assert word in text
+
+
+WRONG_WORDS: list[tuple[list[str], str]] = [
+    (["train"], "Missing argument 'MODEL'"),
+    (["train", "lenet", "--epochs", "many"], "'many' is not a valid integer"),
+    (["train", "lenet", "--lr", "fast"], "'fast' is not a valid float"),
+    (["train", "lenet", "--data", "cifar"], "'cifar' is not one of 'digits', 'mnist', 'folder'"),
+    (["train", "lenet", "--optimizer", "lion"], "'lion' is not one of 'sgd', 'adamw'"),
+    (["infer", "run"], "Missing argument 'PICTURE...'"),
+    (["tran", "lenet"], "No such command 'tran'"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG_WORDS)
+def test_wrong_words_end_with_2(words: list[str], sentence: str) -> None:
+    result = call(*words)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+REFUSED: list[tuple[list[str], str]] = [
+    (["train", "lenett"], "unknown model 'lenett'; did you mean lenet?"),
+    (["train", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
+    (["train", "lenet", "--batch-size", "9999"], "--batch-size 9999 is larger than the data set: digits has 7190"),
+    (["train", "lenet", "--epochs", "0"], "--epochs must be at least 1; got 0"),
+    (["train", "lenet", "--lr", "-1"], "--lr must be a finite number above 0; got -1.0"),
+    (["train", "lenet", "--lr", "nan"], "--lr must be a finite number above 0; got nan"),
+    (["train", "lenet", "--threads", "0"], "--threads must be from 1 to 1024; got 0"),
+    (["train", "lenet", "--seed", "-3"], "--seed must be from 0 to"),
+    (["train", "lenet", "--data", "mnist"], "data set 'mnist' needs --data-dir, the folder of the four IDX files"),
+    (["train", "lenet", "--data", "mnist", "--data-dir", "/no/such"], "--data-dir /no/such does not exist"),
+    (["train", "lenet", "--data-dir", "."], "data set 'digits' comes with scikit-learn and takes no --data-dir"),
+    (["train", "lenet", "--resume", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
+    (["infer", "/no/such", "x.png"], "/no/such does not exist; wanted a folder made by train"),
+    (["inspect", "resnet"], "unknown model 'resnet'"),
+    (["inspect", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), REFUSED)
+def test_wrong_input_is_one_sentence_and_2(words: list[str], sentence: str, tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+    try:
+        assert_refused(call(*words), sentence)
+        assert list(tmp_path.iterdir()) == []  # no folder left behind
+    finally:
+        os.chdir(ROOT)
+
+
+def test_resume_takes_the_runs_own_settings(run: Path, data: Path, tmp_path: Path) -> None:
+    assert_refused(
+        call("train", "lenet", "--resume", run, "--epochs", 9, "--seed", 5), "differ: --epochs 9 (the run: 6), --seed 5"
+    )
+    assert_refused(call("train", "lenet", "--resume", run, "--out", tmp_path), "leave out --out")
+    assert_refused(call(*train_words(data, run)), "already holds a run; go on with it by --resume")
+    assert call("train", "lenet", "--resume", run, "--threads", 1, "--data-dir", data).exit_code == 0
+
+
+def test_damaged_checkpoints_are_one_sentence(run: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "checkpoint.safetensors", "model.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes()[: -1 if name != "config.json" else None])
+    assert_refused(call("train", "lenet", "--resume", tmp_path), "checkpoint.safetensors is truncated")
+    Image.new("L", (28, 28)).save(tmp_path / "p.png")
+    assert_refused(call("infer", tmp_path, tmp_path / "p.png"), "model.safetensors is truncated")
+
+
+def test_a_loss_that_is_not_finite_ends_with_1(data: Path, tmp_path: Path) -> None:
+    result = call(*train_words(data, tmp_path / "run", "--lr", "1e20"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("tritoncnn: error: the loss became ")
+    assert "at step " in result.stderr
+    read_tensors(tmp_path / "run" / "checkpoint.safetensors")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / f"{i}.png" for i in range(3)]
+    for path, picture in zip(paths, strokes(3, 5)[0], strict=True):
+        Image.fromarray(np.asarray(picture)).save(path)
+    return paths
+
+
+def test_infer_prints_classes_with_probabilities(run: Path, pictures: list[Path]) -> None:
+    result = call("infer", run, *pictures, "--top", 2)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0::3] == [str(path) for path in pictures]
+    assert [line.split()[1] for line in lines[1::3]] == ["0", "1", "2"]
+    assert all(line.split()[0].endswith("%") for line in lines[1::3] + lines[2::3])
+
+
+def test_infer_gives_json_for_machines(run: Path, pictures: list[Path]) -> None:
+    rows = json.loads(call("infer", run, *pictures, "--json").stdout)
+    assert [row["picture"] for row in rows] == [str(path) for path in pictures]
+    for number, row in enumerate(rows):
+        assert row["top"][0]["class"] == str(number)
+        assert len(row["top"]) == 3
+        assert 1 >= row["top"][0]["probability"] >= row["top"][1]["probability"] >= 0
+
+
+def test_infer_names_a_bad_picture(run: Path, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no")
+    assert_refused(call("infer", run, *pictures, tmp_path / "bad.png"), "bad.png cannot be read")
+    assert_refused(call("infer", run, *pictures, "--top", 0), "--top must be at least 1; got 0")
+
+
+def test_inspect_prints_stages_plan_and_source() -> None:
+    result = call("inspect", "lenet", "--source")
+    assert result.exit_code == 0, result.output
+    model = tritoncnn.compile(_lenet(), _one_picture())
+    stages = [line for line in result.stdout.splitlines() if line.startswith("== ")]
+    assert len([s for s in stages if not s.startswith("== source")]) == len(model.stages) + 1
+    assert str(model.plan) in result.stdout
+    assert "lenet.py:" in result.stdout  # the line of the model that made a node
+    assert "tl.load(" in result.stdout
+    assert "tl.load(" not in call("inspect", "lenet").stdout
+
+
+def _lenet() -> torch.nn.Module:
+    from tritoncnn.models.lenet import LeNet
+
+    return LeNet().eval()
+
+
+def _one_picture() -> torch.Tensor:
+    return torch.zeros(1, 1, 28, 28)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_inspect_shows_the_whole_step(optimizer: str) -> None:
+    result = call("inspect", "lenet", "--step", "--batch-size", 8, "--optimizer", optimizer)
+    assert result.exit_code == 0, result.output
+    for word in ("== capture", "== differentiate", "== plan", optimizer, "conv2d_wgrad", "cross_entropy", "arena"):
+        assert word in result.stdout
+
+
+def test_doctor_reports_and_tries_a_kernel() -> None:
+    result = call("doctor")
+    assert result.exit_code == 0, result.output
+    words = [
+        "tritoncnn",
+        "python",
+        "torch",
+        "triton",
+        "llvmlite",
+        "numpy",
+        "target",
+        "threads",
+        "cache",
+        *settings.SWITCHES,
+    ]
+    for word in words:
+        assert word in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("self-test    a kernel was ")
+
+
+def test_doctor_shows_switches_that_are_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRITONCNN_CACHE", str(tmp_path))
+    monkeypatch.setenv("TRITONCNN_VERIFY", "1")
+    monkeypatch.setenv("TRITONCNN_DUMP", "plan,passes")
+    text = call("doctor").stdout
+    assert f"TRITONCNN_CACHE = {tmp_path}\n" in text
+    assert "TRITONCNN_VERIFY = 1\n" in text
+    assert "TRITONCNN_DUMP = passes,plan\n" in text
+
+
+def test_doctor_fails_when_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tritoncnn import cpu
+    from tritoncnn.errors import KernelError
+
+    def broken() -> str:
+        raise KernelError("self-test: the results are wrong")
+
+    monkeypatch.setattr(cpu, "self_test", broken, raising=False)
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert result.stderr == "tritoncnn: error: self-test: the results are wrong\n"
+
+
+def test_ctrl_c_and_sigterm_save_and_end_with_130(data: Path, tmp_path: Path) -> None:
+    """The real thing, in a process of its own; tests/train/test_run.py resumes such runs."""
+    epochs = ("--epochs", 400)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        out = tmp_path / number.name
+        process = subprocess.Popen(
+            [*CLI, *train_words(data, out, *epochs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("epoch 1/400")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert errors.startswith("tritoncnn: interrupted and saved after step ")
+        assert errors.endswith(f"go on with: tritoncnn train lenet --resume {out}\n")
+        assert errors.count("\n") == 1
+        _, note = read_tensors(out / "checkpoint.safetensors")
+        assert 1 <= note["epoch"] < 400
