@@ -80,7 +80,7 @@ class Compiled:
         module.verify()
         tm = machine()
         module.triple, module.data_layout = tm.triple, str(tm.target_data)
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options = llvm.create_pipeline_tuning_options(speed_level=1)
         options.loop_vectorization = options.slp_vectorization = False
         builder = llvm.create_pass_builder(tm, options)
         builder.getModulePassManager().run(module, builder)
@@ -96,7 +96,7 @@ class Compiled:
         self.run(ctypes.addressof(record))
 
     def record(self, grid: Sequence[int], args: Sequence[Any], threads: int = 1) -> Any:
-        slots = struct.pack("<5q", 0, *(tuple(grid) + (1, 1, 1))[:3], threads)
+        slots = struct.pack("<5q", 0, *(*grid, 1, 1, 1)[:3], threads)
         for a in args:
             if isinstance(a, torch.Tensor):
                 slots += struct.pack("<q", a.data_ptr())

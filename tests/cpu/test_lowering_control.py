@@ -9,7 +9,7 @@ import triton.language as tl
 
 from . import harness
 
-LANES = (16, 8, 4)
+LANES = (16, 4)
 
 
 @triton.jit
@@ -149,7 +149,7 @@ def early_kernel(Y, X, n, BLOCK: tl.constexpr):
     if pid >= n:
         return
     tl.store(Y + pid * BLOCK + offs, x)
-    if pid == 1:
+    if pid == 1:  # noqa: SIM102  nested returns are what is tested
         if n > 2:
             return
     tl.store(Y + pid * BLOCK + offs, x + tl.sum(x, 0) + pid)

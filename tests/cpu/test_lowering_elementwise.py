@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +81,9 @@ def ulps(got: torch.Tensor, exact: torch.Tensor) -> float:
 def test_functions_stay_within_their_ulps_on_ordinary_and_odd_numbers(op: str) -> None:
     torch.manual_seed(1)
     scale = 60.0 if op.startswith("exp") else 3.0
-    x = torch.cat([torch.tensor(EDGES), torch.randn(3000) * scale, torch.rand(3000) * 2, torch.exp(torch.randn(2000) * 20)])
+    x = torch.cat(
+        [torch.tensor(EDGES), torch.randn(3000) * scale, torch.rand(3000) * 2, torch.exp(torch.randn(2000) * 20)]
+    )
     if op in ("sin", "cos"):
         x = x.clamp(-1000, 1000)
     y = torch.empty_like(x)
@@ -151,9 +152,13 @@ def binary_kernel(Y, A, B, n, OP: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(Y + offs, y, mask=offs < n)
 
 
-def run_binary(op: str, a: torch.Tensor, b: torch.Tensor, out: torch.dtype | None = None, lanes: int = 0) -> torch.Tensor:
+def run_binary(
+    op: str, a: torch.Tensor, b: torch.Tensor, out: torch.dtype | None = None, lanes: int = 0
+) -> torch.Tensor:
     y = torch.empty(len(a), dtype=out or a.dtype)
-    harness.run(binary_kernel, (triton.cdiv(len(a), 64),), {"Y": y, "A": a, "B": b, "n": len(a)}, lanes, OP=op, BLOCK=64)
+    harness.run(
+        binary_kernel, (triton.cdiv(len(a), 64),), {"Y": y, "A": a, "B": b, "n": len(a)}, lanes, OP=op, BLOCK=64
+    )
     return y
 
 
@@ -216,7 +221,12 @@ def test_comparisons_and_extremes_follow_the_rules_of_nan(lanes: int) -> None:
     a, b = (torch.tensor(c) for c in zip(*PAIRS, strict=True))
     for op, torch_op in (("lt", torch.lt), ("le", torch.le), ("eq", torch.eq), ("ne", torch.ne), ("ge", torch.ge)):
         assert torch.equal(run_binary(op, a, b, torch.bool, lanes), torch_op(a, b)), op
-    for op, torch_op in (("max", torch.fmax), ("min", torch.fmin), ("maxnan", torch.maximum), ("minnan", torch.minimum)):
+    for op, torch_op in (
+        ("max", torch.fmax),
+        ("min", torch.fmin),
+        ("maxnan", torch.maximum),
+        ("minnan", torch.minimum),
+    ):
         torch.testing.assert_close(run_binary(op, a, b, lanes=lanes), torch_op(a, b), rtol=0, atol=0, equal_nan=True)
     got = run_binary("where", a, b, lanes=lanes)
     torch.testing.assert_close(got, torch.where(a > b, a, b), rtol=0, atol=0, equal_nan=True)
@@ -283,7 +293,9 @@ def test_arithmetic_in_narrow_floats_is_close_to_torch(dtype: torch.dtype) -> No
     y = torch.empty_like(a)
     harness.run(half_kernel, (1,), {"Y": y, "A": a, "B": b}, BLOCK=64)
     # one rounding of the product more or less: two units of the last place
-    torch.testing.assert_close(y.float(), a.float() * b.float() + a.float(), rtol=2 ** (-6 if dtype == torch.bfloat16 else -9), atol=1e-2)
+    torch.testing.assert_close(
+        y.float(), a.float() * b.float() + a.float(), rtol=2 ** (-6 if dtype == torch.bfloat16 else -9), atol=1e-2
+    )
 
 
 @triton.jit
@@ -318,7 +330,8 @@ def test_random_numbers_are_the_same_for_every_width_and_uniform() -> None:
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
     assert abs(float(results[0].mean()) - 0.5) < 0.02
-    assert float(results[0].min()) >= 0 and float(results[0].max()) < 1
+    assert float(results[0].min()) >= 0
+    assert float(results[0].max()) < 1
 
 
 def test_tanh_by_composition_is_close() -> None:
@@ -327,7 +340,3 @@ def test_tanh_by_composition_is_close() -> None:
     harness.run(tanh_kernel, (1,), {"Y": y, "X": x}, BLOCK=256)
     torch.testing.assert_close(y, torch.tanh(x), rtol=0, atol=4 * 2**-24)
     assert math.isfinite(float(y.sum()))
-
-
-def unused(_: Any) -> None:
-    """Keeps the type of kernels open."""

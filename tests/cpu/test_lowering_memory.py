@@ -11,7 +11,7 @@ from tritoncnn.errors import UnsupportedError
 
 from . import harness
 
-LANES = (16, 8, 4)
+LANES = (16, 4)
 
 
 @triton.jit
@@ -75,7 +75,7 @@ def swap_kernel(X, Y, BLOCK: tl.constexpr):
 def later_kernel(X, Y, n, BLOCK: tl.constexpr):
     offs = tl.arange(0, BLOCK)
     x = tl.load(X + offs)
-    for i in range(0, n):
+    for _ in range(0, n):
         tl.store(X + offs, tl.load(X + offs) + 1.0)
     if n > 2:
         tl.store(X + offs, tl.load(X + offs) * 2.0)

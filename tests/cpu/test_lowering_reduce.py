@@ -9,7 +9,7 @@ import triton.language as tl
 
 from . import harness
 
-LANES = (16, 8, 4)
+LANES = (16, 4)
 
 
 @triton.jit

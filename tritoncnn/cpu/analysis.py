@@ -25,7 +25,51 @@ _UNSIGNED = {"i1": np.bool_, "i8": np.uint8, "i16": np.uint16, "i32": np.uint32,
 # Ops that compute one element from the elements at the same place: they stay lazy.
 ARITHMETIC = {
     f"arith.{n}"
-    for n in ["addf", "subf", "mulf", "divf", "remf", "negf", "addi", "subi", "muli", "divsi", "remsi", "divui", "remui", "ceildivsi", "floordivsi", "andi", "ori", "xori", "shli", "shrsi", "shrui", "maxnumf", "minnumf", "maximumf", "minimumf", "maxsi", "minsi", "maxui", "minui", "cmpi", "cmpf", "select", "sitofp", "uitofp", "fptosi", "fptoui", "extsi", "extui", "trunci", "extf", "truncf", "bitcast", "index_cast"]
+    for n in [
+        "addf",
+        "subf",
+        "mulf",
+        "divf",
+        "remf",
+        "negf",
+        "addi",
+        "subi",
+        "muli",
+        "divsi",
+        "remsi",
+        "divui",
+        "remui",
+        "ceildivsi",
+        "floordivsi",
+        "andi",
+        "ori",
+        "xori",
+        "shli",
+        "shrsi",
+        "shrui",
+        "maxnumf",
+        "minnumf",
+        "maximumf",
+        "minimumf",
+        "maxsi",
+        "minsi",
+        "maxui",
+        "minui",
+        "cmpi",
+        "cmpf",
+        "select",
+        "sitofp",
+        "uitofp",
+        "fptosi",
+        "fptoui",
+        "extsi",
+        "extui",
+        "trunci",
+        "extf",
+        "truncf",
+        "bitcast",
+        "index_cast",
+    ]
 }
 TRITON_ELEMENTWISE = {
     "tt.addptr", "tt.bitcast", "tt.clampf", "tt.precise_divf", "tt.precise_sqrt", "tt.mulhiui", "tt.fp_to_fp",
@@ -367,7 +411,9 @@ class Facts:
                 c = self.const(y)
                 inner = self.terms(x, d) if c is not None else None
                 if inner and c is not None:
-                    return [Term(t.value, t.scale * c) for t in inner[0]], [Term(t.value, t.scale * c) for t in inner[1]]
+                    return [Term(t.value, t.scale * c) for t in inner[0]], [
+                        Term(t.value, t.scale * c) for t in inner[1]
+                    ]
         return None
 
     def conjuncts(self, mask: Value) -> list[Value]:

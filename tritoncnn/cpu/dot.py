@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -92,7 +93,11 @@ class Dot(Control):
 
     def may_overwrite(self, c: Value, op: Op) -> bool:
         """Is the accumulator a buffer that nothing else will read?"""
-        if c not in self.buffers or len(c.users) != 1 or self.buffers[c].strides[1] != (1 if c.type.shape[1] > 1 else 0):
+        if (
+            c not in self.buffers
+            or len(c.users) != 1
+            or self.buffers[c].strides[1] != (1 if c.type.shape[1] > 1 else 0)
+        ):
             return False
         shared = [v for v, b in self.buffers.items() if b.ptr == self.buffers[c].ptr and v is not c]
         if any(self.wanted_after(v, op) or any(u.position > op.position for u in v.users) for v in shared):
@@ -262,7 +267,9 @@ class Dot(Control):
             self.loop(0, -(-count // max(vl, 1)) * max(vl, 1), max(vl, 1), body)
         return Res(table, lvl)
 
-    def operand_b(self, b: Value, view: View | None, rows: int, K: int, columns: int, NR: int, mr: int) -> tuple[Operand, int]:
+    def operand_b(
+        self, b: Value, view: View | None, rows: int, K: int, columns: int, NR: int, mr: int
+    ) -> tuple[Operand, int]:
         """B in place or packed, and the distance of its panels of NR columns."""
         if view is not None:
             p = view.load.operands[0]
@@ -466,7 +473,9 @@ class Dot(Control):
         vl = int(t[1:].split()[0]) if t[0] == "<" else 0
         return self.let(d, self._call(f"llvm.fma.{self.mangled(elem, vl)}", t, t, [a, b, c]))
 
-    def moved(self, base: Res, elem: str, offsets: Sequence[int], k: Coord, hi: int, unroll: int) -> tuple[Res, list[int]]:
+    def moved(
+        self, base: Res, elem: str, offsets: Sequence[int], k: Coord, hi: int, unroll: int
+    ) -> tuple[Res, list[int]]:
         """Address at step k, where a chunk begins, and how far from there the chunk's steps are."""
         lo = k.number or 0
         inside = [offsets[lo + u] - offsets[lo] for u in range(unroll)]
@@ -485,7 +494,9 @@ class Dot(Control):
         lvl = max(far.lvl, base.lvl)
         return Res(self.let(lvl, f"getelementptr inbounds {llvm_type(elem)}, ptr {base.v}, i64 {far.v}"), lvl), inside
 
-    def elements_a(self, A: Operand, elem: str, i: Coord, mr: int, k: Coord, hi: int, unroll: int) -> Callable[[int, int], Res]:
+    def elements_a(
+        self, A: Operand, elem: str, i: Coord, mr: int, k: Coord, hi: int, unroll: int
+    ) -> Callable[[int, int], Res]:
         """(row of the tile, step of the chunk at k) -> address of A's element."""
         if A.kind == "columns":
             return self.elements_transposed(A, elem, i, mr, k, unroll)
@@ -502,7 +513,9 @@ class Dot(Control):
             chunk.append(self.moved(self.memo[key], elem, A.offsets, k, hi, unroll))
         return lambda x, u: self.offset(chunk[x][0], elem, chunk[x][1][u])
 
-    def elements_transposed(self, A: Operand, elem: str, i: Coord, mr: int, k: Coord, unroll: int) -> Callable[[int, int], Res]:
+    def elements_transposed(
+        self, A: Operand, elem: str, i: Coord, mr: int, k: Coord, unroll: int
+    ) -> Callable[[int, int], Res]:
         """A stored reduction-major: one pointer per step, fixed offsets per row."""
         rows = [self.pointer_at(A, self.plus(k, u)) for u in range(unroll)]
         if i.number is not None:
@@ -528,7 +541,7 @@ class Dot(Control):
 
 
 def evenly_spaced(offsets: Sequence[int]) -> bool:
-    return len({b - a for a, b in zip(offsets, offsets[1:], strict=False)}) <= 1
+    return len({b - a for a, b in pairwise(offsets)}) <= 1
 
 
 def turns(offsets: Sequence[Sequence[int]], K: int, size: int) -> list[tuple[int, int, int]]:

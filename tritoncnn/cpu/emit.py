@@ -337,7 +337,9 @@ class Emitter:
             elif s:
                 at = self.times(c.first(), s)
                 lvl = max(ptr.lvl, at.lvl)
-                ptr = Res(self.let(lvl, f"getelementptr inbounds {llvm_type(stored(elem))}, ptr {ptr.v}, i32 {at.name}"), lvl)
+                ptr = Res(
+                    self.let(lvl, f"getelementptr inbounds {llvm_type(stored(elem))}, ptr {ptr.v}, i32 {at.name}"), lvl
+                )
         return self.offset(ptr, elem, fixed)
 
     def offset(self, ptr: Res, elem: str, count: int) -> Res:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from .analysis import FLOATS
 from .dot import Dot
-from .emit import ZERO, Buffer, Coord, Coords, Res, float_literal, llvm_type, size_of, stored
+from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
 from .ttir import Function, Op, Parser, Value, unsupported
 
 IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume"}
@@ -297,4 +296,4 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
     return "\n".join(parts) + "\n"
 
 
-__all__ = ["FLOATS", "Lowering", "arguments", "float_literal", "lower", "size_of", "stored"]
+__all__ = ["Lowering", "arguments", "lower"]

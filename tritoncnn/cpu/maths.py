@@ -145,8 +145,6 @@ class VectorMath:
         s = self.op("fmul", x, x)
         e = self.exp(self.op("fadd", t, t))
         far = self.op("fsub", self.c(1.0), self.op("fdiv", self.c(2.0), self.op("fadd", e, self.c(1.0))))
-        p = self.horner(
-            s, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1
-        )
+        p = self.horner(s, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
         near = self.fma(self.op("fmul", p, s), x, x)
         return self.where("olt", t, self.c(0.625), near, self.call("copysign", far, x))

@@ -7,11 +7,10 @@ loads at other addresses is computed as a whole first. Arguments are assumed to 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .analysis import FLOATS, is_elementwise
-from .emit import Buffer, Coord, Coords, Res, llvm_type, size_of, stored
+from .emit import Buffer, Coords, Res, llvm_type, size_of, stored
 from .pull import DIVISIONS, OWN, Pull
 from .ttir import Op, Value, unsupported
 
@@ -325,7 +324,8 @@ class Memory(Pull):
     def store_element(self, s: Op, coords: Coords) -> None:
         """One element, if its mask is true; the last lane's where all lanes share an address."""
         p, x, mask = (*s.operands, None)[:3]
-        assert p is not None and x is not None
+        assert p is not None
+        assert x is not None
         first = tuple(self.plus(c.first(), (c.vl - 1) * c.step) if c.vl else c for c in coords)
         a, value = self.eval(p, first), self.eval(x, first)
         m = self.eval(mask, first) if mask else Res("1")
@@ -337,9 +337,8 @@ class Memory(Pull):
 
         self.when(m.v, put)
 
-    def when(self, condition: str, body: object) -> None:
+    def when(self, condition: str, body: Callable[[], None]) -> None:
         """Run code under an i1."""
-        assert callable(body)
         if condition == "1":
             body()
         elif condition != "0":
@@ -396,11 +395,3 @@ class Memory(Pull):
             self.buffers[r] = out
         elif kept is not None:
             self.scalars[r] = Res(self.let(self.depth, f"load {t}, ptr {kept}"), self.depth)
-
-    def total(self, v: Value) -> int:
-        return math.prod(v.type.shape)
-
-
-def lane(c: Coord, k: int, emitter: Pull) -> Coord:
-    """Lane k of an index."""
-    return emitter.plus(c.first(), k * c.step)

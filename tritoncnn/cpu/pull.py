@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .analysis import BITS, FLOATS, SHAPE_OPS, is_elementwise
+from .analysis import BITS, SHAPE_OPS, is_elementwise
 from .emit import ZERO, Buffer, Coord, Coords, Emitter, Res, literal, llvm_type, size_of, stored
 from .maths import VectorMath
 from .ttir import Op, Value, unsupported
@@ -315,7 +315,9 @@ class Pull(Emitter):
                 return Res(self._divide_real(op, xs, lvl, vl), lvl, vl)
             bad = self.let(lvl, f"icmp eq {t} {xs[1]}, {zero}")
             if signed:  # the smallest number over -1 traps too
-                minus, least = (f"splat ({elem} -1)", f"splat ({elem} {-(1 << bits - 1)})") if vl else ("-1", str(-(1 << bits - 1)))
+                minus, least = "-1", str(-(1 << bits - 1))
+                if vl:
+                    minus, least = f"splat ({elem} {minus})", f"splat ({elem} {least})"
                 m = self.let(lvl, f"icmp eq {t} {xs[1]}, {minus}")
                 w = self.let(lvl, f"icmp eq {t} {xs[0]}, {least}")
                 b = llvm_type("i1", vl)
@@ -455,7 +457,9 @@ class Pull(Emitter):
         step = self.lane_stride(p, coords)
         m = self.eval(mask, coords) if mask else Res("1")
         if not m.vl and m.v == "0":
-            return self.eval(other, coords) if other else Res("zeroinitializer" if elem == "ptr" else literal("0", elem))
+            return (
+                self.eval(other, coords) if other else Res("zeroinitializer" if elem == "ptr" else literal("0", elem))
+            )
         o = self.eval(other, coords) if other and m.v != "1" else Res("poison")
         if step == 0 or not vl:
             return self._load_one(p, m, o, first, elem, floor)
@@ -519,7 +523,3 @@ class Pull(Emitter):
         t = llvm_type(elem, vl)
         yes, no = self.widen(Res(x, lvl), elem, vl), self.widen(o, elem, vl)
         return Res(self.let(lvl, f"select {llvm_type('i1', m.vl)} {m.v}, {t} {yes}, {t} {no}"), lvl, vl)
-
-    def elements_type(self, v: Value) -> str:
-        """Is it a float tensor?"""
-        return "float" if v.type.elem in FLOATS else "int"

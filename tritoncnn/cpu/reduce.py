@@ -44,10 +44,14 @@ class Reduce(Memory):
             xs = [self.eval(x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
             level = self.depth
             known = [Res(a, level, vl) for a in args]
-            merged = self.combine(op, known, [Res(self.widen(x, e, vl), x.lvl, vl) for x, e in zip(xs, elems, strict=True)])
+            merged = self.combine(
+                op, known, [Res(self.widen(x, e, vl), x.lvl, vl) for x, e in zip(xs, elems, strict=True)]
+            )
             return [self.widen(m, e, vl) for m, e in zip(merged, elems, strict=True)]
 
-        carried = list(zip(self._types(op, vl), [self.widen(s, e, vl) for s, e in zip(start, elems, strict=True)], strict=True))
+        carried = list(
+            zip(self._types(op, vl), [self.widen(s, e, vl) for s, e in zip(start, elems, strict=True)], strict=True)
+        )
         found = self.loop(first, stop, step, body, carried)
         return [Res(f, self.depth, vl) for f in found]
 

@@ -6,7 +6,6 @@ The text is the same in triton 3.6 to 3.9, which the Python bindings are not: th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tritoncnn.errors import KernelError, UnsupportedError
@@ -216,7 +215,9 @@ class Parser:
                 self.i += 1
                 label = re.match(r"\^\w+", line)
                 assert label
-                block = blocks[0] if len(blocks) == 1 and not first.ops and not first.label else Block("", [], [], owner)
+                block = (
+                    blocks[0] if len(blocks) == 1 and not first.ops and not first.label else Block("", [], [], owner)
+                )
                 if block is not blocks[0]:
                     blocks.append(block)
                 block.label = label.group(0)
@@ -307,7 +308,9 @@ class Parser:
                 key, _, value = part.partition(" = ")
                 op.attrs[key.strip()] = _attribute(value.strip())
             rest = rest.replace(match.group(1), "", 1).strip()
-        body, _, types = rest.rpartition(" : ") if " : " in rest else ("", "", rest[2:]) if rest[:2] == ": " else (rest, "", "")
+        body, _, types = (
+            rest.rpartition(" : ") if " : " in rest else ("", "", rest[2:]) if rest[:2] == ": " else (rest, "", "")
+        )
         if op.name == "tt.print":
             body = rest
         op.operands = self.values(body)
@@ -373,7 +376,9 @@ class Parser:
         """``(%a = %b) : (types) -> (types) { before } do { ^bb0(args): after }``."""
         inits = re.findall(rf"({NAME}) = ({NAME})", rest.split(" : ")[0])
         types = rest[rest.index(" : ") + 3 :].rstrip("{").strip()
-        before, after = (parse_types(t) for t in types.split(" -> ", 1)) if inits else ([], parse_types(types.split("->")[-1]))
+        before, after = (
+            (parse_types(t) for t in types.split(" -> ", 1)) if inits else ([], parse_types(types.split("->")[-1]))
+        )
         op.operands = [self.scope[init] for _, init in inits]
         block = Block("", [])
         block.args = [self.define(name, t, None, block) for (name, _), t in zip(inits, before, strict=True)]
@@ -388,8 +393,3 @@ def unsupported(op: Op, why: str = "") -> UnsupportedError:
     """The error for an op that the lowering does not know."""
     where = f" at {op.where}" if op.where else ""
     return UnsupportedError(f"{op.name}{where}: {why or 'the CPU backend does not know this op'}.")
-
-
-def lists(values: Sequence[Value]) -> str:
-    """Names of values, for messages."""
-    return ", ".join(v.name for v in values)
