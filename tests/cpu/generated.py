@@ -342,6 +342,9 @@ class Generator:
             self.let(f'tl.dot({left}, {right}, input_precision="ieee")', "fp32", (True, True), -high, high)
 
     # ---- stores ------------------------------------------------------------------------------------------------------
+    def inside(self) -> str:
+        return "j < N1" if self.rank == 1 else "(i < N0) & (j < N1)"
+
     def store(self, v: Value) -> None:
         dtypes = [d for d in (*FLOATS, *INTS) if self.fits(d, v.low, v.high)]
         if v.bound <= 2**8:
@@ -350,20 +353,21 @@ class Generator:
             dtypes.append("u8")
         dtype = self.random.choice([v.dtype, *dtypes])
         n0, n1 = self.n
+        inside = self.inside()
         column = self.rank == 2 and self.random.random() < 0.3
         y = self.array(dtype, n0 * n1, None)
         offset = f"j * {n0} + i" if column else f"i * {n1} + j"
         cast = "" if dtype == v.dtype else f".to({TL[dtype]})"
         if dtype == "bf16":  # the interpreter casts integers to bf16 wrongly
             cast = f".to(tl.float32){cast}"
-        self.emit(f"tl.store({y} + {offset}, {v.name}{cast}, mask=(i < N0) & (j < N1))")
+        self.emit(f"tl.store({y} + {offset}, {v.name}{cast}, mask={inside})")
         if self.random.random() < 0.25 and dtype in ("fp32", "i32", "fp64", "i64"):  # read back, write again
             self.count += 1
             again = f"r{self.count}"
-            self.emit(f"{again} = tl.load({y} + {offset}, mask=(i < N0) & (j < N1), other=0)")
-            self.emit(f"tl.store({y} + {offset}, {again} + 1, mask=(i < N0) & (j < N1))")
+            self.emit(f"{again} = tl.load({y} + {offset}, mask={inside}, other=0)")
+            self.emit(f"tl.store({y} + {offset}, {again} + 1, mask={inside})")
             z = self.array(dtype, n0 * n1, None)
-            self.emit(f"tl.store({z} + {offset}, {again}, mask=(i < N0) & (j < N1))")
+            self.emit(f"tl.store({z} + {offset}, {again}, mask={inside})")
 
     def atomic(self, v: Value) -> None:
         n1 = self.n[1]
@@ -371,7 +375,8 @@ class Generator:
             y = self.array(v.dtype, n1, None)
             shape = "(B1,)" if self.rank == 1 else "(B0, B1)"
             value = f"{v.name} + tl.zeros({shape}, {TL[v.dtype]})"  # the interpreter's atomics misread a broadcast
-            self.emit(f"tl.atomic_add({y} + j + i * 0, {value}, mask=(i < N0) & (j < N1))")
+            inside = self.inside()
+            self.emit(f"tl.atomic_add({y} + j + i * 0, {value}, mask={inside})")
 
     # ---- the whole ---------------------------------------------------------------------------------------------------
     def kernel(self) -> Kernel:
