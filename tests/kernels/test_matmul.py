@@ -43,6 +43,15 @@ def test_matmul_agrees_with_torch(
                 assert_within(found, total, b.double().abs().sum(0), K)
 
 
+@pytest.mark.parametrize("K", [1, 4])
+def test_every_row_of_a_narrow_result_is_stored(K: int) -> None:
+    """3 of 4 lanes in use and a second block of rows: the CPU backend once left out rows 2, 5, 10 and 13."""
+    y_type, a_type, b_type = dense("f32", (17, 3)), dense("f32", (17, K)), dense("f32", (K, 3))
+    a, b = place(a_type, integers((17, K), 0)), place(b_type, integers((K, 3), 1))
+    (y,) = execute(matmul(y_type, a_type, b_type), [y_type], [a, b])
+    assert_exact(y, a.double() @ b.double())
+
+
 @examples(12)
 @given(sizes.filter(bool), sizes.filter(bool), sizes, seeds, st.sampled_from((1, 3)), st.data())
 def test_epilogue_comes_after_all_parts(M: int, N: int, K: int, seed: int, split: int, data: st.DataObject) -> None:

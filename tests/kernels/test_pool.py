@@ -27,7 +27,7 @@ from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import pool
 from tritoncnn.kernels.pool_grad import max_pool2d_grad_torch
-from tritoncnn.kernels.windows import pool_size, tap_steps
+from tritoncnn.kernels.windows import Tile, pick_tile, pool_size, tap_steps
 from tritoncnn.ops.slot import make_slot
 
 dense = TensorType.dense
@@ -75,14 +75,16 @@ def test_max_pool_agrees_with_torch(
     assert_exact(y, wanted)
     assert_exact(alone, wanted)
     found = value_at(values, index, steps)
-    nowhere = (taps(values, steps, *y_shape[2:], fill=77.0) == 77.0).all(-1)  # all taps in the padding: -inf, tap 0
+    nowhere = (taps(values, steps, y_shape[2], y_shape[3], fill=77.0) == 77.0).all(
+        -1
+    )  # all taps in the padding: -inf, tap 0
     assert_exact(found.where(~nowhere, float("-inf")), wanted)
     assert not bool(index[nowhere].any())
     if not special:
         assert torch.equal(index.long(), first_tap(values, wanted, steps))
 
 
-def taps(x: torch.Tensor, steps: Steps, P: int, Q: int, fill: float) -> torch.Tensor:
+def taps(x: torch.Tensor, steps: Steps, P: int, Q: int, *, fill: float) -> torch.Tensor:
     """[N,C,P,Q,R*S]: what each tap sees; ``fill`` outside x."""
     (R, S), (U, V), (ph, pw), (dh, dw) = (steps[k] for k in ("window", "stride", "padding", "dilation"))
     padded = torch.nn.functional.pad(x, (pw, S * dw + V, ph, R * dh + U), value=fill)
@@ -98,11 +100,11 @@ def taps(x: torch.Tensor, steps: Steps, P: int, Q: int, fill: float) -> torch.Te
 
 def value_at(x: torch.Tensor, index: torch.Tensor, steps: Steps) -> torch.Tensor:
     """What the named taps hold; a tap outside x holds 77, which no x does."""
-    return taps(x, steps, *index.shape[2:], fill=77.0).gather(-1, index.long()[..., None])[..., 0]
+    return taps(x, steps, index.shape[2], index.shape[3], fill=77.0).gather(-1, index.long()[..., None])[..., 0]
 
 
 def first_tap(x: torch.Tensor, y: torch.Tensor, steps: Steps) -> torch.Tensor:
-    return (taps(x, steps, *y.shape[2:], fill=77.0) == y[..., None]).to(torch.uint8).argmax(-1)
+    return (taps(x, steps, y.shape[2], y.shape[3], fill=77.0) == y[..., None]).to(torch.uint8).argmax(-1)
 
 
 @examples(20)
@@ -219,8 +221,8 @@ def test_tap_steps_names_exactly_the_taps_that_reach_a_row(R: int, U: int, DIL: 
 
 
 def test_lanes_run_over_what_is_contiguous() -> None:
-    assert pool.pick_tile(9216, 6, channels_last=True) == pool.Tile(512, 8)
-    assert pool.pick_tile(9216, 6, channels_last=False).BLOCK_C == 1
+    assert pick_tile(9216, 6, channels_last=True) == Tile(512, 8)
+    assert pick_tile(9216, 6, channels_last=False).BLOCK_C == 1
 
 
 X, Y = dense("f32", (2, 3, 6, 6)), dense("f32", (2, 3, 3, 3))
