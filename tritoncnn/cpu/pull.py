@@ -32,6 +32,12 @@ CASTS = {
 SMALL_AXIS = 8  # a reduction of so few elements is written out inside of its reader's loop
 
 
+def truth_of(x: str, type: str) -> str:
+    """Stored bytes as i1. A trunc would do, but LLVM 22 for x86 drops the lanes' broadcast when such a mask is splat again."""
+    zero = "zeroinitializer" if type.startswith("<") else "0"
+    return f"icmp ne {type} {x}, {zero}"
+
+
 class Pull(Emitter):
     """Elementwise ops, shape ops, loads and reads of buffers."""
 
@@ -115,7 +121,7 @@ class Pull(Emitter):
             step = b.strides[lanes[0]] * coords[lanes[0]].step
             x = self._read_spread(p, b.elem, vl, step)
         if b.elem == "i1":
-            x = self.let(p.lvl, f"trunc {type} {x} to {llvm_type('i1', vl)}")
+            x = self.let(p.lvl, truth_of(x, type))
         return Res(x, p.lvl, vl)
 
     def _read_spread(self, p: Res, elem: str, vl: int, step: int) -> str:
@@ -480,7 +486,7 @@ class Pull(Emitter):
             where = f"<{vl} x ptr> {self.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
             x = self.let(lvl, f"{call}({where}, <{vl} x i1> {masks}, {memory} {others})")
         if elem == "i1":
-            x = self.let(lvl, f"trunc {memory} {x} to {llvm_type('i1', vl)}")
+            x = self.let(lvl, truth_of(x, memory))
         return Res(x, lvl, vl)
 
     def _masked_load(self, lvl: int, p: str, elem: str, vl: int, mask: str, other: str) -> str:
@@ -515,7 +521,7 @@ class Pull(Emitter):
             address = self.let(lvl, f"select i1 {wanted}, ptr {address}, ptr {self.zeros(8)}")
         x = self.let(lvl, f"load {memory}, ptr {address}, align {size_of(elem)}")
         if elem == "i1":
-            x = self.let(lvl, f"trunc i8 {x} to i1")
+            x = self.let(lvl, truth_of(x, "i8"))
         if m.v == "1" or o.v == "poison":
             return Res(x, lvl)
         vl = max(m.vl, o.vl)
