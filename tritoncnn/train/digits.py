@@ -18,8 +18,8 @@ def load_digits() -> Dataset:
     """A fifth of each class is held out, as scanned. The rest is for training, each scan followed by warped copies.
 
     The scans go the way of every picture (``adapt``): scaled up to 20 x 20 with bilinear interpolation and centred in
-    28 x 28. The copies quadruple the variety of slants and widths: without them 98.6 to 99.2 % of the held-out scans
-    are read rightly, with them 99.7 %.
+    28 x 28. Measured over 4 seeds at an equal number of steps, the held-out scans read rightly are 97.2 to 98.1 % without
+    copies, 98.3 to 99.2 % with one, 99.2 to 99.4 % with four.
     """
     from sklearn import datasets
 

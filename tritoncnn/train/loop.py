@@ -58,6 +58,7 @@ def resume(run: Path, model: str, given: Mapping[str, Any], progress: Silent | N
         )
     trainer = Trainer(data, moment, progress or Silent(), begin)
     trainer.run = where
+    trainer.take_up()
     return trainer.go()
 
 
@@ -82,7 +83,7 @@ def epoch_order(seed: int, epoch: int, pictures: int) -> torch.Tensor:
 
 @dataclass
 class Trainer:
-    """One run in progress. ``moment`` is the last one known to be good; its tensors are filled in when it is saved."""
+    """One run in progress. ``moment`` is the last one known to be good; a new run's has no tensors until it is saved."""
 
     data: Dataset
     moment: Checkpoint
@@ -92,9 +93,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.options = options = self.moment.options
-        self.steps = (
-            len(self.data.train_y) // options.batch_size
-        )  # of an epoch; what is left over waits for another order
+        self.steps = len(self.data.train_y) // options.batch_size  # an epoch's; the rest waits for another order
         self.before = self.moment.seconds
         module = options.build_model(len(self.data.classes))
         self.x = torch.empty(options.batch_size, *find_model(options.model).shape)
@@ -102,9 +101,17 @@ class Trainer:
         self.step = tritoncnn.compile_step(module, F.cross_entropy, options.build_optimizer(), (self.x, self.y))
         self.evaluator = Evaluator(module, self.x.shape[1:], min(BATCH, len(self.data.test_y)))
 
+    def take_up(self) -> None:
+        """Load the moment's tensors, after checking them against the model. Raises CheckpointError."""
+        path = self.run.checkpoint
+        if self.moment.batch >= self.steps:
+            raise CheckpointError(f"{path} is damaged: batch {self.moment.batch} of an epoch of {self.steps}")
+        self.moment.fit(path, self.step.state_dict(), self.step.optimizer_state())
+        self.step.load_state_dict(self.moment.part("model"))
+        self.step.load_optimizer_state(self.moment.part("optimizer"))
+
     def go(self) -> dict[str, Any]:
         options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
-        self._take_up()
         self.run.write_config(options, self.data)
         self.run.write_metrics(self.moment.history)  # lines after the checkpoint are dropped
         done = self.moment.epoch * self.steps + self.moment.batch
@@ -118,17 +125,6 @@ class Trainer:
                 return self._finish()
         finally:
             self.progress.end()
-
-    def _take_up(self) -> None:
-        """Load the checkpoint's tensors, if it has any, after checking them."""
-        if not self.moment.tensors:
-            return
-        path = self.run.checkpoint
-        if self.moment.batch >= self.steps:
-            raise CheckpointError(f"{path} is damaged: batch {self.moment.batch} of an epoch of {self.steps}")
-        self.moment.fit(path, self.step.state_dict(), self.step.optimizer_state())
-        self.step.load_state_dict(self.moment.part("model"))
-        self.step.load_optimizer_state(self.moment.part("optimizer"))
 
     def _train_epoch(self, held: HeldSignals) -> None:
         """From the moment's batch to the end of its epoch, evaluated and saved. Raises Interrupted, NonFiniteError."""
