@@ -24,6 +24,8 @@ def test_lines_say_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     terminal = io.StringIO()
     bar = Bar(terminal)
+    bar.wait("compiling")
+    assert terminal.getvalue() == "compiling ...\n"
     bar.begin(1000, 200)
     bar.evaluated(5, ROW)
     assert bar.bar is not None

@@ -95,6 +95,7 @@ class Trainer:
         self.options = options = self.moment.options
         self.steps = len(self.data.train_y) // options.batch_size  # an epoch's; the rest waits for another order
         self.before = self.moment.seconds
+        self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         module = options.build_model(len(self.data.classes))
         self.x = torch.empty(options.batch_size, *find_model(options.model).shape)
         self.y = torch.zeros(options.batch_size, dtype=torch.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import TextIO
@@ -25,7 +26,10 @@ class Silent:
         """The end of an epoch of ``epochs``; ``row`` is its line of metrics.jsonl."""
 
     def say(self, sentence: str) -> None:
-        """Something worth knowing."""
+        """A line of the result."""
+
+    def wait(self, sentence: str) -> None:
+        """What takes a few seconds now."""
 
     def end(self) -> None:
         """Also called when training stops on an error."""
@@ -55,7 +59,8 @@ class Bar(Lines):
 
     def begin(self, total: int, done: int) -> None:
         self.bar = tqdm(
-            total=total, initial=done, unit=" images", unit_scale=True, dynamic_ncols=True, file=self.terminal, leave=False
+            total=total, initial=done, unit=" images", unit_scale=True, file=self.terminal, leave=False,
+            ncols=shutil.get_terminal_size().columns - 1, nrows=20,  # tqdm shows nothing where a terminal says 0 x 0
         )  # fmt: skip
 
     def step(self, pictures: int, loss: float) -> None:
@@ -69,6 +74,9 @@ class Bar(Lines):
     def evaluated(self, epochs: int, row: dict[str, float]) -> None:
         self.accuracy = f", accuracy {row['test_accuracy']:.2%}"
         super().evaluated(epochs, row)
+
+    def wait(self, sentence: str) -> None:
+        click.echo(f"{sentence} ...", file=self.terminal)
 
     def say(self, sentence: str) -> None:
         tqdm.write(sentence, file=sys.stdout)
