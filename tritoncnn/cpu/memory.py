@@ -156,9 +156,14 @@ class Memory(Pull):
 
     def spreads(self, v: Value) -> bool:
         """Is v broadcast before it is consumed?"""
-        for user in v.users:
-            if user.name == "tt.broadcast" or (self.is_lazy(user) and any(self.spreads(r) for r in user.results)):
-                return True
+        todo, seen = [v], {v}
+        while todo:
+            for user in todo.pop().users:
+                if user.name == "tt.broadcast":
+                    return True
+                if self.is_lazy(user):
+                    todo += [r for r in user.results if r not in seen]
+                    seen.update(user.results)
         return False
 
     def in_inner_loop(self, v: Value, sink: Op) -> bool:
