@@ -8,13 +8,17 @@ import triton.language as tl
 
 @triton.jit
 def program(axis: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr):
-    """Index of this program along an axis of the grid: the constant 0 where there is only one; int64 for WIDE offsets."""
+    """Index of this program along an axis of the grid: the constant 0 where there is only one; int64 for WIDE offsets.
+
+    The compiler is told the grid, so that masks of sizes that divide evenly fold away.
+    """
     if GRID[axis] == 1:
         pid = 0
-    elif WIDE:
-        pid = tl.program_id(axis).to(tl.int64)
     else:
         pid = tl.program_id(axis)
+        tl.assume(pid < GRID[axis])
+        if WIDE:
+            pid = pid.to(tl.int64)
     return pid
 
 

@@ -44,9 +44,12 @@ def _gather_tap(
     """acc + what each pixel gets from the window that it is tap (r, s) of, if there is one."""
     pU, qV = h + PAD_H - r * DIL_H, w + PAD_W - s * DIL_W
     p, q = pU // U, qV // V
-    inside = mask_nhw & (r < R) & (s < S) & (pU >= 0) & (qV >= 0) & (p < P) & (q < Q)
-    # With a common divisor of step and tap spacing, pixels between are not reached.
-    inside = inside & (p * U == pU) & (q * V == qV)
+    inside = mask_nhw
+    if not (H == P * R and W == Q * S and U == R and V == S and PAD_H == 0 and PAD_W == 0 and DIL_H == 1 and DIL_W == 1):
+        # Windows that do not tile the image: this pixel may be tap (r, s) of none.
+        inside = inside & (r < R) & (s < S) & (pU >= 0) & (qV >= 0) & (p < P) & (q < Q)
+        # With a common divisor of step and tap spacing, pixels between are not reached.
+        inside = inside & (p * U == pU) & (q * V == qV)
     mask = inside[:, None] & mask_c[None, :]
     rows = tl.where(inside, n * DY[0] + p * DY[2] + q * DY[3], 0)
     dy = tl.load(dy_ptr + rows[:, None] + (offs_c * DY[1])[None, :], mask=mask, other=0.0).to(tl.float32)

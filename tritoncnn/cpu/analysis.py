@@ -75,6 +75,7 @@ TRITON_ELEMENTWISE = {
     "tt.addptr", "tt.bitcast", "tt.clampf", "tt.precise_divf", "tt.precise_sqrt", "tt.mulhiui", "tt.fp_to_fp",
     "tt.int_to_ptr", "tt.ptr_to_int",
 }  # fmt: skip
+ASSUMES = {"llvm.intr.assume", "tt.assume"}
 SHAPE_OPS = {"tt.splat", "tt.broadcast", "tt.expand_dims", "tt.trans", "tt.reshape", "tt.unsplat"}
 
 
@@ -168,7 +169,7 @@ class Facts:
             return self._induction_range(v)
         n = op.name
         if n == "tt.get_program_id":
-            return 0, inf
+            return 0, self._assumed_most(v)
         if n == "tt.get_num_programs":
             return 1, inf
         if n in SHAPE_OPS or n in ("arith.extsi", "arith.index_cast"):
@@ -205,6 +206,16 @@ class Facts:
         if n == "arith.maxsi":
             return max(a[0], b[0]), max(a[1], b[1])
         return None
+
+    def _assumed_most(self, v: Value) -> float:
+        """What ``tl.assume(v < number)`` says of v."""
+        most = inf
+        for user in v.users:
+            if user.name == "arith.cmpi" and user.operands[0] is v and user.words()[:1] == ["slt"]:
+                limit = self.const(user.operands[1])
+                if limit is not None and any(u.name in ASSUMES for u in user.results[0].users):
+                    most = min(most, limit - 1)
+        return most
 
     def _induction_range(self, v: Value) -> tuple[float, float] | None:
         owner = v.block.owner if v.block else None
