@@ -1,0 +1,59 @@
+"""The house itself: what is installed, who reads the environment, what importing costs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for room in ("tritoncnn", "kernels", "models") for path in (ROOT / room).rglob("*.py"))
+
+
+def test_every_room_is_installed() -> None:
+    listed = re.search(r"\npackages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)
+    assert listed is not None
+    rooms = {"tritoncnn", "tritoncnn.kernels", "tritoncnn.models"}
+    rooms |= {f"tritoncnn.{path.parent.name}" for path in (ROOT / "tritoncnn").glob("*/__init__.py")}
+    assert set(re.findall(r'"([\w.]+)"', listed[1])) == rooms
+
+
+@pytest.mark.parametrize("room", ["kernels", "models"])
+def test_linked_rooms_are_links(room: str) -> None:
+    link = ROOT / "tritoncnn" / room
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / room
+
+
+def test_only_settings_reads_the_environment() -> None:
+    readers = [path.name for path in SOURCES if re.search(r"os\.(environ|getenv)", path.read_text())]
+    assert set(readers) <= {"settings.py"}
+
+
+def test_nothing_is_unpickled() -> None:
+    unpickling = re.compile(r"^\s*(import|from) pickle|pickle\.loads?\(|torch\.load\(", re.MULTILINE)
+    assert not [path for path in SOURCES if unpickling.search(path.read_text())]
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom tritoncnn.commands import main\n"
+        "result = CliRunner().invoke(main, ['--help'])\n"
+        "print(result.exit_code, sorted({'torch', 'triton', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0 []"
+
+
+def test_importing_the_compiler_leaves_tritons_driver_alone() -> None:
+    code = (
+        "import triton.backends\nbefore = sorted(triton.backends.backends)\n"
+        "import torch, tritoncnn\ntritoncnn.compile(torch.nn.Linear(3, 2), torch.zeros(4, 3))(torch.zeros(4, 3))\n"
+        "from triton.runtime.driver import driver\n"
+        "print(before == sorted(triton.backends.backends), driver._active is None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True True"
