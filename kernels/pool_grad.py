@@ -45,7 +45,9 @@ def _gather_tap(
     pU, qV = h + PAD_H - r * DIL_H, w + PAD_W - s * DIL_W
     p, q = pU // U, qV // V
     inside = mask_nhw
-    if not (H == P * R and W == Q * S and U == R and V == S and PAD_H == 0 and PAD_W == 0 and DIL_H == 1 and DIL_W == 1):
+    if not (
+        H == P * R and W == Q * S and U == R and V == S and PAD_H == 0 and PAD_W == 0 and DIL_H == 1 and DIL_W == 1
+    ):
         # Windows that do not tile the image: this pixel may be tap (r, s) of none.
         inside = inside & (r < R) & (s < S) & (pU >= 0) & (qV >= 0) & (p < P) & (q < Q)
         # With a common divisor of step and tap spacing, pixels between are not reached.

@@ -155,9 +155,9 @@ class Dot(Control):
                     sizes[d] = min(sizes[d], prefix)
                     continue
             left[d].append(part)
-        if mask is not None and (other is None or not self.is_zero(other)):
-            if left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]:
-                return None
+        masked = left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]
+        if mask is not None and masked and (other is None or not self.is_zero(other)):
+            return None
         return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
 
     def is_zero(self, v: Value) -> bool:

@@ -455,7 +455,8 @@ class Pull(Emitter):
 
     def load(self, op: Op, coords: Coords) -> Res:
         """A plain, masked, broadcast or gathering load."""
-        p, mask, other = (*op.operands, None, None)[:3]
+        p = op.operands[0]
+        mask, other = (*op.operands[1:], None, None)[:2]
         v = op.results[0]
         elem, floor = v.type.elem, self.floors.get(v, 0)
         vl = max([c.vl for c in coords], default=0)
