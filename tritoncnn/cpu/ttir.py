@@ -153,6 +153,8 @@ class Parser:
     """One pass over the lines of a module. Functions are re-parsed per use, so that each call has its own values."""
 
     def __init__(self, text: str) -> None:
+        # Names with other signs than a word's are quoted, as those of functions specialised to tuples (triton 3.6).
+        text = re.sub(r'@"([^"]*)"', lambda quoted: "@" + re.sub(r"[^\w.$]", "_", quoted[1]), text)
         self.locations = Locations(text)
         self.lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
         self.starts: dict[str, int] = {}
