@@ -78,8 +78,10 @@ def conv2d_dgrad_kernel(
     WW: tl.constexpr = (W + V - 1) // V
     phase_h, phase_w = tl.program_id(2) // V, tl.program_id(2) % V
     offs = block_offsets(program(0, GRID, WIDE) * BLOCK_NHW, BLOCK_NHW, WIDE)
-    n = offs // (HH * WW)
-    h = offs // WW % HH * U + phase_h
+    # Pixels go by h first, then by picture: neighbours in a tile share their taps.
+    ROW: tl.constexpr = WW * (N if N > 0 else 1)
+    n = offs // WW % (ROW // WW)
+    h = offs // ROW * U + phase_h
     w = offs % WW * V + phase_w
     mask_nhw = offs < N * HH * WW
     if H % U != 0:
@@ -94,17 +96,25 @@ def conv2d_dgrad_kernel(
     GCD_W: tl.constexpr = V // TAPS_W[0]
     r0 = (phase_h + PAD_H) // GCD_H * TAPS_H[1] % TAPS_H[0]
     s0 = (phase_w + PAD_W) // GCD_W * TAPS_W[1] % TAPS_W[0]
+    first, last = 0, TAPS_H[2]
+    if U == 1:
+        # The block's rows lie between two h: taps that put all of them outside dy are left out.
+        h_low = program(0, GRID, WIDE) * BLOCK_NHW // ROW
+        h_high = (program(0, GRID, WIDE) * BLOCK_NHW + BLOCK_NHW - 1) // ROW
+        first = tl.maximum(h_low + PAD_H - (P - 1) + DIL_H - 1, 0) // DIL_H
+        last = tl.minimum((h_high + PAD_H) // DIL_H + 1, R)
     acc = tl.zeros((BLOCK_NHW, BLOCK_C), tl.float32)
-    for rs in range(0, TAPS_H[2] * TAPS_W[2]):
+    for rs in range(first * TAPS_W[2], last * TAPS_W[2]):
         r = r0 + rs // TAPS_W[2] * TAPS_H[0]
         s = s0 + rs % TAPS_W[2] * TAPS_W[0]
         pU, qV = h + (PAD_H - r * DIL_H), w + (PAD_W - s * DIL_W)
         p, q = pU // U, qV // V
-        inside = mask_nhw & (pU >= 0) & (p < P) & (qV >= 0) & (q < Q)
+        P_END, Q_END = P, Q  # a tap beyond the filter reaches nothing
         if TAPS_H[0] > 1:
-            inside = inside & (r < R)
+            P_END = tl.where(r < R, P, 0)
         if TAPS_W[0] > 1:
-            inside = inside & (s < S)
+            Q_END = tl.where(s < S, Q, 0)
+        inside = mask_nhw & (pU >= 0) & (p < P_END) & (qV >= 0) & (q < Q_END)
         if GCD_H > 1:
             inside = inside & (p * U == pU)
         if GCD_W > 1:

@@ -130,7 +130,7 @@ def conv2d_wgrad_kernel(
 
     # Parts lie in the workspace as [SPLIT, R*S*C*K (+ K)].
     mask = mask_crs[:, None] & mask_k[None, :]
-    mask_db = mask_k & (pid_crs == 0)  # the first row of programs writes db
+    mask_db = offs_k < tl.where(pid_crs == 0, K, 0)  # the first row of programs writes db
     if SPLIT == 1:
         tl.store(dw_ptr + (c * DW[1] + (r * DW[2] + s * DW[3]))[:, None] + (offs_k * DW[0])[None, :], acc, mask=mask)
         if BIAS:

@@ -13,12 +13,12 @@ def program(axis: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr):
     The compiler is told the grid, so that masks of sizes that divide evenly fold away.
     """
     if GRID[axis] == 1:
-        pid = 0
+        pid = tl.full((), 0, tl.int32)
     else:
         pid = tl.program_id(axis)
         tl.assume(pid < GRID[axis])
-        if WIDE:
-            pid = pid.to(tl.int64)
+    if WIDE:
+        pid = pid.to(tl.int64)
     return pid
 
 

@@ -101,7 +101,7 @@ def matmul_kernel(
             sums += tl.sum(b.to(tl.float32), 0)
 
     mask = mask_m[:, None] & mask_n[None, :]
-    mask_sums = mask_n & (pid_m == 0)  # the first row of programs writes them
+    mask_sums = offs_n < tl.where(pid_m == 0, N, 0)  # the first row of programs writes them
     if SPLIT == 1:
         if EPILOGUE is not None:
             acc = EPILOGUE(acc, args, offs_m[:, None], offs_n[None, :], 0, 0, mask)
