@@ -29,11 +29,11 @@ from tritoncnn.kernels.building import (
     check_rank,
     check_shape,
     check_target,
-    conv_size,
     gpu_tile,
     power_of_2,
     row_block,
 )
+from tritoncnn.kernels.conv_problem import conv_problem
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
 
@@ -81,7 +81,6 @@ def conv2d_kernel(
     U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     POOL_H: tl.constexpr, POOL_W: tl.constexpr, WINDOW: tl.constexpr,  # pooling window and its rows: all 1 without
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkpq; x: nchw; w: kcrs
-    FLIP: tl.constexpr,  # read the filters turned by 180 degrees
     FLAT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_NPQ: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_CRS: tl.constexpr,
 ):  # fmt: skip
@@ -109,8 +108,6 @@ def conv2d_kernel(
             mask_crs = offs_crs < C * R * S
             c, r, s = offs_crs % C, offs_crs // (C * S), offs_crs // C % S
             offs_x = c * X[1] + r * (DIL_H * X[2]) + s * (DIL_W * X[3])
-            if FLIP:
-                r, s = R - 1 - r, S - 1 - s
             offs_f = c * F[1] + r * F[2] + s * F[3]
             x = tl.load(x_ptr + base[:, None] + offs_x[None, :], mask=mask_npq[:, None] & mask_crs[None, :], other=0.0)
             f = tl.load(
@@ -129,8 +126,6 @@ def conv2d_kernel(
                 inside = inside & (w >= 0) & (w < W)
             # Offsets of masked-off rows are clamped: a negative one can fault under an asynchronous copy.
             rows = tl.where(inside, base + (r * (DIL_H * X[2]) + s * (DIL_W * X[3])), 0)
-            if FLIP:
-                r, s = R - 1 - r, S - 1 - s
             for c0 in range(0, C, BLOCK_CRS):
                 c = block_offsets(c0, BLOCK_CRS, WIDE)
                 mask_c = c < C
@@ -183,7 +178,6 @@ def conv2d(
     epilogue: Slot | None = None,
     pool: tuple[int, int] | None = None,
     indices: TensorType | None = None,
-    flip: bool = False,
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> Launch:
@@ -191,23 +185,16 @@ def conv2d(
 
     With ``pool`` (a window of at most 64 pixels) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given,
     gets the winning tap of each window (u8 of y's shape, second result). The epilogue comes before the pooling; its
-    coordinates are n, k, p, q of the convolution. ``flip`` turns the filters by 180 degrees.
+    coordinates are n, k, p, q of the convolution.
     Raises ShapeError, DTypeError; UnsupportedError for groups and for larger windows.
     """
     check_rank("conv2d", 4, y=y, x=x, w=w)
     check_floats("conv2d", y=y, x=x, w=w)
-    if groups != 1:
-        raise UnsupportedError(f"conv2d: only groups = 1 is supported; got {groups}")
-    (N, C, H, W), (K, C_w, R, S) = x.shape, w.shape
-    (U, V), (PAD_H, PAD_W), (DIL_H, DIL_W), (POOL_H, POOL_W) = stride, padding, dilation, pool or (1, 1)
-    check_positive("conv2d", C=C, K=K, R=R, S=S, U=U, V=V, DIL_H=DIL_H, DIL_W=DIL_W, POOL_H=POOL_H, POOL_W=POOL_W)
-    if C_w != C:
-        raise ShapeError(f"conv2d: w must have {C} channels, as x {list(x.shape)} has; got {list(w.shape)}")
     if w.dtype != x.dtype:
         raise DTypeError(f"conv2d: w must be {x.dtype}, as x is; got {w.dtype}")
-    if PAD_H < 0 or PAD_W < 0:
-        raise ShapeError(f"conv2d: padding must not be negative; got {list(padding)}")
-    P, Q = conv_size("conv2d", H, R, U, PAD_H, DIL_H), conv_size("conv2d", W, S, V, PAD_W, DIL_W)
+    problem = conv_problem("conv2d", x, w, ("x", "w"), stride, padding, dilation, groups)
+    (N, K, P, Q), (POOL_H, POOL_W) = (problem.N, problem.K, problem.P, problem.Q), pool or (1, 1)
+    check_positive("conv2d", POOL_H=POOL_H, POOL_W=POOL_W)
     window = power_of_2(POOL_H * POOL_W)
     if window > 64:
         raise UnsupportedError(f"conv2d: a fused pooling window must have at most 64 pixels; got {POOL_H} x {POOL_W}")
@@ -222,19 +209,19 @@ def conv2d(
                 f"conv2d: indices must be u8 and come with a pooling window; got {indices.dtype}, {POOL_H} x {POOL_W}"
             )
 
-    rows, CRS = N * wanted[2] * wanted[3] * window, C * R * S
-    flat = is_flat(C, CRS, padded=(PAD_H, PAD_W) != (0, 0))
-    tile = tile or pick_tile(rows, K, C, CRS, flat, window, target)
+    rows = N * wanted[2] * wanted[3] * window
+    flat = is_flat(problem.C, problem.CRS, problem.padded)
+    tile = tile or pick_tile(rows, K, problem.C, problem.CRS, flat, window, target)
     return build(
         conv2d_kernel,
         (ceil_div(rows, tile.BLOCK_NPQ), ceil_div(K, tile.BLOCK_K)),
         {"y_ptr": y, "i_ptr": indices, "x_ptr": x, "w_ptr": w},
-        N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
+        **problem._asdict(),
         POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=y.strides, I=indices.strides if indices else None, X=x.strides,
-        F=w.strides, FLIP=flip, FLAT=flat, BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
+        F=w.strides, FLAT=flat, BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
         results=1 if indices is None else 2,
-        flops=2 * N * P * Q * K * CRS,
+        flops=problem.flops,
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )  # fmt: skip

@@ -18,21 +18,20 @@ import triton
 import triton.language as tl
 from torch.nn.grad import conv2d_input
 
-from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.errors import DTypeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import (
     build,
     ceil_div,
     check_floats,
-    check_positive,
     check_rank,
     check_shape,
     check_target,
-    conv_size,
     gpu_tile,
     power_of_2,
     row_block,
 )
+from tritoncnn.kernels.conv_problem import conv_problem
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.windows import tap_steps
@@ -156,24 +155,14 @@ def conv2d_dgrad(
 ) -> Launch:
     """dx [N,C,H,W] = epilogue(gradient of conv2d(x, w [K,C,R,S]) for x, given dy [N,K,P,Q]).
 
-    The epilogue's coordinates are n, c, h, w. Where the step is 1 and dy lies in a zero-padded buffer, conv2d with
-    flip=True and w's first two dims swapped computes the same without masks.
-    Raises ShapeError, DTypeError; UnsupportedError for groups.
+    The epilogue's coordinates are n, c, h, w. Raises ShapeError, DTypeError; UnsupportedError for groups.
     """
     check_rank("conv2d_dgrad", 4, dx=dx, dy=dy, w=w)
     check_floats("conv2d_dgrad", dx=dx, dy=dy, w=w)
-    if groups != 1:
-        raise UnsupportedError(f"conv2d_dgrad: only groups = 1 is supported; got {groups}")
-    (N, C, H, W), (K, C_w, R, S) = dx.shape, w.shape
-    (U, V), (PAD_H, PAD_W), (DIL_H, DIL_W) = stride, padding, dilation
-    check_positive("conv2d_dgrad", C=C, K=K, R=R, S=S, U=U, V=V, DIL_H=DIL_H, DIL_W=DIL_W)
-    if C_w != C:
-        raise ShapeError(f"conv2d_dgrad: w must have {C} channels, as dx {list(dx.shape)} has; got {list(w.shape)}")
     if w.dtype != dy.dtype:
         raise DTypeError(f"conv2d_dgrad: w must be {dy.dtype}, as dy is; got {w.dtype}")
-    if PAD_H < 0 or PAD_W < 0:
-        raise ShapeError(f"conv2d_dgrad: padding must not be negative; got {list(padding)}")
-    P, Q = conv_size("conv2d_dgrad", H, R, U, PAD_H, DIL_H), conv_size("conv2d_dgrad", W, S, V, PAD_W, DIL_W)
+    problem = conv_problem("conv2d_dgrad", dx, w, ("dx", "w"), stride, padding, dilation, groups)
+    N, C, H, W, K, R, S, P, Q, U, V, _, _, DIL_H, DIL_W = problem
     check_shape("conv2d_dgrad", "dy", dy, (N, K, P, Q), f"from dx {list(dx.shape)} and w {list(w.shape)}")
 
     rows = N * ceil_div(H, U) * ceil_div(W, V)
@@ -182,11 +171,11 @@ def conv2d_dgrad(
         conv2d_dgrad_kernel,
         (ceil_div(rows, tile.BLOCK_NHW), ceil_div(C, tile.BLOCK_C), U * V),
         {"dx_ptr": dx, "dy_ptr": dy, "w_ptr": w},
-        N=N, C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
+        **problem._asdict(),
         TAPS_H=tap_steps(R, U, DIL_H), TAPS_W=tap_steps(S, V, DIL_W), DX=dx.strides, DY=dy.strides, F=w.strides,
         BLOCK_NHW=tile.BLOCK_NHW, BLOCK_C=tile.BLOCK_C, BLOCK_K=tile.BLOCK_K,
         slot=epilogue,
-        flops=2 * N * P * Q * K * C * R * S,
+        flops=problem.flops,
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )  # fmt: skip

@@ -19,20 +19,19 @@ import triton
 import triton.language as tl
 from torch.nn.grad import conv2d_weight
 
-from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.errors import DTypeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import (
     build,
     ceil_div,
     check_floats,
-    check_positive,
     check_rank,
     check_shape,
     check_target,
-    conv_size,
     power_of_2,
 )
 from tritoncnn.kernels.conv2d import is_flat
+from tritoncnn.kernels.conv_problem import conv_problem
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
@@ -73,13 +72,14 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, target: str = "cpu
 @triton.jit
 def conv2d_wgrad_kernel(
     dw_ptr, db_ptr, x_ptr, dy_ptr,  # dw_ptr is the workspace when SPLIT > 1
-    C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
-    K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, NPQ: tl.constexpr,
+    N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr,
     U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
     DW: tl.constexpr, STRIDE_DB: tl.constexpr, X: tl.constexpr, DY: tl.constexpr,  # memory strides: dw kcrs, x nchw, dy nkpq
     BIAS: tl.constexpr, FLAT: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_CRS: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_NPQ: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
+    NPQ: tl.constexpr = N * P * Q
     # Which rows of dw (c, r, s), which filters, which part of the pixels.
     pid_crs, pid_k, part = program(0, GRID, WIDE), program(1, GRID, WIDE), program(2, GRID, WIDE)
     if FLAT:
@@ -163,24 +163,22 @@ def conv2d_wgrad(
     """
     check_rank("conv2d_wgrad", 4, dw=dw, x=x, dy=dy)
     check_floats("conv2d_wgrad", dw=dw, db=db, x=x, dy=dy)
-    if groups != 1:
-        raise UnsupportedError(f"conv2d_wgrad: only groups = 1 is supported; got {groups}")
-    (N, C, H, W), (K, C_w, R, S) = x.shape, dw.shape
-    (U, V), (PAD_H, PAD_W), (DIL_H, DIL_W) = stride, padding, dilation
-    check_positive("conv2d_wgrad", C=C, K=K, R=R, S=S, U=U, V=V, DIL_H=DIL_H, DIL_W=DIL_W)
-    if C_w != C:
-        raise ShapeError(f"conv2d_wgrad: dw must have {C} channels, as x {list(x.shape)} has; got {list(dw.shape)}")
     if x.dtype != dy.dtype:
         raise DTypeError(f"conv2d_wgrad: dy must be {x.dtype}, as x is; got {dy.dtype}")
-    if PAD_H < 0 or PAD_W < 0:
-        raise ShapeError(f"conv2d_wgrad: padding must not be negative; got {list(padding)}")
-    P, Q = conv_size("conv2d_wgrad", H, R, U, PAD_H, DIL_H), conv_size("conv2d_wgrad", W, S, V, PAD_W, DIL_W)
-    check_shape("conv2d_wgrad", "dy", dy, (N, K, P, Q), f"from x {list(x.shape)} and dw {list(dw.shape)}")
+    problem = conv_problem("conv2d_wgrad", x, dw, ("x", "dw"), stride, padding, dilation, groups)
+    C, K, R, S, CRS = problem.C, problem.K, problem.R, problem.S, problem.CRS
+    check_shape(
+        "conv2d_wgrad",
+        "dy",
+        dy,
+        (problem.N, K, problem.P, problem.Q),
+        f"from x {list(x.shape)} and dw {list(dw.shape)}",
+    )
     if db is not None:
         check_shape("conv2d_wgrad", "db", db, (K,), "one per filter")
 
-    NPQ, CRS = N * P * Q, C * R * S
-    flat = is_flat(C, CRS, padded=(PAD_H, PAD_W) != (0, 0))
+    NPQ = problem.N * problem.P * problem.Q
+    flat = is_flat(C, CRS, problem.padded)
     tile = tile or pick_tile(CRS, C, K, NPQ, flat, target)
     dw_rsck = TensorType(dw.dtype, tuple(dw.shape[d] for d in (2, 3, 1, 0)), tuple(dw.strides[d] for d in (2, 3, 1, 0)))
     parts = parts_type(dw_rsck, db, tile.SPLIT) if tile.SPLIT > 1 else None
@@ -189,11 +187,11 @@ def conv2d_wgrad(
         conv2d_wgrad_kernel,
         (blocks, ceil_div(K, tile.BLOCK_K), tile.SPLIT),
         {"dw_ptr": parts or dw, "db_ptr": None if parts else db, "x_ptr": x, "dy_ptr": dy},
-        C=C, H=H, W=W, K=K, R=R, S=S, P=P, Q=Q, NPQ=NPQ, U=U, V=V, PAD_H=PAD_H, PAD_W=PAD_W, DIL_H=DIL_H, DIL_W=DIL_W,
+        **problem._asdict(),
         DW=dw.strides, STRIDE_DB=db.strides[0] if db else 0, X=x.strides, DY=dy.strides, BIAS=int(db is not None),
         FLAT=flat, BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
         results=2 if db and not parts else 1,
-        flops=2 * NPQ * CRS * K,
+        flops=problem.flops,
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,13 @@ def test_passes_and_plan_are_dumped_on_request(tmp_path: Path, monkeypatch: pyte
     dumped = {path.name: path.read_text() for path in (tmp_path / "cache" / "dump").iterdir()}
     assert "graph Linear(" in dumped["Linear-00-capture.txt"]
     assert "matmul_kernel" in dumped["Linear-plan.txt"]
+
+
+def test_one_model_serves_several_python_threads() -> None:
+    model = new_lenet().eval()
+    compiled = tritoncnn.compile(model, batch(0)[0])
+    inputs = [batch(seed)[0] for seed in range(4)]
+    alone = [compiled(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: compiled(inputs[i % 4]), range(200)))
+    assert all(torch.equal(y, alone[i % 4]) for i, y in enumerate(together))

@@ -6,6 +6,7 @@ compile_step(module, loss, optimizer, example)    a whole training step: forward
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -148,6 +149,7 @@ class _Compiled:
                  module_state: Mapping[str, torch.Tensor]) -> None:  # fmt: skip
         self.stages = stages
         self.plan = plan
+        self._lock = threading.Lock()
         self._parameters = Parameters(captured, layout, module_state)
         self._parameters.write(self._parameters.arena, module_state)
         self._buffers = {
@@ -203,11 +205,12 @@ class CompiledModel(_Compiled):
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         """Raises ShapeError or DTypeError when an input is not like the example."""
-        self._bind_inputs(self._run, inputs)
         results = tuple(make() for make in self._outputs)
-        for i, result in enumerate(results):
-            self._run.bind(f"output {i}", result)
-        self._run.run()
+        with self._lock:  # from binding to running the memory is this call's
+            self._bind_inputs(self._run, inputs)
+            for i, result in enumerate(results):
+                self._run.bind(f"output {i}", result)
+            self._run.run()
         return results[0] if self._single else results
 
 
@@ -232,8 +235,9 @@ class CompiledStep(_Compiled):
 
     def __call__(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """One step. The result is a view of memory that the next step overwrites: use ``float(loss)`` to keep it."""
-        self._bind_inputs(self._run, (x, target))
-        self._run.run()
+        with self._lock:
+            self._bind_inputs(self._run, (x, target))
+            self._run.run()
         return self._loss
 
     @property

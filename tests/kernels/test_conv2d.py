@@ -181,16 +181,6 @@ def test_input_gradient_has_an_epilogue(problem: Problem, seed: int) -> None:
     assert_exact(masked, (plain * x).double())
 
 
-def test_flipped_forward_on_padded_dy_is_the_input_gradient() -> None:
-    dy, w = integers((2, 5, 4, 6), 0), integers((5, 3, 3, 2), 1)
-    padded = torch.nn.functional.pad(dy, (1, 1, 2, 2))
-    types = dense("f32", (2, 3, 6, 7), NHWC), dense("f32", padded.shape, NHWC), dense("f32", w.shape, RSKC)
-    swapped = TensorType("f32", (3, 5, 3, 2), tuple(types[2].strides[d] for d in (1, 0, 2, 3)))
-    launch = forward.conv2d(types[0], types[1], swapped, flip=True)
-    (dx,) = execute(launch, types[:1], [place(types[1], padded), place(types[2], w).transpose(0, 1)])
-    assert_exact(dx, torch.nn.grad.conv2d_input([2, 3, 6, 7], w, dy))
-
-
 @examples(20)
 @given(problems(), st.data(), seeds, st.booleans(), st.sampled_from((1, 1, 2, 3)), st.booleans())
 def test_filter_gradient_agrees_with_torch(

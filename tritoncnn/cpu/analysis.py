@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .ttir import Block, Op, Value
+from .ttir import Op, Value
 
 STATIC_LIMIT = 1 << 16  # elements of a tensor that we are willing to compute at compile time
 
@@ -471,13 +471,3 @@ def _fold(op: Op, xs: list[np.ndarray], dtype: Any) -> np.ndarray | None:
         "trunci": lambda: (a & 1) != 0 if dtype is np.bool_ else a,
     }  # fmt: skip
     return simple[n]().astype(dtype) if n in simple else None
-
-
-def encloses(block: Block, op: Op) -> bool:
-    """Does op stand in the block, or in a region inside of it?"""
-    inner: Block | None = op.block
-    while inner is not None:
-        if inner is block:
-            return True
-        inner = inner.owner.block if inner.owner else None
-    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tritoncnn.errors import UnsupportedError
+from tritoncnn.errors import GraphError, UnsupportedError
 from tritoncnn.ir import DTYPE_BYTES, Graph, Node, Value
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import OPS
@@ -78,11 +78,21 @@ def _visit(draft: _Draft, node: Node) -> None:
         raise UnsupportedError(f"{node.op} has no kernel{f' ({node.source})' if node.source else ''}")
     else:
         for result, operand in op.inplace:
+            _check_overwrite(draft, node, node.operands[operand])
             draft.roots[node.results[result]] = (node.operands[operand], 0)
         for value in node.results:
             if value not in draft.roots:
                 draft.bytes[value] = value.type.nbytes
         _lower(draft, node)
+
+
+def _check_overwrite(draft: _Draft, node: Node, value: Value) -> None:
+    """An op that updates memory in place comes after all that read what was there."""
+    root, _ = draft.root(value)
+    position = next(i for i, other in enumerate(draft.graph.nodes) if other is node)
+    for later in draft.graph.nodes[position + 1 :]:
+        if any(v not in node.results and draft.root(v)[0] == root for v in later.operands):
+            raise GraphError(f"{draft.graph.name}: {later.op} reads {root} after {node.op} has overwritten it")
 
 
 def _lower(draft: _Draft, node: Node) -> None:
