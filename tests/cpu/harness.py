@@ -19,7 +19,7 @@ from tritoncnn.cpu.lower import lower
 
 _OPTIONS: dict[str, Any] = {
     "num_warps": 1, "num_ctas": 1, "num_stages": 1, "debug": False, "enable_fp_fusion": True,
-    "launch_cooperative_grid": False, "extern_libs": (), "supported_fp8_dtypes": (),
+    "launch_cooperative_grid": False, "extern_libs": (), "supported_fp8_dtypes": ("fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16"),
     "deprecated_fp8_dot_operand_dtypes": (), "default_dot_input_precision": "ieee",
     "allowed_dot_input_precisions": ("ieee", "tf32"), "max_num_imprecise_acc_default": 0, "sanitize_overflow": False,
     "arch": "x", "backend_name": "cpu", "ir_override": None, "warp_size": 1, "instrumentation_mode": "",
@@ -27,7 +27,9 @@ _OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 Options = make_dataclass("Options", [(k, type(v), v) for k, v in _OPTIONS.items()], frozen=True)
 NAMES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64", torch.int8: "*i8",
-         torch.uint8: "*u8", torch.int16: "*i16", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.bool: "*i1"}  # fmt: skip
+         torch.uint8: "*u8", torch.int16: "*i16", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.bool: "*i1",
+         torch.uint16: "*u16", torch.uint32: "*u32", torch.uint64: "*u64", torch.float8_e4m3fn: "*fp8e4nv",
+         torch.float8_e5m2: "*fp8e5", torch.float8_e4m3fnuz: "*fp8e4b8", torch.float8_e5m2fnuz: "*fp8e5b16"}  # fmt: skip
 
 
 def ttir(fn: Any, signature: Mapping[str, str], constants: Mapping[str, Any], debug: bool = True) -> str:

@@ -7,6 +7,7 @@ vectors, which masks are always true, and how a dot reads its operands in place.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -17,8 +18,36 @@ from .ttir import Op, Value
 
 STATIC_LIMIT = 1 << 16  # elements of a tensor that we are willing to compute at compile time
 
-FLOATS = ("f16", "bf16", "f32", "f64")
-BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "f16": 16, "bf16": 16, "f32": 32, "f64": 64, "ptr": 64}
+
+@dataclass(frozen=True)
+class Fp8:
+    """An 8-bit float: its codes without the sign run from 0 up to ``largest``, a finite number; ``infinity`` 0: none."""
+
+    mantissa: int
+    bias: int
+    largest: int
+    nan: int
+    infinity: int = 0
+    negative_zero: bool = True
+
+
+FP8 = {
+    "f8E4M3FN": Fp8(3, 7, 0x7E, 0x7F), "f8E5M2": Fp8(2, 15, 0x7B, 0x7F, 0x7C),
+    "f8E4M3FNUZ": Fp8(3, 8, 0x7F, 0x80, negative_zero=False), "f8E5M2FNUZ": Fp8(2, 16, 0x7F, 0x80, negative_zero=False),
+}  # fmt: skip
+FLOATS = ("f16", "bf16", "f32", "f64", *FP8)
+BITS = dict.fromkeys(FP8, 8) | {
+    "i1": 1,
+    "i8": 8,
+    "i16": 16,
+    "i32": 32,
+    "i64": 64,
+    "f16": 16,
+    "bf16": 16,
+    "f32": 32,
+    "f64": 64,
+    "ptr": 64,
+}
 _NUMPY = {"i1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 _UNSIGNED = {"i1": np.bool_, "i8": np.uint8, "i16": np.uint16, "i32": np.uint32, "i64": np.uint64}
 
@@ -79,6 +108,19 @@ ASSUMES = {"llvm.intr.assume", "tt.assume"}
 SHAPE_OPS = {"tt.splat", "tt.broadcast", "tt.expand_dims", "tt.trans", "tt.reshape", "tt.unsplat"}
 
 
+def constant_elements(op: Op) -> list[str]:
+    """The literals of an ``arith.constant``, in the order of their indices; one stands for all that are equal."""
+    text, elem = str(op.attrs["value"]), op.results[0].type.elem
+    if text.startswith('"'):  # "0x...": the bytes in memory, little end first; bools are packed
+        raw = bytes.fromhex(text.strip('"')[2:])
+        if elem == "i1":
+            bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
+            return [str(b) for b in bits[: math.prod(op.results[0].type.shape)]]
+        size = BITS[elem] // 8
+        return [hex(int.from_bytes(raw[k : k + size], "little")) for k in range(0, len(raw), size)]
+    return re.findall(r"[^\s,\[\]]+", text)
+
+
 def is_elementwise(name: str) -> bool:
     """Is it an op of one element at a time?"""
     return name in ARITHMETIC or name in TRITON_ELEMENTWISE or name.startswith("math.")
@@ -113,12 +155,11 @@ class Facts:
     def _static(self, op: Op, v: Value) -> np.ndarray | None:
         n, shape, dtype = op.name, v.type.shape, _NUMPY[v.type.elem]
         if n == "arith.constant":
-            text = str(op.attrs["value"])
-            if text.startswith("["):
-                return None
-            number = {"true": 1, "false": 0}.get(text)
-            number = int(text, 0) if number is None else number
-            return np.full(shape, number & ((1 << BITS[v.type.elem]) - 1), _UNSIGNED[v.type.elem]).astype(dtype)
+            words = {"true": 1, "false": 0}
+            bits = BITS[v.type.elem]
+            numbers = [words[e] if e in words else int(e, 0) & ((1 << bits) - 1) for e in constant_elements(op)]
+            flat: np.ndarray = np.array(numbers, _UNSIGNED[v.type.elem]).astype(dtype)
+            return flat.reshape(shape) if len(numbers) > 1 or not shape else np.broadcast_to(flat, shape)
         if n == "tt.make_range":
             return np.arange(op.number("start"), op.number("end"), dtype=np.int32)
         if n not in SHAPE_OPS and (not is_elementwise(n) or n.startswith("math.")):

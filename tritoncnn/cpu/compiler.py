@@ -24,7 +24,7 @@ from tritoncnn.settings import current
 
 from . import engine
 from .cache import DiskCache, write_text
-from .launch import TYPES, CpuKernel
+from .launch import CpuKernel, is_known
 from .lower import lower
 
 TARGET = GPUTarget("tritoncnn", "host", 1)
@@ -47,7 +47,7 @@ class Options:
     launch_cooperative_grid: bool = False
     launch_pdl: bool = False
     extern_libs: tuple[Any, ...] = ()
-    supported_fp8_dtypes: tuple[str, ...] = ()
+    supported_fp8_dtypes: tuple[str, ...] = ("fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16")
     deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
     default_dot_input_precision: str = "ieee"
     allowed_dot_input_precisions: tuple[str, ...] = ("ieee", "tf32")  # tf32 permits less precision; we give more
@@ -222,7 +222,7 @@ def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisib
         kinds[parameter.name] = "constexpr"
         values[index,] = value
     for flat, kind in arguments:
-        if not isinstance(kind, str) or kind.removeprefix("*") not in TYPES:
+        if not isinstance(kind, str) or not is_known(kind):
             raise InputError(f"{name}: {flat} has type {kind!r}; wanted one such as *fp32, i32 or fp32")
     for word in divisible:
         if word not in paths:

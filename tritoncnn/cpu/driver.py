@@ -16,7 +16,7 @@ from tritoncnn.errors import DTypeError, InputError, KernelError
 
 from . import engine
 from .compiler import EXPORTS, TARGET, Backend
-from .launch import TYPES, slot_packer
+from .launch import is_known, slot_packer
 
 # Triton keeps compiled kernels by device number: ours must be no GPU's.
 DEVICE = -1
@@ -48,7 +48,7 @@ class Launcher:
         self._take = list(_leaves(src.signature.values()))
         self._packers: list[tuple[str, Callable[[Any], bytes]]] = []
         for _, kind in self._take:
-            if kind.removeprefix("*") not in TYPES:
+            if not is_known(kind):
                 raise KernelError(f"{self.name}: the CPU backend has no argument of type {kind}")
             self._packers.append((kind, slot_packer(kind)))
         self._head = slot_packer("i64")

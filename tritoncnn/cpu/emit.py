@@ -6,17 +6,17 @@ computed, and its line is appended to that level's list: what does not depend on
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .analysis import BITS, FLOATS, Facts
+from .analysis import BITS, FLOATS, FP8, Facts
 from .ttir import Value
 
-LLVM = {"f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double", "ptr": "ptr"}
-SUFFIX = {"ptr": "p0"}
+LLVM = {"f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double", "ptr": "ptr"} | dict.fromkeys(FP8, "i8")
 
 
 def llvm_type(elem: str, vl: int = 0) -> str:
@@ -48,8 +48,25 @@ def float_literal(x: float, elem: str) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}"
 
 
+def _fp8_code(text: str, elem: str) -> int:
+    """The bits of an 8-bit float that a literal, bits or a decimal number, stands for."""
+    if text.startswith("0x"):
+        return int(text, 16)
+    kind, x = FP8[elem], float(text)
+    unit = 1 << kind.mantissa
+
+    def value(code: int) -> float:
+        exponent, rest = divmod(code, unit)
+        return math.ldexp(rest + unit * (exponent > 0), max(exponent, 1) - kind.bias - kind.mantissa)
+
+    nearest = min(range(kind.largest + 1), key=lambda code: (abs(value(code) - abs(x)), code & 1))
+    return nearest | 0x80 if math.copysign(1.0, x) < 0 and (nearest or kind.negative_zero) else nearest
+
+
 def literal(text: str, elem: str) -> str:
     """A TTIR literal as an LLVM literal."""
+    if elem in FP8:
+        return str(_fp8_code(text, elem))
     if elem in FLOATS:
         if text.startswith("0x"):
             bits = int(text, 16)
@@ -64,7 +81,7 @@ def literal(text: str, elem: str) -> str:
         return float_literal(float(text), elem)
     if elem == "i1":
         return {"true": "1", "false": "0", "-1": "1"}.get(text, text)
-    return text
+    return str(int(text, 16)) if text.startswith("0x") else text
 
 
 @dataclass(frozen=True)
@@ -159,7 +176,7 @@ class Emitter:
         self.allocas.append(f"  {name} = alloca {type}, i64 {count}, align 64")
         return name
 
-    def table(self, elem: str, numbers: Sequence[int]) -> str:
+    def table(self, elem: str, numbers: Sequence[int | str]) -> str:
         """A constant array in the module."""
         body = ", ".join(f"{elem} {n}" for n in numbers)
         text = f"private unnamed_addr constant [{len(numbers)} x {elem}] [{body}], align 64"

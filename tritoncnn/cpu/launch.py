@@ -27,9 +27,11 @@ TYPES = {
     "i1": "?7x", "u1": "?7x", "i8": "b7x", "u8": "B7x", "i16": "h6x", "u16": "H6x", "i32": "i4x", "u32": "I4x", "i64": "q",
     "u64": "Q", "fp16": "e6x", "bf16": "", "fp32": "f4x", "fp64": "d",
 }  # fmt: skip
+FP8_TYPES = {"fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16"}  # behind pointers only
 _TORCH = {
     "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int64": "i64", "int32": "i32",
     "int16": "i16", "int8": "i8", "uint64": "u64", "uint32": "u32", "uint16": "u16", "uint8": "u8", "bool": "i1",
+    "float8_e4m3fn": "fp8e4nv", "float8_e5m2": "fp8e5", "float8_e4m3fnuz": "fp8e4b8", "float8_e5m2fnuz": "fp8e5b16",
 }  # fmt: skip
 
 
@@ -39,6 +41,11 @@ def _bf16_bytes(value: float) -> bytes:
     if value == value:
         bits += 0x7FFF + (bits >> 16 & 1)
     return struct.pack("<H6x", bits >> 16 & 0xFFFF)
+
+
+def is_known(kind: str) -> bool:
+    """May an argument have this type?"""
+    return kind.removeprefix("*") in TYPES or (kind[:1] == "*" and kind[1:] in FP8_TYPES)
 
 
 def slot_packer(kind: str) -> Callable[[Any], bytes]:

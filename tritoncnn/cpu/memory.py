@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .analysis import FLOATS, is_elementwise
+from .arith import DIVISIONS, OWN
 from .emit import Buffer, Coords, Res, llvm_type, size_of, stored
-from .pull import DIVISIONS, OWN, Pull
+from .pull import Pull
 from .ttir import Op, Value, unsupported
 
 WRITERS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas"}
