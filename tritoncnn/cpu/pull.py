@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .analysis import SHAPE_OPS, constant_elements, is_elementwise
 from .arith import Arith
 from .emit import ZERO, Buffer, Coord, Coords, Res, literal, llvm_type, size_of, stored
-from .ttir import Op, Value, unsupported
+from .ttir import Block, Op, Value, unsupported
 
 SMALL_AXIS = 8  # a reduction of so few elements is written out inside of its reader's loop
 
@@ -37,7 +37,7 @@ class Pull(Arith):
         if op.name == "tt.reshape":
             return self._regroup(op) is not None
         known = op.name in SHAPE_OPS or is_elementwise(op.name)
-        return known or op.name in ("tt.load", "tt.make_range", "arith.constant", "tt.split")
+        return known or op.name in ("tt.load", "tt.make_range", "arith.constant", "tt.split", "tt.map_elementwise")
 
     # ---- reading -----------------------------------------------------------------------------------------------
     def eval(self, v: Value, coords: Coords = ()) -> Res:
@@ -134,6 +134,8 @@ class Pull(Arith):
             return self.eval(op.operands[0], (*coords, Coord(str(side))))
         if n == "tt.reduce":
             return self._small_reduce(op, v, coords)
+        if n == "tt.map_elementwise":
+            return self._map(op, v, coords)
         if is_elementwise(n):
             return self.apply(op, [self.eval(x, coords if x.type.shape else ()) for x in op.operands])
         raise unsupported(op)
@@ -212,16 +214,48 @@ class Pull(Arith):
     def combine(self, op: Op, a: Sequence[Res], b: Sequence[Res]) -> list[Res]:
         """The combiner region of a reduce or scan on elements (or vectors)."""
         block = op.regions[0][0]
-        known = dict(zip(block.args, [*a, *b], strict=True))
+        return self.straight(op, block, dict(zip(block.args, [*a, *b], strict=True)))
+
+    def _map(self, op: Op, v: Value, coords: Coords) -> Res:
+        """``tl.map_elementwise``: a region of any number of operands and results, an element at a time."""
+        block = op.regions[0][0]
+        if op.number("pack") != 1 or len(op.regions[0]) != 1:
+            raise unsupported(op, "only pack=1 and functions that return once are supported")
+        args = [self.eval(x, coords if x.type.shape else ()) for x in op.operands]
+        for result, r in zip(
+            op.results, self.straight(op, block, dict(zip(block.args, args, strict=True))), strict=True
+        ):
+            self.memo[result, coords] = r
+        return self.memo[v, coords]
+
+    def straight(self, op: Op, block: Block, known: dict[Value, Res]) -> list[Res]:
+        """What a block of elementwise ops yields; both sides of a branch are computed, and one is selected."""
         for inner in block.ops[:-1]:
             if inner.name == "arith.constant":
                 known[inner.results[0]] = self.constant(inner, inner.results[0], ())
-                continue
-            if not is_elementwise(inner.name):
-                raise unsupported(inner, "only arithmetic is supported inside a reduction")
-            args = [known[x] if x in known else self.eval(x) for x in inner.operands]
-            known[inner.results[0]] = self.apply(inner, args)
+            elif inner.name == "scf.if":
+                known.update(zip(inner.results, self._selected(op, inner, known), strict=True))
+            elif is_elementwise(inner.name):
+                args = [known[x] if x in known else self.eval(x) for x in inner.operands]
+                known[inner.results[0]] = self.apply(inner, args)
+            else:
+                raise unsupported(inner, f"only arithmetic and branches are supported inside of {op.name}")
         return [known[x] if x in known else self.eval(x) for x in block.ops[-1].operands]
+
+    def _selected(self, op: Op, branch: Op, known: dict[Value, Res]) -> list[Res]:
+        """The results of an ``scf.if`` without side effects; its condition may differ from lane to lane."""
+        if len(branch.regions) != 2 or any(len(region) != 1 for region in branch.regions):
+            raise unsupported(branch, f"a branch inside of {op.name} must have two sides that yield values")
+        x = branch.operands[0]
+        test = known[x] if x in known else self.eval(x)
+        sides = [self.straight(op, region[0], dict(known)) for region in branch.regions]
+        found = []
+        for r, yes, no in zip(branch.results, *sides, strict=True):
+            lvl, vl = max(test.lvl, yes.lvl, no.lvl), max(test.vl, yes.vl, no.vl)
+            t, elem = llvm_type(r.type.elem, vl), r.type.elem
+            pick = f"select {llvm_type('i1', test.vl)} {test.v}, {t} {self.widen(yes, elem, vl)}"
+            found.append(Res(self.let(lvl, f"{pick}, {t} {self.widen(no, elem, vl)}"), lvl, vl))
+        return found
 
     # ---- loads -------------------------------------------------------------------------------------------------
     def lane_stride(self, v: Value, coords: Coords) -> int | None:

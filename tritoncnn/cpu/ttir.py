@@ -341,9 +341,7 @@ class Parser:
                 key, _, value = part.partition(" = ")
                 op.attrs[key] = _attribute(value)
         op.regions = [self.region(Block("", []), op)]
-        tail, loc = self.next()
-        op.where = self.locations.resolve(loc) or op.where
-        return parse_types(tail.rsplit("->", 1)[1])
+        return parse_types(self.close(op).rsplit("->", 1)[1])
 
     def scf_for(self, op: Op, rest: str) -> list[Type]:
         """``%i = %lo to %hi step %st iter_args(%a = %b) -> (types)  : i32 {``."""
@@ -361,17 +359,22 @@ class Parser:
         block.args = [self.define(induction, Type((), type or "i32"), None, block)]
         block.args += [self.define(name, t, None, block) for (name, _), t in zip(inits, types, strict=True)]
         op.regions = [self.region(block, op)]
-        self.next()
+        self.close(op)
         return types
+
+    def close(self, op: Op) -> str:
+        """The line that ends a region; the last one of an op says where the op comes from."""
+        line, loc = self.next()
+        op.where = self.locations.resolve(loc) or op.where
+        return line
 
     def scf_if(self, op: Op, rest: str) -> list[Type]:
         op.operands = self.values(rest)[:1]
         types = parse_types(rest.rsplit("->", 1)[1].rstrip("{").strip()) if "->" in rest else []
         op.regions = [self.region(Block("", []), op)]
-        line, _ = self.next()
-        if line.startswith("} else"):
+        if self.close(op).startswith("} else"):
             op.regions.append(self.region(Block("", []), op))
-            self.next()
+            self.close(op)
         return types
 
     def scf_while(self, op: Op, rest: str) -> list[Type]:
@@ -385,9 +388,9 @@ class Parser:
         block = Block("", [])
         block.args = [self.define(name, t, None, block) for (name, _), t in zip(inits, before, strict=True)]
         op.regions = [self.region(block, op)]
-        self.next()
+        self.close(op)
         op.regions.append(self.region(Block("", []), op))
-        self.next()
+        self.close(op)
         return list(after)
 
 
