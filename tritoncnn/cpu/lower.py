@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from .dot import Dot
 from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
+from .inductions import rewrite_inductions
 from .ttir import Function, Op, Parser, Value, unsupported
 
 IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume"}
@@ -286,6 +287,7 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
     Raises UnsupportedError, which names the op and its source line.
     """
     function = Parser(ttir_text).function()
+    rewrite_inductions(function)
     lowering = Lowering(lanes)
     body = lowering.function(function, "body")
     bits = 32 * lanes

@@ -224,6 +224,8 @@ class Memory(Pull):
             elif p.op.name not in ("tt.splat", "tt.broadcast"):
                 return None, ()
             p = p.op.operands[0]
+        if p.block is not None and p.block.owner is not None:
+            offsets.append(p)  # carried: it is another address in every turn
         return p, tuple(offsets)
 
     def key(self, v: Value) -> object:
