@@ -14,7 +14,7 @@ from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
 from .inductions import rewrite_inductions
 from .ttir import Function, Op, Parser, Value, unsupported
 
-IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume"}
+IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume", "ttg.barrier", "gpu.barrier"}  # one thread runs a program
 RUNS = 8  # runs of programs per thread: one atomic operation each
 
 

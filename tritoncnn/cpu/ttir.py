@@ -379,8 +379,9 @@ class Parser:
 
     def scf_while(self, op: Op, rest: str) -> list[Type]:
         """``(%a = %b) : (types) -> (types) { before } do { ^bb0(args): after }``."""
-        inits = re.findall(rf"({NAME}) = ({NAME})", rest.split(" : ")[0])
-        types = rest[rest.index(" : ") + 3 :].rstrip("{").strip()
+        carried, _, types = f" {rest}".partition(" : ")  # nothing stands before the types when nothing is carried
+        inits = re.findall(rf"({NAME}) = ({NAME})", carried)
+        types = types.rstrip("{").strip()
         before, after = (
             (parse_types(t) for t in types.split(" -> ", 1)) if inits else ([], parse_types(types.split("->")[-1]))
         )
