@@ -11,10 +11,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import torch
-from triton._C.libtriton import ir, passes
+from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from tritoncnn.cpu.compiler import run_passes
 from tritoncnn.cpu.lower import lower
 
 _OPTIONS: dict[str, Any] = {
@@ -41,17 +42,7 @@ def ttir(fn: Any, signature: Mapping[str, str], constants: Mapping[str, Any], de
     source = ASTSource(fn, full, {(fn.arg_names.index(k),): v for k, v in constants.items()}, attrs)
     codegen = {"min_dot_size": lambda a, b: (1, 1, 1), "convert_custom_types": None}
     module = source.make_ir(GPUTarget("cpu", "x", 1), Options(), codegen, {}, context)
-    pm = ir.pass_manager(context)
-    passes.common.add_inliner(pm)
-    passes.common.add_canonicalizer(pm)
-    passes.ttir.add_combine(pm)
-    passes.ttir.add_reorder_broadcast(pm)
-    passes.common.add_cse(pm)
-    (passes.ttir.add_triton_licm if hasattr(passes.ttir, "add_triton_licm") else passes.common.add_licm)(pm)
-    passes.common.add_symbol_dce(pm)
-    passes.common.add_canonicalizer(pm)
-    passes.common.add_cse(pm)
-    pm.run(module, "ttir")
+    run_passes(module)
     return str(module) if debug else module.str_nodebug()
 
 

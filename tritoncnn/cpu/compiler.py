@@ -22,7 +22,7 @@ from triton.language import constexpr, dtype
 from tritoncnn.errors import InputError, KernelError, TritonCNNError
 from tritoncnn.settings import current
 
-from . import engine
+from . import descriptors, engine
 from .cache import DiskCache, write_text
 from .launch import CpuKernel, is_known
 from .lower import lower
@@ -104,8 +104,10 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
 
 def run_passes(module: Any) -> Any:
     """Triton's own clean-up of TTIR, as its GPU compilers do it before they leave TTIR."""
+    ones = descriptors.unit_strides(module)
     manager = ir.pass_manager(module.context)
     passes.common.add_inliner(manager)
+    descriptors.add_passes(manager)
     passes.common.add_canonicalizer(manager)
     passes.ttir.add_combine(manager)
     passes.ttir.add_reorder_broadcast(manager)
@@ -116,6 +118,7 @@ def run_passes(module: Any) -> Any:
     passes.common.add_canonicalizer(manager)
     passes.common.add_cse(manager)
     manager.run(module, "make_ttir")
+    descriptors.mark_ones(module, ones)
     return module
 
 

@@ -14,7 +14,7 @@ from triton.runtime.driver import driver
 
 from tritoncnn.errors import DTypeError, InputError, KernelError
 
-from . import engine
+from . import descriptors, engine
 from .compiler import EXPORTS, TARGET, Backend
 from .launch import is_known, slot_packer
 
@@ -46,11 +46,12 @@ class Launcher:
     def __init__(self, src: Any, metadata: Any) -> None:
         self.name = metadata.name
         self._take = list(_leaves(src.signature.values()))
-        self._packers: list[tuple[str, Callable[[Any], bytes]]] = []
+        self._packers: list[list[tuple[bool, Callable[[Any], bytes]]]] = []
         for _, kind in self._take:
-            if not is_known(kind):
-                raise KernelError(f"{self.name}: the CPU backend has no argument of type {kind}")
-            self._packers.append((kind, slot_packer(kind)))
+            kinds = descriptors.kinds(kind) if descriptors.is_descriptor(kind) else [kind]
+            if unknown := [k for k in kinds if not is_known(k)]:
+                raise KernelError(f"{self.name}: the CPU backend has no argument of type {unknown[0]}")
+            self._packers.append([(k[0] == "*", slot_packer(k)) for k in kinds])
         self._head = slot_packer("i64")
         self._call: Any = None
 
@@ -65,11 +66,13 @@ class Launcher:
             return
         threads = engine.threads() if programs > 1 else 1
         parts = [self._head(word) for word in (0, g0, g1, g2, threads)]
-        for (path, _), (kind, pack) in zip(self._take, self._packers, strict=True):
+        for (path, _), packers in zip(self._take, self._packers, strict=True):
             value: Any = args
             for place in path:
                 value = value[place]
-            parts.append(pack(self._address(value) if kind[0] == "*" else value))
+            values = [value] if len(packers) == 1 else descriptors.values(self.name, value)
+            for (pointer, pack), x in zip(packers, values, strict=True):
+                parts.append(pack(self._address(x) if pointer else x))
         if enter is not None:
             enter(metadata)
         self._call(b"".join(parts))

@@ -3,8 +3,8 @@
     for i in range(lo, hi, step) iter_args(p = p0):  ...p...;  yield p + splat(s)
     =>  for i in range(lo, hi, step):  p = p0 + splat((i - lo) / step * s);  ...p...
 
-When    p is a tensor of pointers or integers, and each turn adds the same number to all of its elements.
-Else    a number that varies, or a result that is read after the loop, is carried as a scalar: p = p0 + splat(k).
+When    p is made of pointers or integers, and each turn adds the same number to all of its elements.
+Else    a number that varies, or that is wanted after the loop, is carried in place of a tensor: p = p0 + splat(k).
 Also    if c: yield p + splat(a) else: yield p + splat(b)   =>   p + splat(if c: yield a else: yield b)
 """
 
@@ -97,7 +97,7 @@ class Cursor:
 
     def moved(self, start: Value, by: Value, result: Value) -> None:
         """``result = start + splat(by)``."""
-        spread = self.make("tt.splat", [by], Type(start.type.shape, by.type.elem))
+        spread = self.make("tt.splat", [by], Type(start.type.shape, by.type.elem)) if start.type.shape else by
         name = "tt.addptr" if start.type.elem == "ptr" else "arith.addi"
         self.make(name, [start, spread], start.type, result)
 
@@ -154,7 +154,7 @@ def _invariant(v: Value, loop: Op) -> bool:
 
 
 def _moves(v: Value) -> bool:
-    return bool(v.type.shape) and v.type.elem in ("ptr", *INTEGERS)
+    return v.type.elem in ("ptr", *INTEGERS)
 
 
 # ---- loops -----------------------------------------------------------------------------------------------------------
@@ -168,6 +168,8 @@ def _for(op: Op) -> None:
         if parts is None:
             continue
         fixed = not result.users and all(_invariant(x, op) for _, x in parts)
+        if not fixed and not arg.type.shape:
+            continue
         elem = "i64" if arg.type.elem == "ptr" else arg.type.elem
         by = _total_before(op, parts, elem) if fixed else None
         end.operands[k].users.remove(end)
@@ -224,7 +226,7 @@ def _if(op: Op) -> None:
     assert op.block is not None
     for k, result in enumerate(op.results):
         ends = [region[0].ops[-1] for region in op.regions]
-        if not _moves(result):
+        if not _moves(result) or not result.type.shape:
             continue
         roots = [dict(_steps(end.operands[k])) for end in ends]
         root = next((v for v in roots[0] if v in roots[1] and not _inside(v, op)), None)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from .dot import Dot
 from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
 from .inductions import rewrite_inductions
+from .reshapes import rewrite_reshapes
 from .ttir import Function, Op, Parser, Value, unsupported
 
 IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume", "ttg.barrier", "gpu.barrier"}  # one thread runs a program
@@ -287,6 +288,7 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
     Raises UnsupportedError, which names the op and its source line.
     """
     function = Parser(ttir_text).function()
+    rewrite_reshapes(function)
     rewrite_inductions(function)
     lowering = Lowering(lanes)
     body = lowering.function(function, "body")

@@ -189,7 +189,16 @@ class Parser:
             if divisibility := re.search(r"tt\.divisibility = (\d+)", match.group(3) or ""):
                 value.divisible = int(divisibility.group(1))
             entry.args.append(value)
+            if "tt.equal_to_1" in (match.group(3) or ""):
+                self.one(value, entry)
         return Function(name, self.region(entry, None), self.ops)
+
+    def one(self, argument: Value, entry: Block) -> None:
+        """An argument that is 1 in every launch: its readers read a constant."""
+        op = Op("arith.constant", [], [], {"words": [], "value": "1"}, "", self.position, block=entry)
+        op.results = [self.define(argument.name, argument.type, op, entry)]
+        entry.ops.append(op)
+        self.ops.append(op)
 
     def next(self) -> tuple[str, str]:
         """The next line without its location, and that location."""
