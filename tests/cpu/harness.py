@@ -14,6 +14,7 @@ import torch
 from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.language.extra.cuda import libdevice
 
 from tritoncnn.cpu.compiler import run_passes
 from tritoncnn.cpu.lower import lower
@@ -41,7 +42,8 @@ def ttir(fn: Any, signature: Mapping[str, str], constants: Mapping[str, Any], de
     attrs = {(fn.arg_names.index(n),): [["tt.divisibility", 16]] for n, t in full.items() if t.startswith("*")}
     source = ASTSource(fn, full, {(fn.arg_names.index(k),): v for k, v in constants.items()}, attrs)
     codegen = {"min_dot_size": lambda a, b: (1, 1, 1), "convert_custom_types": None}
-    module = source.make_ir(GPUTarget("cpu", "x", 1), Options(), codegen, {}, context)
+    modules = {"triton.language.extra.libdevice": libdevice}
+    module = source.make_ir(GPUTarget("cpu", "x", 1), Options(), codegen, modules, context)
     run_passes(module)
     return str(module) if debug else module.str_nodebug()
 

@@ -84,8 +84,6 @@ def test_functions_stay_within_their_ulps_on_ordinary_and_odd_numbers(op: str) -
     x = torch.cat(
         [torch.tensor(EDGES), torch.randn(3000) * scale, torch.rand(3000) * 2, torch.exp(torch.randn(2000) * 20)]
     )
-    if op in ("sin", "cos"):
-        x = x.clamp(-1000, 1000)
     y = torch.empty_like(x)
     harness.run(unary_kernel, (triton.cdiv(len(x), 256),), {"Y": y, "X": x, "n": len(x)}, OP=op, BLOCK=256)
     assert ulps(y, ORACLE[op](x.double())) <= ULPS.get(op, 0.5000001)

@@ -102,7 +102,7 @@ ARITHMETIC = {
 }
 TRITON_ELEMENTWISE = {
     "tt.addptr", "tt.bitcast", "tt.clampf", "tt.precise_divf", "tt.precise_sqrt", "tt.mulhiui", "tt.fp_to_fp",
-    "tt.int_to_ptr", "tt.ptr_to_int",
+    "tt.int_to_ptr", "tt.ptr_to_int", "tt.extern_elementwise",
 }  # fmt: skip
 ASSUMES = {"llvm.intr.assume", "tt.assume"}
 SHAPE_OPS = {"tt.splat", "tt.broadcast", "tt.expand_dims", "tt.trans", "tt.reshape", "tt.unsplat"}

@@ -8,8 +8,10 @@ from dataclasses import replace
 from .analysis import BITS, FP8
 from .casts import CASTS, Casts
 from .emit import Res, literal, llvm_type, stored
+from .libdevice import FAST, WIDE, Libdevice, extern
 from .maths import VectorMath
 from .ttir import Op, Type, Value, unsupported
+from .wide import Wide
 
 BINARY = {
     "arith.addf": "fadd contract", "arith.subf": "fsub contract", "arith.mulf": "fmul contract", "arith.divf": "fdiv",
@@ -21,12 +23,12 @@ INTRINSIC = {
     "arith.maxsi": "smax", "arith.minsi": "smin", "arith.maxui": "umax", "arith.minui": "umin",
     "tt.precise_sqrt": "sqrt", "math.sqrt": "sqrt", "math.absf": "fabs", "math.floor": "floor", "math.ceil": "ceil",
     "math.trunc": "trunc", "math.round": "round", "math.roundeven": "roundeven", "math.fma": "fma",
-    "math.sin": "sin", "math.cos": "cos", "math.copysign": "copysign", "math.powf": "pow",
+    "math.copysign": "copysign",
 }  # fmt: skip
 DIVISIONS = {"arith.divsi", "arith.remsi", "arith.divui", "arith.remui"}
 SHIFTS = {"arith.shli": "shl", "arith.shrsi": "ashr", "arith.shrui": "lshr"}
 AS_IT_IS = {"arith.select", "tt.addptr", *CASTS}  # need no f32 in place of an 8-bit float
-OWN = ("exp", "exp2", "log", "log2", "erf", "tanh")  # functions of maths.py
+FUNCTIONS = {**{name: name for name in (*FAST, *WIDE)}, "powf": "pow"}
 
 
 class Arith(Casts):
@@ -194,27 +196,18 @@ class Arith(Casts):
             root = self.let(lvl, self._call(f"llvm.sqrt.{self.mangled(elem, vl)}", t, t, xs))
             one = literal("1.0", elem)
             return self.let(lvl, f"fdiv {t} {f'splat ({llvm_type(elem)} {one})' if vl else one}, {root}")
-        if n.startswith("math.") and n[5:] in OWN:
-            return self._function(n[5:], xs[0], elem, lvl, vl)
+        if n.startswith("math.") and n[5:] in FUNCTIONS:
+            return self._function(FUNCTIONS[n[5:]], xs, elem, lvl, vl)
+        if n == "tt.extern_elementwise":
+            return extern(self, op, xs, lvl, vl)
         raise unsupported(op)
 
-    def _function(self, name: str, x: str, elem: str, lvl: int, vl: int) -> str:
+    def _function(self, name: str, xs: list[str], elem: str, lvl: int, vl: int) -> str:
+        """f64 is left to the C library, narrower types are computed in f32."""
         if elem == "f64":
-            if name == "erf":
-                return self._each("erf", x, lvl, vl)
-            t = llvm_type(elem, vl)
-            return self.let(lvl, self._call(f"llvm.{name}.{self.mangled(elem, vl)}", t, t, [x]))
-        wide = self.convert(x, elem, "f32", lvl, vl)
-        y: str = getattr(VectorMath(self, lvl, vl), name)(wide)
+            device = Libdevice(self, [elem] * len(xs), elem, lvl, vl)
+            return device.call_symbol(f"__nv_{name}", xs) or ""
+        wide = [self.convert(x, elem, "f32", lvl, vl) for x in xs]
+        functions = VectorMath(self, lvl, vl) if name in FAST else Wide(self, lvl, vl)
+        y: str = getattr(functions, name)(*wide)
         return self.convert(y, "f32", elem, lvl, vl)
-
-    def _each(self, name: str, x: str, lvl: int, vl: int) -> str:
-        """A function of the C library on each f64 lane."""
-        call = self.intrinsic(name, "double", "double")
-        if not vl:
-            return self.let(lvl, f"{call}(double {x})")
-        t, y = llvm_type("f64", vl), "poison"
-        for k in range(vl):
-            one = self.let(lvl, f"extractelement {t} {x}, i32 {k}")
-            y = self.let(lvl, f"insertelement {t} {y}, double {self.let(lvl, f'{call}(double {one})')}, i32 {k}")
-        return y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
+import importlib
 import re
 import threading
 import weakref
@@ -83,7 +84,8 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
         return {"min_dot_size": lambda lhs, rhs: (1, 1, 1), "convert_custom_types": None}
 
     def get_module_map(self) -> dict[str, Any]:
-        return {}
+        """tl.extra.libdevice is CUDA's: its symbols are what libdevice.py knows."""
+        return {"triton.language.extra.libdevice": importlib.import_module("triton.language.extra.cuda.libdevice")}
 
     def load_dialects(self, context: Any) -> None:
         pass
@@ -155,7 +157,9 @@ class Request:
         ir.load_dialects(context)
         source = ASTSource(self.fn, dict(self.signature), dict(self.constants), dict(self.attributes))
         try:
-            module = source.make_ir(TARGET, options, backend.get_codegen_implementation(options), {}, context)
+            module = source.make_ir(
+                TARGET, options, backend.get_codegen_implementation(options), backend.get_module_map(), context
+            )
             return str(run_passes(module))
         except Exception as error:  # the front end lets any exception through, from any kernel's constant code
             words = " ".join(_root(error).split()) or type(error).__name__

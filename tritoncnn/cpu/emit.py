@@ -143,6 +143,7 @@ class Emitter:
         self.allocas: list[str] = []
         self.globals: dict[str, str] = {}
         self.declarations: set[str] = set()
+        self.functions: dict[str, str] = {}
         self.memo: dict[Any, Res] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.scalars: dict[Value, Res] = {}
@@ -191,6 +192,10 @@ class Emitter:
         """Declare a function and begin a call of it: append the bracket."""
         self.declarations.add(f"declare {result} @{name}({', '.join(args)})")
         return f"call {result} @{name}"
+
+    def define(self, name: str, text: str) -> None:
+        """A function of our own, once a module."""
+        self.functions[name] = text
 
     # ---- levels ------------------------------------------------------------------------------------------------
     def push(self) -> None:

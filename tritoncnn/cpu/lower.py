@@ -295,7 +295,7 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
     bits = 32 * lanes
     parts = [f"; ModuleID = '{name}'"]
     parts += [f"{symbol} = {text}" for text, symbol in lowering.globals.items()]
-    parts += [body, workers(function.args), *sorted(lowering.declarations)]
+    parts += [*lowering.functions.values(), body, workers(function.args), *sorted(lowering.declarations)]
     parts.append(f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}')
     return "\n".join(parts) + "\n"
 

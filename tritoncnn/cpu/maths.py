@@ -6,55 +6,16 @@ two steps keeps subnormal results and overflow right. NaN goes in and comes out.
 
 from __future__ import annotations
 
-from .emit import Emitter, float_literal, llvm_type
+from .vector import Vector, Writer
 
 MAGIC = 12582912.0  # 1.5 * 2**23: adding it rounds to an integer, which then stands in the low bits
 
 
-class VectorMath:
-    """Writes f32 arithmetic on vectors of vl lanes (0: a scalar) at one level."""
+class VectorMath(Vector):
+    """Writes f32 functions of f32 vectors."""
 
-    def __init__(self, emitter: Emitter, lvl: int, vl: int) -> None:
-        self.emitter, self.lvl, self.vl = emitter, lvl, vl
-        self.t, self.i = llvm_type("f32", vl), llvm_type("i32", vl)
-        self.b = llvm_type("i1", vl)
-        self.suffix = f"v{vl}f32" if vl else "f32"
-
-    def let(self, text: str) -> str:
-        return self.emitter.let(self.lvl, text)
-
-    def c(self, x: float) -> str:
-        text = float_literal(x, "f32")
-        return f"splat (float {text})" if self.vl else text
-
-    def n(self, x: int) -> str:
-        return f"splat (i32 {x})" if self.vl else str(x)
-
-    def call(self, name: str, *args: str) -> str:
-        call = self.emitter.intrinsic(f"llvm.{name}.{self.suffix}", self.t, *[self.t] * len(args))
-        return self.let(f"{call}({', '.join(f'{self.t} {a}' for a in args)})")
-
-    def fma(self, a: str, b: str, c: str) -> str:
-        return self.call("fma", a, b, c)
-
-    def op(self, name: str, a: str, b: str) -> str:
-        return self.let(f"{name} {self.i if name[0] != 'f' else self.t} {a}, {b}")
-
-    def bits(self, x: str) -> str:
-        return self.let(f"bitcast {self.t} {x} to {self.i}")
-
-    def real(self, x: str) -> str:
-        return self.let(f"bitcast {self.i} {x} to {self.t}")
-
-    def where(self, how: str, a: str, b: str, yes: str, no: str) -> str:
-        test = self.let(f"fcmp {how} {self.t} {a}, {b}")
-        return self.let(f"select {self.b} {test}, {self.t} {yes}, {self.t} {no}")
-
-    def horner(self, x: str, *coefficients: float) -> str:
-        r = self.c(coefficients[0])
-        for k in coefficients[1:]:
-            r = self.fma(r, x, self.c(k))
-        return r
+    def __init__(self, emitter: Writer, lvl: int, vl: int) -> None:
+        super().__init__(emitter, lvl, vl, "f32")
 
     def power_of_two(self, k: str) -> str:
         """2.0**k for an integer in the range of normal exponents."""
@@ -147,4 +108,4 @@ class VectorMath:
         far = self.op("fsub", self.c(1.0), self.op("fdiv", self.c(2.0), self.op("fadd", e, self.c(1.0))))
         p = self.horner(s, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
         near = self.fma(self.op("fmul", p, s), x, x)
-        return self.where("olt", t, self.c(0.625), near, self.call("copysign", far, x))
+        return self.call("copysign", self.where("olt", t, self.c(0.625), near, far), x)

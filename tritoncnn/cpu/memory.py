@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .analysis import FLOATS, is_elementwise
-from .arith import DIVISIONS, OWN
+from .arith import DIVISIONS, FUNCTIONS
 from .emit import Buffer, Coords, Res, llvm_type, size_of, stored
 from .pull import Pull
 from .ttir import Op, Value, unsupported
@@ -134,7 +134,7 @@ class Memory(Pull):
             return 20 if not c else 1 if c & (c - 1) == 0 else 6
         if n in ("arith.divf", "tt.precise_divf", "math.sqrt", "math.rsqrt", "tt.precise_sqrt"):
             return 8
-        if n.startswith("math.") and (n[5:] in OWN or n[5:] in ("sin", "cos", "powf")):
+        if n == "tt.extern_elementwise" or (n.startswith("math.") and n[5:] in FUNCTIONS):
             return 16
         if n == "tt.load":
             p = op.operands[0]

@@ -314,6 +314,10 @@ class Parser:
                 op.operands = [self.scope[re.findall(NAME, rest)[0]]]
             op.operands = op.operands + self.values(rest)[len(op.operands) :]
             return []
+        if op.name == "tt.extern_elementwise":
+            symbol = re.search(r'symbol = "([^"]*)"', rest)
+            op.attrs["symbol"] = symbol[1] if symbol else ""
+            rest = re.sub(r"<?\{.*\}>?", "", rest)
         if match := re.search(r"(?:^|<| )(\{[^{}]*\})(?:$|>| )", re.sub(r'"[^"]*"', '""', rest)):
             for part in split_outside(match.group(1)[1:-1]):
                 key, _, value = part.partition(" = ")
