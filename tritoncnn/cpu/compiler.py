@@ -135,6 +135,7 @@ class Request:
     attributes: Mapping[Path_, Any]
     arguments: tuple[tuple[str, str], ...]  # run-time arguments, tuples flattened, in record order
     divisible: frozenset[str]
+    debug: bool = False
 
     @property
     def name(self) -> str:
@@ -146,13 +147,13 @@ class Request:
         constants = [(path, stable(value, self.name)) for path, value in sorted(self.constants.items())]
         parts = (
             self.fn.cache_key, sorted(self.signature.items()), constants, sorted(self.divisible), triton.__version__,
-            sources_hash(), engine.host().key,
+            sources_hash(), engine.host().key, self.debug,
         )  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def ttir(self) -> str:
         """Run Triton's front end. Raises KernelError with Triton's own words when it refuses the kernel."""
-        backend, options = Backend(TARGET), Options()
+        backend, options = Backend(TARGET), Options(debug=self.debug)
         context = ir.context()
         ir.load_dialects(context)
         source = ASTSource(self.fn, dict(self.signature), dict(self.constants), dict(self.attributes))
@@ -196,7 +197,9 @@ def _flatten(name: str, kind: Any, path: Path_) -> Iterator[tuple[str, str, Path
         yield name, kind, path
 
 
-def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = ()) -> Request:
+def request(
+    fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = (), debug: bool = False
+) -> Request:
     """Check and complete a specialisation. Raises InputError, KernelError; each names the kernel and the parameter."""
     if not isinstance(fn, triton.runtime.JITFunction):
         hint = "; it was made under TRITON_INTERPRET=1" if type(fn).__name__ == "InterpretedFunction" else ""
@@ -235,7 +238,7 @@ def request(fn: Any, signature: Signature, constants: Mapping[str, Any], divisib
         if word not in paths:
             raise InputError(f"{name}: divisible names {word}, which is not a run-time argument")
     attributes = {paths[word]: [["tt.divisibility", 16]] for word in divisible}
-    return Request(fn, kinds, values, attributes, tuple(arguments), frozenset(divisible))
+    return Request(fn, kinds, values, attributes, tuple(arguments), frozenset(divisible), debug)
 
 
 # ---- compiling -------------------------------------------------------------------------------------------------------
@@ -244,18 +247,19 @@ _lock = threading.RLock()  # Triton's front end is not made for several threads
 
 
 def compile_kernel(
-    fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = ()
+    fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = (), *, debug: bool = False
 ) -> CpuKernel:
     """Native code of one specialisation of a ``@triton.jit`` function.
 
     signature   type of each run-time argument ("*fp32", "i32"); a tuple of types for a tuple argument
     constants   value of every other parameter without a default, constexpr or not; functions and tuples too
     divisible   run-time arguments (flattened names) that are multiples of 16, in bytes for pointers
+    debug       keep ``tl.device_assert``: a launch in which one fails raises KernelError
 
     Raises InputError for parameters that do not fit, UnsupportedError for an op the backend does not know, KernelError
     when Triton or LLVM refuses the kernel, CacheError for a cache folder that others can write to.
     """
-    wanted = request(fn, signature, constants, divisible)
+    wanted = request(fn, signature, constants, divisible, debug)
     settings = current()
     with _lock:
         known = _loaded.get((settings.cache, wanted.key))

@@ -17,6 +17,7 @@ from tritoncnn.errors import DTypeError, InputError, KernelError
 from . import descriptors, engine
 from .compiler import EXPORTS, TARGET, Backend
 from .launch import is_known, slot_packer
+from .messages import raise_failed
 
 # Triton keeps compiled kernels by device number: ours must be no GPU's.
 DEVICE = -1
@@ -78,6 +79,7 @@ class Launcher:
         self._call(b"".join(parts))
         if leave is not None:
             leave(metadata)
+        raise_failed(self.name)
 
     def _address(self, tensor: Any) -> int:
         if not hasattr(tensor, "data_ptr"):

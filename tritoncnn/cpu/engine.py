@@ -17,6 +17,8 @@ import llvmlite.binding as llvm
 from tritoncnn.errors import InputError, KernelError
 from tritoncnn.settings import current
 
+from . import messages
+
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
 
@@ -137,7 +139,7 @@ def _linker() -> Any:
 def load(obj: bytes, names: tuple[str, ...]) -> Code:
     """Link object code into this process and look up ``names``. Raises KernelError for a missing symbol."""
     builder = llvm.JITLibraryBuilder().add_object_img(obj).add_current_process()
-    for symbol, address in (*openmp().symbols.items(), *_roundings().items()):
+    for symbol, address in (*openmp().symbols.items(), *_roundings().items(), *messages.symbols().items()):
         builder.import_symbol(symbol, address)
     for name in names:
         builder.export_symbol(name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tritoncnn.errors import DTypeError, InputError, ShapeError
 
 from . import engine
+from .messages import raise_failed
 
 if TYPE_CHECKING:
     from .compiler import Request
@@ -138,6 +139,7 @@ class CpuKernel:
             threads = min(engine.threads(), programs) if programs > 1 else 1
             record = self.record(sizes, values, threads)
             self._call(ctypes.addressof(record))
+            raise_failed(self.name)
 
     def _value(self, place: int, arg: Any) -> int | float | bool:
         name, kind = self.arguments[place]

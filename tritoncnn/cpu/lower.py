@@ -12,6 +12,7 @@ from dataclasses import replace
 from .dot import Dot
 from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
 from .inductions import rewrite_inductions
+from .report import asserted, printed
 from .reshapes import rewrite_reshapes
 from .ttir import Function, Op, Parser, Value, unsupported
 
@@ -196,6 +197,7 @@ class Lowering(Dot):
 
 
 HANDLERS: dict[str, Callable[[Lowering, Op], None]] = {
+    "tt.print": printed, "tt.assert": asserted,
     "scf.for": Lowering.scf_for, "scf.if": Lowering.scf_if, "scf.while": Lowering.scf_while, "tt.dot": Lowering.dot,
     "tt.reduce": Lowering.reduce, "tt.scan": Lowering.scan, "tt.atomic_rmw": Lowering.atomic,
     "tt.atomic_cas": Lowering.atomic, "tt.reshape": Lowering.reshape, "tt.join": Lowering.join, "tt.cat": Lowering.cat,

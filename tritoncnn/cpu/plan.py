@@ -18,6 +18,7 @@ from tritoncnn.errors import InputError
 
 from . import engine
 from .launch import ARGUMENTS, CpuKernel, check_grid
+from .messages import raise_failed
 
 LINE = 64  # bytes: what two threads write to is kept on different cache lines
 SPINS = 2000  # looks at an unchanged word before the processor is offered to others: about 50 us
@@ -262,6 +263,7 @@ class NativePlan:
         """All launches, in order. Other Python threads go on meanwhile; a second call of this plan waits."""
         with self._lock:
             self._run(self._plan, engine.threads(self._threads))
+        raise_failed("NativePlan")
 
     def set_pointer(self, launch_index: int, arg_index: int, address: int) -> None:
         """Let an argument of a launch be this address (or number) from the next run on."""

@@ -314,6 +314,13 @@ class Parser:
                 op.operands = [self.scope[re.findall(NAME, rest)[0]]]
             op.operands = op.operands + self.values(rest)[len(op.operands) :]
             return []
+        if op.name in ("tt.print", "tt.assert"):
+            text = re.search(r'"([^"]*)"', rest)
+            assert text
+            op.attrs["text"] = re.sub(
+                r"\\([0-9A-F]{2}|\\)", lambda m: "\\" if m[1] == "\\" else chr(int(m[1], 16)), text[1]
+            )
+            rest = rest.replace(text[0], "", 1).strip()
         if op.name == "tt.extern_elementwise":
             symbol = re.search(r'symbol = "([^"]*)"', rest)
             op.attrs["symbol"] = symbol[1] if symbol else ""
