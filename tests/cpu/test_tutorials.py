@@ -168,3 +168,33 @@ def test_grouped_gemm():
     kernels.matmul_group[(4,)](addresses, shapes, strides, len(sizes), BLOCK_M=32, BLOCK_N=32, BLOCK_K=16)
     for one, two, found in zip(a, b, c, strict=True):
         assert torch.equal(found, one @ two)
+
+
+@pytest.mark.skipif(triton.__version__ >= "3.9", reason="triton 3.9 has no block pointers")
+def test_matmul_by_block_pointers():
+    M, N, K = 141, 100, 75
+    a, b, c = whole(M, K), whole(K, N, seed=1), torch.empty(M, N)
+    kernels.matmul_block_pointers[(triton.cdiv(M, 32) * triton.cdiv(N, 64),)](
+        a, b, c, M, N, K, *a.stride(), *b.stride(), *c.stride(), BLOCK_M=32, BLOCK_N=64, BLOCK_K=32, GROUP=3
+    )
+    assert torch.equal(c, a @ b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_persistent_matmul_with_descriptors(dtype):
+    M, N, K = 130, 72, 96
+    a, b, c = whole(M, K, dtype=dtype), whole(N, K, dtype=dtype, seed=1), torch.empty(M, N, dtype=dtype)
+    kernels.matmul_persistent[(3,)](a, b, c, M, N, K, BLOCK_M=32, BLOCK_N=32, BLOCK_K=32, GROUP=2)
+    assert torch.equal(c, (a.float() @ b.float().T).to(dtype))
+
+
+def test_matmul_with_descriptors_from_the_caller():
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    M, N, K = 70, 40, 64
+    a, b, c = whole(M, K), whole(N, K, seed=1), torch.empty(M, N)
+    kernels.matmul_host_descriptors[(triton.cdiv(M, 32), triton.cdiv(N, 16))](
+        TensorDescriptor.from_tensor(a, [32, 16]), TensorDescriptor.from_tensor(b, [16, 16]),
+        TensorDescriptor.from_tensor(c, [32, 16]), K, BLOCK_M=32, BLOCK_N=16, BLOCK_K=16,
+    )  # fmt: skip
+    assert torch.equal(c, a @ b.T)

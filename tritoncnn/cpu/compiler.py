@@ -7,7 +7,6 @@ import functools
 import hashlib
 import importlib
 import re
-import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from .lower import lower
 
 TARGET = GPUTarget("tritoncnn", "host", 1)
 EXPORTS = ("launch", "chunk")
+DIGEST = 32  # bytes of sha256 behind the object code that Triton keeps
 Signature = Mapping[str, "str | tuple[str, ...]"]
 Path_ = tuple[int, ...]
 
@@ -101,7 +101,10 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
     def make_object(module: Any, metadata: dict[str, Any]) -> bytes:
         metadata["name"] = module.get_entry_func_name()
         metadata["shared"] = 0
-        return engine.compile_text(lower(str(module), lanes=engine.host().lanes, name=metadata["name"]))
+        obj = engine.compile_text(lower(str(module), lanes=engine.host().lanes, name=metadata["name"]))
+        digest = hashlib.sha256(obj)
+        metadata["digest"] = digest.hexdigest()
+        return obj + digest.digest()
 
 
 def run_passes(module: Any) -> Any:
@@ -243,7 +246,6 @@ def request(
 
 # ---- compiling -------------------------------------------------------------------------------------------------------
 _loaded: weakref.WeakValueDictionary[tuple[Path, str], CpuKernel] = weakref.WeakValueDictionary()
-_lock = threading.RLock()  # Triton's front end is not made for several threads
 
 
 def compile_kernel(
@@ -261,7 +263,7 @@ def compile_kernel(
     """
     wanted = request(fn, signature, constants, divisible, debug)
     settings = current()
-    with _lock:
+    with engine.lock:  # Triton's front end is not made for several threads either
         known = _loaded.get((settings.cache, wanted.key))
         if known is None:
             known = _loaded[settings.cache, wanted.key] = _load_or_compile(wanted)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +17,14 @@ from triton.runtime.driver import driver
 from tritoncnn.errors import DTypeError, InputError, KernelError
 
 from . import descriptors, engine
-from .compiler import EXPORTS, TARGET, Backend
+from .compiler import DIGEST, EXPORTS, TARGET, Backend
 from .launch import is_known, slot_packer
 from .messages import raise_failed
 
 # Triton keeps compiled kernels by device number: ours must be no GPU's.
 DEVICE = -1
+
+_loaded: weakref.WeakValueDictionary[bytes, engine.Code] = weakref.WeakValueDictionary()  # by digest
 
 
 class Utils:
@@ -28,8 +32,14 @@ class Utils:
 
     def load_binary(self, name: str, obj: bytes, shared: int, device: int) -> tuple[engine.Code, int, int, int, int]:
         """(module, function, registers, spills, most threads); a module that is None would be loaded at every call."""
-        code = engine.load(obj, EXPORTS)
-        return code, code.addresses["launch"], 0, 0, 1 << 30
+        code, digest = obj[:-DIGEST], obj[-DIGEST:]
+        if hashlib.sha256(code).digest() != digest:
+            raise KernelError(f"{name}: its compiled code in Triton's cache is damaged; delete that cache folder")
+        with engine.lock:  # two threads may load one kernel at once: Triton then drops the first, which may be running
+            module = _loaded.get(digest)
+            if module is None:
+                module = _loaded[digest] = engine.load(code, EXPORTS)
+        return module, module.addresses["launch"], 0, 0, 1 << 30
 
     def unload_module(self, module: Any) -> None:
         """The code goes when its last owner does."""
@@ -54,6 +64,8 @@ class Launcher:
                 raise KernelError(f"{self.name}: the CPU backend has no argument of type {unknown[0]}")
             self._packers.append([(k[0] == "*", slot_packer(k)) for k in kinds])
         self._head = slot_packer("i64")
+        self._digest = bytes.fromhex(metadata.digest)
+        self._code: engine.Code | None = None
         self._call: Any = None
 
     def __call__(
@@ -61,7 +73,8 @@ class Launcher:
         enter: Any, leave: Any, *args: Any,
     ) -> None:  # fmt: skip
         if self._call is None:
-            self._call = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(function)
+            self._code = _loaded[self._digest]  # function is None while another thread is about to set it
+            self._call = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(self._code.addresses["launch"])
         programs = g0 * g1 * g2
         if programs <= 0:
             return

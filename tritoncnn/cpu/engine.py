@@ -7,9 +7,10 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -81,6 +82,24 @@ def architecture() -> str:
 
 
 # ---- compiling -------------------------------------------------------------------------------------------------------
+# One thread at a time compiles or links; a fork waits for it, or its child would find the lock held for ever.
+lock = threading.RLock()
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(work: Callable[P, R]) -> Callable[P, R]:
+    """Hold the lock until all that the function made for itself is gone too: llvmlite has a lock of its own."""
+
+    @functools.wraps(work)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> R:
+        with lock:
+            return work(*args, **kwargs)
+
+    return locked
+
+
 @functools.lru_cache
 def _machine(target: Host) -> Any:
     return llvm.Target.from_default_triple().create_target_machine(
@@ -105,12 +124,14 @@ def _optimised(text: str, level: int) -> tuple[Any, Any]:
     return machine, module
 
 
+@_alone
 def compile_text(text: str, level: int = SPEED_LEVEL) -> bytes:
     """Object code of a module. Raises KernelError when LLVM cannot read the text."""
     machine, module = _optimised(text, level)
     return machine.emit_object(module)
 
 
+@_alone
 def assembly(text: str, level: int = SPEED_LEVEL) -> str:
     """The machine code of a module, as a person reads it."""
     machine, module = _optimised(text, level)
@@ -118,17 +139,23 @@ def assembly(text: str, level: int = SPEED_LEVEL) -> str:
 
 
 # ---- loading ---------------------------------------------------------------------------------------------------------
+@_alone
+def _drop(held: list[Any]) -> None:
+    """Unload code, under the lock: llvmlite's own must not be held at a fork."""
+    held.clear()
+
+
 class Code:
     """Object code in memory. ``addresses`` are valid as long as this object lives."""
 
     def __init__(self, library: Any, names: tuple[str, ...]) -> None:
-        self._library = library
+        held = [library]
+        weakref.finalize(self, _drop, held).atexit = False
         self.addresses: Mapping[str, int] = {name: library[name] for name in names}
 
 
 _count = itertools.count()
 _kept: list[Any] = []  # code that lives as long as the process
-_lock = threading.Lock()
 
 
 @functools.lru_cache
@@ -136,6 +163,7 @@ def _linker() -> Any:
     return llvm.create_lljit_compiler(use_jit_link=True)
 
 
+@_alone
 def load(obj: bytes, names: tuple[str, ...]) -> Code:
     """Link object code into this process and look up ``names``. Raises KernelError for a missing symbol."""
     builder = llvm.JITLibraryBuilder().add_object_img(obj).add_current_process()
@@ -144,8 +172,7 @@ def load(obj: bytes, names: tuple[str, ...]) -> Code:
     for name in names:
         builder.export_symbol(name)
     try:
-        with _lock:
-            library = builder.link(_linker(), f"tritoncnn-{next(_count)}")
+        library = builder.link(_linker(), f"tritoncnn-{next(_count)}")
     except RuntimeError as error:
         raise KernelError(f"compiled code could not be linked: {' '.join(str(error).split())}") from error
     return Code(library, names)
@@ -193,6 +220,7 @@ def _roundings() -> Mapping[str, int]:
     return _own_library(_ROUNDINGS, ("__truncsfbf2", "__truncdfbf2"))
 
 
+@_alone
 def _own_library(text: str, names: tuple[str, ...]) -> Mapping[str, int]:
     """Functions that stay as long as the process."""
     builder = llvm.JITLibraryBuilder().add_object_img(compile_text(text))
