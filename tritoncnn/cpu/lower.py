@@ -160,14 +160,18 @@ class Lowering(Dot):
         b, out = self.row_major(source), self.new_buffer(r)
 
         def one(c: Coords) -> None:
-            i = self.eval(index, c)
-            if index.type.elem != "i32":
-                i = Res(self.let(i.lvl, f"trunc {index.type.elem} {i.v} to i32"), i.lvl)
-            at = (*c[:axis], Coord(i.v, i.lvl), *c[axis + 1 :])
+            at = (*c[:axis], self.position(index, c), *c[axis + 1 :])
             self.write(out, c, self.read(b, at))
 
         self.nest(r.type.shape, None, one)
         self.buffers[r] = out
+
+    def position(self, index: Value, c: Coords) -> Coord:
+        """An element of an index tensor as an index; it is not negative."""
+        i, elem = self.eval(index, c), index.type.elem
+        if elem != "i32":
+            i = Res(self.let(i.lvl, f"{'trunc' if elem == 'i64' else 'zext'} {elem} {i.v} to i32"), i.lvl)
+        return Coord(i.v, i.lvl)
 
     def histogram(self, op: Op) -> None:
         r, x = op.results[0], op.operands[0]
@@ -176,12 +180,10 @@ class Lowering(Dot):
         self.nest(r.type.shape, 0, lambda c: self.write(out, c, Res("0")))
 
         def one(c: Coords) -> None:
-            bin = self.eval(x, c)
-            if x.type.elem != "i32":
-                bin = Res(self.let(bin.lvl, f"trunc {x.type.elem} {bin.v} to i32"), bin.lvl)
+            bin = self.position(x, c)
 
             def count() -> None:
-                at = (Coord(bin.v, bin.lvl),)
+                at = (bin,)
                 here = replace(out, lvl=self.depth)
                 old = self.read(here, at)
                 self.write(here, at, Res(self.let(self.depth, f"add i32 {old.v}, 1"), self.depth))

@@ -15,6 +15,7 @@ from .emit import Buffer, Coords, Res, llvm_type, size_of, stored
 from .pull import Pull
 from .ttir import Op, Value, unsupported
 
+TREE_LIMIT = 64  # instructions for one vector
 WRITERS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas"}
 LOOPS = {"scf.for", "scf.while"}
 ATOMIC = {"add": "add", "fadd": "fadd", "and": "and", "or": "or", "xor": "xor", "max": "max", "min": "min",
@@ -28,6 +29,7 @@ class Memory(Pull):
         super().__init__(lanes)
         self.loads: list[Op] = []  # tensor loads met so far: candidates for forcing
         self._sinks: dict[Value, frozenset[Op]] = {}
+        self._trees: dict[Value, int] = {}
         self._spare: dict[int, str] = {}
 
     # ---- buffers -----------------------------------------------------------------------------------------------
@@ -155,6 +157,30 @@ class Memory(Pull):
             return 1
         return self.weight(v.op) + sum(self.cost(x, seen) for x in v.op.operands)
 
+    def tree(self, v: Value) -> int:
+        """Cost of pulling v where nothing is shared by what reads an operand at several places, as a sort's steps do."""
+        if v in self.buffers or v in self.scalars or v.op is None or not v.type.shape:
+            return 1
+        if v not in self._trees:
+            self._trees[v] = 1  # none of what follows comes back here
+            total, todo, seen = 0, [v], {v}
+            while todo:  # what is computed at one place is computed once
+                x = todo.pop()
+                assert x.op is not None
+                total += self.weight(x.op)
+                for y in x.op.operands:
+                    if y in seen:
+                        continue
+                    seen.add(y)
+                    moved = x.op.name in ("tt.reduce", "tt.reshape")
+                    if moved or y in self.buffers or y in self.scalars or y.op is None or not y.type.shape:
+                        times = y.type.shape[x.op.number("axis")] if x.op.name == "tt.reduce" else 1
+                        total += times * self.tree(y)
+                    else:
+                        todo.append(y)
+            self._trees[v] = total
+        return self._trees[v]
+
     def spreads(self, v: Value) -> bool:
         """Is v broadcast before it is consumed?"""
         todo, seen = [v], {v}
@@ -183,6 +209,8 @@ class Memory(Pull):
         if v.type.elem == "ptr" or self.facts.static(v) is not None:
             return False
         sinks, cost = self.sinks(v), self.cost(v)
+        if self.tree(v) > max(TREE_LIMIT, 2 * cost):
+            return True
         if not sinks or cost < 4 or all(s.name == "tt.dot" for s in sinks):
             return False
         if len([n for n in v.type.shape if n > 1]) == 1 and self.spreads(v):
@@ -195,14 +223,17 @@ class Memory(Pull):
     # ---- order of loads and stores -----------------------------------------------------------------------------
     def wanted_after(self, v: Value, op: Op) -> bool:
         """Will something that comes after op still pull v? Loops are entered again: what they hold comes after."""
-        if v in self.buffers:
-            return False
-        for user in v.users:
-            if self.is_lazy(user):
-                if any(self.wanted_after(r, op) for r in user.results):
+        todo, seen = [v], {v}
+        while todo:
+            x = todo.pop()
+            if x in self.buffers:
+                continue
+            for user in x.users:
+                if self.is_lazy(user):
+                    todo += [r for r in user.results if r not in seen]
+                    seen.update(user.results)
+                elif user.position > op.position:
                     return True
-            elif user.position > op.position:
-                return True
         return False
 
     def force_loads(self, op: Op, spare: Sequence[Value] = ()) -> None:
