@@ -143,6 +143,8 @@ class Memory(Pull):
             last = len(p.type.shape) - 1
             flat = self.facts.stride(p, last, min(self.lanes, p.type.shape[last]))
             return 2 if flat in (0, 1) else 12
+        if n == "tt.map_elementwise":
+            return len(op.regions[0][0].ops)
         return 1 if is_elementwise(n) else 2 * op.operands[0].type.shape[op.number("axis")] if n == "tt.reduce" else 0
 
     def cost(self, v: Value, seen: dict[Value, int] | None = None) -> int:
