@@ -118,3 +118,35 @@ def test_a_compiled_kernel_and_a_plan_raise_too() -> None:
     plan = cpu.NativePlan([(kernel, (1,), (y.data_ptr(), 5))])
     with pytest.raises(KernelError, match="three turns"):
         plan.run()
+
+
+@triton.jit
+def branching_kernel(Y, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    if n == 77:
+        return
+    total = tl.zeros([BLOCK], tl.int32)
+    j = 0
+    if n > 2:
+        tl.device_assert(i < BLOCK + n - 3, "in one side")
+        total += 5
+    else:
+        tl.device_assert(n > 0, "in the other")
+    while j < n:
+        tl.device_assert(total < 100, "in a loop")
+        total += i
+        j += 1
+    tl.store(Y + i, total)
+
+
+@pytest.mark.parametrize(("n", "failure"), [(1, ""), (4, ""), (77, ""), (0, "in the other"), (50, "in a loop")])
+def test_assertions_stand_in_branches_and_loops(n: int, failure: str) -> None:
+    y = torch.zeros(16, dtype=torch.int32)
+    with cpu.active():
+        if failure:
+            with pytest.raises(KernelError, match=failure):
+                branching_kernel[(1,)](y, n, BLOCK=16, debug=True)
+        else:
+            branching_kernel[(1,)](y, n, BLOCK=16, debug=True)
+    expected = torch.zeros(16) if failure or n == 77 else torch.arange(16) * n + (5 if n > 2 else 0)
+    assert y.tolist() == expected.tolist()
