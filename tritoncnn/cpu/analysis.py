@@ -14,40 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from .elements import BITS
 from .ttir import Op, Value
 
 STATIC_LIMIT = 1 << 16  # elements of a tensor that we are willing to compute at compile time
 
-
-@dataclass(frozen=True)
-class Fp8:
-    """An 8-bit float: its codes without the sign run from 0 up to ``largest``, a finite number; ``infinity`` 0: none."""
-
-    mantissa: int
-    bias: int
-    largest: int
-    nan: int
-    infinity: int = 0
-    negative_zero: bool = True
-
-
-FP8 = {
-    "f8E4M3FN": Fp8(3, 7, 0x7E, 0x7F), "f8E5M2": Fp8(2, 15, 0x7B, 0x7F, 0x7C),
-    "f8E4M3FNUZ": Fp8(3, 8, 0x7F, 0x80, negative_zero=False), "f8E5M2FNUZ": Fp8(2, 16, 0x7F, 0x80, negative_zero=False),
-}  # fmt: skip
-FLOATS = ("f16", "bf16", "f32", "f64", *FP8)
-BITS = dict.fromkeys(FP8, 8) | {
-    "i1": 1,
-    "i8": 8,
-    "i16": 16,
-    "i32": 32,
-    "i64": 64,
-    "f16": 16,
-    "bf16": 16,
-    "f32": 32,
-    "f64": 64,
-    "ptr": 64,
-}
 _NUMPY = {"i1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 _UNSIGNED = {"i1": np.bool_, "i8": np.uint8, "i16": np.uint16, "i32": np.uint32, "i64": np.uint64}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .analysis import BITS, FP8
 from .casts import CASTS, Casts
-from .emit import Res, literal, llvm_type, stored
+from .elements import BITS, FP8, literal, llvm_type, stored
+from .emit import Res
 from .libdevice import FAST, WIDE, Libdevice, extern
 from .maths import VectorMath
 from .ttir import Op, Type, Value, unsupported

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .analysis import BITS, FP8
-from .emit import Emitter, float_literal, llvm_type
+from .elements import BITS, FP8, float_literal, llvm_type
+from .emit import Emitter
 from .ttir import Op
 
 RESIZE = {

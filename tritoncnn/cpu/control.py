@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .analysis import is_elementwise
-from .emit import Buffer, Coord, Res, llvm_type
+from .elements import llvm_type
+from .emit import Buffer, Coord, Res
 from .memory import WRITERS
 from .reduce import Reduce
 from .ttir import Block, Function, Op, Value, unsupported

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from .analysis import FLOATS
-from .emit import Buffer, Coord, Res, llvm_type, size_of
+from .elements import FLOATS, llvm_type, size_of
+from .emit import Buffer, Coord, Res
 from .operands import Operand, Operands
 from .ttir import Op, Type, Value, unsupported
 

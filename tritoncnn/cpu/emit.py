@@ -6,82 +6,14 @@ computed, and its line is appended to that level's list: what does not depend on
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .analysis import BITS, FLOATS, FP8, Facts
+from .analysis import Facts
+from .elements import llvm_type, stored
 from .ttir import Value
-
-LLVM = {"f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double", "ptr": "ptr"} | dict.fromkeys(FP8, "i8")
-
-
-def llvm_type(elem: str, vl: int = 0) -> str:
-    """f32, 16 -> <16 x float>; vl 0 is a scalar."""
-    name = LLVM.get(elem, elem)
-    return f"<{vl} x {name}>" if vl else name
-
-
-def stored(elem: str) -> str:
-    """The element type in memory: a bool takes one byte."""
-    return "i8" if elem == "i1" else elem
-
-
-def size_of(elem: str) -> int:
-    return BITS[stored(elem)] // 8
-
-
-def float_literal(x: float, elem: str) -> str:
-    """An LLVM literal, rounded to elem first."""
-    if elem == "bf16":
-        bits = struct.unpack("<I", struct.pack("<f", x))[0]
-        if x == x:
-            bits += 0x7FFF + (bits >> 16 & 1)
-        return f"0xR{(bits >> 16) & 0xFFFF | (0x40 if x != x else 0):04X}"
-    if elem == "f16":
-        return f"0xH{struct.unpack('<H', struct.pack('<e', x))[0]:04X}"
-    if elem == "f32":
-        x = struct.unpack("<f", struct.pack("<f", x))[0]
-    return f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}"
-
-
-def _fp8_code(text: str, elem: str) -> int:
-    """The bits of an 8-bit float that a literal, bits or a decimal number, stands for."""
-    if text.startswith("0x"):
-        return int(text, 16)
-    kind, x = FP8[elem], float(text)
-    unit = 1 << kind.mantissa
-
-    def value(code: int) -> float:
-        exponent, rest = divmod(code, unit)
-        return math.ldexp(rest + unit * (exponent > 0), max(exponent, 1) - kind.bias - kind.mantissa)
-
-    nearest = min(range(kind.largest + 1), key=lambda code: (abs(value(code) - abs(x)), code & 1))
-    return nearest | 0x80 if math.copysign(1.0, x) < 0 and (nearest or kind.negative_zero) else nearest
-
-
-def literal(text: str, elem: str) -> str:
-    """A TTIR literal as an LLVM literal."""
-    if elem in FP8:
-        return str(_fp8_code(text, elem))
-    if elem in FLOATS:
-        if text.startswith("0x"):
-            bits = int(text, 16)
-            if elem in ("f16", "bf16"):
-                return f"0x{'H' if elem == 'f16' else 'R'}{bits:04X}"
-            if elem == "f64":
-                return f"0x{bits:016X}"
-            x = struct.unpack("<f", struct.pack("<I", bits))[0]
-            if x != x:  # keep the payload: float -> double shifts the mantissa by 29
-                return f"0x{(bits >> 31) << 63 | 0x7FF << 52 | (bits & 0x7FFFFF) << 29:016X}"
-            return float_literal(x, "f32")
-        return float_literal(float(text), elem)
-    if elem == "i1":
-        return {"true": "1", "false": "0", "-1": "1"}.get(text, text)
-    return str(int(text, 16)) if text.startswith("0x") else text
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .analysis import ARITHMETIC, BITS, Facts
+from .analysis import ARITHMETIC, Facts
+from .elements import BITS
 from .ttir import Block, Function, Op, Type, Value
 
 INTEGERS = ("i8", "i16", "i32", "i64")

@@ -10,9 +10,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from .analysis import BITS
 from .casts import Casts
-from .emit import llvm_type
+from .elements import BITS, llvm_type
 from .maths import VectorMath
 from .ttir import Op, unsupported
 from .vector import Vector

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from .arith import Arith
-from .emit import Buffer, Coords, Res, literal, llvm_type, size_of, stored
+from .elements import literal, llvm_type, size_of, stored
+from .emit import Buffer, Coords, Res
 from .ttir import Op, Value
 
 

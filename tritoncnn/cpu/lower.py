@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .dot import Dot
-from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
+from .elements import llvm_type
+from .emit import ZERO, Buffer, Coord, Coords, Res
 from .inductions import rewrite_inductions
 from .report import asserted, printed
 from .reshapes import rewrite_reshapes

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .analysis import FLOATS, is_elementwise
+from .analysis import is_elementwise
 from .arith import DIVISIONS, FUNCTIONS
-from .emit import Buffer, Coords, Res, llvm_type, size_of, stored
+from .elements import FLOATS, llvm_type, size_of, stored
+from .emit import Buffer, Coords, Res
 from .pull import Pull
 from .ttir import Op, Value, unsupported
 

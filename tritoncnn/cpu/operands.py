@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .control import Control
-from .emit import ZERO, Buffer, Coord, Res, llvm_type, size_of
+from .elements import llvm_type, size_of
+from .emit import ZERO, Buffer, Coord, Res
 from .ttir import Op, Value
 
 ZEROS_LIMIT = 1 << 18  # bytes of zeros that masked rows may be pointed at

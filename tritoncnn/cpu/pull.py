@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from .analysis import SHAPE_OPS, is_elementwise
-from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type, stored
+from .elements import llvm_type, stored
+from .emit import ZERO, Buffer, Coord, Coords, Res
 from .regions import Regions
 from .ttir import Op, Value, unsupported
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .emit import ZERO, Buffer, Coord, Coords, Res, llvm_type
+from .elements import llvm_type
+from .emit import ZERO, Buffer, Coord, Coords, Res
 from .memory import Memory
 from .ttir import Op
 

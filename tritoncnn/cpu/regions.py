@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from .analysis import constant_elements, is_elementwise
-from .emit import ZERO, Buffer, Coord, Coords, Res, literal, llvm_type, stored
+from .elements import literal, llvm_type, stored
+from .emit import ZERO, Buffer, Coord, Coords, Res
 from .loads import Loads
 from .ttir import Block, Op, Value, unsupported
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from .analysis import FP8
-from .emit import Coords, llvm_type, stored
+from .elements import FP8, llvm_type, stored
+from .emit import Coords
 from .memory import Memory
 from .ttir import Op, Type, Value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from .emit import float_literal, llvm_type
+from .elements import float_literal, llvm_type
 
 
 class Writer(Protocol):

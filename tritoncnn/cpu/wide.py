@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 
-from .emit import float_literal, llvm_type
+from .elements import float_literal, llvm_type
 from .vector import FunctionText, Vector, Writer
 
 MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, which then stands in the low bits
