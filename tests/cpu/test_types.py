@@ -128,6 +128,19 @@ def test_rounding_toward_zero_never_grows(narrow: torch.dtype) -> None:
     same(cast(x, narrow, kernel=truncating_kernel), toward_zero(x, narrow))
 
 
+@pytest.mark.parametrize("wide", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("narrow", FP8)
+def test_rounding_toward_zero_to_8_bits_takes_the_next_smaller_number(narrow: torch.dtype, wide: torch.dtype) -> None:
+    numbers = all_codes(narrow).float()
+    sizes = numbers[numbers.isfinite()].abs().unique()  # sorted
+    x = torch.cat([torch.randn(1000) * 20, torch.randn(300) * 2**-12, sizes, -sizes, torch.tensor([6e4, -6e4])]).to(
+        wide
+    )
+    below = sizes[torch.searchsorted(sizes, x.float().abs(), right=True) - 1]
+    got = cast(x, narrow, kernel=truncating_kernel).float()
+    assert torch.equal(got, below.copysign(x.float()))
+
+
 @pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
 def test_doubles_are_rounded_once(narrow: torch.dtype) -> None:
     tie = torch.tensor([1 + 2.0**-11, 1 + 2.0**-8, 3.0, 5.0e-8], dtype=torch.float64)

@@ -88,6 +88,11 @@ class Casts(Emitter):
         i = llvm_type(whole, vl)
         step = self.let(lvl, f"sext {llvm_type('i1', vl)} {over} to {i}")
         bits = self.let(lvl, f"add {i} {self._as(lvl, near, llvm_type(out, vl), whole, vl)}, {step}")
+        if out in FP8 and not FP8[out].negative_zero:  # the code of a negative zero means NaN
+            nan, zero = (f"splat (i8 {n})" if vl else str(n) for n in (-128, 0))
+            least = self.let(lvl, f"icmp eq {i} {bits}, {nan}")
+            gone = self.let(lvl, f"and {llvm_type('i1', vl)} {over}, {least}")
+            bits = self.let(lvl, f"select {llvm_type('i1', vl)} {gone}, {i} {zero}, {i} {bits}")
         return self._as(lvl, bits, i, out, vl)
 
     def _as(self, lvl: int, x: str, t: str, elem: str, vl: int) -> str:
