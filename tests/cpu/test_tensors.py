@@ -7,7 +7,9 @@ import torch
 import triton
 import triton.language as tl
 
+from tests.cpu.harness import run, ttir
 from tritoncnn import cpu
+from tritoncnn.cpu.lower import lower
 
 
 def assert_same(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -165,3 +167,35 @@ def test_narrow_floats_are_loaded_and_stored_under_masks(dtype: torch.dtype, n: 
     wanted[::stride][:n] = (picked / 3).to(dtype)[:n]
     assert_same(y, wanted)
     assert_same(z, (picked * 3).to(dtype))
+
+
+def test_masked_narrow_floats_move_as_whole_vectors() -> None:
+    text = lower(
+        ttir(narrow, {"x_ptr": "*bf16", "y_ptr": "*bf16", "z_ptr": "*bf16", "n": "i32"}, {"B": 64, "STRIDE": 1}),
+        lanes=16,
+    )
+    assert "@llvm.masked.load.v16i16.p0" in text
+    assert "@llvm.masked.store.v16i16.p0" in text
+    assert "masked.load.v16bf16" not in text
+    assert "masked.store.v16bf16" not in text
+
+
+@triton.jit
+def one_lane(x_ptr, y_ptr, AT: tl.constexpr, B: tl.constexpr, LOOP: tl.constexpr):
+    at = tl.arange(0, B)
+    x = (tl.load(x_ptr + at) * 3).to(y_ptr.dtype.element_ty)
+    for i in tl.range(LOOP):
+        tl.store(y_ptr + at, x, mask=at == AT + 2 * i)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("turns", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.bool])
+def test_a_masked_store_of_one_lane_known_beforehand_leaves_the_others_alone(
+    dtype: torch.dtype, turns: int, lanes: int
+) -> None:
+    x, y = torch.ones(16), torch.full((16,), 9).to(dtype)
+    wanted = y.clone()
+    wanted[1 : 1 + 2 * turns : 2] = 3
+    run(one_lane, (1,), {"x_ptr": x, "y_ptr": y}, lanes=lanes, AT=1, B=16, LOOP=turns)
+    assert_same(y, wanted)

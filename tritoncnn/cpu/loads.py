@@ -99,15 +99,23 @@ class Loads(Arith):
         return Res(x, lvl, vl)
 
     def _masked_load(self, lvl: int, p: str, elem: str, vl: int, mask: str, other: str) -> str:
-        memory = llvm_type(stored(elem), vl)
+        kind = self.masked_kind(elem)
+        memory = llvm_type(kind, vl)
         if elem == "i1" and other.startswith("%"):
             other = self.let(lvl, f"zext <{vl} x i1> {other} to {memory}")
+        elif kind != stored(elem):
+            other = self.let(lvl, f"bitcast {llvm_type(elem, vl)} {other} to {memory}")
         other = other.replace("(i1 ", "(i8 ")
         p = self.unless_empty(lvl, p, mask, vl, self.zeros(vl * size_of(elem)))
         call = self.intrinsic(
-            f"llvm.masked.load.{self.mangled(stored(elem), vl)}.p0", memory, "ptr", "i32", f"<{vl} x i1>", memory
+            f"llvm.masked.load.{self.mangled(kind, vl)}.p0", memory, "ptr", "i32", f"<{vl} x i1>", memory
         )
-        return self.let(lvl, f"{call}(ptr {p}, i32 {size_of(elem)}, <{vl} x i1> {mask}, {memory} {other})")
+        x = self.let(lvl, f"{call}(ptr {p}, i32 {size_of(elem)}, <{vl} x i1> {mask}, {memory} {other})")
+        return x if kind == stored(elem) else self.let(lvl, f"bitcast {memory} {x} to {llvm_type(elem, vl)}")
+
+    def masked_kind(self, elem: str) -> str:
+        """What masked loads and stores move: without AVX512-BF16, LLVM takes bf16 lane by lane, 16-bit integers at once."""
+        return "i16" if elem in ("f16", "bf16") else stored(elem)
 
     def unless_empty(self, lvl: int, p: str, mask: str, vl: int, spare: str) -> str:
         """The address, or a spare one where no lane is wanted: x86 takes 200 ns to find that an address off the map is masked."""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from .elements import llvm_type
 from .emit import ZERO, Buffer, Coord, Coords, Res
-from .memory import Memory
+from .stores import Stores
 from .ttir import Op
 
 CHAINS = 4  # independent partial results: a sum waits for an addition's latency otherwise
 
 
-class Reduce(Memory):
+class Reduce(Stores):
     """Reductions that are not written out inside of their reader."""
 
     def reduce(self, op: Op) -> None:

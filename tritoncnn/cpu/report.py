@@ -6,18 +6,18 @@ import json
 
 from .elements import FP8, llvm_type, stored
 from .emit import Coords
-from .memory import Memory
+from .stores import Stores
 from .ttir import Op, Type, Value
 
 PROGRAM = "i32 %pid0, i32 %pid1, i32 %pid2"
 
 
-def _note(code: Memory, note: dict[str, object]) -> str:
+def _note(code: Stores, note: dict[str, object]) -> str:
     data = json.dumps(note).encode()
     return code.table("i8", [*data, 0])
 
 
-def printed(code: Memory, op: Op) -> None:
+def printed(code: Stores, op: Op) -> None:
     """One call for each operand; a tensor is written to scratch as a whole first."""
     call = code.intrinsic("tritoncnn_print", "void", "ptr", "ptr", "i32", "i32", "i32")
     text, signs = str(op.attrs["text"]).lstrip(" "), op.attrs.get("isSigned")
@@ -51,7 +51,7 @@ def _readable(x: Value, op: Op) -> Value:
     return wide
 
 
-def asserted(code: Memory, op: Op) -> None:
+def asserted(code: Stores, op: Op) -> None:
     """A program whose condition is false anywhere says so and ends: what follows may rely on the condition."""
     x = op.operands[0]
     if code.facts.truth(x) is True:
