@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import triton
 import triton.language as tl
 
 from tritoncnn import cpu
+from tritoncnn.cpu.lower import lower
 from tritoncnn.errors import KernelError
 
 
@@ -150,3 +153,35 @@ def test_assertions_stand_in_branches_and_loops(n: int, failure: str) -> None:
             branching_kernel[(1,)](y, n, BLOCK=16, debug=True)
     expected = torch.zeros(16) if failure or n == 77 else torch.arange(16) * n + (5 if n > 2 else 0)
     assert y.tolist() == expected.tolist()
+
+
+@triton.jit
+def guarded_kernel(Y, X, limit, far, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    total, product = tl.zeros([BLOCK], tl.float32), tl.full([BLOCK], 1.0, tl.float32)
+    for _ in range(2):
+        tl.device_assert(far < limit, "out of bounds")
+        x = tl.load(X + far.to(tl.int64) * 1048576 + i)
+        total += x
+        product *= x
+    tl.store(Y + i, total)
+    tl.store(Y + BLOCK + i, product)
+
+
+def test_an_assertion_in_a_loop_guards_loads_that_every_turn_repeats() -> None:
+    x, y = torch.randn(16), torch.zeros(32)
+    far = 2**26  # no such address: reading it would end the process
+    with cpu.active():
+        with pytest.raises(KernelError, match="out of bounds"):
+            guarded_kernel[(1,)](y, x, 4, far, BLOCK=16, debug=True)
+        guarded_kernel[(1,)](y, x, 4, 0, BLOCK=16, debug=True)
+    assert torch.equal(y, torch.cat([x * 2, x * x]))
+    kinds = {"Y": "*fp32", "X": "*fp32", "limit": "i32", "far": "i32"}
+    text = lower(cpu.compile_kernel(guarded_kernel, kinds, {"BLOCK": 16}, debug=True).ttir, lanes=16)
+    address = re.search(r"(%v\d+) = getelementptr float, ptr %arg1", text)
+    assert address is not None
+    load = re.search(rf"load <\d+ x float>, ptr {address[1]}\b", text)
+    assert load is not None
+    assert (
+        text.index("call void @tritoncnn_assert") < load.start()
+    )  # LLVM may move it back, our code must not rely on that
