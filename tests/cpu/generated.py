@@ -44,6 +44,7 @@ class Array:
     dtype: str
     size: int
     fill: tuple[int, int] | None
+    special: bool = False  # an input of every kind of value, NaN and the greatest integers too
 
 
 @dataclass
@@ -412,6 +413,8 @@ class Generator:
         return Kernel(self.name, source, grid, self.arrays, runtime, constants)
 
 
-def module_text(kernels: list[Kernel]) -> str:
-    """A Python module that defines them all."""
-    return "import triton\nimport triton.language as tl\n\n\n" + "\n\n".join(kernel.source for kernel in kernels)
+def module_text(kernels: list[Kernel], helpers: str = "") -> str:
+    """A Python module that defines them all, after ``helpers``."""
+    return f"import triton\nimport triton.language as tl\n\n\n{helpers}" + "\n\n".join(
+        kernel.source for kernel in kernels
+    )

@@ -10,6 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
+from tritoncnn import cpu
+
 from . import harness
 
 LANES = (16, 8, 4)
@@ -245,6 +247,20 @@ def cast_kernel(Y, X, n, BLOCK: tl.constexpr):
     offs = tl.arange(0, BLOCK)
     x = tl.load(X + offs, mask=offs < n)
     tl.store(Y + offs, x.to(Y.dtype.element_ty), mask=offs < n)
+
+
+@triton.jit
+def _unsigned_extremes(y_ptr, x_ptr):
+    a, b = tl.load(x_ptr), tl.load(x_ptr + 1)
+    tl.store(y_ptr, tl.maximum(a, b))
+    tl.store(y_ptr + 1, tl.minimum(a, b))
+
+
+def test_unsigned_extremes_of_64_bit_scalars() -> None:
+    """The launch code uses the same two functions of LLVM."""
+    x, y = torch.tensor([5, 2**64 - 1], dtype=torch.uint64), torch.zeros(2, dtype=torch.uint64)
+    cpu.compile_kernel(_unsigned_extremes, {"y_ptr": "*u64", "x_ptr": "*u64"}, {}).launch((1,), (y, x))
+    assert y.tolist() == [2**64 - 1, 5]
 
 
 def cast(x: torch.Tensor, dtype: torch.dtype, lanes: int = 0) -> torch.Tensor:

@@ -272,10 +272,13 @@ many:
   call void @GOMP_parallel(ptr @chunk, ptr %r, i32 %t32, i32 0)
   ret void
 }}
-declare i64 @llvm.umax.i64(i64, i64)
-declare i64 @llvm.umin.i64(i64, i64)
-declare void @GOMP_parallel(ptr, ptr, i32, i32)
 """
+
+
+_WORKERS_USE = {  # a kernel may use the same
+    "declare i64 @llvm.umax.i64(i64, i64)", "declare i64 @llvm.umin.i64(i64, i64)",
+    "declare void @GOMP_parallel(ptr, ptr, i32, i32)",
+}  # fmt: skip
 
 
 def arguments(ttir_text: str) -> list[tuple[str, str]]:
@@ -300,7 +303,7 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
     bits = 32 * lanes
     parts = [f"; ModuleID = '{name}'"]
     parts += [f"{symbol} = {text}" for text, symbol in lowering.globals.items()]
-    parts += [*lowering.functions.values(), body, workers(function.args), *sorted(lowering.declarations)]
+    parts += [*lowering.functions.values(), body, workers(function.args), *sorted(lowering.declarations | _WORKERS_USE)]
     parts.append(f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}')
     return "\n".join(parts) + "\n"
 
