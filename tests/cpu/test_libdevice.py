@@ -134,5 +134,7 @@ def unknown_kernel(Y, X, BLOCK: tl.constexpr):
 
 def test_a_function_that_is_left_out_is_refused_by_name_and_line() -> None:
     text = harness.ttir(unknown_kernel, {"Y": "*fp32", "X": "*fp32"}, {"BLOCK": 16})
-    with pytest.raises(UnsupportedError, match=r"tt\.extern_elementwise at .*test_libdevice\.py:\d+: .*'__nv_erfcinvf'"):
+    with pytest.raises(
+        UnsupportedError, match=r"tt\.extern_elementwise at .*test_libdevice\.py:\d+: .*'__nv_erfcinvf'"
+    ):
         lower(text, lanes=16)
