@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from .calls import call, give_back
 from .dot import Dot
 from .elements import llvm_type
 from .emit import ZERO, Buffer, Coord, Coords, Res
@@ -24,8 +25,8 @@ RUNS = 8  # runs of programs per thread: one atomic operation each
 class Lowering(Dot):
     """Ops in program order: what is emitted at once, and what stays lazy."""
 
-    def function(self, function: Function, name: str) -> str:
-        """The kernel as an LLVM function of its arguments, program ids and grid sizes."""
+    def function(self, function: Function, name: str, result: str = "void") -> str:
+        """An LLVM function of the arguments, program ids and grid sizes."""
         parameters = []
         for k, a in enumerate(function.args):
             self.scalars[a] = Res(f"%arg{k}")
@@ -37,8 +38,11 @@ class Lowering(Dot):
         else:
             tail = self.branches(function)
         assert self.depth == 0
-        head = f"define internal void @{name}({', '.join(parameters)}) #0 {{"
+        head = f"define internal {result} @{name}({', '.join(parameters)}) #0 {{"
         return "\n".join([head, "entry:", *self.allocas, *self.stack[0], *tail, "}"])
+
+    def give_back(self, end: Op) -> None:
+        give_back(self, end)
 
     def block(self, ops: Sequence[Op]) -> None:
         at = 0
@@ -200,6 +204,7 @@ class Lowering(Dot):
 
 
 HANDLERS: dict[str, Callable[[Lowering, Op], None]] = {
+    "tt.call": call,
     "tt.print": printed, "tt.assert": asserted,
     "scf.for": Lowering.scf_for, "scf.if": Lowering.scf_if, "scf.while": Lowering.scf_while, "tt.dot": Lowering.dot,
     "tt.reduce": Lowering.reduce, "tt.scan": Lowering.scan, "tt.atomic_rmw": Lowering.atomic,
@@ -295,10 +300,13 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
 
     Raises UnsupportedError, which names the op and its source line.
     """
-    function = Parser(ttir_text).function()
-    rewrite_reshapes(function)
-    rewrite_inductions(function)
+    parser = Parser(ttir_text)
+    function = parser.function()
+    for each in (function, *parser.callees.values()):
+        rewrite_reshapes(each)
+        rewrite_inductions(each)
     lowering = Lowering(lanes)
+    lowering.callees = parser.callees
     body = lowering.function(function, "body")
     bits = 32 * lanes
     parts = [f"; ModuleID = '{name}'"]

@@ -17,7 +17,8 @@ from .pull import Pull
 from .ttir import Op, Value
 
 TREE_LIMIT = 64  # instructions for one vector
-WRITERS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.assert"}  # no load may move before one, out of a loop
+# No load may move before an assertion, out of a loop.
+WRITERS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.call", "tt.assert"}
 LOOPS = {"scf.for", "scf.while"}
 
 

@@ -171,6 +171,7 @@ class Parser:
         self.position = 0
         self.scope: dict[str, Value] = {}
         self.ops: list[Op] = []
+        self.callees: dict[str, Function] = {}  # those that are not inlined
 
     def function(self, name: str = "") -> Function:
         """Parse the named function, the kernel itself by default."""
@@ -282,20 +283,41 @@ class Parser:
         if not callee or callee.group(1) not in self.starts:
             raise unsupported(op)
         arguments = self.values(callee.group(2))
+        if self.branches(callee.group(1)):
+            self.call(op, rest, names, block, arguments)
+            return
         here, scope = self.i, self.scope
         self.i, self.scope = self.starts[callee.group(1)], {}
         head, _ = self.next()
         parameters = re.findall(rf"({NAME}): ", head[head.index("(") :])
         self.scope = dict(zip(parameters, arguments, strict=False))
         while not self.lines[self.i].startswith("}"):
-            if self.lines[self.i].startswith("^"):
-                raise unsupported(op, "a function that returns early must be inlined")
             self.op(block)
         end = block.ops.pop()
         self.i, self.scope = here, scope
         for name, value in zip(names, end.operands, strict=True):
             value.users.remove(end)
             self.scope[name] = value
+
+    def branches(self, name: str) -> bool:
+        """Does a function return early?"""
+        ends = [i for i in self.starts.values() if i > self.starts[name]]
+        body = self.lines[self.starts[name] : min(ends, default=len(self.lines))]
+        return any(re.match(r"cf\.(cond_)?br\b", line) for line in body)
+
+    def call(self, op: Op, rest: str, names: list[str], block: Block, arguments: list[Value]) -> None:
+        """Keep a call, and parse its callee once."""
+        name = rest[1 : rest.index("(")]
+        if name not in self.callees:
+            outer = self.i, self.scope, self.ops
+            self.callees[name] = self.function(name)
+            self.i, self.scope, self.ops = outer
+        op.operands, op.attrs["callee"] = arguments, name
+        block.ops.append(op)
+        self.ops.append(op)
+        for value in arguments:
+            value.users.append(op)
+        op.results = [self.define(n, t, op, block) for n, t in zip(names, self.result_types(op, rest), strict=False)]
 
     def values(self, text: str) -> list[Value]:
         return [self.scope[name] for name in re.findall(NAME, text)]
