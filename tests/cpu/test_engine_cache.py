@@ -262,3 +262,11 @@ def test_a_killed_writer_leaves_the_old_entry(root):
     found = cache.DiskCache(root).get(kernel._request.key)
     assert found is not None
     check(scale())
+
+
+def test_cold_starts_that_race_leave_the_same_bytes():
+    """The small form of the benchmark: 8 processes, 20 starts each."""
+    command = [sys.executable, "benchmarks/cold_starts.py", "--processes", "3", "--starts", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "6 starts: 0 failed, 1 different results, 1 different contents of the folder\n"

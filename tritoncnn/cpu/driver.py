@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
+import struct
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,7 @@ from tritoncnn.errors import DTypeError, InputError, KernelError
 
 from . import descriptors, engine
 from .compiler import DIGEST, EXPORTS, TARGET, Backend
-from .launch import is_known, slot_packer
+from .launch import bf16_bytes, is_known, slot_format
 from .messages import raise_failed
 
 # Triton keeps compiled kernels by device number: ours must be no GPU's.
@@ -56,14 +58,22 @@ class Launcher:
 
     def __init__(self, src: Any, metadata: Any) -> None:
         self.name = metadata.name
-        self._take = list(_leaves(src.signature.values()))
-        self._packers: list[list[tuple[bool, Callable[[Any], bytes]]]] = []
-        for _, kind in self._take:
-            kinds = descriptors.kinds(kind) if descriptors.is_descriptor(kind) else [kind]
+        # Where each argument is found, and what becomes of it: itself, an address, or what a function makes of it.
+        self._take: list[tuple[int, tuple[int, ...], Callable[[Any], list[Any]] | bool]] = []
+        layout = "<5q"
+        for path, kind in _leaves(src.signature.values()):
+            split = descriptors.is_descriptor(kind)
+            kinds = descriptors.kinds(kind) if split else [kind]
             if unknown := [k for k in kinds if not is_known(k)]:
                 raise KernelError(f"{self.name}: the CPU backend has no argument of type {unknown[0]}")
-            self._packers.append([(k[0] == "*", slot_packer(k)) for k in kinds])
-        self._head = slot_packer("i64")
+            layout += "".join(map(slot_format, kinds))
+            change: Callable[[Any], list[Any]] | bool = kind[0] == "*"
+            if split:
+                change = functools.partial(self._parts, [k[0] == "*" for k in kinds])
+            elif kind == "bf16":
+                change = lambda value: [bf16_bytes(value)]  # noqa: E731
+            self._take.append((path[0], path[1:], change))
+        self._pack = struct.Struct(layout).pack
         self._digest = bytes.fromhex(metadata.digest)
         self._code: engine.Code | None = None
         self._call: Any = None
@@ -79,22 +89,32 @@ class Launcher:
         if programs <= 0:
             return
         threads = engine.threads() if programs > 1 else 1
-        parts = [self._head(word) for word in (0, g0, g1, g2, threads)]
-        for (path, _), packers in zip(self._take, self._packers, strict=True):
-            value: Any = args
-            for place in path:
-                value = value[place]
-            values = [value] if len(packers) == 1 else descriptors.values(self.name, value)
-            for (pointer, pack), x in zip(packers, values, strict=True):
-                parts.append(pack(self._address(x) if pointer else x))
+        values: list[Any] = []
+        for place, inside, change in self._take:
+            value: Any = args[place]
+            for step in inside:
+                value = value[step]
+            if change is False:
+                values.append(value)
+            elif change is True:
+                values.append(self._address(value))
+            else:
+                values += change(value)
+        record = self._pack(0, g0, g1, g2, threads, *values)
         if enter is not None:
             enter(metadata)
-        self._call(b"".join(parts))
+        self._call(record)
         if leave is not None:
             leave(metadata)
         raise_failed(self.name)
 
+    def _parts(self, pointers: Sequence[bool], descriptor: Any) -> list[Any]:
+        values = zip(pointers, descriptors.values(self.name, descriptor), strict=True)
+        return [self._address(value) if pointer else value for pointer, value in values]
+
     def _address(self, tensor: Any) -> int:
+        if getattr(tensor, "is_cpu", False):
+            return tensor.data_ptr()
         if not hasattr(tensor, "data_ptr"):
             raise DTypeError(f"{self.name}: wanted a tensor; got {type(tensor).__name__}")
         if getattr(getattr(tensor, "device", None), "type", "cpu") != "cpu":

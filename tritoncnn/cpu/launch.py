@@ -36,7 +36,7 @@ _TORCH = {
 }  # fmt: skip
 
 
-def _bf16_bytes(value: float) -> bytes:
+def bf16_bytes(value: float) -> bytes:
     """Rounded to nearest even."""
     bits = struct.unpack("<I", struct.pack("<f", value))[0]
     if value == value:
@@ -49,11 +49,16 @@ def is_known(kind: str) -> bool:
     return kind.removeprefix("*") in TYPES or (kind[:1] == "*" and kind[1:] in FP8_TYPES)
 
 
+def slot_format(kind: str) -> str:
+    """How ``struct`` writes a slot; bf16 goes in as bytes."""
+    return "Q" if kind[0] == "*" else "8s" if kind == "bf16" else TYPES[kind]
+
+
 def slot_packer(kind: str) -> Callable[[Any], bytes]:
     """value -> 8 bytes, for one argument type."""
     if kind == "bf16":
-        return _bf16_bytes
-    return struct.Struct("<" + ("Q" if kind[0] == "*" else TYPES[kind])).pack
+        return bf16_bytes
+    return struct.Struct("<" + slot_format(kind)).pack
 
 
 def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
