@@ -209,13 +209,34 @@ def test_the_key_depends_on_all_that_the_code_depends_on(root, monkeypatch):
 def test_dumps_are_written_even_when_the_code_is_known(root, monkeypatch):
     scale()
     monkeypatch.setenv("TRITONCNN_DUMP", "ttir, llvm,asm,plan")
-    kernel = scale()
-    stem = f"scale-{kernel._request.key[:8]}"
-    files = {path.name: path.read_text() for path in (root / "dump").iterdir()}
-    assert sorted(files) == [f"{stem}.ll", f"{stem}.s", f"{stem}.ttir"]
-    assert "tt.func" in files[f"{stem}.ttir"]
-    assert "define void @launch" in files[f"{stem}.ll"]
-    assert "ret" in files[f"{stem}.s"]
+    scale()
+    check_dumps(root / "dump")
+
+
+def check_dumps(folder):
+    files = {path.suffix: path.read_text() for path in folder.iterdir()}
+    assert sorted(files) == [".ll", ".s", ".ttir"]
+    assert len({path.stem for path in folder.iterdir()}) == 1
+    assert "tt.func public @scale" in files[".ttir"]
+    assert "define void @launch" in files[".ll"]
+    assert "ret" in files[".s"]
+
+
+def test_ordinary_launches_are_dumped_too_even_when_triton_has_the_code(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    x, y = torch.arange(20.0), torch.zeros(20)
+
+    def launch():
+        kernels.scale.device_caches.clear()  # as a new process would
+        with cpu.active():
+            kernels.scale[(2,)](y, x, 20, FACTOR=3.0)
+        assert torch.equal(y, 3 * x)
+
+    launch()
+    assert not (root / "dump").exists()
+    monkeypatch.setenv("TRITONCNN_DUMP", "ttir,llvm,asm")
+    launch()
+    check_dumps(root / "dump")
 
 
 WRITERS = """

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import re
+import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,7 +92,9 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
         pass
 
     def hash(self) -> str:
-        return f"tritoncnn {engine.host().key} {sources_hash()}"
+        """What Triton's cache keys on; while dumping, every process compiles afresh."""
+        fresh = f" dumped {time.time_ns()}" if dumped() else ""
+        return f"tritoncnn {engine.host().key} {sources_hash()}{fresh}"
 
     def add_stages(self, stages: dict[str, Any], options: Options, language: Any = None) -> None:
         stages["ttir"] = lambda module, metadata: run_passes(module)
@@ -101,7 +104,7 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
     def make_object(module: Any, metadata: dict[str, Any]) -> bytes:
         metadata["name"] = module.get_entry_func_name()
         metadata["shared"] = 0
-        obj = engine.compile_text(lower(str(module), lanes=engine.host().lanes, name=metadata["name"]))
+        obj = to_object(metadata["name"], str(module))
         digest = hashlib.sha256(obj)
         metadata["digest"] = digest.hexdigest()
         return obj + digest.digest()
@@ -274,40 +277,43 @@ def _load_or_compile(wanted: Request) -> CpuKernel:
     settings = current()
     cache = DiskCache(settings.cache)
     header = {"name": wanted.name, "arguments": [list(pair) for pair in wanted.arguments]}
-    dump = settings.dump & {"ttir", "llvm", "asm"}
-    entry = None if dump else cache.get(wanted.key)
+    entry = None if dumped() else cache.get(wanted.key)
     if entry is not None and entry[0].get("arguments") == header["arguments"]:
         code = engine.load(entry[1], EXPORTS)
         return CpuKernel(wanted, code, from_cache=True)
     ttir = wanted.ttir()
-    text = lower_text(wanted, ttir)
-    obj = engine.compile_text(text)
-    if dump:
-        _dump(
-            settings.cache, wanted, {"ttir": lambda: ttir, "llvm": lambda: text, "asm": lambda: engine.assembly(text)}
-        )
+    obj = to_object(wanted.name, ttir)
     code = engine.load(obj, EXPORTS)
     cache.put(wanted.key, header, obj)
     return CpuKernel(wanted, code, from_cache=False, ttir=ttir)
 
 
-def lower_text(wanted: Request, ttir: str) -> str:
+def to_object(name: str, ttir: str) -> bytes:
+    """TTIR -> LLVM IR -> object code; each is written out when TRITONCNN_DUMP asks for it."""
+    text = lower_text(name, ttir)
+    makers: dict[str, tuple[str, Callable[[], str]]] = {
+        "ttir": ("ttir", lambda: ttir), "llvm": ("ll", lambda: text), "asm": ("s", lambda: engine.assembly(text)),
+    }  # fmt: skip
+    stem = f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}-{hashlib.sha256(ttir.encode()).hexdigest()[:8]}"
+    for word in dumped():
+        suffix, make = makers[word]
+        write_text(current().cache, "dump", f"{stem}.{suffix}", make())
+    return engine.compile_text(text)
+
+
+def dumped() -> frozenset[str]:
+    """Which of our stages TRITONCNN_DUMP asks for."""
+    return current().dump & {"ttir", "llvm", "asm"}
+
+
+def lower_text(name: str, ttir: str) -> str:
     """Our lowering, its faults told apart from the caller's."""
     try:
-        return lower(ttir, lanes=engine.host().lanes, name=wanted.name)
+        return lower(ttir, lanes=engine.host().lanes, name=name)
     except TritonCNNError:
         raise
     except Exception as error:
-        raise KernelError(
-            f"{wanted.name}: a fault in the CPU backend's lowering ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _dump(root: Path, wanted: Request, makers: Mapping[str, Callable[[], str]]) -> None:
-    stem = re.sub(r"\W", "_", wanted.name)
-    for word, suffix in (("ttir", "ttir"), ("llvm", "ll"), ("asm", "s")):
-        if word in current().dump:
-            write_text(root, "dump", f"{stem}-{wanted.key[:8]}.{suffix}", makers[word]())
+        raise KernelError(f"{name}: a fault in the CPU backend's lowering ({type(error).__name__}: {error})") from error
 
 
 @functools.lru_cache

@@ -101,7 +101,7 @@ class CpuKernel:
         """Our LLVM IR, before LLVM's passes."""
         from .compiler import lower_text
 
-        return lower_text(self._request, self.ttir)
+        return lower_text(self._request.name, self.ttir)
 
     def assembly(self) -> str:
         """This machine's code for it."""
