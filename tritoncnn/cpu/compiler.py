@@ -309,7 +309,8 @@ def dumped() -> frozenset[str]:
 def lower_text(name: str, ttir: str) -> str:
     """Our lowering, its faults told apart from the caller's."""
     try:
-        return lower(ttir, lanes=engine.host().lanes, name=name)
+        host = engine.host()
+        return lower(ttir, lanes=host.lanes, name=name, bf16_pairs="avx512bf16" in host.of_note)
     except TritonCNNError:
         raise
     except Exception as error:

@@ -12,14 +12,16 @@ from itertools import pairwise
 
 from .elements import FLOATS, llvm_type, size_of
 from .emit import Buffer, Coord, Res
-from .operands import Operand, Operands
+from .operands import Operand
+from .pairs import Pairs
 from .ttir import Op, Type, Value, unsupported
 
 UNROLL = 8  # steps of the reduction in one turn of its loop
+MultiplyAdd = Callable[[str, str, str, str, str], str]  # LLVM type, element, factors, sum -> sum
 TILE_STEPS = 96  # multiplications in one turn of the loop: more only make the compiler slow
 
 
-class Dot(Operands):
+class Dot(Pairs):
     """Matrix products."""
 
     def dot(self, op: Op) -> None:
@@ -27,7 +29,9 @@ class Dot(Operands):
         r = op.results[0]
         if len(a.type.shape) != 2:
             raise unsupported(op, "only products of two matrices are supported")
-        a, b = (self.widened(x, r.type.elem, op) for x in (a, b))
+        pairs = self.in_pairs(op)
+        if not pairs:
+            a, b = (self.widened(x, r.type.elem, op) for x in (a, b))
         (M, K), N = a.type.shape, b.type.shape[1]
         views = self.view(a, 0, 1), self.view(b, 1, 0)
         K = min([K] + [v.red_size for v in views if v])
@@ -40,10 +44,15 @@ class Dot(Operands):
         if not in_place:
             self.outside(C, c, rows if columns and K else 0, columns)
         if rows and columns and K:
-            A = self.operand_a(a, views[0], rows, K)
+            K += K % 2 if pairs else 0
+            A = self.pairs_a(a, K) if pairs else self.operand_a(a, views[0], rows, K)
             mr, nv = self.tile_shape(rows, columns // vl, A.kind)
-            B, panels = self.operand_b(b, views[1], rows, K, columns, nv * vl, mr)
-            self.tiles(A, B, panels, C, c, rows, columns, K, mr, nv, vl)
+            if pairs:
+                B, panels, K = self.pairs_b(b, K, columns, nv * vl), K // 2 * nv * vl, K // 2
+            else:
+                B, panels = self.operand_b(b, views[1], rows, K, columns, nv * vl, mr)
+            multiply_add = self.multiply_add_pairs if pairs else self.multiply_add
+            self.tiles(A, B, panels, C, c, rows, columns, K, mr, nv, vl, multiply_add)
         self.buffers[r] = Buffer(C.ptr, C.shape, C.strides, C.elem, self.depth)
 
     def widened(self, x: Value, elem: str, op: Op) -> Value:
@@ -110,7 +119,7 @@ class Dot(Operands):
         return best[1], best[2]
 
     def tiles(self, A: Operand, B: Operand, panel: int, C: Buffer, c: Value, rows: int, columns: int, K: int,
-              mr: int, nv: int, vl: int) -> None:  # fmt: skip
+              mr: int, nv: int, vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
         main = rows // mr * mr
 
         def column(j: Coord, _: list[str]) -> list[str]:
@@ -118,7 +127,7 @@ class Dot(Operands):
 
             def tile(height: int) -> Callable[[Coord, list[str]], Sequence[str]]:
                 def body(i: Coord, _: list[str]) -> list[str]:
-                    self.tile(A, B, b, C, c, i, j, K, height, nv, vl)
+                    self.tile(A, B, b, C, c, i, j, K, height, nv, vl, multiply_add)
                     return []
 
                 return body
@@ -131,7 +140,7 @@ class Dot(Operands):
         self.loop(0, columns, nv * vl, column)
 
     def tile(self, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: Coord, j: Coord, K: int, mr: int, nv: int,
-             vl: int) -> None:  # fmt: skip
+             vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
         """C[i : i + mr, j : j + nv * vl] += A B, the sums in registers."""
         elem = C.elem
         lanes = vl if vl > 1 else 0
@@ -149,14 +158,17 @@ class Dot(Operands):
                 at_a = self.elements_a(A, elem, i, mr, k, hi, unroll)
                 sums = list(sums)
                 for u in range(unroll):
-                    sums = self.outer_product(sums, row_b(u), [at_a(x, u) for x in range(mr)], nv, elem, lanes)
+                    sums = self.outer_product(
+                        sums, row_b(u), [at_a(x, u) for x in range(mr)], nv, elem, lanes, multiply_add
+                    )
                 return sums
 
             sums = self.loop(lo, hi, unroll, body, list(zip(types, sums, strict=True)))
         for at, total in zip(where, sums, strict=True):
             self.write(C, at, Res(total, self.depth, lanes))
 
-    def outer_product(self, sums: list[str], row: Res, column: list[Res], nv: int, elem: str, lanes: int) -> list[str]:
+    def outer_product(self, sums: list[str], row: Res, column: list[Res], nv: int, elem: str, lanes: int,
+                      multiply_add: MultiplyAdd) -> list[str]:  # fmt: skip
         """One step of the reduction: nv vectors of B, each times every element of A."""
         d, t, one = self.depth, llvm_type(elem, lanes), llvm_type(elem)
         out = list(sums)
@@ -167,7 +179,7 @@ class Dot(Operands):
         for x, at in enumerate(column):
             a = self.widen(Res(self.let(d, f"load {one}, ptr {at.v}, align {size_of(elem)}"), d), elem, lanes)
             for y in range(nv):
-                out[x * nv + y] = self.multiply_add(t, elem, a, vectors[y], sums[x * nv + y])
+                out[x * nv + y] = multiply_add(t, elem, a, vectors[y], sums[x * nv + y])
         return out
 
     def rows_b(self, B: Operand, b: Res, elem: str, j: Coord, k: Coord, hi: int, unroll: int) -> Callable[[int], Res]:

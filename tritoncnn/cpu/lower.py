@@ -291,12 +291,13 @@ def arguments(ttir_text: str) -> list[tuple[str, str]]:
     return [(a.name[1:], a.type.elem) for a in Parser(ttir_text).function().args]
 
 
-def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
+def lower(ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool = False) -> str:
     """LLVM IR text of a module that exports ``launch`` and ``chunk``.
 
     ttir_text   ``str(module)`` (errors then name the kernel's file and line) or ``module.str_nodebug()``
     lanes       f32 in a vector register: 16 for AVX-512, 8 for AVX2, 4 for NEON and SSE
     name        what the module is called, for dumps
+    bf16_pairs  the CPU has avx512-bf16
 
     Raises UnsupportedError, which names the op and its source line.
     """
@@ -306,6 +307,7 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel") -> str:
         rewrite_reshapes(each)
         rewrite_inductions(each)
     lowering = Lowering(lanes)
+    lowering.has_pairs = bf16_pairs
     lowering.callees = parser.callees
     body = lowering.function(function, "body")
     bits = 32 * lanes

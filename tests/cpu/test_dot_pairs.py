@@ -1,0 +1,81 @@
+"""Products of bf16 in pairs (avx512-bf16), against fp64."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from tests.cpu import harness
+from tritoncnn import cpu
+from tritoncnn.cpu import engine
+from tritoncnn.cpu.lower import lower
+
+SHAPES = [(16, 16, 16), (1, 2, 16), (4, 64, 64), (64, 32, 128), (128, 128, 32)]
+
+
+@triton.jit
+def product_kernel(y_ptr, a_ptr, b_ptr, c_ptr, m, k, n, M: tl.constexpr, K: tl.constexpr, N: tl.constexpr):
+    """y = a[:m, :k] @ b[:k, :n] + c on blocks of M x K and K x N."""
+    rows, red, columns = tl.arange(0, M), tl.arange(0, K), tl.arange(0, N)
+    a = tl.load(a_ptr + rows[:, None] * K + red, mask=(rows[:, None] < m) & (red < k), other=0.0)
+    b = tl.load(b_ptr + red[:, None] * N + columns, mask=(red[:, None] < k) & (columns < n), other=0.0)
+    at = rows[:, None] * N + columns
+    tl.store(y_ptr + at, tl.dot(a, b, tl.load(c_ptr + at)))
+
+
+def run(shape, used, make):
+    (M, K, N), (m, k, n) = shape, used
+    a, b, c = make(M, K).bfloat16(), make(K, N).bfloat16(), make(M, N)
+    y = torch.full((M, N), torch.nan)
+    with cpu.active():
+        product_kernel[(1,)](y, a, b, c, m, k, n, M, K, N)
+    wanted, size = c.double(), c.double().abs()
+    wanted[:m, :n] += a.double()[:m, :k] @ b.double()[:k, :n]
+    size[:m, :n] += a.double().abs()[:m, :k] @ b.double().abs()[:k, :n]
+    return y, wanted, size
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whole_numbers_are_exact(shape):
+    torch.manual_seed(0)
+    y, wanted, _ = run(shape, shape, lambda *s: torch.randint(-4, 5, s).float())
+    torch.testing.assert_close(y.double(), wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_masked_factors_count_as_zero_also_an_odd_reduction(shape):
+    torch.manual_seed(1)
+    used = tuple(max(1, size - 1) for size in shape)
+    y, wanted, size = run(shape, used, torch.randn)
+    # A sum of k + 1 terms in f32, each product rounded once at most (Higham, gamma_n).
+    torch.testing.assert_close(
+        y.double() / (size + 1e-30), wanted / (size + 1e-30), rtol=0, atol=(shape[1] + 2) * 2**-24
+    )
+
+
+def test_infinities_and_nans_come_through():
+    def make(*shape):
+        x = torch.ones(shape)
+        x[0, 0], x[-1, -1] = torch.inf, torch.nan
+        return x
+
+    y, wanted, _ = run((16, 16, 16), (16, 16, 16), make)
+    torch.testing.assert_close(y.double(), wanted, equal_nan=True)
+
+
+def test_the_instruction_is_used_where_the_cpu_has_it():
+    signature = {
+        "y_ptr": "*fp32",
+        "a_ptr": "*bf16",
+        "b_ptr": "*bf16",
+        "c_ptr": "*fp32",
+        "m": "i32",
+        "k": "i32",
+        "n": "i32",
+    }
+    text = harness.ttir(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
+    assert "dpbf16ps" in lower(text, lanes=16, bf16_pairs=True)
+    assert "dpbf16ps" not in lower(text, lanes=16)
+    assert "dpbf16ps" not in lower(text, lanes=8, bf16_pairs=True)
+    kernel = cpu.compile_kernel(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
+    assert ("dpbf16ps" in kernel.llvm_ir()) == ("avx512bf16" in engine.host().of_note)
