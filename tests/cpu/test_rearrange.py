@@ -197,6 +197,8 @@ def counted(x_ptr, y_ptr, n, N: tl.constexpr, BINS: tl.constexpr, MASKED: tl.con
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8])
 def test_histogram_counts_what_is_not_masked(masked: bool, dtype: torch.dtype) -> None:
+    if triton.__version__ >= "3.9" and dtype != torch.int32:
+        pytest.skip("triton 3.9's histogram takes 32-bit integers only")
     x, y = torch.randint(0, 16, (256,)).to(dtype), torch.empty(16, dtype=torch.int32)
     run(counted, (1,), {"x_ptr": x, "y_ptr": y, "n": 77}, N=256, BINS=16, MASKED=masked)
     counts = torch.bincount(x[: 77 if masked else 256].long(), minlength=16)
