@@ -17,7 +17,7 @@ from tritoncnn.ops.evaluate import evaluate
 EXACT = {
     "conv2d", "conv2d_dgrad", "conv2d_wgrad", "matmul", "sum", "max_pool2d", "max_pool2d_grad", "pad2d", "copy", "increment",
     "add", "sub", "mul", "neg", "abs", "relu", "maximum", "minimum", "where", "gt", "lt", "ge", "le", "eq", "ne", "cast_f32",
-    "pointwise", "sgd_plain",
+    "pointwise", "sgd_plain", "cast_bf16", "cast_f16",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def test_infer_agrees_with_the_reference(op: OpDef, sample: Sample) -> None:
     results = as_tuple(op.reference(*operands_of(sample), **sample[1]))
     assert [tuple(x.shape) for x in results] == [t.shape for t in wanted]
     for x, type in zip(results, wanted, strict=True):
-        assert x.dtype == TORCH_DTYPE[type.dtype] or (x.dtype == torch.float64 and type.dtype == "f32")
+        assert x.dtype == TORCH_DTYPE[type.dtype] or (x.dtype == torch.float64 and type.is_float)
 
 
 def gradients(op: OpDef, sample: Sample) -> tuple[list[torch.Tensor], Any, torch.Tensor, dict[int, torch.Tensor]]:

@@ -19,16 +19,36 @@ def differentiate(graph: Graph, wrt: tuple[Value, ...]) -> Graph:
     loss = graph.outputs[0]
     if loss.type.numel != 1:
         raise UnsupportedError(f"a gradient starts from a scalar loss; {graph.name} returns {loss.type} first")
+    out = _copy(graph)
+    return remove_dead(_reverse(out, graph, {loss: _ones(out, loss)}, wrt))
+
+
+def pull_back(graph: Graph, wrt: tuple[Value, ...], seeded: tuple[int, ...]) -> Graph:
+    """``graph`` with the vector-Jacobian product added: inputs ``dy0``, ``dy1``... for the outputs whose numbers are
+    ``seeded``, further outputs for their gradients, one per value of ``wrt``.
+    """
+    out = _copy(graph)
+    adjoint: dict[Value, Sym] = {}
+    for i in seeded:
+        value = graph.outputs[i]
+        seed = Sym(out, out.input(f"dy{i}", value.type))
+        adjoint[value] = adjoint[value] + seed if value in adjoint else seed
+    return _reverse(out, graph, adjoint, wrt)
+
+
+def _copy(graph: Graph) -> Rewriter:
     out = Rewriter(graph.name)
     out.keep_inputs(graph)
     for node in graph.nodes:
         out.keep(node)
-    adjoint: dict[Value, Sym] = {loss: _ones(out, loss)}
+    return out
+
+
+def _reverse(out: Rewriter, graph: Graph, adjoint: dict[Value, Sym], wrt: tuple[Value, ...]) -> Graph:
     needed = _depends_on(graph, wrt)
     for node in reversed(graph.nodes):
         _back(out, node, adjoint, needed)
-    gradients = tuple(_gradient(out, adjoint, value) for value in wrt)
-    return remove_dead(out.finish((*graph.outputs, *gradients)))
+    return out.finish((*graph.outputs, *(_gradient(out, adjoint, value) for value in wrt)))
 
 
 def _depends_on(graph: Graph, wrt: tuple[Value, ...]) -> set[Value]:

@@ -14,11 +14,11 @@ op = OPS  # short, because formulas are read better on one line
 
 
 def as_float(x: Any) -> Any:
-    """Truth values and integers take part in arithmetic as f32, numbers stay numbers."""
-    if isinstance(x, Sym) and x.dtype != "f32":
-        if x.dtype not in ("i1", "u8", "i32", "i64"):
-            raise UnsupportedError(f"arithmetic on {x.dtype}")
+    """Truth values and integers take part in arithmetic as f32; floats and numbers stay what they are."""
+    if isinstance(x, Sym) and not x.value.type.is_float:
         return op["cast_f32"](x)
+    if isinstance(x, Sym) and x.dtype == "f64":
+        raise UnsupportedError("arithmetic on f64")
     return x
 
 

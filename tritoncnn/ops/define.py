@@ -102,6 +102,11 @@ def constant(graph: Rewriter, number: float, dtype: str) -> Value:
     return value
 
 
+def dtype_of(x: Any) -> str:
+    """The IR's name of the dtype of a tensor or a Sym."""
+    return IR_DTYPE[x.dtype] if isinstance(x, torch.Tensor) else x.dtype
+
+
 def op_named(name: str) -> OpDef:
     from tritoncnn.ops import OPS
 

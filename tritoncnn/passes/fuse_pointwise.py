@@ -9,14 +9,15 @@ from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
 MAX_OPERANDS = 8  # pointers a fused kernel reads; beyond this loads outgrow registers
-MAX_SIZE = 48  # words of one expression
+MAX_WORDS = 48  # different words of one expression
+MAX_TEXT = 600  # words of its text, where a word that is used twice stands twice
 
 
 @dataclass(frozen=True)
 class FusePointwise(Pass):
     """%1 = mul(a, b);  %2 = relu(%1)   =>   %2 = pointwise(a, b) {expr='relu(mul($0, $1))'}
 
-    When   %1 has no other reader and the shape of %2 (else it would be computed more than once).
+    When   all readers of %1 end in %2 and it has the shape of %2 (else it would be computed more than once).
     Every pointwise op becomes part of a ``pointwise`` node, numbers become part of its text.
     """
 
@@ -41,52 +42,82 @@ class FusePointwise(Pass):
 
 
 class _Parts:
-    """Which nodes disappear into their only reader, and the expression of those that stay."""
+    """Which nodes disappear into a later one, and the expression of those that stay."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.position = {value: i for i, node in enumerate(graph.nodes) for value in node.results}
         self.inlined: set[Value] = set()
         self.made: dict[Value, tuple[Expr, tuple[Value, ...]]] = {}
-        for node in graph.nodes:
-            if OPS[node.op].triton:
+        for node in reversed(graph.nodes):
+            if OPS[node.op].triton and node.result not in self.inlined:
                 self.made[node.result] = self._combine(node)
 
     def expression(self, node: Node) -> tuple[Expr, tuple[Value, ...]]:
         return self.made[node.result]
 
     def _combine(self, node: Node) -> tuple[Expr, tuple[Value, ...]]:
-        """The node's expression with its single-reader producers put in, as far as the limits allow."""
-        inline = {v for v in node.operands if self._may_inline(v, node)}
+        """The node's expression with its producers put in; the earliest stay out as far as the limits ask."""
+        apart: set[Value] = set()
         while True:
-            expr, operands = self._build(node, inline)
-            if not inline or (len(operands) <= MAX_OPERANDS and expr.size <= MAX_SIZE):
+            inline = self._cone(node, apart)
+            operands, text = self._measure(node, inline)
+            words = 1 + len(inline) + len(operands)
+            if not inline or (len(operands) <= MAX_OPERANDS and words <= MAX_WORDS and text <= MAX_TEXT):
                 break
-            inline.discard(next(v for v in reversed(node.operands) if v in inline))
+            apart.add(min(inline, key=self.position.__getitem__))
         self.inlined |= inline
-        return expr, operands
-
-    def _may_inline(self, value: Value, node: Node) -> bool:
-        return value in self.made and self.graph.only_user(value) is node and value.type.shape == node.result.type.shape
-
-    def _build(self, node: Node, inline: set[Value]) -> tuple[Expr, tuple[Value, ...]]:
-        operands: list[Value] = []
-
-        def leaf(value: Value) -> Expr:
-            producer = self.graph.producer.get(value)
-            if producer is not None and producer.op == "const":
-                return constant(float(producer.attrs["value"]))
-            if value not in operands:
-                operands.append(value)
-            return arg(operands.index(value))
+        table = {value: arg(i) for i, value in enumerate(operands)}
 
         def tree(value: Value) -> Expr:
-            if value not in inline:
-                return leaf(value)
-            expr, values = self.made[value]
-            return expr.substitute({arg(i): leaf(v) for i, v in enumerate(values)})
+            if value not in table:
+                producer = self.graph.producer[value]
+                number = producer.attrs["value"] if producer.op == "const" else None
+                table[value] = constant(float(number)) if number is not None else expr_of(producer)
+            return table[value]
 
-        expr = Expr(node.op, tuple(tree(v) for v in node.operands))
-        return expr, tuple(operands)
+        def expr_of(node: Node) -> Expr:
+            return Expr(node.op, tuple(tree(v) for v in node.operands))
+
+        return expr_of(node), tuple(operands)
+
+    def _cone(self, node: Node, apart: set[Value]) -> set[Value]:
+        """Results of the pointwise nodes that are read by ``node``, or by others of the cone, and by nobody else."""
+        inline: set[Value] = set()
+        ready = {v for v in node.operands if v in self.position}
+        while ready:
+            value = max(ready, key=self.position.__getitem__)  # latest first: its readers are decided
+            ready.discard(value)
+            producer = self.graph.producer[value]
+            readers = self.graph.users.get(value, ())
+            if (
+                OPS[producer.op].triton
+                and value not in apart
+                and value not in self.graph.outputs
+                and value.type.shape == node.result.type.shape
+                and all(reader is node or reader.results[0] in inline for reader in readers)
+            ):
+                inline.add(value)
+                ready |= {v for v in producer.operands if v in self.position}
+        return inline
+
+    def _measure(self, node: Node, inline: set[Value]) -> tuple[list[Value], int]:
+        """(operands in the order they are met, words of the text)."""
+        operands: list[Value] = []
+        sizes: dict[Value, int] = {}
+
+        def size(value: Value) -> int:
+            if value not in sizes:
+                producer = self.graph.producer.get(value)
+                if value in inline and producer is not None:
+                    sizes[value] = 1 + sum(size(v) for v in producer.operands)
+                else:
+                    if producer is None or producer.op != "const":
+                        operands.append(value)
+                    sizes[value] = 1
+            return sizes[value]
+
+        return operands, 1 + sum(size(v) for v in node.operands)
 
 
 def expression_of(node: Node) -> Expr:

@@ -1,0 +1,1 @@
+"""Fused ops for torch tensors, with gradients."""
