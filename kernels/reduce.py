@@ -1,10 +1,10 @@
-"""reduce: y = sum, mean or max of x over any set of dims.
+"""reduce: y = sum, mean or max over any set of dims of x, or of an expression over several tensors (a slot).
 
 Dims     kept and reduced dims are merged where strides allow (up to 4 of each remain), so any strides are right.
 Order    fixed: lanes of a tile add up element by element, then among themselves; a long reduction is split into parts that
          a second launch reduces. The same bits on every run and for any number of threads. NaN wins a max.
 Tile     one program makes BLOCK_KEEP results, in steps of BLOCK_RED elements of each.
-Traffic  x once.
+Traffic  x, or every operand of the expression, once.
 Layout   any strides; fast: either the kept or the reduced dims contiguous.
 """
 
@@ -22,8 +22,8 @@ from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape, check_target, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, larger, program
-from tritoncnn.kernels.dims import merge_dims
-from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.dims import merge_dims, stretch
+from tritoncnn.kernels.launch import Launch, Slot
 
 KINDS = ("sum", "mean", "max")
 
@@ -64,17 +64,17 @@ def _offset(offs, SIZES: tl.constexpr, STRIDES: tl.constexpr):
 
 @triton.jit
 def reduce_kernel(
-    y_ptr, x_ptr,
+    y_ptr, x_ptr, args,  # x_ptr: None where a slot computes the elements from args
     KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
-    MAX: tl.constexpr, SCALE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    MAX: tl.constexpr, SCALE: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     part = program(1, GRID, WIDE)
     keep = block_offsets(program(0, GRID, WIDE) * BLOCK_KEEP, BLOCK_KEEP, WIDE)
     mask_keep = keep < KEEP
-    base = _offset(keep, KEEP_SIZES, X_KEEP)
+    base = keep if EPILOGUE is not None else _offset(keep, KEEP_SIZES, X_KEEP)
     EMPTY: tl.constexpr = float("-inf") if MAX else 0.0
     STEPS: tl.constexpr = ((RED + BLOCK_RED - 1) // BLOCK_RED + SPLIT - 1) // SPLIT  # of BLOCK_RED, in a part
     if SPLIT == 1:
@@ -84,8 +84,15 @@ def reduce_kernel(
     acc = tl.full((BLOCK_KEEP, BLOCK_RED), EMPTY, tl.float32)
     for step in range(0, STEPS):
         red = block_offsets(first + step * BLOCK_RED, BLOCK_RED, WIDE)
-        offs_x = base[:, None] + _offset(red, RED_SIZES, X_RED)[None, :]
-        x = tl.load(x_ptr + offs_x, mask=mask_keep[:, None] & (red < RED)[None, :], other=EMPTY).to(tl.float32)
+        mask = mask_keep[:, None] & (red < RED)[None, :]
+        if EPILOGUE is None:
+            x = tl.load(x_ptr + base[:, None] + _offset(red, RED_SIZES, X_RED)[None, :], mask=mask, other=EMPTY)
+            x = x.to(tl.float32)
+        else:
+            k0, k1 = keep // KEEP_SIZES[3], keep % KEEP_SIZES[3]
+            r0, r1 = red // RED_SIZES[3], red % RED_SIZES[3]
+            x = EPILOGUE(0.0, args, k0[:, None], k1[:, None], r0[None, :], r1[None, :], mask)
+            x = tl.where(mask, x, EMPTY)
         if MAX:
             acc = larger(acc, x)
         else:
@@ -107,36 +114,97 @@ def _four(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> tuple[tup
     return tuple(size for size, _ in filled), [tuple(strides[j] for _, strides in filled) for j in range(tensors)]
 
 
+class Walk(NamedTuple):
+    """How an expression over ``operands`` is reduced: at most two kept and two reduced dims, merged, are walked.
+
+    y         the result in dims k0, k1
+    out       type of the whole expression, dims k0, k1, r0, r1: what its slot is made for
+    operands  the slot's operands, in these dims
+    """
+
+    y: TensorType
+    out: TensorType
+    operands: tuple[TensorType, ...]
+
+
+def walk_dims(y: TensorType, operands: Sequence[TensorType], shape: tuple[int, ...], dims: Sequence[int]) -> Walk | None:
+    """The merged dims of an expression of ``shape`` reduced over ``dims``; None when more than two of a kind remain."""
+    stretched = [stretch(operand, shape) for operand in operands]
+    kept = [d for d in range(len(shape)) if d not in dims]
+
+    def part(t: TensorType, chosen: Sequence[int]) -> TensorType:
+        return TensorType(t.dtype, tuple(t.shape[d] for d in chosen), tuple(t.strides[d] for d in chosen))
+
+    full = max(range(len(operands)), key=lambda j: sum(s != 0 for s in stretched[j].strides), default=0)
+    order = [stretched[full], *stretched]  # merged in the memory order of the operand with most dims
+    keep_merged = merge_dims([*(part(t, kept) for t in order), y])
+    red_merged = merge_dims([part(t, dims) for t in order])
+    if len(keep_merged) > 2 or len(red_merged) > 2:
+        return None
+    walked = [(1, [0] * (len(order) + 1))] * (2 - len(keep_merged)) + keep_merged
+    walked += [(1, [0] * (len(order) + 1))] * (2 - len(red_merged)) + [(n, [*strides, 0]) for n, strides in red_merged]
+    sizes = tuple(size for size, _ in walked)
+
+    def rebuilt(j: int, dtype: str) -> TensorType:
+        strides = tuple(strides[j] for _, strides in walked)
+        return TensorType(dtype, tuple(n if s else 1 for n, s in zip(sizes, strides, strict=True)), strides)
+
+    return Walk(
+        TensorType(y.dtype, sizes[:2], tuple(strides[-1] for _, strides in walked[:2])),
+        TensorType.dense(operands[full].dtype, sizes),
+        tuple(rebuilt(j, t.dtype) for j, t in enumerate(operands, 1)),
+    )
+
+
 def reduce(
     y: TensorType,
-    x: TensorType,
+    x: TensorType | None,
     dims: Sequence[int],
     *,
     kind: str = "sum",
+    slot: Slot | None = None,
+    walk: Walk | None = None,
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """y = sum, mean or max of x over ``dims``, which vanish from the shape.
 
+    Instead of x, a ``slot`` made for a ``walk`` computes the elements from its operands; ``dims`` are then the walk's.
     Returns the launches and the workspace they need: ((y, x), None), or for a long reduction ((workspace, x), (y, workspace))
     with the workspace's type. Of no elements the sum is 0, the mean NaN, the max -inf.
     Raises ShapeError, DTypeError, UnsupportedError.
     """
-    check_floats(kind, y=y, x=x)
-    if kind not in KINDS or len(set(dims)) != len(dims) or any(not 0 <= d < x.rank for d in dims):
-        raise ShapeError(f"{kind}: dims must be different dims of x {list(x.shape)}; got {list(dims)}")
-    kept = [d for d in range(x.rank) if d not in dims]
-    check_shape(kind, "y", y, tuple(x.shape[d] for d in kept), f"from x {list(x.shape)} without dims {list(dims)}")
-    x_keep = TensorType(x.dtype, y.shape, tuple(x.strides[d] for d in kept))
-    x_red = TensorType(x.dtype, tuple(x.shape[d] for d in dims), tuple(x.strides[d] for d in dims))
-    keep, red = y.numel, x_red.numel
-    keep_sizes, (strides_x, strides_y) = _four(kind, merge_dims([x_keep, y]), 2)
-    red_sizes, (strides_red,) = _four(kind, merge_dims([x_red]), 1)
-    tile = tile or pick_tile(keep, red, lanes_reduced=strides_red[3] == 1, target=target)
-    parts = TensorType.dense("f32", (tile.SPLIT, *(y.shape[d] for d in range(y.rank)))) if tile.SPLIT > 1 else None
-    if parts is not None:
-        part = TensorType("f32", y.shape, parts.strides[1:])
-        keep_sizes, (strides_x, strides_y) = _four(kind, merge_dims([x_keep, part]), 2)
+    if kind not in KINDS:
+        raise ShapeError(f"reduce: kind must be one of {', '.join(KINDS)}; got {kind!r}")
+    if walk is not None:
+        assert slot is not None
+        check_floats(kind, y=y)
+        y, (K0, K1, R0, R1) = walk.y, walk.out.shape
+        keep, red = K0 * K1, R0 * R1
+        red_sizes: tuple[int, ...] = (1, 1, R0, R1)
+        strides_red: tuple[int, ...] = (0, 0, 0, 0)
+        lanes_reduced = any(t.strides[3] == 1 and t.shape[3] > 1 for t in walk.operands) or keep == 1
+    else:
+        assert x is not None
+        check_floats(kind, y=y, x=x)
+        if len(set(dims)) != len(dims) or any(not 0 <= d < x.rank for d in dims):
+            raise ShapeError(f"{kind}: dims must be different dims of x {list(x.shape)}; got {list(dims)}")
+        kept = [d for d in range(x.rank) if d not in dims]
+        check_shape(kind, "y", y, tuple(x.shape[d] for d in kept), f"from x {list(x.shape)} without dims {list(dims)}")
+        x_keep = TensorType(x.dtype, y.shape, tuple(x.strides[d] for d in kept))
+        x_red = TensorType(x.dtype, tuple(x.shape[d] for d in dims), tuple(x.strides[d] for d in dims))
+        keep, red = y.numel, x_red.numel
+        red_sizes, (strides_red,) = _four(kind, merge_dims([x_red]), 1)
+        lanes_reduced = strides_red[3] == 1
+    tile = tile or pick_tile(keep, red, lanes_reduced, target)
+    parts = TensorType.dense("f32", (tile.SPLIT, *y.shape)) if tile.SPLIT > 1 else None
+    written = y if parts is None else TensorType("f32", y.shape, parts.strides[1:])
+    if walk is not None:
+        keep_sizes: tuple[int, ...] = (1, 1, *y.shape)
+        strides_x: tuple[int, ...] = (0, 0, 0, 0)
+        strides_y: tuple[int, ...] = (0, 0, *written.strides)
+    else:
+        keep_sizes, (strides_x, strides_y) = _four(kind, merge_dims([x_keep, written]), 2)
     scale = 1.0 if kind != "mean" or parts else 1.0 / red if red else float("nan")
     launch = build(
         reduce_kernel,
@@ -145,7 +213,8 @@ def reduce(
         KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
         X_RED=strides_red, MAX=kind == "max", SCALE=scale,
         BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
-        flops=x.numel,
+        slot=slot,
+        flops=keep * red,
         num_warps=tile.num_warps,
     )  # fmt: skip
     if parts is None:

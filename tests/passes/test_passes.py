@@ -13,6 +13,7 @@ from tritoncnn.passes.define import Pass
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
 from tritoncnn.passes.fuse_epilogue import FuseEpilogue
+from tritoncnn.passes.fuse_into_sum import FuseIntoSum
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
@@ -101,6 +102,33 @@ def test_fuse_epilogue_leaves_a_result_with_another_reader_alone() -> None:
           return %1, %2
         }"""
     assert FuseEpilogue()(graph(text)) == (graph(text), "")
+
+
+def test_fuse_pointwise_takes_a_value_read_twice_when_both_readers_come_along() -> None:
+    assert after(FusePointwise(), """
+        graph g(x: f32[2,3], dy: f32[2,3]) {
+          %1 = sigmoid(x) : f32[2,3]
+          %2 = mul(x, %1) : f32[2,3]
+          %3 = add(%1, %2) : f32[2,3]
+          %4 = mul(dy, %3) : f32[2,3]
+          return %4
+        }""") == ["%1 = pointwise(dy, x) {expr='mul($0, add(sigmoid($1), mul($1, sigmoid($1))))'}", "return %1"]
+
+
+def test_fuse_into_sum_takes_single_readers() -> None:
+    assert after(FuseIntoSum(), """
+        graph g(x: f32[2,3], y: f32[2,3]) {
+          %1 = pointwise(x, y) {expr='mul($0, $1)'} : f32[2,3]
+          %2 = sum(%1) {dims=[1]} : f32[2]
+          %3 = pointwise(x) {expr='exp($0)'} : f32[2,3]
+          %4 = sum(%3) {dims=[1]} : f32[2]
+          return %2, %3, %4
+        }""") == [
+        "%1 = sum(x, y) {dims=[1], expr='mul($0, $1)'}",
+        "%2 = pointwise(x) {expr='exp($0)'}",
+        "%3 = sum(%2) {dims=[1]}",
+        "return %1, %2, %3",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("size", "fused"), [(4, True), (5, False)])

@@ -13,6 +13,7 @@ from tritoncnn.passes.define import Pass
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
 from tritoncnn.passes.fuse_epilogue import FuseEpilogue
+from tritoncnn.passes.fuse_into_sum import FuseIntoSum
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
@@ -31,6 +32,7 @@ LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     Simplify(),
     FusePointwise(),
     FuseEpilogue(),  # after FusePointwise: takes whole expressions
+    FuseIntoSum(),  # after FuseEpilogue: what a product can do on its way is free
     FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
     ChooseLayout(),  # last: strides are decided for the ops that are left
 )
