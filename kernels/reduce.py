@@ -127,7 +127,9 @@ class Walk(NamedTuple):
     operands: tuple[TensorType, ...]
 
 
-def walk_dims(y: TensorType, operands: Sequence[TensorType], shape: tuple[int, ...], dims: Sequence[int]) -> Walk | None:
+def walk_dims(
+    y: TensorType, operands: Sequence[TensorType], shape: tuple[int, ...], dims: Sequence[int]
+) -> Walk | None:
     """The merged dims of an expression of ``shape`` reduced over ``dims``; None when more than two of a kind remain."""
     stretched = [stretch(operand, shape) for operand in operands]
     kept = [d for d in range(len(shape)) if d not in dims]

@@ -1,7 +1,7 @@
 """softmax_cross_entropy: loss = mean or sum over n of lse[n] - x[n, target[n]], lse[n] = log sum over c of exp(x[n,c]).
 
 Gradient dx[n,c] = (exp(x[n,c] - lse[n]) - (c == target[n])) * scale, scale = 1/N for the mean, made in the same pass over x.
-Also     softmax: y[n,c] = exp(x[n,c]) / sum over c of exp(x[n,c]).
+Also     softmax: y[n,c] = exp(x[n,c]) / sum over c of exp(x[n,c]), or its logarithm x[n,c] - lse[n].
 Stable   the row's maximum is taken off before exp.
 Targets  i64. One outside 0..C-1 makes its row's loss and gradient NaN; nothing outside x is read.
 Tile     one program takes BLOCK_N whole rows at a time. ``whole`` tile: one program takes all rows and writes the loss.
@@ -90,7 +90,7 @@ def softmax_cross_entropy_kernel(
 
 @triton.jit
 def softmax_kernel(
-    y_ptr, x_ptr, N: tl.constexpr, C: tl.constexpr, Y: tl.constexpr, X: tl.constexpr,
+    y_ptr, x_ptr, N: tl.constexpr, C: tl.constexpr, Y: tl.constexpr, X: tl.constexpr, LOG: tl.constexpr,
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     offs_n = block_offsets(program(0, GRID, WIDE) * BLOCK_N, BLOCK_N, WIDE)
@@ -99,8 +99,12 @@ def softmax_kernel(
     x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(
         tl.float32
     )
-    power = tl.exp(x - tl.max(x, 1)[:, None])
-    y = power / tl.sum(power, 1)[:, None]
+    x -= tl.max(x, 1)[:, None]
+    power = tl.exp(x)
+    if LOG:
+        y = x - tl.log(tl.sum(power, 1))[:, None]
+    else:
+        y = power / tl.sum(power, 1)[:, None]
     tl.store(y_ptr + (offs_n * Y[0])[:, None] + (offs_c * Y[1])[None, :], y, mask=mask)
 
 
@@ -158,8 +162,10 @@ def softmax_cross_entropy(
     return (rows, sum_parts(loss, None, parts, target=target_device)), parts
 
 
-def softmax(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
-    """y [N,C] = softmax of each row of x. Raises ShapeError, DTypeError."""
+def softmax(
+    y: TensorType, x: TensorType, *, log: bool = False, tile: Tile | None = None, target: str = "cpu"
+) -> Launch:
+    """y [N,C] = softmax of each row of x, or its logarithm. Raises ShapeError, DTypeError."""
     _check_rows("softmax", x)
     check_floats("softmax", y=y, x=x)
     check_shape("softmax", "y", y, x.shape, "as x is")
@@ -173,6 +179,7 @@ def softmax(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: s
         C=C,
         Y=y.strides,
         X=x.strides,
+        LOG=log,
         BLOCK_N=tile.BLOCK_N,
         BLOCK_C=power_of_2(C),
         flops=5 * N * C,

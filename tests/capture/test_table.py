@@ -42,6 +42,8 @@ def relu_in_place(x: torch.Tensor) -> torch.Tensor:
     return F.relu_(y)
 
 
+W = torch.tensor([0.5, 2.0, 1.25])
+
 UNARY = {
     name: (getattr(torch, name), (POINTS,)) for name in ("relu", "sigmoid", "tanh", "abs", "neg", "erf", "square")
 } | {name: (getattr(torch, name), (POSITIVE,)) for name in ("exp", "log", "sqrt", "rsqrt", "reciprocal")}
@@ -65,6 +67,11 @@ ACTIVATIONS = {
     "clamp high": (lambda x: x.clamp(max=1), (POINTS,)),
     "clamp_min": (lambda x: torch.clamp_min(x, 0.5), (POINTS,)),
     "clamp_max": (lambda x: torch.clamp_max(x, 0.5), (POINTS,)),
+    "log1p": (torch.log1p, (POSITIVE,)),
+    "softplus": (F.softplus, (POINTS,)),
+    "softplus all": (lambda x: F.softplus(x, 2.0, 3.0), (POINTS,)),
+    "log_sigmoid": (F.logsigmoid, (POINTS,)),
+    "mish": (F.mish, (POINTS,)),
     "in place": (relu_in_place, (POINTS,)),
 }
 
@@ -131,6 +138,10 @@ IMAGES = {
         lambda x, m, v: F.relu_(F.batch_norm(x, m, v)), (IMAGE, STATISTIC, STATISTIC)
     ),
     "batch_norm bare": (lambda x, m, v: F.batch_norm(x, m, v), ((5, 4), STATISTIC, STATISTIC)),
+    "group_norm": (lambda x, g, b: F.group_norm(x, 2, g, b), (IMAGE, (4,), (4,))),
+    "instance_norm": (lambda x, g, b: F.instance_norm(x, weight=g, bias=b), (IMAGE, (4,), (4,))),
+    "layer_norm": (lambda x, g, b: F.layer_norm(x, (6, 8), g, b, 0.1), (IMAGE, (6, 8), (6, 8))),
+    "layer_norm bare": (lambda x: F.layer_norm(x, (3,)), ((5, 3),)),
     "pad": (lambda x: F.pad(x, (1, 2, 0, 3)), (IMAGE,)),
     "pad width, crop": (lambda x: F.pad(x, (-1, 2)), (IMAGE,)),
     "aten.constant_pad_nd": (lambda x: aten.constant_pad_nd(x, [1, 0, 2, 1]), (IMAGE,)),
@@ -157,12 +168,23 @@ MATRICES = {
     "mean of one": (lambda x: x.sum().mean(), (IMAGE,)),
     "softmax": (lambda x: F.softmax(x, 1), ((5, 3),)),
     "softmax more": (lambda x: F.softmax(x, -1), ((2, 5, 3),)),
+    "softmax channels": (lambda x: F.softmax(x, 1), (IMAGE,)),
+    "log_softmax": (lambda x: F.log_softmax(x, 1), (IMAGE,)),
+    "aten._log_softmax": (lambda x: aten._log_softmax(x, 1, False), ((5, 3),)),
     "aten._softmax": (lambda x: aten._softmax(x, 1, False), ((5, 3),)),
     "mse_loss": (F.mse_loss, ((5, 3), (5, 3))),
     "mse_loss broadcast": (F.mse_loss, ((5, 3), (1, 3))),
     "mse_loss sum": (lambda a, b: F.mse_loss(a, b, reduction="sum"), ((5, 3), (5, 3))),
     "mse_loss none": (lambda a, b: F.mse_loss(a, b, reduction="none"), ((5, 3), (5, 3))),
     "l1_loss": (F.l1_loss, ((5, 3), (5, 3))),
+    "smooth_l1_loss": (lambda a, b: F.smooth_l1_loss(a, b, beta=0.75), ((5, 3), (5, 3))),
+    "huber_loss": (lambda a, b: F.huber_loss(a, b, delta=0.75), ((5, 3), (5, 3))),
+    "bce_with_logits": (
+        lambda x, t: F.binary_cross_entropy_with_logits(x, t, W.to(x.dtype), pos_weight=2 * W.to(x.dtype)),
+        ((5, 3), (5, 3)),
+    ),
+    "bce_with_logits bare": (F.binary_cross_entropy_with_logits, ((5, 3), (5, 3))),
+    "soft targets": (lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1), ((5, 3), (5, 3))),
     "broadcast_tensors": (lambda a, b: torch.mul(*torch.broadcast_tensors(a, b)), ((5, 3), (1, 3))),
 }
 
@@ -243,16 +265,27 @@ LOSSES = {  # with whole-number targets
     "cross_entropy": F.cross_entropy,
     "nll_loss of log_softmax": lambda y, t: F.nll_loss(F.log_softmax(y, 1), t),
     "aten.nll_loss": lambda y, t: aten.nll_loss(F.log_softmax(y, 1), t),
+    "ignore_index": lambda y, t: F.cross_entropy(y, t, ignore_index=1),
+    "sum": lambda y, t: F.cross_entropy(y, t, reduction="sum"),
+    "none": lambda y, t: (F.cross_entropy(y, t, reduction="none") ** 2).sum(),
+    "label_smoothing": lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1),
+    "weight": lambda y, t: F.cross_entropy(y, t, W.to(y.dtype)),
+    "weight, smoothing": lambda y, t: F.cross_entropy(y, t, W.to(y.dtype), ignore_index=2, label_smoothing=0.3),
+    "weight none": lambda y, t: F.cross_entropy(y, t, W.to(y.dtype), label_smoothing=0.3, reduction="none").sum(),
+    "per pixel": lambda y, t: F.cross_entropy(
+        y.view(1, 5, 3, 1).permute(0, 2, 1, 3), t.view(1, 5, 1), ignore_index=1, label_smoothing=0.1
+    ),
 }
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_classification_loss_agrees_with_torch(name: str) -> None:
     x, target = make((5, 3)).requires_grad_(), torch.tensor([0, 2, 1, 1, 0])
-    graph = capture_loss(Call(lambda x: x * 2), LOSSES[name], (x.detach().float(),), target).graph
-    graph = differentiate(graph, (graph.input("x_0"),))
-    loss = F.cross_entropy(x * 2, target)
-    found = evaluate(graph, {"x_0": x.detach(), "target": target})
+    captured = capture_loss(Call(lambda x: x * 2), LOSSES[name], (x.detach().float(),), target)
+    graph = differentiate(captured.graph, (captured.graph.input("x_0"),))
+    loss = LOSSES[name](x * 2, target)
+    values = {"x_0": x.detach(), "target": target} | {k: v.double() for k, v in captured.constants.items()}
+    found = evaluate(graph, values)
     torch.testing.assert_close(found[0], loss.detach())
     torch.testing.assert_close(found[1], torch.autograd.grad(loss, x)[0])
 
@@ -261,5 +294,5 @@ def test_every_row_of_the_table_is_tested() -> None:
     used = set().union(*(captured(name)[1] for name in CASES))
     rows = set(table.TABLE) - used
     # Losses with whole-number targets have a test of their own.
-    elsewhere = {"cross_entropy_loss", "nll_loss", "nll_loss_nd", "log_softmax"}
+    elsewhere = {"cross_entropy_loss", "nll_loss", "nll_loss_nd", "nll_loss2d"}
     assert {row.split(".")[0] for row in rows} <= elsewhere, rows

@@ -13,7 +13,7 @@ from tritoncnn.passes.define import Pass
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
 from tritoncnn.passes.fuse_epilogue import FuseEpilogue
-from tritoncnn.passes.fuse_into_sum import FuseIntoSum
+from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
@@ -105,18 +105,21 @@ def test_fuse_epilogue_leaves_a_result_with_another_reader_alone() -> None:
 
 
 def test_fuse_pointwise_takes_a_value_read_twice_when_both_readers_come_along() -> None:
-    assert after(FusePointwise(), """
+    assert after(
+        FusePointwise(),
+        """
         graph g(x: f32[2,3], dy: f32[2,3]) {
           %1 = sigmoid(x) : f32[2,3]
           %2 = mul(x, %1) : f32[2,3]
           %3 = add(%1, %2) : f32[2,3]
           %4 = mul(dy, %3) : f32[2,3]
           return %4
-        }""") == ["%1 = pointwise(dy, x) {expr='mul($0, add(sigmoid($1), mul($1, sigmoid($1))))'}", "return %1"]
+        }""",
+    ) == ["%1 = pointwise(dy, x) {expr='mul($0, add(sigmoid($1), mul($1, sigmoid($1))))'}", "return %1"]
 
 
-def test_fuse_into_sum_takes_single_readers() -> None:
-    assert after(FuseIntoSum(), """
+def test_fuse_into_reduction_takes_single_readers() -> None:
+    assert after(FuseIntoReduction(), """
         graph g(x: f32[2,3], y: f32[2,3]) {
           %1 = pointwise(x, y) {expr='mul($0, $1)'} : f32[2,3]
           %2 = sum(%1) {dims=[1]} : f32[2]

@@ -107,29 +107,6 @@ def adaptive_max_pool2d(x: Any, size: Any) -> Any:
     )
 
 
-def batch_norm_eval(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, momentum: float, eps: float) -> Any:
-    """y = x * s + (beta - mean * s) with s = gamma / sqrt(var + eps): one multiply-add per pixel."""
-    if len(x.shape) not in (2, 4):
-        raise UnsupportedError(f"batch norm of {len(x.shape)}-d tensors")
-    scale = op["rsqrt"](var + eps)
-    scale = scale if gamma is None else scale * gamma
-    shift = -(mean * scale) if beta is None else beta - mean * scale
-    if len(x.shape) == 4:
-        scale, shift = per_channel(scale), per_channel(shift)
-    return x * scale + shift
-
-
-def batch_norm_no_training(*args: Any) -> Any:
-    return batch_norm_eval(*args), Refused("saved statistics of batch norm"), Refused("saved statistics of batch norm")
-
-
-def batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float,
-               cudnn: bool = True) -> Any:  # fmt: skip
-    if training or mean is None:
-        raise UnsupportedError("batch norm in training mode; call module.eval() first")
-    return batch_norm_eval(x, gamma, beta, mean, var, momentum, eps)
-
-
 def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     if mode != "constant" or value or len(padding) > 4 or len(x.shape) not in (3, 4):
         raise UnsupportedError(f"padding {list(padding)} of a {len(x.shape)}-d tensor with {mode} {value or 0}")

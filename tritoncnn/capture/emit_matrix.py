@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tritoncnn.capture.emit_pointwise import as_float
-from tritoncnn.errors import UnsupportedError
-from tritoncnn.ops import OPS, Sym
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
 
 op = OPS
@@ -81,65 +80,31 @@ def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) 
     return total(x, dims, keepdim) * (1 / count if count else math.nan)
 
 
+def _along_rows(name: str, x: Any, dim: int) -> Any:
+    """Op ``name``, which works on the rows of a matrix, over any dim."""
+    if not x.shape:
+        return op["reshape"](op[name](op["reshape"](x, shape=(1, 1))), shape=())
+    rank = len(x.shape)
+    if not -rank <= dim < rank:
+        raise ShapeError(f"{name}: dim must lie in {-rank}..{rank - 1} for x {list(x.shape)}; got {dim}")
+    last = (*(d for d in range(rank) if d != dim % rank), dim % rank)
+    back = tuple(last.index(d) for d in range(rank))
+    turned = op["permute"](x, dims=last)
+    rows = op["reshape"](turned, shape=(math.prod(turned.shape[:-1]), turned.shape[-1]))
+    return op["permute"](op["reshape"](op[name](rows), shape=tuple(turned.shape)), dims=back)
+
+
 def softmax(x: Any, dim: int, dtype: Any = None) -> Any:
-    """Over the last dim; leading dims join the rows."""
-    if not x.shape or dim % len(x.shape) != len(x.shape) - 1:
-        raise UnsupportedError(f"softmax of {list(x.shape)} over dim {dim}: it must be the last")
-    if len(x.shape) == 2:
-        return op["softmax"](x)
-    rows = op["reshape"](x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
-    return op["reshape"](op["softmax"](rows), shape=tuple(x.shape))
+    return _along_rows("softmax", x, dim)
+
+
+def log_softmax(x: Any, dim: int, dtype: Any = None) -> Any:
+    return _along_rows("log_softmax", x, dim)
 
 
 def default_softmax(x: Any, dim: int, half_to_float: bool) -> Any:
     return softmax(x, dim)
 
 
-@dataclass(frozen=True)
-class LogSoftmax:
-    """log_softmax(logits, 1), which only nll_loss may read: together they are cross_entropy."""
-
-    logits: Sym
-    why: str = "log_softmax that is not followed by nll_loss"
-
-
-def log_softmax(x: Any, dim: int, dtype: Any = None) -> Any:
-    if len(x.shape) != 2 or dim % 2 != 1:
-        raise UnsupportedError(f"log_softmax of {list(x.shape)} over dim {dim}")
-    return LogSoftmax(x)
-
-
-def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int = 1, ignore_index: int = -100,
-                  label_smoothing: float = 0.0) -> Any:  # fmt: skip
-    """Only the mean over all targets; torch's default ignore_index -100 is no class, so no target may be ignored."""
-    asked = {
-        "class weights": weight is not None,
-        "a reduction other than the mean": reduction != 1,
-        "ignore_index": ignore_index != -100,
-        "label smoothing": label_smoothing != 0.0,
-        "class probabilities as target": target.dtype != "i64",
-        f"logits {list(logits.shape)}": len(logits.shape) != 2,
-    }
-    refused = [name for name, present in asked.items() if present]
-    if refused:
-        raise UnsupportedError(f"cross entropy with {' and '.join(refused)}")
-    return op["cross_entropy"](logits, target)[0]
-
-
-def nll_loss(x: Any, target: Any, weight: Any = None, reduction: int = 1, ignore_index: int = -100) -> Any:
-    if not isinstance(x, LogSoftmax):
-        raise UnsupportedError("nll_loss that does not follow log_softmax")
-    return cross_entropy(x.logits, target, weight, reduction, ignore_index)
-
-
-def _reduced(y: Any, reduction: int) -> Any:
-    return (y, mean(y), total(y))[reduction] if reduction else y
-
-
-def mse_loss(a: Any, b: Any, reduction: int = 1) -> Any:
-    difference = a - b
-    return _reduced(difference * difference, reduction)
-
-
-def l1_loss(a: Any, b: Any, reduction: int = 1) -> Any:
-    return _reduced(op["abs"](a - b), reduction)
+def default_log_softmax(x: Any, dim: int, half_to_float: bool) -> Any:
+    return log_softmax(x, dim)

@@ -22,6 +22,16 @@ def as_float(x: Any) -> Any:
     return x
 
 
+def widen(x: Any) -> Any:
+    """A 16-bit float as f32, in which composites compute; f32 as it is."""
+    return op["cast_f32"](x) if isinstance(x, Sym) and x.dtype in ("f16", "bf16") else x
+
+
+def narrow(y: Any, like: Any) -> Any:
+    """y rounded to the dtype of ``like``, once."""
+    return op[f"cast_{like.dtype}"](y) if like.dtype in ("f16", "bf16") and y.dtype != like.dtype else y
+
+
 def unary(name: str) -> Emit:
     return lambda x: op[name](as_float(x))
 
@@ -135,6 +145,33 @@ def power(x: Any, exponent: float) -> Any:
 
 def square(x: Any) -> Any:
     return power(x, 2)
+
+
+def log_one_plus_exp(z: Any) -> Any:
+    """log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)): nothing overflows, and the gradient at 0 is 1/2."""
+    above = z > 0
+    return op["where"](above, z, 0.0) + op["log1p"](op["exp"](op["where"](above, -z, z)))
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(beta x)) / beta; x itself past the threshold, as in torch."""
+    z = widen(x) * float(beta)
+    y = log_one_plus_exp(z) * (1 / beta)
+    return narrow(op["where"](z > float(threshold), widen(x), y), x)
+
+
+def log_sigmoid(x: Any) -> Any:
+    return narrow(-softplus(-widen(x), 1.0, math.inf), x)
+
+
+def mish(x: Any) -> Any:
+    """Source: Misra 2019, "Mish: a self regularized non-monotonic activation function"."""
+    return narrow(widen(x) * op["tanh"](softplus(widen(x))), x)
+
+
+def gated(x: Any, gate: Any) -> Any:
+    """tanh(x) * sigmoid(gate). Source: van den Oord et al. 2016, "WaveNet: a generative model for raw audio", equation 2."""
+    return op["tanh"](x) * op["sigmoid"](gate)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:

@@ -24,7 +24,6 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
 from tritoncnn.capture.emit_image import Refused
-from tritoncnn.capture.emit_matrix import LogSoftmax
 from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, RESHAPES, TABLE, WHY
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead
@@ -283,9 +282,6 @@ class _Capture:
     def _emit(self, node: torch.fx.Node, name: str) -> Any:
         args = [self._argument(value) for value in node.args]
         kwargs = {key: self._argument(value) for key, value in node.kwargs.items()}
-        for value in args:
-            if isinstance(value, LogSoftmax) and "nll_loss" not in name:
-                raise UnsupportedError(value.why)
         if name in TABLE:
             return TABLE[name](*args, **kwargs)
         x = args[0]

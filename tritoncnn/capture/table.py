@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tritoncnn.capture import emit_image as image
+from tritoncnn.capture import emit_loss as loss
 from tritoncnn.capture import emit_matrix as matrix
+from tritoncnn.capture import emit_norm as norm
 from tritoncnn.capture import emit_pointwise as point
 
 TABLE: dict[str, Callable[..., Any]] = {
@@ -23,8 +25,11 @@ TABLE: dict[str, Callable[..., Any]] = {
     "adaptive_avg_pool2d.default": image.adaptive_avg_pool2d,
     "_adaptive_avg_pool2d.default": image.adaptive_avg_pool2d,
     "adaptive_max_pool2d.default": image.adaptive_max_pool2d,
-    "batch_norm.default": image.batch_norm,
-    "_native_batch_norm_legit_no_training.default": image.batch_norm_no_training,
+    "batch_norm.default": norm.batch_norm,
+    "_native_batch_norm_legit_no_training.default": norm.native_batch_norm_eval,
+    "group_norm.default": norm.group_norm,
+    "instance_norm.default": norm.instance_norm,
+    "layer_norm.default": norm.layer_norm,
     "pad.default": image.pad,
     "constant_pad_nd.default": image.constant_pad,
     # matrices and reductions
@@ -44,11 +49,17 @@ TABLE: dict[str, Callable[..., Any]] = {
     "softmax.int": matrix.softmax,
     "_softmax.default": matrix.default_softmax,
     "log_softmax.int": matrix.log_softmax,
-    "cross_entropy_loss.default": matrix.cross_entropy,
-    "nll_loss.default": matrix.nll_loss,
-    "nll_loss_nd.default": matrix.nll_loss,
-    "mse_loss.default": matrix.mse_loss,
-    "l1_loss.default": matrix.l1_loss,
+    "_log_softmax.default": matrix.default_log_softmax,
+    # losses
+    "cross_entropy_loss.default": loss.cross_entropy,
+    "nll_loss.default": loss.nll_loss,
+    "nll_loss_nd.default": loss.nll_loss,
+    "nll_loss2d.default": loss.nll_loss,
+    "mse_loss.default": loss.mse_loss,
+    "l1_loss.default": loss.l1_loss,
+    "smooth_l1_loss.default": loss.smooth_l1_loss,
+    "huber_loss.default": loss.huber_loss,
+    "binary_cross_entropy_with_logits.default": loss.bce_with_logits,
     # pointwise
     "add.Tensor": point.add,
     "add.Scalar": point.add,
@@ -73,11 +84,27 @@ TABLE: dict[str, Callable[..., Any]] = {
     "selu.default": point.selu,
     "hardswish.default": point.hardswish,
     "hardsigmoid.default": point.hardsigmoid,
+    "softplus.default": point.softplus,
+    "log_sigmoid.default": point.log_sigmoid,
+    "mish.default": point.mish,
     "pow.Tensor_Scalar": point.power,
     "square.default": point.square,
     **{
         f"{name}.default": point.unary(name)
-        for name in ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "abs", "neg", "reciprocal", "erf")
+        for name in (
+            "relu",
+            "sigmoid",
+            "tanh",
+            "exp",
+            "log",
+            "sqrt",
+            "rsqrt",
+            "abs",
+            "neg",
+            "reciprocal",
+            "erf",
+            "log1p",
+        )
     },
     **{f"{name}.{kind}": point.binary(name) for name in ("mul", "div") for kind in ("Tensor", "Scalar")},
     **{f"{name}.default": point.binary(name) for name in ("maximum", "minimum")},

@@ -13,7 +13,9 @@ def infer(*, value: float, dtype: str) -> TensorType:
 
 
 def reference(*, value: float, dtype: str) -> torch.Tensor:
-    return torch.tensor(value, dtype=TORCH_DTYPE[dtype])
+    """Floats as a 0-d fp64 tensor, which takes the precision of whatever it meets."""
+    exact = TORCH_DTYPE[dtype].is_floating_point
+    return torch.tensor(value, dtype=torch.float64 if exact else TORCH_DTYPE[dtype])
 
 
 const = OpDef("const", infer, reference, arity=0)

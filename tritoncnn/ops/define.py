@@ -48,6 +48,8 @@ class OpDef:
     grad       (dy, y, *operands, **attrs) -> one gradient (or None) per operand, for a dy of the first result; y is the
                result, or the tuple of results
     lower      (node) -> Lowering, for ops that have a kernel; the types carry memory strides
+    compose    (*operands, **attrs) -> results as formulas over other ops, for ops without a kernel: gradients are written for
+               the whole, kernels are made of the parts
     triton     a pointwise op's Triton expression, such as ``{0} + {1}``; such ops broadcast as in torch and are fused
     view       (operand type, **attrs) -> type of the result in the operand's memory, or None when it needs a copy
     arity      how many operands come before those of a fused epilogue; -1: any number, none fused
@@ -64,6 +66,7 @@ class OpDef:
     reference: Callable[..., Any]
     grad: Callable[..., tuple[Any, ...]] | None = None
     lower: Callable[[Node], Lowering] | None = None
+    compose: Callable[..., Any] | None = None
     triton: str = ""
     view: Callable[..., TensorType | None] | None = None
     arity: int = 1

@@ -9,11 +9,12 @@ from tritoncnn import settings
 from tritoncnn.ir import Graph, verify
 from tritoncnn.ops import check_node
 from tritoncnn.passes.choose_layout import ChooseLayout
+from tritoncnn.passes.decompose import Decompose
 from tritoncnn.passes.define import Pass
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
 from tritoncnn.passes.fuse_epilogue import FuseEpilogue
-from tritoncnn.passes.fuse_into_sum import FuseIntoSum
+from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
@@ -25,6 +26,7 @@ FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     FlattenIntoMatmul(),  # before gradients: they then come in the stored order by themselves
 )
 LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
+    Decompose(),
     Simplify(),
     MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation
     FuseBiasGrad(),
@@ -32,7 +34,7 @@ LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     Simplify(),
     FusePointwise(),
     FuseEpilogue(),  # after FusePointwise: takes whole expressions
-    FuseIntoSum(),  # after FuseEpilogue: what a product can do on its way is free
+    FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
     FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
     ChooseLayout(),  # last: strides are decided for the ops that are left
 )

@@ -24,7 +24,7 @@ class Plan:
     """calls         launches in order
     outputs       place of each graph output
     sizes         bytes of each buffer that the plan owns: ``arena``, ``constants``, packs
-    constants     (offset in ``constants``, number, dtype)
+    constants     (offset in ``constants``, numbers, dtype)
     tensor_bytes  what all results would take without reuse, beside ``sizes['arena']``
     """
 
@@ -32,7 +32,7 @@ class Plan:
     calls: tuple[Call, ...]
     outputs: tuple[Place, ...]
     sizes: Mapping[str, int]
-    constants: tuple[tuple[int, float, str], ...]
+    constants: tuple[tuple[int, tuple[float, ...], str], ...]
     tensor_bytes: int
     sources: Mapping[str, str] = field(default_factory=dict)
 

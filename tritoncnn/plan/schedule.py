@@ -34,7 +34,7 @@ class _Draft:
     fixed: dict[Value, Place] = field(default_factory=dict)
     packed: dict[Value, tuple[Value, int]] = field(default_factory=dict)  # root -> (pack result, byte offset)
     sizes: dict[str, int] = field(default_factory=dict)
-    constants: list[tuple[int, float, str]] = field(default_factory=list)
+    constants: list[tuple[int, tuple[float, ...], str]] = field(default_factory=list)
     copies: int = 0
 
     def root(self, value: Value) -> tuple[Value, int]:
@@ -67,7 +67,7 @@ def make_plan(graph: Graph) -> Plan:
 
 def _visit(draft: _Draft, node: Node) -> None:
     op = OPS[node.op]
-    if node.op == "const":
+    if node.op in ("const", "table"):
         _constant(draft, node)
     elif op.view is not None:
         offset = int(node.attrs.get("offset", 0)) * DTYPE_BYTES[node.result.type.dtype]
@@ -110,12 +110,13 @@ def _lower(draft: _Draft, node: Node) -> None:
 
 
 def _constant(draft: _Draft, node: Node) -> None:
-    """A number that some op reads from memory; fused expressions hold theirs in their text."""
+    """Numbers that some op reads from memory; fused expressions hold single ones in their text."""
     if node.result in draft.graph.users or node.result in draft.graph.outputs:
-        offset = len(draft.constants) * 64
-        draft.constants.append((offset, float(node.attrs["value"]), str(node.attrs["dtype"])))
+        offset = draft.sizes.get("constants", 0)
+        numbers = (float(node.attrs["value"]),) if node.op == "const" else node.attrs["numbers"]
+        draft.constants.append((offset, numbers, node.result.type.dtype))
         draft.fixed[node.result] = Place("constants", offset)
-        draft.sizes["constants"] = offset + 64
+        draft.sizes["constants"] = offset + align(node.result.type.nbytes)
 
 
 def _pack(draft: _Draft, node: Node) -> None:

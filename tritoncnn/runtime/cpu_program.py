@@ -46,8 +46,9 @@ class CpuProgram:
         for name, nbytes in plan.sizes.items():
             if name not in self.buffers:
                 self.buffers[name] = _aligned_zeros(nbytes)
-        for offset, number, dtype in plan.constants:
-            self.buffers["constants"][offset : offset + 8].view(TORCH_DTYPE[dtype])[0] = number
+        for offset, numbers, dtype in plan.constants:
+            array = torch.tensor(numbers, dtype=TORCH_DTYPE[dtype])
+            self.buffers["constants"][offset : offset + array.nbytes] = array.view(torch.uint8)
         self._pointers: dict[str, list[tuple[int, int, int]]] = {}  # buffer -> (launch, argument, byte offset)
         launches = []
         for index, call in enumerate(plan.calls):

@@ -1,4 +1,4 @@
-"""FuseIntoSum: pointwise work on what is summed moves into the sum, which then writes no tensor of that size."""
+"""FuseIntoReduction: pointwise work on what is summed moves into the sum, and no tensor of that size is written."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from tritoncnn.passes.define import Pass, count
 
 
 @dataclass(frozen=True)
-class FuseIntoSum(Pass):
+class FuseIntoReduction(Pass):
     """%1 = pointwise(a, b) {expr='mul($0, $1)'};  %2 = sum(%1) {dims=[0]}
        =>   %2 = sum(a, b) {dims=[0], expr='mul($0, $1)'}
+    and the same for amax
 
     When   %1 has no other reader.
     """
@@ -19,7 +20,7 @@ class FuseIntoSum(Pass):
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         fused: dict[Value, Node] = {}  # sum's result -> the pointwise node it takes in
         for node in graph.nodes:
-            if node.op == "sum" and "expr" not in node.attrs:
+            if node.op in ("sum", "amax") and "expr" not in node.attrs:
                 above = graph.producer.get(node.operands[0])
                 if above is not None and above.op == "pointwise" and graph.only_user(above.result) is node:
                     fused[node.result] = above
@@ -33,9 +34,9 @@ class FuseIntoSum(Pass):
                 return False
             operands = tuple(out.value(v) for v in above.operands)
             attrs = {**node.attrs, "expr": above.attrs["expr"]}
-            (new,) = out.add("sum", operands, (node.result.type,), attrs, above.source or node.source)
+            (new,) = out.add(node.op, operands, (node.result.type,), attrs, above.source or node.source)
             out.replace(node.result, new)
             return True
 
-        note = f"fused {count(len(fused), 'pointwise pass', 'pointwise passes')} into the sum of the result"
+        note = f"fused {count(len(fused), 'pointwise pass', 'pointwise passes')} into the reduction of the result"
         return rewrite(graph, visit), note if fused else ""

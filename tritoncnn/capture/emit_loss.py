@@ -1,0 +1,196 @@
+"""ATen's losses, and a few that torch lacks, in terms of our ops. Computed in f32, answered in the input's dtype."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tritoncnn.capture.emit_matrix import log_softmax, mean, total
+from tritoncnn.capture.emit_pointwise import log_one_plus_exp, narrow, widen
+from tritoncnn.errors import ShapeError
+from tritoncnn.ops import OPS
+from tritoncnn.ops.table import table_for
+
+op = OPS
+
+
+def _same(name: str, x: Any, target: Any) -> None:
+    if tuple(x.shape) != tuple(target.shape):
+        raise ShapeError(f"{name}: target must be {list(x.shape)}, as input is; got {list(target.shape)}")
+
+
+def reduced(y: Any, reduction: int) -> Any:
+    """0: each element's loss, 1: the mean, 2: the sum. Torch's numbers."""
+    return (y, mean(y), total(y))[reduction] if reduction else y
+
+
+def mse_loss(x: Any, target: Any, reduction: int = 1) -> Any:
+    difference = widen(x) - widen(target)
+    return narrow(reduced(difference * difference, reduction), x)
+
+
+def l1_loss(x: Any, target: Any, reduction: int = 1) -> Any:
+    return narrow(reduced(op["abs"](widen(x) - widen(target)), reduction), x)
+
+
+def smooth_l1_loss(x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -> Any:
+    """Source: Girshick 2015, "Fast R-CNN", equation 3."""
+    if beta < 0:
+        raise ShapeError(f"smooth_l1_loss: beta must not be negative; got {beta}")
+    if beta == 0:
+        return l1_loss(x, target, reduction)
+    d = widen(x) - widen(target)
+    a = op["abs"](d)
+    return narrow(reduced(op["where"](a < beta, d * d * (0.5 / beta), a - 0.5 * beta), reduction), x)
+
+
+def huber_loss(x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Any:
+    """Source: Huber 1964, "Robust estimation of a location parameter"."""
+    if delta <= 0:
+        raise ShapeError(f"huber_loss: delta must be above 0; got {delta}")
+    d = widen(x) - widen(target)
+    a = op["abs"](d)
+    return narrow(reduced(op["where"](op["le"](a, delta), d * d * 0.5, (a - 0.5 * delta) * delta), reduction), x)
+
+
+def bce_with_logits(x: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1) -> Any:
+    """-(t log s + (1 - t) log(1 - s)) with s = sigmoid(x), as (1 - t) x + log(1 + exp(-x)): stable for all x."""
+    _same("binary_cross_entropy_with_logits", x, target)
+    z, t = widen(x), widen(target)
+    soft = log_one_plus_exp(-z)  # -log s
+    if pos_weight is not None:
+        soft = soft * ((widen(pos_weight) - 1.0) * t + 1.0)
+    y = (1.0 - t) * z + soft
+    return narrow(reduced(y if weight is None else y * widen(weight), reduction), x)
+
+
+def focal_loss(x: Any, target: Any, alpha: float, gamma: float, reduction: int) -> Any:
+    """Of logits x and targets in [0, 1]. Source: Lin et al. 2017, "Focal loss for dense object detection", equation 5."""
+    _same("focal_loss", x, target)
+    if gamma < 0:
+        raise ShapeError(f"focal_loss: gamma must not be negative; got {gamma}")
+    z, t = widen(x), widen(target)
+    entropy = (1.0 - t) * z + log_one_plus_exp(-z)
+    s = op["sigmoid"](z)
+    missed = s * (1.0 - t) + (1.0 - s) * t  # 1 - p_t
+    y = entropy * power(missed, gamma)
+    if alpha >= 0:
+        y = y * (t * alpha + (1.0 - t) * (1.0 - alpha))
+    return narrow(reduced(y, reduction), x)
+
+
+def power(x: Any, exponent: float) -> Any:
+    """x ** exponent for x in (0, 1]: products for small whole exponents, else exp(exponent * log x)."""
+    if exponent == int(exponent) and 0 <= exponent <= 4:
+        y = x * 0.0 + 1.0
+        for _ in range(int(exponent)):
+            y = y * x
+        return y
+    return op["exp"](op["log"](x) * float(exponent))
+
+
+def dice_loss(x: Any, target: Any, smooth: float) -> Any:
+    """1 - (2 sum(x t) + smooth) / (sum x + sum t + smooth), per sample, averaged; x are probabilities [N, ...].
+
+    Source: Milletari et al. 2016, "V-Net", section 3, with plain sums in the denominator.
+    """
+    _same("dice_loss", x, target)
+    p, t = widen(x), widen(target)
+    dims = tuple(range(1, len(x.shape)))
+    if not dims:
+        raise ShapeError(f"dice_loss: input must be [N, ...]; got {list(x.shape)}")
+    overlap = op["sum"](p * t, dims=dims)
+    sizes = op["sum"](p + t, dims=dims)
+    return narrow(mean(1.0 - (2.0 * overlap + smooth) / (sizes + smooth)), x)
+
+
+def total_variation(x: Any, reduction: int) -> Any:
+    """Sum of the absolute differences of neighbours in height and width, over all dims (or its mean per element of x).
+
+    Source: Rudin, Osher & Fatemi 1992, anisotropic; in style transfer since Mahendran & Vedaldi 2015.
+    """
+    if len(x.shape) != 4:
+        raise ShapeError(f"total_variation: x must be [N, C, H, W]; got {list(x.shape)}")
+    z = widen(x)
+    down = op["abs"](crop(z, (1, 0, 0, 0)) - crop(z, (0, 1, 0, 0)))
+    right = op["abs"](crop(z, (0, 0, 1, 0)) - crop(z, (0, 0, 0, 1)))
+    y = total(down) + total(right)
+    return narrow(y * (1 / max(math.prod(x.shape), 1)) if reduction == 1 else y, x)
+
+
+def crop(x: Any, edges: tuple[int, int, int, int]) -> Any:
+    """x without (top, bottom, left, right) pixels."""
+    return op["pad2d"](x, padding=tuple(-n for n in edges))
+
+
+def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int = 1, ignore_index: int = -100,
+                  label_smoothing: float = 0.0) -> Any:  # fmt: skip
+    """Logits [N, C, ...] and class numbers [N, ...], or probabilities [N, C, ...]. Source of smoothing: Szegedy et al. 2016."""
+    if not 0 <= label_smoothing <= 1:
+        raise ShapeError(f"cross_entropy: label_smoothing must lie in 0..1; got {label_smoothing}")
+    rank = len(logits.shape)
+    if rank < 1:
+        raise ShapeError(f"cross_entropy: input must be [N, C, ...]; got {list(logits.shape)}")
+    if rank == 1:  # one sample
+        logits, target = (
+            op["reshape"](logits, shape=(1, *logits.shape)),
+            op["reshape"](target, shape=(1, *target.shape)),
+        )
+    soft = tuple(target.shape) == tuple(logits.shape) and target.value.type.is_float
+    labels = (logits.shape[0], *logits.shape[2:])
+    if not soft and tuple(target.shape) != labels:
+        raise ShapeError(
+            f"cross_entropy: target must be {list(labels)} class numbers, or {list(logits.shape)} probabilities; "
+            f"got {list(target.shape)}"
+        )
+    plain = weight is None and reduction == 1 and label_smoothing == 0 and ignore_index == -100
+    if plain and not soft and len(logits.shape) == 2 and logits.dtype == "f32":
+        return op["cross_entropy"](logits, target)[0]
+    y = nll(log_softmax(widen(logits), 1), target, weight, reduction, ignore_index, label_smoothing)
+    return narrow(op["reshape"](y, shape=()) if rank == 1 else y, logits)
+
+
+def nll_loss(x: Any, target: Any, weight: Any = None, reduction: int = 1, ignore_index: int = -100) -> Any:
+    """x are log-probabilities [N, C, ...]."""
+    return narrow(nll(widen(x), target, weight, reduction, ignore_index, 0.0), x)
+
+
+def nll(x: Any, target: Any, weight: Any, reduction: int, ignore_index: int, smoothing: float) -> Any:
+    """-sum_c a[n,c] x[n,c] for log-probabilities x: a = weight[c] * ((1 - smoothing) * (c == target[n]) + smoothing / C).
+
+    The mean divides by the weights of the targets that count, or by the number of samples for soft targets. A class
+    number out of range, unless it is ``ignore_index``, makes the loss NaN.
+    """
+    C, ones = x.shape[1], (1,) * (len(x.shape) - 2)
+    w = None if weight is None else op["reshape"](widen(weight), shape=(1, C, *ones))
+    if target.value.type.is_float:
+        a = widen(target) if smoothing == 0 else widen(target) * (1 - smoothing) + smoothing / C
+        loss = -(x * a if w is None else x * a * w)
+        count: Any = float(math.prod(x.shape) // C)
+    else:
+        label = op["reshape"](target, shape=(target.shape[0], 1, *target.shape[1:]))
+        hot = op["eq"](table_for(x, range(C), (1, C, *ones), "i64"), label)
+        counts = op["ne"](label, float(ignore_index))
+        wx = x if w is None else x * w
+        picked = op["where"](hot, wx, 0.0)
+        if smoothing:
+            picked = picked * (1 - smoothing) + wx * (smoothing / C)
+        legal = op["where"](label < 0, math.nan, op["where"](op["ge"](label, float(C)), math.nan, -picked))
+        loss = op["where"](counts, legal, 0.0)
+        heavy = op["cast_f32"](hot) if w is None else op["where"](hot, w, 0.0)
+        count = total(op["where"](counts, heavy, 0.0)) if reduction == 1 else None
+    if reduction == 0:
+        return op["sum"](loss, dims=(1,))
+    return total(loss) if reduction == 2 else total(loss) / count
+
+
+def gram_matrix(x: Any) -> Any:
+    """G[n] = F F^T / (C H W), F = x[n] as [C, H W]. Source: Gatys et al. 2016, "Image style transfer using CNNs", eq. 3."""
+    if len(x.shape) < 3:
+        raise ShapeError(f"gram_matrix: x must be [N, C, ...pixels]; got {list(x.shape)}")
+    N, C, *pixels = x.shape
+    if N != 1:
+        raise ShapeError(f"gram_matrix: one picture at a time; got N = {N}")
+    F = op["reshape"](x, shape=(C, math.prod(pixels)))
+    G = op["matmul"](F, op["permute"](F, dims=(1, 0))) * (1 / max(math.prod(x.shape[1:]), 1))
+    return op["reshape"](G, shape=(1, C, C))

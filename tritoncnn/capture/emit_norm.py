@@ -1,0 +1,122 @@
+"""ATen's normalisations in terms of our ops. Statistics are taken in f32 whatever the tensors hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tritoncnn.capture.emit_image import Refused
+from tritoncnn.capture.emit_pointwise import narrow, widen
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.ops import OPS
+
+op = OPS
+
+
+def _affine(y: Any, weight: Any, bias: Any, shape: Sequence[int]) -> Any:
+    """y * weight + bias, both reshaped to ``shape``."""
+    if weight is not None:
+        y = y * op["reshape"](widen(weight), shape=tuple(shape))
+    return y if bias is None else y + op["reshape"](widen(bias), shape=tuple(shape))
+
+
+def check_parameters(name: str, size: int, **given: Any) -> None:
+    for key, value in given.items():
+        if value is not None and tuple(value.shape) != (size,):
+            raise ShapeError(f"{name}: {key} must be [{size}], one number per channel; got {list(value.shape)}")
+
+
+def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float,
+               cudnn: bool = True) -> Any:  # fmt: skip
+    """Source: Ioffe & Szegedy 2015, "Batch normalization"."""
+    if training or mean is None:
+        raise UnsupportedError("batch norm in training mode; call module.eval() first")
+    return batch_norm_eval(x, weight, bias, mean, var, eps)
+
+
+def batch_norm_eval(x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> Any:
+    """y = x * s + (bias - mean * s) with s = weight / sqrt(var + eps): one multiply-add per pixel."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"batch_norm: x must be [N, C, ...]; got {list(x.shape)}")
+    check_parameters("batch_norm", x.shape[1], weight=weight, bias=bias, running_mean=mean, running_var=var)
+    scale = op["rsqrt"](widen(var) + eps)
+    scale = scale if weight is None else scale * widen(weight)
+    shift = -(widen(mean) * scale) if bias is None else widen(bias) - widen(mean) * scale
+    shape = (1, x.shape[1], *(1,) * (len(x.shape) - 2))
+    y = widen(x) * op["reshape"](scale, shape=shape) + op["reshape"](shift, shape=shape)
+    return narrow(y, x)
+
+
+def batch_norm_train(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float
+) -> tuple[Any, Any, Any]:
+    """(y, running mean, running variance), the latter two moved towards the batch's by ``momentum`` (or None)."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"batch_norm: x must be [N, C, ...]; got {list(x.shape)}")
+    check_parameters("batch_norm", x.shape[1], weight=weight, bias=bias, running_mean=mean, running_var=var)
+    dims = tuple(d for d in range(len(x.shape)) if d != 1)
+    count = math.prod(x.shape[d] for d in dims)
+    if count < 2:
+        raise ShapeError(f"batch_norm: training needs more than 1 value per channel; x is {list(x.shape)}")
+    y, batch_mean, batch_var = op["standardize"](widen(x), dims=dims, eps=float(eps))
+    y = narrow(_affine(y, weight, bias, batch_mean.shape), x)
+    if mean is None:
+        return y, None, None
+    new_mean = widen(mean) * (1 - momentum) + op["reshape"](batch_mean, shape=mean.shape) * momentum
+    unbiased = momentum * count / (count - 1)
+    new_var = widen(var) * (1 - momentum) + op["reshape"](batch_var, shape=var.shape) * unbiased
+    return y, narrow(new_mean, mean), narrow(new_var, var)
+
+
+def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = True) -> Any:
+    """Source: Wu & He 2018, "Group normalization"."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"group_norm: x must be [N, C, ...]; got {list(x.shape)}")
+    N, C, *pixels = x.shape
+    if groups < 1 or C % groups:
+        raise ShapeError(f"group_norm: num_groups must divide the {C} channels of x; got {groups}")
+    check_parameters("group_norm", C, weight=weight, bias=bias)
+    grouped = op["reshape"](widen(x), shape=(N, groups, C // groups, *pixels))
+    y, _, _ = op["standardize"](grouped, dims=tuple(range(2, len(grouped.shape))), eps=float(eps))
+    y = op["reshape"](y, shape=tuple(x.shape))
+    return narrow(_affine(y, weight, bias, (1, C, *(1,) * len(pixels))), x)
+
+
+def instance_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input_stats: bool, momentum: float, eps: float,
+                  cudnn: bool = True) -> Any:  # fmt: skip
+    """Source: Ulyanov et al. 2016, "Instance normalization: the missing ingredient for fast stylization"."""
+    if len(x.shape) < 3:
+        raise ShapeError(f"instance_norm: x must be [N, C, ...pixels]; got {list(x.shape)}")
+    if not use_input_stats:
+        return batch_norm_eval(x, weight, bias, mean, var, eps)
+    if mean is not None:
+        raise UnsupportedError("instance_norm that keeps running statistics")
+    check_parameters("instance_norm", x.shape[1], weight=weight, bias=bias)
+    if math.prod(x.shape[2:]) < 2:
+        raise ShapeError(f"instance_norm: it needs more than 1 pixel per channel; x is {list(x.shape)}")
+    y, _, _ = op["standardize"](widen(x), dims=tuple(range(2, len(x.shape))), eps=float(eps))
+    return narrow(_affine(y, weight, bias, (1, x.shape[1], *(1,) * (len(x.shape) - 2))), x)
+
+
+def layer_norm(
+    x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = True
+) -> Any:
+    """Source: Ba et al. 2016, "Layer normalization"."""
+    inner = tuple(shape)
+    if not inner or tuple(x.shape[len(x.shape) - len(inner) :]) != inner:
+        raise ShapeError(f"layer_norm: normalized_shape must be the last dims of x {list(x.shape)}; got {list(inner)}")
+    for key, value in {"weight": weight, "bias": bias}.items():
+        if value is not None and tuple(value.shape) != inner:
+            raise ShapeError(
+                f"layer_norm: {key} must be {list(inner)}, as normalized_shape is; got {list(value.shape)}"
+            )
+    y, _, _ = op["standardize"](widen(x), dims=tuple(range(len(x.shape) - len(inner), len(x.shape))), eps=float(eps))
+    return narrow(_affine(y, weight, bias, inner), x)
+
+
+def native_batch_norm_eval(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float
+) -> tuple[Any, Refused, Refused]:
+    saved = Refused("saved statistics of batch norm")
+    return batch_norm_eval(x, weight, bias, mean, var, eps), saved, saved

@@ -1,0 +1,46 @@
+"""amax: the largest value over ``dims``, which vanish from the shape; NaN wins. Equal values share the gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.eq import eq
+from tritoncnn.ops.pointwise import pointwise_op
+from tritoncnn.ops.reduction import lower_reduction, reduced_type
+from tritoncnn.ops.reshape import reshape
+from tritoncnn.ops.sum import sum_
+from tritoncnn.ops.where import where
+from tritoncnn.ops.window import Pair
+
+
+def infer(*operands: TensorType, dims: Pair, expr: str = "") -> TensorType:
+    return reduced_type("amax", operands, dims, expr)
+
+
+def reference(*operands: torch.Tensor, dims: Pair, expr: str = "") -> torch.Tensor:
+    x = pointwise_op.reference(*operands, expr=expr) if expr else operands[0]
+    return x.amax(dims)
+
+
+def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any]:
+    kept = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
+    best = eq(x, reshape(y, shape=kept))
+    count = sum_(where(best, x * 0.0 + 1.0, 0.0), dims=dims)
+    return (where(best, reshape(dy / count, shape=kept), 0.0),)
+
+
+def lower(node: Node) -> Lowering:
+    return lower_reduction(node, "max")
+
+
+SAMPLES: tuple[Any, ...] = (
+    *((((shape,)), {"dims": dims}) for shape, dims in (
+        ((2, 3, 5, 7), (0, 2, 3)), ((4, 5), (1,)), ((1,), (0,)), ((33, 65), (0, 1)), ((3, 300), (1,)), ((300, 3), (0,)),
+    )),
+    (((4, 300), (300,)), {"dims": (1,), "expr": "mul($0, $1)"}),
+)  # fmt: skip
+amax = OpDef("amax", infer, reference, grad, lower, samples=SAMPLES)

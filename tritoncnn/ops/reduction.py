@@ -1,0 +1,53 @@
+"""What reductions share: their shape rule, and launches for a tensor or for a fused expression."""
+
+from __future__ import annotations
+
+from tritoncnn.errors import GraphError, ShapeError
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import pointwise as pointwise_kernel
+from tritoncnn.kernels import reduce as kernel
+from tritoncnn.ops.define import Lowering
+from tritoncnn.ops.lowering import in_parts, refs_of
+from tritoncnn.ops.pointwise import pointwise_op
+from tritoncnn.ops.slot import make_slot
+from tritoncnn.ops.window import Pair, check_float
+
+
+def reduced_type(op: str, operands: tuple[TensorType, ...], dims: Pair, expr: str) -> TensorType:
+    """The shape without ``dims``. Raises GraphError, ShapeError, DTypeError."""
+    if not expr and len(operands) != 1:
+        raise GraphError(f"{op} takes 1 operand, or an expression over several; got {len(operands)}")
+    x = pointwise_op.infer(*operands, expr=expr) if expr else operands[0]
+    assert isinstance(x, TensorType)
+    check_float(op, x, "x")
+    if not dims or list(dims) != sorted(set(dims)) or dims[0] < 0 or dims[-1] >= x.rank:
+        raise ShapeError(f"{op}: dims must be dims of x {list(x.shape)}, ascending, at least one; got {list(dims)}")
+    return TensorType.dense(x.dtype, tuple(size for dim, size in enumerate(x.shape) if dim not in dims))
+
+
+def lower_reduction(node: Node, kind: str) -> Lowering:
+    """An expression whose dims do not merge into two kept and two reduced ones is written to a workspace first."""
+    y, dims = node.result.type, node.attrs["dims"]
+    types = tuple(v.type for v in node.operands)
+    if "expr" not in node.attrs:
+        launches, workspace = kernel.reduce(y, types[0], dims, kind=kind)
+        return in_parts(node, launches, workspace, 1)
+    expr = str(node.attrs["expr"])
+    whole = pointwise_op.infer(*types, expr=expr)
+    assert isinstance(whole, TensorType)
+    walk = kernel.walk_dims(y, types, whole.shape, dims) if whole.numel else None
+    operands = refs_of(node)[1:]
+    if walk is not None:
+        slot = make_slot(expr, walk.out, walk.operands)
+        launches, workspace = kernel.reduce(y, None, dims, kind=kind, slot=slot, walk=walk)
+        if workspace is None:
+            return Lowering(((launches[0], ("r0", *operands)),))
+        return Lowering(((launches[0], ("w0", *operands)), (launches[1], ("r0", "w0"))), (workspace,))
+    out, flat = pointwise_kernel.flatten_when_dense(whole, types)
+    first = pointwise_kernel.pointwise(out, flat, make_slot(expr, out, flat))
+    launches, workspace = kernel.reduce(y, whole, dims, kind=kind)
+    if workspace is None:
+        return Lowering(((first, ("w0", *operands)), (launches[0], ("r0", "w0"))), (whole,))
+    return Lowering(
+        ((first, ("w0", *operands)), (launches[0], ("w1", "w0")), (launches[1], ("r0", "w1"))), (whole, workspace)
+    )

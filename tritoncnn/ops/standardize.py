@@ -1,0 +1,66 @@
+"""standardize: y = (x - mean) / sqrt(var + eps) over ``dims``, with the mean and the (biased) variance, dims kept.
+
+What batch, group, instance and layer norm share. Two passes, since E[x^2] - E[x]^2 cancels.
+Gradient: dx = (dy - mean(dy) - y * mean(dy * y)) / sqrt(var + eps). Source: Ioffe & Szegedy 2015, "Batch normalization", 3.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ir import TensorType
+from tritoncnn.ops.define import OpDef
+from tritoncnn.ops.reshape import reshape
+from tritoncnn.ops.rsqrt import rsqrt
+from tritoncnn.ops.sum import sum_
+from tritoncnn.ops.window import Pair, check_float
+
+
+def _kept(shape: tuple[int, ...], dims: Pair) -> tuple[int, ...]:
+    return tuple(1 if dim in dims else size for dim, size in enumerate(shape))
+
+
+def _mean(x: Any, dims: Pair) -> Any:
+    count = math.prod(x.shape[d] for d in dims)
+    total = sum_(x, dims=dims) * (1 / count if count else math.nan)
+    return reshape(total, shape=_kept(tuple(x.shape), dims))
+
+
+def infer(x: TensorType, *, dims: Pair, eps: float) -> tuple[TensorType, TensorType, TensorType]:
+    check_float("standardize", x, "x")
+    if not dims or list(dims) != sorted(set(dims)) or dims[0] < 0 or dims[-1] >= x.rank:
+        raise ShapeError(
+            f"standardize: dims must be dims of x {list(x.shape)}, ascending, at least one; got {list(dims)}"
+        )
+    small = TensorType.dense(x.dtype, _kept(x.shape, dims))
+    return TensorType.dense(x.dtype, x.shape), small, small
+
+
+def compose(x: Any, *, dims: Pair, eps: float) -> tuple[Any, Any, Any]:
+    mean = _mean(x, dims)
+    centred = x - mean
+    var = _mean(centred * centred, dims)
+    return centred * rsqrt(var + eps), mean, var
+
+
+def grad(dy: Any, y: Any, x: Any, *, dims: Pair, eps: float) -> tuple[Any]:
+    _, mean, var = y
+    scale = rsqrt(var + eps)
+    y = (x - mean) * scale  # again, so that the forward pass need not keep it
+    return ((dy - _mean(dy, dims) - y * _mean(dy * y, dims)) * scale,)
+
+
+def reference(x: torch.Tensor, *, dims: Pair, eps: float) -> tuple[torch.Tensor, ...]:
+    var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+    return (x - mean) / (var + eps).sqrt(), mean, var
+
+
+SAMPLES: tuple[Any, ...] = tuple(
+    ((shape,), {"dims": dims, "eps": 1e-5})
+    for shape, dims in (((2, 3, 5, 7), (0, 2, 3)), ((4, 33), (1,)), ((2, 6, 4, 4), (1, 2, 3)), ((2, 3, 5), (2,)))
+)
+standardize = OpDef("standardize", infer, reference, grad, compose=compose, samples=SAMPLES)
