@@ -57,7 +57,7 @@ def pad2d_kernel(
     x_rows = mask_rows & (h >= TOP) & (h < H + TOP)
     x_lanes = mask_lanes & (w >= LEFT) & (w < W + LEFT)
     offs_rows = tl.where(x_rows, n * X[0] + row_c * X[1] + (h - TOP) * X[2], 0)
-    offs_lanes = tl.where(x_lanes, (w - LEFT) * X[3] + lane_c * X[1], 0)
+    offs_lanes = (w - LEFT) * X[3] + lane_c * X[1]
     x = tl.load(x_ptr + offs_rows[:, None] + offs_lanes[None, :], mask=x_rows[:, None] & x_lanes[None, :], other=0)
     offs_y = (n * Y[0] + row_c * Y[1] + h * Y[2])[:, None] + (w * Y[3] + lane_c * Y[1])[None, :]
     tl.store(y_ptr + offs_y, x, mask=mask_rows[:, None] & mask_lanes[None, :])

@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from .cache import write_text
     from .compiler import compile_kernel
     from .driver import activate, active, deactivate
+    from .explanation import Explanation, explain
     from .health import Facts, host, self_test
     from .launch import CpuKernel
+    from .notes import Access
     from .plan import NativePlan
 
 _HOME = {
-    "CpuKernel": "launch", "Facts": "health", "NativePlan": "plan", "activate": "driver", "active": "driver",
-    "compile_kernel": "compiler", "deactivate": "driver", "host": "health", "self_test": "health",
-    "write_text": "cache",
+    "Access": "notes", "CpuKernel": "launch", "Explanation": "explanation", "Facts": "health", "NativePlan": "plan",
+    "activate": "driver", "active": "driver", "compile_kernel": "compiler", "deactivate": "driver",
+    "explain": "explanation", "host": "health", "self_test": "health", "write_text": "cache",
 }  # fmt: skip
 __all__ = [
-    "CpuKernel", "Facts", "NativePlan", "activate", "active", "compile_kernel", "deactivate", "host", "self_test",
-    "write_text",
+    "Access", "CpuKernel", "Explanation", "Facts", "NativePlan", "activate", "active", "compile_kernel", "deactivate",
+    "explain", "host", "self_test", "write_text",
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def call(code: Control, op: Op) -> None:
     if name not in code.functions:
         inner = type(code)(code.lanes)
         inner.callees, inner.functions = code.callees, code.functions
-        inner.globals, inner.declarations = code.globals, code.declarations
+        inner.globals, inner.declarations, inner.notes = code.globals, code.declarations, code.notes
         code.functions[name] = inner.function(callee, name, returned_type(op.results))
     arguments = [f"{llvm_type(x.type.elem)} {code.eval(x).v}" for x in op.operands]
     result = returned_type(op.results)

@@ -27,6 +27,7 @@ from . import descriptors, engine
 from .cache import DiskCache, write_text
 from .launch import CpuKernel, is_known
 from .lower import lower
+from .notes import Notes
 
 TARGET = GPUTarget("tritoncnn", "host", 1)
 EXPORTS = ("launch", "chunk")
@@ -306,11 +307,11 @@ def dumped() -> frozenset[str]:
     return current().dump & {"ttir", "llvm", "asm"}
 
 
-def lower_text(name: str, ttir: str) -> str:
-    """Our lowering, its faults told apart from the caller's."""
+def lower_text(name: str, ttir: str, notes: Notes | None = None) -> str:
+    """Our lowering, its faults told apart from the caller's; ``notes`` takes what it decides."""
     try:
         host = engine.host()
-        return lower(ttir, lanes=host.lanes, name=name, bf16_pairs="avx512bf16" in host.of_note)
+        return lower(ttir, lanes=host.lanes, name=name, bf16_pairs="avx512bf16" in host.of_note, notes=notes)
     except TritonCNNError:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from .elements import FLOATS, llvm_type, size_of
 from .emit import Buffer, Coord, Res
+from .notes import Product
 from .operands import Operand
 from .pairs import Pairs
 from .ttir import Op, Type, Value, unsupported
@@ -51,9 +52,22 @@ class Dot(Pairs):
                 B, panels, K = self.pairs_b(b, K, columns, nv * vl), K // 2 * nv * vl, K // 2
             else:
                 B, panels = self.operand_b(b, views[1], rows, K, columns, nv * vl, mr)
+            self.note_product(op, (a, b), (rows, columns, K * (2 if pairs else 1)), (mr, nv), vl, pairs)
             multiply_add = self.multiply_add_pairs if pairs else self.multiply_add
             self.tiles(A, B, panels, C, c, rows, columns, K, mr, nv, vl, multiply_add)
         self.buffers[r] = Buffer(C.ptr, C.shape, C.strides, C.elem, self.depth)
+
+    def note_product(self, op: Op, factors: tuple[Value, Value], sizes: tuple[int, int, int], tile: tuple[int, int],
+                     vl: int, pairs: bool) -> None:  # fmt: skip
+        """For ``explain``."""
+        elem, given = op.results[0].type.elem, op.operands[0].type.elem
+        multiply = f"multiply-add of {elem}"
+        if pairs:
+            multiply = "pairs of bf16 (avx512-bf16)"
+        elif given != elem:
+            multiply += f", widened from {given} ({self.pairs_refused(op)})"
+        a, b = (self.notes.reasons[x] for x in factors)
+        self.notes.product(Product(op.where, sizes, tile, vl, multiply, a, b))
 
     def widened(self, x: Value, elem: str, op: Op) -> Value:
         """The operand in the accumulator's type, still lazy."""

@@ -8,7 +8,7 @@ import hashlib
 import struct
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -129,6 +129,16 @@ def _leaves(kinds: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int,
             yield from _leaves(kind, (*path, place))
         elif kind != "constexpr":
             yield (*path, place), kind
+
+
+def argument_names(signature: Mapping[str, Any]) -> list[str]:
+    """What the source calls each native argument; tuples' items are ``args.0``, all of a descriptor bears its name."""
+    found = []
+    for name, whole in signature.items():
+        for path, kind in _leaves([whole]):
+            count = len(descriptors.kinds(kind)) if descriptors.is_descriptor(kind) else 1
+            found += [".".join([name, *map(str, path[1:])])] * count
+    return found
 
 
 class Event:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from .arith import Arith
 from .elements import literal, llvm_type, size_of, stored
 from .emit import Buffer, Coords, Res
+from .notes import Notes
 from .ttir import Op, Value
 
 
@@ -21,6 +22,7 @@ class Loads(Arith):
 
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes)
+        self.notes = Notes()
         self.floors: dict[Value, int] = {}  # a load may not move out of the level at which its op stands
 
     @abstractmethod
@@ -76,6 +78,7 @@ class Loads(Arith):
                 self.eval(other, coords) if other else Res("zeroinitializer" if elem == "ptr" else literal("0", elem))
             )
         o = self.eval(other, coords) if other and m.v != "1" else Res("poison")
+        self.notes.access(self.facts, op, coords, step, m.v != "1")
         if step == 0 or not vl:
             return self._load_one(p, m, o, first, elem, floor)
         memory = llvm_type(stored(elem), vl)

@@ -14,6 +14,8 @@ from .dot import Dot
 from .elements import llvm_type
 from .emit import ZERO, Buffer, Coord, Coords, Res
 from .inductions import rewrite_inductions
+from .notes import Notes
+from .origins import Origins
 from .report import asserted, printed
 from .reshapes import rewrite_reshapes
 from .ttir import Function, Op, Parser, Value, unsupported
@@ -291,13 +293,16 @@ def arguments(ttir_text: str) -> list[tuple[str, str]]:
     return [(a.name[1:], a.type.elem) for a in Parser(ttir_text).function().args]
 
 
-def lower(ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool = False) -> str:
+def lower(
+    ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool = False, notes: Notes | None = None
+) -> str:
     """LLVM IR text of a module that exports ``launch`` and ``chunk``.
 
     ttir_text   ``str(module)`` (errors then name the kernel's file and line) or ``module.str_nodebug()``
     lanes       f32 in a vector register: 16 for AVX-512, 8 for AVX2, 4 for NEON and SSE
     name        what the module is called, for dumps
     bf16_pairs  the CPU has avx512-bf16
+    notes       filled with what is decided on the way
 
     Raises UnsupportedError, which names the op and its source line.
     """
@@ -309,6 +314,8 @@ def lower(ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool 
     lowering = Lowering(lanes)
     lowering.has_pairs = bf16_pairs
     lowering.callees = parser.callees
+    lowering.notes = Notes() if notes is None else notes
+    lowering.notes.origins = Origins(function, parser.callees, lowering.notes.names)
     body = lowering.function(function, "body")
     bits = 32 * lanes
     parts = [f"; ModuleID = '{name}'"]

@@ -52,10 +52,14 @@ class Operands(Control):
 
     def view(self, v: Value, free: int, red: int) -> View | None:
         """See through to a load whose mask is made of parts that follow one axis each."""
+        asked = v
+        self.notes.reasons.pop(asked, None)
         while v not in self.buffers and v.op is not None and v.op.name == "tt.trans":
             free, red, v = red, free, v.op.operands[0]
         load = v.op
         if v in self.buffers or load is None or load.name != "tt.load" or not v.type.shape:
+            made = "in a buffer" if v in self.buffers or load is None else f"the result of {load.name}"
+            self.notes.reasons[asked] = f"it is {made}, not a load"
             return None
         shape = v.type.shape
         mask = load.operands[1] if len(load.operands) > 1 else None
@@ -69,6 +73,7 @@ class Operands(Control):
             axes = [d for d in (free, red) if part.type.shape and self.facts.varies(part, d)]
             if len(axes) != 1:
                 if axes:
+                    self.notes.reasons[asked] = "its mask follows both axes at once"
                     return None
                 left[free].append(part)
                 continue
@@ -83,6 +88,7 @@ class Operands(Control):
             left[d].append(part)
         masked = left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]
         if mask is not None and masked and (other is None or not self.is_zero(other)):
+            self.notes.reasons[asked] = "what its mask leaves out is not 0"
             return None
         return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
 
@@ -140,15 +146,25 @@ class Operands(Control):
                 fixed = tuple(int(x) for x in red[:K])
                 step = self.facts.stride(p, view.free, p.type.shape[view.free])
                 if step is not None and not view.free_masks:
+                    self.read_in_place(a, view, f"its rows lie {step} elements apart")
                     return Operand("strided", self.pointer(view), step, fixed)
                 if self.zeros_fit(fixed, a.type.elem):
+                    self.read_in_place(a, view, "its rows are reached through a table of addresses")
                     return Operand("rows", self.pointers(view, view.free, rows, fixed), 0, fixed)
             if free is not None and not view.free_masks:
                 fixed = tuple(int(x) for x in free[:rows])
                 if self.zeros_fit(fixed, a.type.elem):
+                    self.read_in_place(a, view, "its columns are reached through a table of addresses")
                     return Operand("columns", self.pointers(view, view.red, K, fixed), 0, fixed)
+        why = self.notes.reasons.get(a, "neither its rows nor its columns lie at fixed offsets from each other")
+        self.notes.reasons[a] = f"from scratch: {why}"
         b = self.materialise(a)
         return Operand("strided", Res(b.ptr, b.lvl), b.strides[0], tuple(k * b.strides[1] for k in range(K)))
+
+    def read_in_place(self, v: Value, view: View, why: str) -> None:
+        """For ``explain``."""
+        self.notes.reasons[v] = f"in place: {why}"
+        self.notes.in_place(view.load, why)
 
     def zeros_fit(self, offsets: Sequence[int], elem: str) -> bool:
         return (max(offsets) - min(offsets) + 1) * size_of(elem) <= ZEROS_LIMIT
@@ -197,21 +213,28 @@ class Operands(Control):
         self, b: Value, view: View | None, rows: int, K: int, columns: int, NR: int, mr: int
     ) -> tuple[Operand, int]:
         """B in place or packed, and the distance of its panels of NR columns."""
+        why = self.notes.reasons.get(b, "")
         if view is not None:
             p = view.load.operands[0]
             n = p.type.shape[view.free]
             flat = n == 1 or self.facts.stride(p, view.free, n) == 1
+            why = "its rows are masked" if flat else "its rows are not contiguous"
             if flat and not view.free_masks and view.free_size == n:
                 red = self.offsets(p, view.red)
                 span = int(red[:K].max() - red[:K].min() + columns) * size_of(b.type.elem) if red is not None else 0
                 near = rows <= 2 * mr or (red is not None and span <= IN_CACHE)
+                why = f"{-(-rows // mr)} tiles read it, and its rows span more than {IN_CACHE} bytes"
                 if red is not None and not view.red_masks and near:
+                    self.read_in_place(b, view, "its rows are contiguous and lie at fixed offsets")
                     return Operand("strided", self.pointer(view), 0, tuple(int(x) for x in red[:K])), NR
                 if near and not (red is not None and not view.red_masks):
+                    self.read_in_place(b, view, "its rows are reached through a table of addresses")
                     return Operand("columns", self.pointers(view, view.red, K, range(n)), 0, tuple(range(columns))), NR
         if b in self.buffers and self.buffers[b].strides[1] == (1 if b.type.shape[1] > 1 else 0):
             done = self.buffers[b]
+            self.notes.reasons[b] = "from scratch: it is computed already"
             return Operand("strided", Res(done.ptr, done.lvl), 0, tuple(k * done.strides[0] for k in range(K))), NR
+        self.notes.reasons[b] = f"packed into panels of {NR} columns: {why}"
         return self.pack(b, K, columns, NR), K * NR
 
     def pack(self, b: Value, K: int, columns: int, NR: int) -> Operand:

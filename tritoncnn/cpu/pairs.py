@@ -21,19 +21,22 @@ class Pairs(Operands):
     has_pairs = False  # does the CPU have the instruction?
 
     def in_pairs(self, op: Op) -> bool:
+        return not self.pairs_refused(op)
+
+    def pairs_refused(self, op: Op) -> str:
+        """Why a product does not go in pairs; "" when it does."""
         a, b = op.operands[:2]
-        return (
-            self.has_pairs
-            and self.lanes == PAIR_LANES
-            and a.type.elem == b.type.elem == "bf16"
-            and op.results[0].type.elem == "f32"
-            and a.type.shape[1] % 2 == 0
-            and b.type.shape[1] % PAIR_LANES == 0
-            and self.vector_axis(b) == 1
-        )
+        if not a.type.elem == b.type.elem == "bf16" or op.results[0].type.elem != "f32":
+            return "pairs are for bf16 into f32"
+        if not self.has_pairs or self.lanes != PAIR_LANES:
+            return "the CPU has no avx512-bf16"
+        if a.type.shape[1] % 2 or b.type.shape[1] % PAIR_LANES:
+            return f"pairs need an even depth and a multiple of {PAIR_LANES} columns"
+        return "" if self.vector_axis(b) == 1 else "B is not contiguous along its columns"
 
     def pairs_a(self, a: Value, K: int) -> Operand:
         """A row-major in scratch, read as words."""
+        self.notes.reasons[a] = "copied row by row: a pair is one word"
         with self.at_level(self.available(a)):
             buffer = self.new_buffer(a, 1)
             self.fill(buffer, a, 1)
@@ -41,6 +44,7 @@ class Pairs(Operands):
 
     def pairs_b(self, b: Value, K: int, columns: int, NR: int) -> Operand:
         """B as panels of NR columns of words."""
+        self.notes.reasons[b] = f"packed into panels of {NR} columns: two rows are interleaved"
         lvl = self.available(b)
         half = K // 2
         with self.at_level(lvl):

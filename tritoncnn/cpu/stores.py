@@ -65,6 +65,7 @@ class Stores(Memory):
             if not vl or (step == 0 and not m.vl):
                 self.store_element(s, coords)
                 continue
+            self.notes.access(self.facts, s, coords, step, m.v != "1")
             value, memory = self.to_memory(self.widen(x, elem, vl), elem, vl), llvm_type(stored(elem), vl)
             masks = self.widen(m, "i1", vl)
             if step == 1:
@@ -114,10 +115,12 @@ class Stores(Memory):
         p, x, mask = (*s.operands, None)[:3]
         assert p is not None
         assert x is not None
+        lanes = any(c.vl for c in coords)
         first = tuple(self.plus(c.first(), (c.vl - 1) * c.step) if c.vl else c for c in coords)
         a, value = self.eval(p, first), self.eval(x, first)
         m = self.eval(mask, first) if mask else Res("1")
         elem = x.type.elem
+        self.notes.element(s, m.v != "1", "all lanes write to one address" if lanes else "its block has one element")
 
         def put() -> None:
             stored_value = self.to_memory(value.v, elem, 0)
@@ -154,6 +157,9 @@ class Stores(Memory):
         out = self.new_buffer(r) if r.type.shape and r.users else None
         kept = self.alloca(llvm_type(elem)) if not r.type.shape and r.users else None
         t = llvm_type(elem)
+        self.notes.element(
+            op, mask is not None and self.facts.truth(mask) is not True, "atomics go an element at a time, in order"
+        )
 
         def one(coords: Coords) -> None:
             a, *xs = (self.eval(x, coords if x.type.shape else ()).v for x in op.operands)

@@ -1,0 +1,153 @@
+"""``cpu.explain``: how loads, stores and dots are computed, and why."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from tritoncnn import cpu
+from tritoncnn.cpu import engine
+from tritoncnn.errors import InputError
+
+
+@triton.jit
+def accesses_kernel(y_ptr, x_ptr, i_ptr, n, stride, BLOCK: tl.constexpr):
+    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offs, mask=offs < n, other=0.0)  # vector
+    x += tl.load(x_ptr + 2 * offs)  # strided
+    x += tl.load(x_ptr + stride * offs)  # argument
+    x += tl.load(x_ptr + offs // 3)  # quotient
+    x += tl.load(x_ptr + tl.load(i_ptr + offs))  # index
+    x += tl.load(x_ptr + offs // 4096)  # broadcast
+    x += tl.load(x_ptr + 7)  # scalar
+    tl.store(y_ptr + offs, x, mask=offs < n)  # put
+    tl.atomic_add(y_ptr, 1.0)  # atomic
+
+
+def line(kernel: triton.JITFunction, mark: str) -> str:
+    lines, start = inspect.getsourcelines(kernel.fn)
+    return f"{__file__}:{start + next(i for i, text in enumerate(lines) if f'# {mark}' in text)}"
+
+
+X, I = torch.zeros(64), torch.zeros(64, dtype=torch.int32)
+
+
+def test_each_load_says_how_it_moves_and_what_was_not_known() -> None:
+    said = cpu.explain(accesses_kernel, X, X, I, 50, 30, BLOCK=64)
+    found = {(a.where, a.argument): a for a in said.accesses}
+    wanted = {
+        "vector": ("x_ptr", "vector", "step by 1 element along axis 0"),
+        "strided": ("x_ptr", "strided", "step by 2 elements"),
+        "argument": ("x_ptr", "gather", "a number that is not known when the kernel is compiled"),
+        "quotient": ("x_ptr", "gather", "the quotient of an index by 3"),
+        "broadcast": ("x_ptr", "broadcast", "the same in all lanes"),
+        "scalar": ("x_ptr", "scalar", "its address is one number"),
+        "put": ("y_ptr", "vector", "step by 1"),
+        "atomic": ("y_ptr", "scalar", "its address is one number"),
+    }
+    for mark, (argument, how, why) in wanted.items():
+        note = found[line(accesses_kernel, mark), argument]
+        assert note.how == how
+        assert why in note.why
+        assert note.masked == (mark in ("vector", "put"))
+    index = line(accesses_kernel, "index")
+    assert found[index, "i_ptr"].how == "vector"
+    assert found[index, "x_ptr"].why == f"no fixed step along axis 0: the index is loaded from memory ({index})"
+    assert (len(said.loads), len(said.stores), len(said.atomics), len(said.slow)) == (8, 1, 1, 4)
+    assert f"{index}: load x_ptr: gather" in str(said)
+
+
+def test_a_kernel_from_the_cache_says_the_same() -> None:
+    def compiled() -> cpu.CpuKernel:
+        types = {"y_ptr": "*fp32", "x_ptr": "*fp32", "i_ptr": "*i32", "n": "i32", "stride": "i32"}
+        return cpu.compile_kernel(accesses_kernel, types, {"BLOCK": 128})
+
+    first = compiled()
+    said = cpu.explain(first)
+    del first
+    again = compiled()
+    assert again.from_cache
+    assert cpu.explain(again) == said
+    assert len(said.loads) == 8
+
+
+@triton.jit
+def turned_kernel(y_ptr, x_ptr, B: tl.constexpr):
+    r = tl.arange(0, B)
+    x = tl.load(x_ptr + r[:, None] + r[None, :] * B)
+    y = tl.load(y_ptr + r[:, None] * B + r[None, :])
+    tl.store(y_ptr + r[:, None] * B + r[None, :], x + y)
+
+
+def test_a_load_that_is_contiguous_along_another_axis_is_told_apart() -> None:
+    said = cpu.explain(turned_kernel, X, X, B=8)
+    assert [(a.argument, a.contiguous) for a in said.slow] == [("x_ptr", 0)]
+
+
+@triton.jit
+def product_kernel(c_ptr, a_ptr, b_ptr, n, K, B: tl.constexpr, D: tl.constexpr):
+    r, d = tl.arange(0, B), tl.arange(0, D)
+    a_p = a_ptr + r[:, None] * K + d[None, :]
+    b_p = b_ptr + d[:, None] * B + r[None, :]
+    acc = tl.zeros([B, B], tl.float32)
+    for _ in range(0, K, D):
+        a = tl.load(a_p, mask=(r < n)[:, None], other=0.0)
+        acc = tl.dot(a, tl.load(b_p), acc)  # dot
+        a_p += D
+        b_p += D * B
+    tl.store(c_ptr + r[:, None] * B + r[None, :], acc)
+
+
+def test_a_dot_says_its_tile_and_how_it_reaches_its_factors() -> None:
+    said = cpu.explain(product_kernel, X, X, X, 20, 64, B=32, D=16)
+    (dot,) = said.dots
+    assert (dot.where, dot.sizes, dot.multiply) == (line(product_kernel, "dot"), (32, 32, 16), "multiply-add of f32")
+    assert dot.lanes in (4, 8, 16)
+    assert 1 <= dot.tile[0] <= 32
+    assert dot.a == "in place: its rows are reached through a table of addresses"
+    assert dot.b == "in place: its rows are contiguous and lie at fixed offsets"
+    assert [(a.argument, a.how) for a in said.loads] == [("a_ptr", "in place"), ("b_ptr", "in place")]
+
+
+def test_a_dot_of_bf16_says_whether_it_goes_in_pairs() -> None:
+    H = X.bfloat16()
+    (even,) = cpu.explain(product_kernel, X, H, H, 20, 64, B=32, D=16).dots
+    if "avx512bf16" in engine.host().of_note and engine.host().lanes == 16:
+        assert even.multiply == "pairs of bf16 (avx512-bf16)"
+        assert even.b.startswith("packed into panels of")
+    else:
+        assert even.multiply == "multiply-add of f32, widened from bf16 (the CPU has no avx512-bf16)"
+    half = X.half()
+    (wide,) = cpu.explain(product_kernel, X, half, half, 20, 64, B=32, D=16).dots
+    assert wide.multiply == "multiply-add of f32, widened from f16 (pairs are for bf16 into f32)"
+    assert wide.a == "from scratch: it is the result of arith.extf, not a load"
+
+
+@triton.jit
+def carried_kernel(y_ptr, x_ptr, w_ptr, n, which, B: tl.constexpr):
+    p = x_ptr + tl.arange(0, B)
+    q = w_ptr + tl.arange(0, B)
+    total = tl.zeros([B], tl.float32)
+    for _ in range(n):
+        total += tl.load(p) * tl.load(q)
+        p += B
+        q += B
+    chosen = x_ptr
+    if which > 0:
+        chosen = w_ptr
+    tl.store(y_ptr + tl.arange(0, B), total + tl.load(chosen))
+
+
+def test_arguments_are_found_through_loops_and_branches() -> None:
+    said = cpu.explain(carried_kernel, X, X, X, 3, 5, B=16)
+    assert sorted(a.argument for a in said.loads) == ["w_ptr", "x_ptr", "x_ptr or w_ptr"]
+
+
+@pytest.mark.parametrize("other", [len, "add"])
+def test_other_things_are_refused(other: object) -> None:
+    with pytest.raises(InputError, match="wanted a compiled kernel or a @triton.jit function; got (builtin|str)"):
+        cpu.explain(other)

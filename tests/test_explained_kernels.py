@@ -1,0 +1,61 @@
+"""No kernel of ours reads element by element what lies side by side: asked of the CPU backend's ``explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+import tritoncnn
+from tests.ops.run_node import node_of, samples
+from tritoncnn import cpu
+from tritoncnn.errors import UnsupportedError
+from tritoncnn.kernels.launch import Launch
+from tritoncnn.models.lenet import LeNet
+from tritoncnn.runtime.cpu_program import compile_launch
+
+# Loads that gather although they might not, and why they may: (kernel, argument) -> reason.
+ALLOWED = {
+    ("matmul_kernel", "b_ptr"): "a small transposed B is packed once a launch; squares are turned when its depth fits",
+}
+# Loads of small samples in which no vector lies side by side: (op, argument) -> reason.
+SPREAD = {
+    ("copy", "x_ptr"): "the order of the axes changes, or rows are shorter than a vector",
+    ("pointwise", "args.1"): "broadcast along an axis of three elements",
+    ("sum", "x_ptr"): "the reduced axes do not lie side by side",
+    ("sum", "args.0"): "the reduced axes do not lie side by side",
+    ("sum", "args.1"): "the reduced axes do not lie side by side",
+}
+
+
+def gathering(launch: Launch) -> Iterator[cpu.Access]:
+    kernel, _ = compile_launch(launch)
+    said = cpu.explain(kernel)
+    assert said.accesses
+    yield from (note for note in said.slow if note.op == "load")
+
+
+def test_lenet_gathers_nowhere_in_inference_and_training() -> None:
+    x, target = torch.zeros(32, 1, 28, 28), torch.zeros(32, dtype=torch.int64)
+    loss = torch.nn.functional.cross_entropy
+    model = tritoncnn.compile(LeNet(), x)
+    steps = [tritoncnn.compile_step(LeNet(), loss, o, (x, target)) for o in (tritoncnn.SGD(0.1), tritoncnn.AdamW(0.1))]
+    calls = [call for program in (model, *steps) for call in program.plan.calls]
+    assert len(calls) > 40
+    for call in calls:
+        for note in gathering(call.launch):
+            assert (call.launch.kernel.__name__, note.argument) in ALLOWED, str(note)
+
+
+def test_no_sample_of_an_op_gathers_what_lies_side_by_side() -> None:
+    found = set()
+    for op, sample in (parameter.values for parameter in samples(lambda op: op.lower is not None)):
+        try:
+            steps = op.lower(node_of(op, sample, True)).steps
+        except UnsupportedError:  # a sample for the reference only
+            continue
+        for launch, _ in steps:
+            for note in gathering(launch):
+                assert note.contiguous is None, str(note)
+                found.add((op.name, note.argument))
+    assert found <= set(SPREAD)
