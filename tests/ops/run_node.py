@@ -81,11 +81,15 @@ def run_node(node: Node, operands: list[torch.Tensor]) -> list[torch.Tensor]:
     for i, value in enumerate(node.results):
         placed[f"r{i}"] = placed[f"o{shared[i]}"] if i in shared else place(value.type)
     placed.update({f"w{i}": place(type) for i, type in enumerate(lowering.workspaces)})
+    for i, table in enumerate(lowering.tables):
+        numbers = torch.tensor(table.numbers, dtype=TORCH_DTYPE[table.type.dtype])
+        placed[f"t{i}"] = place(table.type, numbers.reshape(table.type.shape))
     for launch, refs in lowering.steps:
-        tensors = [placed[ref] for ref in refs]
+        parts = [ref.partition("+") for ref in refs]
+        tensors = [placed[name] for name, _, _ in parts]
         views = [
-            x.as_strided(type.shape, type.strides, x.storage_offset())
-            for x, type in zip(tensors, launch.operands, strict=True)
+            x.as_strided(type.shape, type.strides, x.storage_offset() + int(first or 0))
+            for x, type, (_, _, first) in zip(tensors, launch.operands, parts, strict=True)
         ]
         run(launch, *views)
     assert all(surroundings_intact(x) for x in placed.values())

@@ -105,14 +105,3 @@ def adaptive_max_pool2d(x: Any, size: Any) -> Any:
     return max_pool2d(x, _adaptive_window("adaptive_max_pool2d", x, size)), Refused(
         "the indices of adaptive_max_pool2d"
     )
-
-
-def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
-    if mode != "constant" or value or len(padding) > 4 or len(x.shape) not in (3, 4):
-        raise UnsupportedError(f"padding {list(padding)} of a {len(x.shape)}-d tensor with {mode} {value or 0}")
-    left, right, top, bottom = (*padding, 0, 0, 0, 0)[:4]
-    return batched(x, lambda x: op["pad2d"](x, padding=(top, bottom, left, right)))
-
-
-def constant_pad(x: Any, padding: Sequence[int], value: float = 0) -> Any:
-    return pad(x, padding, "constant", value)

@@ -13,6 +13,7 @@ from tritoncnn.capture import emit_loss as loss
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_norm as norm
 from tritoncnn.capture import emit_pointwise as point
+from tritoncnn.capture import emit_sample as sample
 
 TABLE: dict[str, Callable[..., Any]] = {
     # images
@@ -30,8 +31,32 @@ TABLE: dict[str, Callable[..., Any]] = {
     "group_norm.default": norm.group_norm,
     "instance_norm.default": norm.instance_norm,
     "layer_norm.default": norm.layer_norm,
-    "pad.default": image.pad,
-    "constant_pad_nd.default": image.constant_pad,
+    # moving pixels
+    "pad.default": sample.pad,
+    "constant_pad_nd.default": sample.constant_pad,
+    **{
+        f"{mode}_pad{d}d.default": sample.padder(kind)
+        for mode, kind in (("reflection", "reflect"), ("replication", "replicate"))
+        for d in (1, 2, 3)
+    },
+    **{f"upsample_nearest{d}d.{form}": sample.upsample_nearest for d in (1, 2, 3) for form in ("default", "vec")},
+    **{
+        f"_upsample_nearest_exact{d}d.{form}": sample.upsample_nearest_exact
+        for d in (1, 2, 3)
+        for form in ("default", "vec")
+    },
+    **{
+        f"upsample_{kind}.{form}": sample.upsample_linear
+        for kind in ("linear1d", "bilinear2d", "trilinear3d")
+        for form in ("default", "vec")
+    },
+    **{f"upsample_bicubic2d.{form}": sample.upsample_bicubic for form in ("default", "vec")},
+    "pixel_shuffle.default": sample.pixel_shuffle,
+    "pixel_unshuffle.default": sample.pixel_unshuffle,
+    "channel_shuffle.default": sample.channel_shuffle,
+    "native_channel_shuffle.default": sample.channel_shuffle,
+    "flip.default": sample.flip,
+    "roll.default": sample.roll,
     # matrices and reductions
     "linear.default": matrix.linear,
     "addmm.default": matrix.addmm,

@@ -27,16 +27,26 @@ Types = TensorType | tuple[TensorType, ...]
 
 
 @dataclass(frozen=True)
+class Table:
+    """A small constant array, row-major: indices, weights."""
+
+    type: TensorType
+    numbers: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Lowering:
     """Kernel launches that compute one node, in order.
 
     steps       (launch, refs): refs say which tensor is behind each of the launch's operands: ``r0`` the node's first result,
-                ``o1`` its second operand, ``w0`` the first workspace.
+                ``o1`` its second operand, ``w0`` the first workspace, ``t0`` the first table; ``r0+6`` from its element 6 on.
     workspaces  types of temporary tensors.
+    tables      arrays that the kernels read.
     """
 
     steps: tuple[tuple[Launch, tuple[str, ...]], ...]
     workspaces: tuple[TensorType, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class OpDef:
     arity      how many operands come before those of a fused epilogue; -1: any number, none fused
     epilogue   the kernel has an epilogue slot
     orders     memory order of a result of rank n, where it is not row-major
+    follows    results lie in the memory order of the first operand
+    offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
     wants      memory order of operand i that the kernel needs to be fast
     inplace    (result, operand) pairs that share memory
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
@@ -72,6 +84,8 @@ class OpDef:
     arity: int = 1
     epilogue: bool = False
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    follows: bool = False
+    offset: Callable[..., int] | None = None
     wants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()

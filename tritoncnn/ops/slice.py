@@ -24,6 +24,15 @@ def view(arena: TensorType, *, offset: int, shape: tuple[int, ...], order: tuple
     return TensorType.dense(arena.dtype, shape, order)
 
 
+def first(arena: TensorType, *, offset: int, shape: tuple[int, ...], order: tuple[int, ...]) -> int:
+    return offset
+
+
 slice_ = OpDef(
-    "slice", infer, reference, view=view, samples=((((20,),), {"offset": 4, "shape": (3, 4), "order": (1, 0)}),)
+    "slice",
+    infer,
+    reference,
+    view=view,
+    offset=first,
+    samples=((((20,),), {"offset": 4, "shape": (3, 4), "order": (1, 0)}),),
 )

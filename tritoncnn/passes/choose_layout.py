@@ -85,6 +85,8 @@ def _result_type(node: Node, type: TensorType, operands: tuple[Value, ...]) -> T
         return type.with_order(node.attrs["order"])
     if type.rank in op.orders:
         return type.with_order(op.orders[type.rank])
+    if op.follows and operands[0].type.rank == type.rank and operands[0].type.order is not None:
+        return type.with_order(operands[0].type.order)
     if node.op == "pointwise":
         for value in operands:
             order = value.type.order

@@ -20,7 +20,15 @@ class Workspace:
     index: int
 
 
-Tensor = Value | Workspace
+@dataclass(frozen=True)
+class Part:
+    """A result or operand from one of its elements on."""
+
+    value: Value
+    offset: int  # bytes
+
+
+Tensor = Value | Workspace | Part | Place
 
 
 @dataclass
@@ -34,7 +42,7 @@ class _Draft:
     fixed: dict[Value, Place] = field(default_factory=dict)
     packed: dict[Value, tuple[Value, int]] = field(default_factory=dict)  # root -> (pack result, byte offset)
     sizes: dict[str, int] = field(default_factory=dict)
-    constants: list[tuple[int, tuple[float, ...], str]] = field(default_factory=list)
+    constants: dict[tuple[tuple[float, ...], str], int] = field(default_factory=dict)  # (numbers, dtype) -> byte offset
     copies: int = 0
 
     def root(self, value: Value) -> tuple[Value, int]:
@@ -60,7 +68,7 @@ def make_plan(graph: Graph) -> Plan:
     )
     written = sum(align(nbytes) for nbytes in draft.bytes.values())
     return Plan(
-        graph, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), tuple(draft.constants), written,
+        graph, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), _constants(draft), written,
         {slot.function.__name__: slot.source for call in calls if (slot := call.launch.slot) is not None},
     )  # fmt: skip
 
@@ -70,8 +78,8 @@ def _visit(draft: _Draft, node: Node) -> None:
     if node.op in ("const", "table"):
         _constant(draft, node)
     elif op.view is not None:
-        offset = int(node.attrs.get("offset", 0)) * DTYPE_BYTES[node.result.type.dtype]
-        draft.roots[node.result] = (node.operands[0], offset)
+        first = op.offset(node.operands[0].type, **node.attrs) if op.offset else 0
+        draft.roots[node.result] = (node.operands[0], first * DTYPE_BYTES[node.result.type.dtype])
     elif node.op == "pack":
         _pack(draft, node)
     elif op.lower is None:
@@ -102,21 +110,42 @@ def _lower(draft: _Draft, node: Node) -> None:
     spaces = [Workspace(node.results[0], i) for i in range(len(lowering.workspaces))]
     for space, type in zip(spaces, lowering.workspaces, strict=True):
         draft.bytes[space] = type.nbytes
-    groups: dict[str, tuple[Tensor, ...]] = {"r": node.results, "o": node.operands, "w": tuple(spaces)}
+    tables = tuple(_store(draft, table.numbers, table.type.dtype) for table in lowering.tables)
+    groups: dict[str, tuple[Tensor, ...]] = {"r": node.results, "o": node.operands, "w": tuple(spaces), "t": tables}
     for launch, refs in lowering.steps:
-        tensors = tuple(groups[ref[0]][int(ref[1:])] for ref in refs)
+        tensors = tuple(_named(groups, ref) for ref in refs)
         assert len(tensors) == len(launch.operands), f"{node.op}: {len(refs)} refs for {len(launch.operands)} operands"
         draft.launches.append((launch, tensors, node))
 
 
-def _constant(draft: _Draft, node: Node) -> None:
-    """Numbers that some op reads from memory; fused expressions hold single ones in their text."""
-    if node.result in draft.graph.users or node.result in draft.graph.outputs:
+def _named(groups: dict[str, tuple[Tensor, ...]], ref: str) -> Tensor:
+    """The tensor behind a ref such as ``o1``, or its part behind ``r0+6``."""
+    name, _, first = ref.partition("+")
+    tensor = groups[name[0]][int(name[1:])]
+    if not first:
+        return tensor
+    assert isinstance(tensor, Value)
+    return Part(tensor, int(first) * DTYPE_BYTES[tensor.type.dtype])
+
+
+def _store(draft: _Draft, numbers: tuple[float, ...], dtype: str) -> Place:
+    """Numbers that kernels read from memory; equal ones are stored once."""
+    if (numbers, dtype) not in draft.constants:
         offset = draft.sizes.get("constants", 0)
+        draft.constants[numbers, dtype] = offset
+        draft.sizes["constants"] = offset + align(max(len(numbers), 1) * DTYPE_BYTES[dtype])
+    return Place("constants", draft.constants[numbers, dtype])
+
+
+def _constants(draft: _Draft) -> tuple[tuple[int, tuple[float, ...], str], ...]:
+    return tuple((offset, numbers, dtype) for (numbers, dtype), offset in draft.constants.items())
+
+
+def _constant(draft: _Draft, node: Node) -> None:
+    """A number or table that some op reads from memory; fused expressions hold their numbers in their text."""
+    if node.result in draft.graph.users or node.result in draft.graph.outputs:
         numbers = (float(node.attrs["value"]),) if node.op == "const" else node.attrs["numbers"]
-        draft.constants.append((offset, numbers, node.result.type.dtype))
-        draft.fixed[node.result] = Place("constants", offset)
-        draft.sizes["constants"] = offset + align(node.result.type.nbytes)
+        draft.fixed[node.result] = _store(draft, numbers, str(node.attrs["dtype"]))
 
 
 def _pack(draft: _Draft, node: Node) -> None:
@@ -162,8 +191,9 @@ def _arena(draft: _Draft) -> dict[object, int]:
     last: dict[Tensor, int] = {}
     for index, (_, tensors, _) in enumerate(draft.launches):
         for tensor in tensors:
-            root = draft.root(tensor)[0] if isinstance(tensor, Value) else tensor
-            if root in draft.bytes:
+            whole = tensor.value if isinstance(tensor, Part) else tensor
+            root = draft.root(whole)[0] if isinstance(whole, Value) else whole
+            if not isinstance(root, Place) and root in draft.bytes:
                 first.setdefault(root, index)
                 last[root] = index
     ranges = [LiveRange(root, draft.bytes[root], first[root], last[root]) for root in first]
@@ -177,6 +207,11 @@ class _Places:
     arena: dict[object, int]
 
     def of(self, tensor: Tensor) -> Place:
+        if isinstance(tensor, Place):
+            return tensor
+        if isinstance(tensor, Part):
+            whole = self.of(tensor.value)
+            return Place(whole.buffer, whole.offset + tensor.offset)
         root, shift = self.draft.root(tensor) if isinstance(tensor, Value) else (tensor, 0)
         if isinstance(root, Value) and root in self.draft.fixed:
             place = self.draft.fixed[root]

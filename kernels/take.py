@@ -1,0 +1,221 @@
+"""take: y[.., p, ..] = sum (or max) over taps t of w[t,p] * x[.., index[t,p], ..] along a dim; put: its adjoint.
+
+Serves   resizing, padding, flips, adaptive pools (indices and weights are tables of the plan); gather, embedding, unpooling
+         (the index is a tensor, which may be stretched along the other dims).
+Absent   an index outside x names no element: 0 in a sum, nothing in a max. It is masked, so a NaN of x never leaks.
+Order    taps add up one after another in f32; put adds in the order of the index. The same bits on every run.
+Dims     the other dims are merged where strides allow; up to 5 dims remain.
+Tile     one program makes BLOCK_ROWS rows (all dims but y's innermost) of BLOCK_LANES lanes. In put a program walks along
+         the dim alone, for as many rows and lanes of the other dims, so that no two programs write one element.
+Traffic  take: y once, x TAPS times from cache. put: y and the operands once.
+Layout   any strides; fast: another dim than the indexed one contiguous in all.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+
+from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape
+from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.dims import merge_dims, stretch
+from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.pointwise import Tile, pick_tile
+
+INDEX_TYPES = ("i64", "i32", "u8")
+
+
+@triton.jit
+def _coordinates(rows, lanes, SIZES: tl.constexpr):
+    """Index along each of the five dims; the last one's are the lanes."""
+    i0 = rows // (SIZES[1] * SIZES[2] * SIZES[3])
+    return i0, rows // (SIZES[2] * SIZES[3]) % SIZES[1], rows // SIZES[3] % SIZES[2], rows % SIZES[3], lanes
+
+
+@triton.jit
+def _offset(i, STRIDES: tl.constexpr):
+    rows = i[0] * STRIDES[0] + i[1] * STRIDES[1] + i[2] * STRIDES[2] + i[3] * STRIDES[3]
+    return rows[:, None] + (i[4] * STRIDES[4])[None, :]
+
+
+@triton.jit
+def _load_index(ptr, mask, LENGTH: tl.constexpr, WIDE: tl.constexpr):
+    """(index, whether it names an element); 0 where it does not."""
+    index = tl.load(ptr, mask=mask, other=0)
+    if index.dtype == tl.uint8:
+        index = index.to(tl.int32)
+    inside = mask & (index >= 0) & (index < LENGTH)
+    return tl.where(inside, index, 0).to(tl.int64 if WIDE else tl.int32), inside
+
+
+@triton.jit
+def take_kernel(
+    y_ptr, at_ptr, x_ptr, i_ptr, w_ptr,
+    ROWS: tl.constexpr, SIZES: tl.constexpr,  # rows; the five dims
+    Y: tl.constexpr, AT: tl.constexpr, X: tl.constexpr, I: tl.constexpr,  # memory strides of the five; 0 for X's indexed dim
+    LENGTH: tl.constexpr, STEP: tl.constexpr,  # size and stride of x's indexed dim
+    TAPS: tl.constexpr, TAP_STEP: tl.constexpr, MAX: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
+):  # fmt: skip
+    rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
+    lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
+    mask = (rows < ROWS)[:, None] & (lanes < SIZES[4])[None, :]
+    i = _coordinates(rows, lanes, SIZES)
+    offs_x, offs_i = _offset(i, X), _offset(i, I)
+    if TAPS == 1 and w_ptr is None and not MAX:
+        index, inside = _load_index(i_ptr + offs_i, mask, LENGTH, WIDE)
+        value = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0)
+    else:
+        value = tl.full((BLOCK_ROWS, BLOCK_LANES), float("-inf") if MAX else 0.0, tl.float32)
+        best = tl.full((BLOCK_ROWS, BLOCK_LANES), -1, tl.int64 if WIDE else tl.int32)
+        for tap in range(0, TAPS):
+            index, inside = _load_index(i_ptr + offs_i + tap * TAP_STEP, mask, LENGTH, WIDE)
+            x = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0).to(tl.float32)
+            if MAX:
+                wins = inside & ((best < 0) | (x > value) | ((x != x) & (value == value)))
+                value = tl.where(wins, x, value)
+                best = tl.where(wins, index, best)
+            elif w_ptr is None:
+                value += x
+            else:
+                value += x * tl.load(w_ptr + offs_i + tap * TAP_STEP, mask=mask, other=0)
+        if MAX:
+            tl.store(at_ptr + _offset(i, AT), best.to(tl.int64), mask=mask)
+    tl.store(y_ptr + _offset(i, Y), value, mask=mask)
+
+
+@triton.jit
+def put_kernel(
+    y_ptr, x_ptr, i_ptr,
+    ROWS: tl.constexpr, SIZES: tl.constexpr,  # of the other dims
+    Y: tl.constexpr, X: tl.constexpr, I: tl.constexpr,  # memory strides of the other dims
+    LENGTH: tl.constexpr, STEP: tl.constexpr,  # size and stride of y's indexed dim
+    COUNT: tl.constexpr, X_STEP: tl.constexpr, I_STEP: tl.constexpr,  # size of x's indexed dim, and strides
+    ADD: tl.constexpr, SKIP: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
+):  # fmt: skip
+    rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
+    lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
+    mask = (rows < ROWS)[:, None] & (lanes < SIZES[4])[None, :]
+    i = _coordinates(rows, lanes, SIZES)
+    offs_y, offs_x, offs_i = _offset(i, Y), _offset(i, X), _offset(i, I)
+    zeros = tl.zeros((BLOCK_ROWS, BLOCK_LANES), tl.float32)
+    for place in range(0, LENGTH):
+        tl.store(y_ptr + offs_y + place * STEP, zeros, mask=mask)
+    # A lane writes and reads only elements of its own, in order: no atomics, no barrier.
+    for entry in range(0, COUNT):
+        index, inside = _load_index(i_ptr + offs_i + entry * I_STEP, mask, LENGTH, WIDE)
+        if SKIP is not None:
+            inside = inside & (index != SKIP)
+        offs = offs_y + index * STEP
+        x = tl.load(x_ptr + offs_x + entry * X_STEP, mask=inside, other=0).to(tl.float32)
+        if ADD:
+            x += tl.load(y_ptr + offs, mask=inside, other=0).to(tl.float32)
+        tl.store(y_ptr + offs, x, mask=inside)
+
+
+class _Dims(NamedTuple):
+    """Sizes of five dims, and their strides in each tensor."""
+
+    sizes: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+
+
+def _without(tensor: TensorType, dim: int) -> TensorType:
+    return TensorType(
+        tensor.dtype, tensor.shape[:dim] + tensor.shape[dim + 1 :], tensor.strides[:dim] + tensor.strides[dim + 1 :]
+    )
+
+
+def _five(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> _Dims:
+    """The dims in the order of the first tensor's memory, filled up to five. Raises UnsupportedError when there are more."""
+    dims = sorted(dims, key=lambda dim: -abs(dim[1][0]))
+    if len(dims) > 5:
+        raise UnsupportedError(f"{op}: at most 5 dims that cannot be merged; got {[size for size, _ in dims]}")
+    filled = [(1, [0] * tensors)] * (5 - len(dims)) + dims
+    return _Dims(
+        tuple(size for size, _ in filled), tuple(tuple(strides[j] for _, strides in filled) for j in range(tensors))
+    )
+
+
+def take(
+    y: TensorType, x: TensorType, index: TensorType, dim: int, *, weight: TensorType | None = None,
+    at: TensorType | None = None, taps: bool = False, tile: Tile | None = None, target: str = "cpu",
+) -> Launch:  # fmt: skip
+    """y = x taken at ``index`` along ``dim``.
+
+    index  of y's rank, broadcast to y; or with ``taps`` [T, size of y along dim], the same for all else
+    weight of the same type as a table of taps; None: 1
+    at     i64 of y's shape: makes y the maximum over the taps, and ``at`` the index that held it
+    Raises ShapeError, DTypeError, UnsupportedError.
+    """
+    op = "take"
+    if index.dtype not in INDEX_TYPES:
+        raise DTypeError(f"{op}: index must be one of {', '.join(INDEX_TYPES)}; got {index.dtype}")
+    if y.dtype != x.dtype:
+        raise DTypeError(f"{op}: y must be {x.dtype}, as x is; got {y.dtype}")
+    wanted = y.shape[:dim] + x.shape[dim : dim + 1] + y.shape[dim + 1 :]
+    count = index.shape[0] if taps else 1
+    if taps:
+        check_shape(op, "index", index, (count, y.shape[dim]), "taps for each place along dim")
+        index_strides = tuple(index.strides[1] if d == dim else 0 for d in range(y.rank))
+    else:
+        index_strides = stretch(index, y.shape).strides
+    tensors = [y, at or y, stretch(x, wanted), TensorType("i64", y.shape, index_strides)]
+    if count != 1 or weight is not None or at is not None:
+        check_floats(op, y=y, x=x)
+    dims = merge_dims([_without(t, dim) for t in tensors])
+    if y.shape[dim] != 1:
+        dims.append((y.shape[dim], [y.strides[dim], tensors[1].strides[dim], 0, index_strides[dim]]))
+    sizes, (y_strides, at_strides, x_strides, i_strides) = _five(op, dims, 4)
+    rows = y.numel // max(sizes[4], 1)
+    tile = tile or pick_tile(rows, sizes[4], target)
+    return build(
+        take_kernel,
+        (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(sizes[4], tile.BLOCK_LANES)),
+        {"y_ptr": y, "at_ptr": at, "x_ptr": x, "i_ptr": index, "w_ptr": weight},
+        ROWS=rows, SIZES=sizes, Y=y_strides, AT=at_strides, X=x_strides, I=i_strides, LENGTH=x.shape[dim],
+        STEP=x.strides[dim], TAPS=count, TAP_STEP=index.strides[0] if taps else 0, MAX=at is not None,
+        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
+        results=1 if at is None else 2,
+        flops=y.numel * count,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+
+
+def put(
+    y: TensorType, x: TensorType, index: TensorType, dim: int, *, add: bool = True, skip: int | None = None,
+    tile: Tile | None = None, target: str = "cpu",
+) -> Launch:  # fmt: skip
+    """y = zeros, then y[.., index[.., j, ..], ..] += x[.., j, ..] for each j, or = without ``add``; not where index is ``skip``.
+
+    The index broadcasts to x. Raises ShapeError, DTypeError, UnsupportedError.
+    """
+    check_floats("put", y=y, x=x)
+    if add and y.dtype != "f32":
+        raise DTypeError(f"put: y must be f32, in which sums are exact enough; got {y.dtype}")
+    if index.dtype not in INDEX_TYPES:
+        raise DTypeError(f"put: index must be one of {', '.join(INDEX_TYPES)}; got {index.dtype}")
+    wanted = x.shape[:dim] + y.shape[dim : dim + 1] + x.shape[dim + 1 :]
+    if y.shape != wanted:
+        raise ShapeError(f"put: y must be {list(wanted)}, from x {list(x.shape)}; got {list(y.shape)}")
+    full = stretch(index, x.shape)
+    others = merge_dims([_without(t, dim) for t in (y, x, full)])
+    sizes, (y_strides, x_strides, i_strides) = _five("put", others, 3)
+    lanes, count = sizes[4], x.shape[dim]
+    rows = _without(x, dim).numel // max(lanes, 1)
+    tile = tile or pick_tile(rows, lanes, target)._replace(BLOCK_LANES=min(64, pick_tile(rows, lanes).BLOCK_LANES))
+    return build(
+        put_kernel,
+        (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
+        {"y_ptr": y, "x_ptr": x, "i_ptr": index},
+        ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, I=i_strides, LENGTH=y.shape[dim], STEP=y.strides[dim],
+        COUNT=count, X_STEP=x.strides[dim], I_STEP=full.strides[dim], ADD=add, SKIP=skip,
+        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
+        flops=x.numel,
+        num_warps=tile.num_warps,
+    )  # fmt: skip

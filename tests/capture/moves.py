@@ -1,0 +1,83 @@
+"""Functions that move pixels, for the tests of the capture table: name -> (function, shapes)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+IMAGE = (2, 4, 6, 8)
+LINE = (2, 3, 7)
+VOLUME = (1, 2, 3, 4, 5)
+aten = torch.ops.aten
+
+RESIZE = {
+    "nearest line": (lambda x: F.interpolate(x, 11), (LINE,)),
+    "nearest": (lambda x: F.interpolate(x, (9, 5)), (IMAGE,)),
+    "nearest twice": (lambda x: F.interpolate(x, scale_factor=2), (IMAGE,)),
+    "nearest by 1.7": (lambda x: F.interpolate(x, scale_factor=(1.7, 0.6)), (IMAGE,)),
+    "nearest volume": (lambda x: F.interpolate(x, (2, 7, 5)), (VOLUME,)),
+    "nearest-exact line": (lambda x: F.interpolate(x, 11, mode="nearest-exact"), (LINE,)),
+    "nearest-exact": (lambda x: F.interpolate(x, (9, 5), mode="nearest-exact"), (IMAGE,)),
+    "nearest-exact volume": (lambda x: F.interpolate(x, scale_factor=1.5, mode="nearest-exact"), (VOLUME,)),
+    "linear": (lambda x: F.interpolate(x, 11, mode="linear"), (LINE,)),
+    "bilinear": (lambda x: F.interpolate(x, (9, 5), mode="bilinear"), (IMAGE,)),
+    "bilinear corners": (lambda x: F.interpolate(x, (9, 5), mode="bilinear", align_corners=True), (IMAGE,)),
+    "bilinear to one": (lambda x: F.interpolate(x, (1, 1), mode="bilinear", align_corners=True), (IMAGE,)),
+    "bilinear by 1.7": (lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="bilinear"), (IMAGE,)),
+    "bilinear by 1.7 anew": (
+        lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear", recompute_scale_factor=True), (IMAGE,)
+    ),
+    "bilinear by 1.1 of the same size": (lambda x: F.interpolate(x, scale_factor=1.1, mode="bilinear"), (IMAGE,)),
+    "trilinear": (lambda x: F.interpolate(x, (2, 7, 5), mode="trilinear"), (VOLUME,)),
+    "bicubic": (lambda x: F.interpolate(x, (9, 5), mode="bicubic"), (IMAGE,)),
+    "bicubic corners": (lambda x: F.interpolate(x, (9, 5), mode="bicubic", align_corners=True), (IMAGE,)),
+    "aten.upsample_nearest1d": (lambda x: aten.upsample_nearest1d.default(x, [9]), (LINE,)),
+    "aten.upsample_nearest2d": (lambda x: aten.upsample_nearest2d.default(x, [9, 13], 1.5, 1.7), (IMAGE,)),
+    "aten.upsample_nearest3d": (lambda x: aten.upsample_nearest3d.default(x, [2, 3, 4]), (VOLUME,)),
+    "aten._upsample_nearest_exact1d": (lambda x: aten._upsample_nearest_exact1d.default(x, [9]), (LINE,)),
+    "aten._upsample_nearest_exact2d": (lambda x: aten._upsample_nearest_exact2d.default(x, [9, 4]), (IMAGE,)),
+    "aten._upsample_nearest_exact3d": (lambda x: aten._upsample_nearest_exact3d.default(x, [2, 3, 4]), (VOLUME,)),
+    "aten.upsample_linear1d": (lambda x: aten.upsample_linear1d.default(x, [9], True), (LINE,)),
+    "aten.upsample_bilinear2d": (lambda x: aten.upsample_bilinear2d.default(x, [9, 13], False, 1.5, 1.7), (IMAGE,)),
+    "aten.upsample_trilinear3d": (lambda x: aten.upsample_trilinear3d.default(x, [2, 3, 4], True), (VOLUME,)),
+    "aten.upsample_bicubic2d": (lambda x: aten.upsample_bicubic2d.default(x, [9, 13], False), (IMAGE,)),
+}  # fmt: skip
+
+PADS = {
+    "pad": (lambda x: F.pad(x, (1, 2, 0, 3)), (IMAGE,)),
+    "pad width, crop": (lambda x: F.pad(x, (-1, 2)), (IMAGE,)),
+    "pad with 2.5": (lambda x: F.pad(x, (1, 2, 0, 3, 1, -1), value=2.5), (IMAGE,)),
+    "pad a vector": (lambda x: F.pad(x, (1, 2)), ((5,),)),
+    "pad a volume": (lambda x: F.pad(x, (1, 2, 0, 1, 2, 2, 1, 0)), (VOLUME,)),
+    "reflect": (lambda x: F.pad(x, (3, 2, 1, 0), mode="reflect"), (IMAGE,)),
+    "reflect and crop": (lambda x: F.pad(x, (-1, 2, 1, -2), mode="reflect"), (IMAGE,)),
+    "reflect line": (lambda x: F.pad(x, (3, 2), mode="reflect"), (LINE,)),
+    "reflect volume": (lambda x: F.pad(x, (3, 2, 1, 0, 0, 2), mode="reflect"), (VOLUME,)),
+    "replicate": (lambda x: F.pad(x, (3, 9, 1, 0), mode="replicate"), (IMAGE,)),
+    "replicate line": (lambda x: F.pad(x, (3, 12), mode="replicate"), (LINE,)),
+    "replicate volume": (lambda x: F.pad(x, (3, 2, 1, 0, 0, 4), mode="replicate"), (VOLUME,)),
+    "circular": (lambda x: F.pad(x, (3, 2, 1, 6), mode="circular"), (IMAGE,)),
+    "aten.constant_pad_nd": (lambda x: aten.constant_pad_nd(x, [1, 0, 2, 1]), (IMAGE,)),
+    **{
+        f"aten.{mode}_pad{d}d": (lambda x, f=f"{mode}_pad{d}d", d=d: getattr(aten, f)(x, [1] * (2 * d)), (shape,))
+        for mode in ("reflection", "replication")
+        for d, shape in ((1, LINE), (2, IMAGE), (3, VOLUME))
+    },
+}
+
+SHUFFLES = {
+    "pixel_shuffle": (lambda x: F.pixel_shuffle(x, 2), (IMAGE,)),
+    "pixel_shuffle one image": (lambda x: F.pixel_shuffle(x, 2), ((12, 3, 2),)),
+    "pixel_unshuffle": (lambda x: F.pixel_unshuffle(x, 2), (IMAGE,)),
+    "channel_shuffle": (lambda x: F.channel_shuffle(x, 2), (IMAGE,)),
+    "aten.channel_shuffle": (lambda x: aten.channel_shuffle(x, 2), (IMAGE,)),
+    "flip": (lambda x: x.flip(1, -1), (IMAGE,)),
+    "roll": (lambda x: x.roll((3, -1), (1, 2)), (IMAGE,)),
+    "roll flat": (lambda x: x.roll(5), (LINE,)),
+}
+
+WITHOUT_GRADIENT = {  # in torch
+    "native_channel_shuffle": (lambda x: torch.native_channel_shuffle(x, 4), (IMAGE,)),
+}
+
+MOVES = RESIZE | PADS | SHUFFLES

@@ -1,0 +1,174 @@
+"""ATen ops that move pixels in terms of ours: resizing, padding, shuffles, flips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.ops import OPS
+from tritoncnn.ops.table import table_for
+
+op = OPS
+
+
+def along(rank: int, dim: int, size: int) -> tuple[int, ...]:
+    """(1, size, 1, 1): the shape of a line along ``dim``."""
+    return tuple(size if d == dim else 1 for d in range(rank))
+
+
+def wrap(name: str, rank: int, dim: int) -> int:
+    """The dim counted from 0. Raises ShapeError."""
+    if not -max(rank, 1) <= dim < max(rank, 1):
+        raise ShapeError(f"{name}: dim must be in [{-max(rank, 1)}, {max(rank, 1) - 1}]; got {dim}")
+    return dim % max(rank, 1)
+
+
+# Resizing
+
+
+def _sizes(name: str, x: Any, size: Sequence[int] | None, factors: Sequence[float | None]) -> tuple[int, ...]:
+    spatial = tuple(x.shape[2:])
+    if not spatial:
+        raise ShapeError(f"{name}: x must be [N, C, ...] with pixels; got {list(x.shape)}")
+    given = size if size is not None else [math.floor(n * (f or 0)) for n, f in zip(spatial, factors, strict=True)]
+    sizes = tuple(int(n) for n in given)
+    if len(sizes) != len(spatial) or min(sizes) < 1 or 0 in spatial:
+        raise ShapeError(f"{name}: from {list(spatial)} pixels to {list(sizes)}: both must be at least 1 in every dim")
+    return sizes
+
+
+def resizer(name: str, rule: str, aligns: bool) -> Callable[..., Any]:
+    """The ATen op ``name``, in both forms: sizes and one scale per dim, or sizes or a list of scale factors."""
+
+    def resize(x: Any, size: Sequence[int] | None, *rest: Any) -> Any:
+        align = bool(rest[0]) if aligns else False
+        more = rest[1:] if aligns else rest
+        flat = list(more[0]) if more and isinstance(more[0], (list, tuple)) else list(more)
+        spatial = len(x.shape) - 2
+        factors = flat if any(factor is not None for factor in flat) else [None] * spatial
+        sizes = _sizes(name, x, size, factors)
+        steps = [(n / x.shape[2 + d], 2 + d, n, float(factors[d] or 0)) for d, n in enumerate(sizes)]
+        for ratio, dim, n, factor in sorted(steps):  # what shrinks comes first
+            if ratio != 1 or (rule == "cubic" and factor not in (0.0, 1.0)):  # torch copies where the size stays
+                numbers = (factor, int(align)) if aligns else (factor,)
+                x = op["resample"](x, dim=dim, size=n, rule=rule, numbers=numbers)
+        return x
+
+    return resize
+
+
+upsample_nearest = resizer("upsample_nearest", "nearest", False)
+upsample_nearest_exact = resizer("upsample_nearest_exact", "nearest-exact", False)
+upsample_linear = resizer("upsample_linear", "linear", True)
+upsample_bicubic = resizer("upsample_bicubic", "cubic", True)
+
+
+# Padding
+
+
+def _check_padding(x: Any, padding: Sequence[int], mode: str) -> None:
+    rank = len(x.shape)
+    if len(padding) % 2 or len(padding) > 2 * rank:
+        raise ShapeError(
+            f"pad: padding must be pairs (before, after) from the last dim on, at most {rank}; got {list(padding)}"
+        )
+    for i in range(0, len(padding), 2):
+        n, pair = x.shape[rank - 1 - i // 2], padding[i : i + 2]
+        most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}.get(mode, math.inf)
+        if max(pair) > most:
+            raise ShapeError(f"pad: {mode} padding of a dim of {n} must be at most {most}; got {list(padding)}")
+        if n + sum(pair) < 0 or n + min(pair) < 0:
+            raise ShapeError(f"pad: padding {list(padding)} crops more than there is of x {list(x.shape)}")
+
+
+def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    """torch.nn.functional.pad, of any rank and in all four modes."""
+    rules = {"constant": "zero", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+    if mode not in rules:
+        raise UnsupportedError(f"padding with mode {mode!r}")
+    _check_padding(x, padding, mode)
+    rank = len(x.shape)
+    if mode == "constant" and not value and len(padding) <= 4 and rank in (3, 4) and x.dtype in ("f32", "f16", "bf16"):
+        left, right, top, bottom = (*padding, 0, 0, 0, 0)[:4]
+        image = x if rank == 4 else op["reshape"](x, shape=(1, *x.shape))
+        y = op["pad2d"](image, padding=(top, bottom, left, right))
+        return y if rank == 4 else op["reshape"](y, shape=tuple(y.shape[1:]))
+    for i in range(0, len(padding), 2):
+        dim, (before, after) = rank - 1 - i // 2, padding[i : i + 2]
+        if not before and not after:
+            continue
+        n, size = x.shape[dim], x.shape[dim] + before + after
+        x = op["resample"](x, dim=dim, size=size, rule=rules[mode], numbers=(before,))
+        if mode == "constant" and value:
+            inside = table_for(x, [int(0 <= p - before < n) for p in range(size)], along(rank, dim, size), "i1")
+            x = op["where"](inside, x, float(value))
+    return x
+
+
+def constant_pad(x: Any, padding: Sequence[int], value: float = 0) -> Any:
+    return pad(x, padding, "constant", value)
+
+
+def padder(mode: str) -> Callable[[Any, Sequence[int]], Any]:
+    return lambda x, padding: pad(x, padding, mode)
+
+
+# Shuffles and flips
+
+
+def pixel_shuffle(x: Any, factor: int) -> Any:
+    """[.., C*r*r, H, W] -> [.., C, H*r, W*r], first the columns, then the rows."""
+    *lead, C, H, W = x.shape
+    if factor < 1 or C % (factor * factor):
+        raise ShapeError(
+            f"pixel_shuffle: x {list(x.shape)} must have channels divisible by the factor {factor} squared"
+        )
+    N, rows = math.prod(lead), C // factor
+    y = op["permute"](op["reshape"](x, shape=(N, rows, factor, H, W)), dims=(0, 1, 3, 4, 2))
+    y = op["reshape"](y, shape=(N, rows // factor, factor, H, W * factor))
+    y = op["permute"](y, dims=(0, 1, 3, 2, 4))
+    return op["reshape"](y, shape=(*lead, rows // factor, H * factor, W * factor))
+
+
+def pixel_unshuffle(x: Any, factor: int) -> Any:
+    """[.., C, H*r, W*r] -> [.., C*r*r, H, W], first the rows, then the columns."""
+    *lead, C, HR, WR = x.shape
+    if factor < 1 or HR % factor or WR % factor:
+        raise ShapeError(
+            f"pixel_unshuffle: x {list(x.shape)} must have rows and columns divisible by the factor {factor}"
+        )
+    N, H, W = math.prod(lead), HR // factor, WR // factor
+    y = op["permute"](op["reshape"](x, shape=(N, C, H, factor, WR)), dims=(0, 1, 3, 2, 4))
+    y = op["permute"](op["reshape"](y, shape=(N, C * factor, H, W, factor)), dims=(0, 1, 4, 2, 3))
+    return op["reshape"](y, shape=(*lead, C * factor * factor, H, W))
+
+
+def channel_shuffle(x: Any, groups: int) -> Any:
+    N, C, *pixels = x.shape
+    if groups < 1 or C % groups:
+        raise ShapeError(f"channel_shuffle: x {list(x.shape)} must have channels divisible by the {groups} groups")
+    y = op["permute"](op["reshape"](x, shape=(N, groups, C // groups, math.prod(pixels))), dims=(0, 2, 1, 3))
+    return op["reshape"](y, shape=tuple(x.shape))
+
+
+def flip(x: Any, dims: Sequence[int]) -> Any:
+    for dim in (wrap("flip", len(x.shape), d) for d in dims):
+        x = op["resample"](x, dim=dim, size=x.shape[dim], rule="flip", numbers=(0,))
+    return x
+
+
+def roll(x: Any, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) -> Any:
+    """Without dims: of the flat tensor."""
+    moves = [shifts] if isinstance(shifts, int) else list(shifts)
+    wanted = [dims] if isinstance(dims, int) else list(dims)
+    if not wanted:
+        return op["reshape"](roll(op["reshape"](x, shape=(math.prod(x.shape),)), moves, (0,)), shape=tuple(x.shape))
+    if len(moves) != len(wanted):
+        raise ShapeError(f"roll: shifts and dims must be as many; got {moves} and {wanted}")
+    for shift, dim in zip(moves, wanted, strict=True):
+        d = wrap("roll", len(x.shape), dim)
+        if x.shape[d] and shift % x.shape[d]:
+            x = op["resample"](x, dim=d, size=x.shape[d], rule="circular", numbers=(shift % x.shape[d],))
+    return x
