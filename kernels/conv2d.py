@@ -143,7 +143,7 @@ def conv2d_kernel(
     # Epilogue, pooling, store.
     if EPILOGUE is not None:
         mask = mask_npq[:, None] & mask_k[None, :]
-        acc = EPILOGUE(acc, args, n[:, None], offs_k[None, :], p[:, None], q[:, None], mask)
+        acc = EPILOGUE(acc, args, (n[:, None], offs_k[None, :], p[:, None], q[:, None]), mask)
     if WINDOW == 1:
         offs_y = (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_k * Y[1])[None, :]
         tl.store(y_ptr + offs_y, acc, mask=mask_npq[:, None] & mask_k[None, :])

@@ -136,7 +136,7 @@ def conv2d_dgrad_kernel(
 
     mask = mask_nhw[:, None] & mask_c[None, :]
     if EPILOGUE is not None:
-        acc = EPILOGUE(acc, args, n[:, None], offs_c[None, :], h[:, None], w[:, None], mask)
+        acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], h[:, None], w[:, None]), mask)
     tl.store(dx_ptr + (n * DX[0] + h * DX[2] + w * DX[3])[:, None] + (offs_c * DX[1])[None, :], acc, mask=mask)
 
 

@@ -18,9 +18,9 @@ from tritoncnn.ir import TensorType
 class Slot:
     """Generated pointwise code that a template calls on its result before the store (or on its loads).
 
-    function   a @triton.jit function ``(value, args, i0, i1, i2, i3, mask) -> value``: ``args`` is the tuple of
-               extra pointers, i0..i3 the logical coordinates of the element (n, k, p, q for a convolution; m, n, 0, 0
-               for a matrix; unused ones are 0), each of a shape that broadcasts against ``value``.
+    function   a @triton.jit function ``(value, args, at, mask) -> value``: ``args`` is the tuple of extra
+               pointers, ``at`` that of the logical coordinates of the element (n, k, p, q for a convolution; m, n for a
+               matrix), each of a shape that broadcasts against ``value``.
     operands   types of the tensors behind ``args``, in order.
     text       the expression in words, for ``inspect``: ``relu(add(acc, $0))``.
     source     the generated Python, for ``inspect --source``.

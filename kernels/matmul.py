@@ -104,7 +104,7 @@ def matmul_kernel(
     mask_sums = offs_n < tl.where(pid_m == 0, N, 0)  # the first row of programs writes them
     if SPLIT == 1:
         if EPILOGUE is not None:
-            acc = EPILOGUE(acc, args, offs_m[:, None], offs_n[None, :], 0, 0, mask)
+            acc = EPILOGUE(acc, args, (offs_m[:, None], offs_n[None, :]), mask)
         tl.store(y_ptr + (offs_m * Y[0])[:, None] + (offs_n * Y[1])[None, :], acc, mask=mask)
         if SUMS:
             tl.store(sums_ptr + offs_n * STRIDE_SUMS, sums, mask=mask_sums)

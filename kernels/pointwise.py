@@ -1,4 +1,4 @@
-"""pointwise: y[i0,i1,i2,i3] = slot(0, operands at i0..i3), a generated fused expression; copy: y = x in another layout or dtype.
+"""pointwise: y[i, j, ...] = slot(0, operands at i, j, ...), a generated expression; copy: y = x in another layout or dtype.
 
 Dims     ``flatten_when_dense`` merges dims that every tensor steps through evenly: into one where all share a dense layout.
 Tile     one program makes BLOCK_ROWS rows (all dims but the last) of BLOCK_LANES lanes.
@@ -8,6 +8,7 @@ Layout   any strides, 0 for broadcast operands; fast: the operands contiguous al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -73,43 +74,50 @@ def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[T
 @triton.jit
 def pointwise_kernel(
     y_ptr, x_ptr, args,  # x_ptr: the operand of copy, None for a slot's result
-    D1: tl.constexpr, D2: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,  # dims: rows are D0 x D1 x D2, then lanes
-    Y: tl.constexpr, X: tl.constexpr,  # memory strides of the four
+    D: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,  # six dims: rows are D[0] x ... x D[4], then lanes
+    Y: tl.constexpr, X: tl.constexpr,  # memory strides of the six
     RANK: tl.constexpr,  # of y, which fills the last dims
     EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
     lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)[None, :]
-    i0, i1, i2 = (rows // (D1 * D2))[:, None], (rows // D2 % D1)[:, None], (rows % D2)[:, None]
+    i0, i1 = (rows // (D[1] * D[2] * D[3] * D[4]))[:, None], (rows // (D[2] * D[3] * D[4]) % D[1])[:, None]
+    i2, i3, i4 = (rows // (D[3] * D[4]) % D[2])[:, None], (rows // D[4] % D[3])[:, None], (rows % D[4])[:, None]
     mask = (rows < ROWS)[:, None] & (lanes < LANES)
     if x_ptr is None:
         value = tl.zeros((BLOCK_ROWS, BLOCK_LANES), tl.float32)
     else:
-        value = tl.load(x_ptr + (i0 * X[0] + i1 * X[1] + i2 * X[2]) + lanes * X[3], mask=mask)
+        offs_x = i0 * X[0] + i1 * X[1] + i2 * X[2] + i3 * X[3] + i4 * X[4] + lanes * X[5]
+        value = tl.load(x_ptr + offs_x, mask=mask)
     if EPILOGUE is not None:
         if RANK <= 1:
-            value = EPILOGUE(value, args, lanes, 0, 0, 0, mask)
+            value = EPILOGUE(value, args, (lanes,), mask)
         elif RANK == 2:
-            value = EPILOGUE(value, args, i2, lanes, 0, 0, mask)
+            value = EPILOGUE(value, args, (i4, lanes), mask)
         elif RANK == 3:
-            value = EPILOGUE(value, args, i1, i2, lanes, 0, mask)
+            value = EPILOGUE(value, args, (i3, i4, lanes), mask)
+        elif RANK == 4:
+            value = EPILOGUE(value, args, (i2, i3, i4, lanes), mask)
+        elif RANK == 5:
+            value = EPILOGUE(value, args, (i1, i2, i3, i4, lanes), mask)
         else:
-            value = EPILOGUE(value, args, i0, i1, i2, lanes, mask)
-    tl.store(y_ptr + (i0 * Y[0] + i1 * Y[1] + i2 * Y[2]) + lanes * Y[3], value, mask=mask)
+            value = EPILOGUE(value, args, (i0, i1, i2, i3, i4, lanes), mask)
+    offs_y = i0 * Y[0] + i1 * Y[1] + i2 * Y[2] + i3 * Y[3] + i4 * Y[4] + lanes * Y[5]
+    tl.store(y_ptr + offs_y, value, mask=mask)
 
 
 def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile | None, target: str) -> Launch:
-    if y.rank > 4:
-        raise UnsupportedError(f"pointwise: y must have at most 4 dims after merging; got {list(y.shape)}")
-    lead = (1,) * (4 - y.rank)
-    D0, D1, D2, lanes = lead + y.shape
-    rows = D0 * D1 * D2
+    if y.rank > 6:
+        raise UnsupportedError(f"pointwise: y must have at most 6 dims after merging; got {list(y.shape)}")
+    lead = (1,) * (6 - y.rank)
+    *D, lanes = lead + y.shape
+    rows = math.prod(D)
     tile = tile or pick_tile(rows, lanes, target)
     return build(
         pointwise_kernel,
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
-        D1=D1, D2=D2, ROWS=rows, LANES=lanes, Y=lead + y.strides, X=lead + x.strides if x else None, RANK=y.rank,
+        D=tuple(D), ROWS=rows, LANES=lanes, Y=lead + y.strides, X=lead + x.strides if x else None, RANK=y.rank,
         BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         slot=slot,
         flops=y.numel,
@@ -122,7 +130,7 @@ def pointwise(
 ) -> Launch:
     """y = slot's expression; operands are the slot's. The coordinates are y's dims, so flatten before the slot is made.
 
-    Lanes run over y's last dim. Raises UnsupportedError for more than 4 dims.
+    Lanes run over y's last dim. Raises UnsupportedError for more than 6 dims.
     """
     if tuple(operands) != slot.operands:
         raise ShapeError(
@@ -132,7 +140,7 @@ def pointwise(
 
 
 def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
-    """y = x, in y's layout and dtype; x broadcasts to y. Raises ShapeError; UnsupportedError for more than 4 merged dims."""
+    """y = x, in y's layout and dtype; x broadcasts to y. Raises ShapeError; UnsupportedError for more than 6 merged dims."""
     merged = merge_dims([y, stretch(x, y.shape)]) if y.numel else [(0, [1, 1])]
     sizes = tuple(size for size, _ in merged)
     y_merged, x_merged = (TensorType(t.dtype, sizes, tuple(s[j] for _, s in merged)) for j, t in enumerate((y, x)))

@@ -104,7 +104,7 @@ def pool2d_kernel(
         acc = acc / area.to(tl.float32)[:, None]
 
     if EPILOGUE is not None:
-        acc = EPILOGUE(acc, args, n[:, None], offs_c[None, :], p[:, None], q[:, None], mask)
+        acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], p[:, None], q[:, None]), mask)
     tl.store(y_ptr + (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_c * Y[1])[None, :], acc, mask=mask)
     if i_ptr is not None:
         offs_i = (n * I[0] + p * I[2] + q * I[3])[:, None] + (offs_c * I[1])[None, :]

@@ -99,7 +99,7 @@ def pool2d_grad_kernel(
             acc = _gather_tap(acc, dy_ptr, i_ptr, n, h, w, offs_c, mask_nhw, mask_c, r, s, H, W, P, Q, R, S, U, V,
                               PAD_H, PAD_W, DIL_H, DIL_W, DY, I, INCLUDE_PAD)  # fmt: skip
     if EPILOGUE is not None:
-        acc = EPILOGUE(acc, args, n[:, None], offs_c[None, :], h[:, None], w[:, None], mask)
+        acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], h[:, None], w[:, None]), mask)
     tl.store(dx_ptr + (n * DX[0] + h * DX[2] + w * DX[3])[:, None] + (offs_c * DX[1])[None, :], acc, mask=mask)
 
 

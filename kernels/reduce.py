@@ -91,7 +91,7 @@ def reduce_kernel(
         else:
             k0, k1 = keep // KEEP_SIZES[3], keep % KEEP_SIZES[3]
             r0, r1 = red // RED_SIZES[3], red % RED_SIZES[3]
-            x = EPILOGUE(0.0, args, k0[:, None], k1[:, None], r0[None, :], r1[None, :], mask)
+            x = EPILOGUE(0.0, args, (k0[:, None], k1[:, None], r0[None, :], r1[None, :]), mask)
             x = tl.where(mask, x, EMPTY)
         if MAX:
             acc = larger(acc, x)

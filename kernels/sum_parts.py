@@ -35,7 +35,7 @@ def pick_tile(size: int, target: str = "cpu") -> Tile:
 @triton.jit
 def sum_parts_kernel(
     y_ptr, sums_ptr, part_ptr, args,
-    D1: tl.constexpr, D2: tl.constexpr, D3: tl.constexpr,  # y's sizes but the first
+    D: tl.constexpr,  # y's sizes, filled up to five with ones at the end
     NUMEL: tl.constexpr, LENGTH: tl.constexpr, SPLIT: tl.constexpr,  # elements of y and of a part; number of parts
     Y: tl.constexpr, STRIDE_SUMS: tl.constexpr, DENSE: tl.constexpr,  # memory strides; y lies in row-major order
     EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
@@ -49,13 +49,14 @@ def sum_parts_kernel(
     if sums_ptr is not None:
         tl.store(sums_ptr + (offs - NUMEL) * STRIDE_SUMS, acc, mask=mask & (offs >= NUMEL))
     mask_y = offs < NUMEL
-    i0, i1, i2, i3 = offs // (D1 * D2 * D3), offs // (D2 * D3) % D1, offs // D3 % D2, offs % D3
+    i0, i1 = offs // (D[1] * D[2] * D[3] * D[4]), offs // (D[2] * D[3] * D[4]) % D[1]
+    i2, i3, i4 = offs // (D[3] * D[4]) % D[2], offs // D[4] % D[3], offs % D[4]
     if EPILOGUE is not None:
-        acc = EPILOGUE(acc, args, i0, i1, i2, i3, mask_y)
+        acc = EPILOGUE(acc, args, (i0, i1, i2, i3, i4), mask_y)
     if DENSE:
         tl.store(y_ptr + offs, acc, mask=mask_y)
     else:
-        tl.store(y_ptr + (i0 * Y[0] + i1 * Y[1] + i2 * Y[2] + i3 * Y[3]), acc, mask=mask_y)
+        tl.store(y_ptr + (i0 * Y[0] + i1 * Y[1] + i2 * Y[2] + i3 * Y[3] + i4 * Y[4]), acc, mask=mask_y)
 
 
 def parts_type(y: TensorType, sums: TensorType | None, split: int) -> TensorType:
@@ -72,16 +73,16 @@ def sum_parts(
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> Launch:
-    """y (at most 4 dims) and sums (1 dim, may be None) = sum over the rows of parts; see ``parts_type``.
+    """y (at most 5 dims) and sums (1 dim, may be None) = sum over the rows of parts; see ``parts_type``.
 
     The epilogue applies to y; its coordinates are y's, with the missing ones 0 at the end. Raises ShapeError, DTypeError.
     """
     check_floats("sum_parts", y=y, sums=sums)
-    if y.rank > 4 or parts != parts_type(y, sums, parts.shape[0]) or (sums is not None and sums.rank != 1):
+    if y.rank > 5 or parts != parts_type(y, sums, parts.shape[0]) or (sums is not None and sums.rank != 1):
         raise ShapeError(
-            f"sum_parts: parts must be {parts_type(y, sums, parts.shape[0])} and y have at most 4 dims; got {parts}, {y}"
+            f"sum_parts: parts must be {parts_type(y, sums, parts.shape[0])} and y have at most 5 dims; got {parts}, {y}"
         )
-    missing = 4 - y.rank
+    missing = 5 - y.rank
     shape, strides = y.shape + (1,) * missing, y.strides + (0,) * missing
     length = parts.shape[1]
     tile = tile or pick_tile(length, target)
@@ -89,7 +90,7 @@ def sum_parts(
         sum_parts_kernel,
         (ceil_div(length, tile.BLOCK),),
         {"y_ptr": y, "sums_ptr": sums, "part_ptr": parts},
-        D1=shape[1], D2=shape[2], D3=shape[3], NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
+        D=shape, NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
         STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, BLOCK=tile.BLOCK,
         slot=epilogue,
         results=1 if sums is None else 2,

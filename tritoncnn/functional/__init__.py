@@ -1,1 +1,45 @@
-"""Fused ops for torch tensors, with gradients."""
+"""Fused ops for torch tensors: forward and backward are our kernels, under autograd, torch.compile and DDP.
+
+Tensors are f32, bf16 or f16 (sums in f32), of any strides; pictures are fastest channels-last, and come out so.
+The first call with new shapes plans and compiles; later ones look the program up.
+"""
+
+from tritoncnn.functional.activation import (
+    activate,
+    elu,
+    gated,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    log_softmax,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from tritoncnn.functional.loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    dice_loss,
+    focal_loss,
+    gram_matrix,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+    total_variation,
+)
+from tritoncnn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm
+
+__all__ = [
+    "activate", "batch_norm", "binary_cross_entropy_with_logits", "cross_entropy", "dice_loss", "elu", "focal_loss", "gated",
+    "gelu", "gram_matrix", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm", "l1_loss", "layer_norm",
+    "leaky_relu", "log_softmax", "mish", "mse_loss", "prelu", "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss",
+    "softmax", "softplus", "tanh", "total_variation",
+]  # fmt: skip

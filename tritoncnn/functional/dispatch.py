@@ -29,6 +29,8 @@ from tritoncnn.plan import make_plan
 from tritoncnn.runtime import CpuProgram, ReferenceProgram
 
 Recipe = Callable[..., Any]
+Ints = Sequence[int]
+Labels = torch.Tensor  # i64
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 CACHED = 1024  # graphs and programs that are kept
 
@@ -217,6 +219,7 @@ def _trace(op: FusedOp, key: tuple[Any, ...], wanted: tuple[bool, ...]) -> Trace
 
 def fused(recipe: Recipe) -> FusedOp:
     """Register ``torch.ops.tritoncnn.<recipe's name>`` and its backward op; the annotations make the schema."""
+    # Annotations are read as text: Ints and Labels stand for what torch's schema distinguishes and Python does not.
     kinds = tuple((name, str(p.annotation)) for name, p in inspect.signature(recipe).parameters.items())
     unknown = [kind for _, kind in kinds if kind not in SCHEMA]
     assert not unknown, f"{recipe.__name__}: annotations {unknown} have no schema"
@@ -228,17 +231,33 @@ def fused(recipe: Recipe) -> FusedOp:
     LIBRARY.impl(f"{op.name}_backward", op.backward, "CPU")
     torch.library.register_fake(f"tritoncnn::{op.name}", op.forward_fake, lib=LIBRARY)
     torch.library.register_fake(f"tritoncnn::{op.name}_backward", op.backward_fake, lib=LIBRARY)
-    torch.library.register_autograd(f"tritoncnn::{op.name}", _backward_of(op), setup_context=_remember, lib=LIBRARY)
+    torch.library.register_autograd(
+        f"tritoncnn::{op.name}", _backward_of(op), setup_context=_remember_of(op), lib=LIBRARY
+    )
     return op
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
-    *arguments, wanted = inputs
-    tensors = [x for x in arguments if isinstance(x, torch.Tensor)]
-    ctx.options = [None if isinstance(x, torch.Tensor) else x for x in arguments]
-    ctx.places = [i for i, x in enumerate(arguments) if isinstance(x, torch.Tensor)]
-    ctx.wanted = list(wanted)
-    ctx.save_for_backward(*tensors, *output)
+def _remember_of(op: FusedOp) -> Callable[..., None]:
+    def remember(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
+        """Keep the tensors that the backward program reads; the others only as shapes, in one element of memory."""
+        *arguments, wanted = inputs
+        ctx.options = [None if isinstance(x, torch.Tensor) else x for x in arguments]
+        ctx.places = [i for i, x in enumerate(arguments) if isinstance(x, torch.Tensor)]
+        ctx.wanted = list(wanted)
+        if not wanted:
+            return
+        traced = op.trace(arguments, wanted)
+        assert traced.backward is not None
+        read = {value.name for value in traced.backward.inputs}
+        named = [(f"x{i}", arguments[place]) for i, place in enumerate(ctx.places)]
+        named += [(f"y{i}" if i < traced.outputs else f"saved{i - traced.outputs}", y) for i, y in enumerate(output)]
+        ctx.save_for_backward(*(x if name in read else _hollow(x) for name, x in named))
+
+    return remember
+
+
+def _hollow(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().new_empty((1,) * x.dim()).expand(x.shape)
 
 
 def _backward_of(op: FusedOp) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from tritoncnn.kernels.launch import Slot
 
 
 def _address(index: int, out: TensorType, operand: TensorType) -> tuple[str, str]:
-    """(offset, mask) of operand ``$index`` at the element i0..i3 of ``out``, broadcasting as torch does.
+    """(offset, mask) of operand ``$index`` at the element ``at`` of ``out``, broadcasting as torch does.
 
     A fully indexed operand shares the template's mask. One that is broadcast has fewer dims than the mask, so it
     compares the coordinates it uses with its own sizes.
@@ -27,11 +27,11 @@ def _address(index: int, out: TensorType, operand: TensorType) -> tuple[str, str
     lead = out.rank - operand.rank
     stretched = [d for d in range(operand.rank) if operand.shape[d] != out.shape[lead + d]]
     if lead == 0 and not stretched:
-        terms = [f"i{d} * {s}" if s != 1 else f"i{d}" for d, s in enumerate(operand.strides)]
+        terms = [f"at[{d}] * {s}" if s != 1 else f"at[{d}]" for d, s in enumerate(operand.strides)]
         return " + ".join(terms), "mask"
     used = [d for d in range(operand.rank) if d not in stretched and operand.shape[d] > 1]
-    terms = [f"i{lead + d} * {operand.strides[d]}" if operand.strides[d] != 1 else f"i{lead + d}" for d in used]
-    return " + ".join(terms), " & ".join(f"(i{lead + d} < {operand.shape[d]})" for d in used)
+    terms = [f"at[{lead + d}] * {operand.strides[d]}" if operand.strides[d] != 1 else f"at[{lead + d}]" for d in used]
+    return " + ".join(terms), " & ".join(f"(at[{lead + d}] < {operand.shape[d]})" for d in used)
 
 
 class _Writer:
@@ -79,7 +79,7 @@ def make_slot(text: str, out: TensorType, operands: tuple[TensorType, ...]) -> S
     result = writer.write(parse_expr(text))
     body = "\n".join([*writer.lines, f"    return {result}"])
     name = f"slot_{hashlib.sha256((text + body).encode()).hexdigest()[:10]}"
-    source = f'def {name}(acc, args, i0, i1, i2, i3, mask):\n    """{text}"""\n{body}\n'
+    source = f'def {name}(acc, args, at, mask):\n    """{text}"""\n{body}\n'
     return Slot(_compile(name, source), operands, text, source)
 
 

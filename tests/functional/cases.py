@@ -1,0 +1,151 @@
+"""Every fused op beside its torch reference, with inputs for both: what the tests of this room run over.
+
+A case is (ours, torch's, inputs). An input is a shape (a float tensor that gets a gradient), ("labels", shape, end)
+for i64 class numbers below end, ("fixed", shape) for a float tensor without gradient, ("unit", shape) for numbers in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from tritoncnn import functional as T
+
+
+class Case(NamedTuple):
+    ours: Callable[..., Any]
+    theirs: Callable[..., Any]
+    inputs: tuple[Any, ...]
+
+
+IMAGE = (2, 6, 5, 7)
+ROWS = (5, 33)
+
+
+def same(name: str, *inputs: Any, **options: Any) -> Case:
+    """An op that torch has under the same name with the same options."""
+    return Case(lambda *x: getattr(T, name)(*x, **options), lambda *x: getattr(F, name)(*x, **options), inputs)
+
+
+def focal_torch(x: torch.Tensor, t: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
+    s = x.sigmoid()
+    p = s * t + (1 - s) * (1 - t)
+    entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    return (entropy * (1 - p) ** gamma * (alpha * t + (1 - alpha) * (1 - t))).mean()
+
+
+def dice_torch(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    p, t = p.flatten(1), t.flatten(1)
+    return (1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)).mean()
+
+
+def gram_torch(x: torch.Tensor) -> torch.Tensor:
+    f = x.flatten(2)
+    return f @ f.transpose(1, 2) / x[0].numel()
+
+
+def variation_torch(x: torch.Tensor) -> torch.Tensor:
+    return x.diff(dim=2).abs().sum() + x.diff(dim=3).abs().sum()
+
+
+def running(training: bool, activation: str = "none") -> Callable[..., Any]:
+    """batch_norm with buffers of its own, so that calls do not depend on each other."""
+
+    def run(module: Any, x: Any, w: Any, b: Any) -> Any:
+        mean, var = torch.linspace(-1, 1, x.shape[1]).to(x.dtype), torch.linspace(0.5, 2, x.shape[1]).to(x.dtype)
+        y = module.batch_norm(x, mean, var, w, b, training)
+        return (y, mean, var) if training else y
+
+    return run
+
+
+def norm_case(training: bool, shape: tuple[int, ...]) -> Case:
+    run = running(training)
+    return Case(lambda *x: run(T, *x), lambda *x: run(F, *x), (shape, shape[1:2], shape[1:2]))
+
+
+ACTIVATION_CASES = {
+    name: same(name, IMAGE)
+    for name in (
+        "relu",
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "silu",
+        "gelu",
+        "hardswish",
+        "hardsigmoid",
+        "mish",
+        "softplus",
+        "elu",
+    )
+} | {
+    "gelu tanh": same("gelu", ROWS, approximate="tanh"),
+    "leaky_relu": same("leaky_relu", ROWS, negative_slope=0.2),
+    "softplus all": same("softplus", ROWS, beta=2.0, threshold=3.0),
+    "prelu": same("prelu", IMAGE, (6,)),
+    "prelu one": same("prelu", IMAGE, (1,)),
+    "gated": Case(T.gated, lambda x, g: torch.tanh(x) * torch.sigmoid(g), (IMAGE, IMAGE)),
+    "softmax": same("softmax", ROWS, dim=1),
+    "softmax channels": same("softmax", IMAGE, dim=1),
+    "log_softmax": same("log_softmax", ROWS, dim=-1),
+    "log_softmax rows": same("log_softmax", IMAGE, dim=2),
+    "empty": same("relu", (0, 3, 4, 4)),
+    "number": same("sigmoid", ()),
+}
+
+NORM_CASES = {
+    "batch_norm": norm_case(False, IMAGE),
+    "batch_norm train": norm_case(True, IMAGE),
+    "batch_norm train rows": norm_case(True, ROWS),
+    "batch_norm train volume": norm_case(True, (2, 3, 4, 3, 5)),
+    "batch_norm fused": Case(
+        lambda x, w, b, r: T.batch_norm(x, None, None, w, b, True, residual=r, activation="relu"),
+        lambda x, w, b, r: F.relu(F.batch_norm(x, None, None, w, b, True) + r), (IMAGE, (6,), (6,), IMAGE),
+    ),
+    "group_norm": Case(lambda x, w, b: T.group_norm(x, 3, w, b), lambda x, w, b: F.group_norm(x, 3, w, b), (IMAGE, (6,), (6,))),
+    "group_norm bare": same("group_norm", (2, 4, 9), num_groups=2),
+    "instance_norm": Case(
+        lambda x, w, b: T.instance_norm(x, w, b), lambda x, w, b: F.instance_norm(x, weight=w, bias=b), (IMAGE, (6,), (6,))
+    ),
+    "layer_norm": Case(
+        lambda x, w, b: T.layer_norm(x, (33,), w, b), lambda x, w, b: F.layer_norm(x, (33,), w, b), (ROWS, (33,), (33,))
+    ),
+    "layer_norm image": same("layer_norm", IMAGE, normalized_shape=(5, 7)),
+}  # fmt: skip
+
+LABELS = ("labels", (5,), 33)
+LOSS_CASES = {
+    "cross_entropy": same("cross_entropy", ROWS, LABELS),
+    "cross_entropy all": Case(
+        lambda x, t, w: T.cross_entropy(x, t, w, 3, label_smoothing=0.2),
+        lambda x, t, w: F.cross_entropy(x, t, w, ignore_index=3, label_smoothing=0.2), (ROWS, LABELS, ("unit", (33,))),
+    ),
+    "cross_entropy pixels": same("cross_entropy", IMAGE, ("labels", (2, 5, 7), 6), ignore_index=2),
+    "cross_entropy none": same("cross_entropy", IMAGE, ("labels", (2, 5, 7), 6), reduction="none"),
+    "cross_entropy sum": same("cross_entropy", ROWS, LABELS, reduction="sum"),
+    "cross_entropy soft": same("cross_entropy", ROWS, ("unit", ROWS), label_smoothing=0.1),
+    "cross_entropy one": same("cross_entropy", (7,), ("labels", (), 7)),
+    "mse_loss": same("mse_loss", IMAGE, IMAGE),
+    "mse_loss none": same("mse_loss", IMAGE, IMAGE, reduction="none"),
+    "l1_loss": same("l1_loss", IMAGE, IMAGE, reduction="sum"),
+    "smooth_l1_loss": same("smooth_l1_loss", IMAGE, IMAGE, beta=0.5),
+    "huber_loss": same("huber_loss", IMAGE, IMAGE, delta=0.5),
+    "bce": same("binary_cross_entropy_with_logits", IMAGE, ("unit", IMAGE)),
+    "bce all": Case(
+        lambda x, t, w, p: T.binary_cross_entropy_with_logits(x, t, w, p, "sum"),
+        lambda x, t, w, p: F.binary_cross_entropy_with_logits(x, t, w, reduction="sum", pos_weight=p),
+        (IMAGE, ("unit", IMAGE), ("unit", IMAGE), ("unit", (7,))),
+    ),
+    "focal_loss": Case(
+        lambda x, t: T.focal_loss(x, t, 0.25, 2.0), lambda x, t: focal_torch(x, t, 0.25, 2.0), (IMAGE, ("unit", IMAGE))
+    ),
+    "dice_loss": Case(T.dice_loss, dice_torch, (("unit", IMAGE), ("unit", IMAGE))),
+    "gram_matrix": Case(T.gram_matrix, gram_torch, ((1, 6, 5, 7),)),
+    "total_variation": Case(T.total_variation, variation_torch, (IMAGE,)),
+}  # fmt: skip
+
+CASES: dict[str, Case] = ACTIVATION_CASES | NORM_CASES | LOSS_CASES

@@ -1,0 +1,81 @@
+"""Every fused op, forward and backward, against torch in fp64 on the same numbers."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pytest
+import torch
+
+from tests.functional.cases import CASES
+
+DTYPES = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}  # unit roundoff
+
+
+def layouts(x: torch.Tensor, layout: str) -> torch.Tensor:
+    """The same numbers, laid out otherwise."""
+    if layout == "channels last" and x.dim() > 2:
+        order = (0, *range(2, x.dim()), 1)
+        return x.permute(order).contiguous().permute([order.index(d) for d in range(x.dim())])
+    if layout == "sliced" and x.dim() and x.numel():
+        wide = torch.full([2 * n + 1 for n in x.shape], float("nan") if x.is_floating_point() else -7, dtype=x.dtype)
+        part = wide[tuple(slice(1, None, 2) for _ in x.shape)]
+        return part.copy_(x)
+    return x.clone()
+
+
+def make(spec: Any, dtype: torch.dtype, layout: str, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    if spec and spec[0] == "labels":
+        return layouts(torch.randint(0, spec[2], spec[1], generator=generator), layout)
+    if spec and spec[0] in ("unit", "fixed"):
+        x = torch.rand(spec[1], generator=generator) if spec[0] == "unit" else torch.randn(spec[1], generator=generator)
+        return layouts(x.to(dtype), layout)
+    return layouts(torch.randn(spec, generator=generator).to(dtype), layout).requires_grad_()
+
+
+def as_tuple(x: Any) -> tuple[torch.Tensor, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def check(name: str, dtype: torch.dtype, layout: str, seed: int = 0) -> None:
+    case = CASES[name]
+    inputs = [make(spec, dtype, layout, zlib.crc32(name.encode()) + seed + i) for i, spec in enumerate(case.inputs)]
+    exact = [x.detach().double() if x.is_floating_point() else x for x in inputs]
+    for x, y in zip(inputs, exact, strict=True):
+        y.requires_grad_(x.requires_grad)
+    ours, theirs = as_tuple(case.ours(*inputs)), as_tuple(case.theirs(*exact))
+    compare(name, ours, theirs, dtype, inputs)
+    leaves = [x for x in inputs if x.requires_grad]
+    if not leaves:
+        return
+    dy = torch.randn(theirs[0].shape, generator=torch.Generator().manual_seed(7)).to(dtype)
+    found = torch.autograd.grad(ours[0], leaves, dy)
+    wanted = torch.autograd.grad(theirs[0], [x for x in exact if x.requires_grad], dy.double())
+    compare(f"{name}: gradient", found, wanted, dtype, inputs)
+
+
+def compare(what: str, found: Any, wanted: Any, dtype: torch.dtype, inputs: list[torch.Tensor]) -> None:
+    """Sums are in f32; each result is rounded to its dtype once, and values that were kept between passes once more.
+
+    Terms grow to about 4 and at most ``longest`` of them are added; functions are good to 2 units in the last place.
+    """
+    longest = max((x.numel() for x in inputs), default=1)
+    for x, y in zip(found, wanted, strict=True):
+        assert x.shape == y.shape, f"{what}: {list(x.shape)} instead of {list(y.shape)}"
+        scale = max(1.0, float(y.detach().abs().max()) if y.numel() else 1.0)
+        bound = scale * (8 * DTYPES[dtype] + 8 * longest**0.5 * 2.0**-24)
+        torch.testing.assert_close(x.detach().double(), y.detach(), rtol=0, atol=bound, msg=lambda m: f"{what}: {m}")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_agree_with_torch(name: str) -> None:
+    for dtype in DTYPES:
+        check(name, dtype, "contiguous")
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("layout", ["channels last", "sliced"])
+def test_layouts_make_no_difference(name: str, layout: str) -> None:
+    check(name, torch.float32, layout)

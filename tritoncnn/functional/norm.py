@@ -1,0 +1,98 @@
+"""Normalisation. Statistics are taken in f32, in two passes, whatever the tensors hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import emit_norm as norm
+from tritoncnn.errors import InputError
+from tritoncnn.functional.activation import apply_activation
+from tritoncnn.functional.dispatch import Ints, fused
+
+Tensor = torch.Tensor
+
+
+@fused
+def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float,
+                residual: Tensor | None, activation: str) -> Any:  # fmt: skip
+    y = norm.batch_norm_eval(x, weight, bias, mean, var, eps)
+    return apply_activation(activation, y if residual is None else y + residual)
+
+
+@fused
+def _batch_norm_train(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, var: Tensor | None,
+                      momentum: float, eps: float, residual: Tensor | None, activation: str) -> Any:  # fmt: skip
+    y, new_mean, new_var = norm.batch_norm_train(x, weight, bias, mean, var, momentum, eps)
+    y = apply_activation(activation, y if residual is None else y + residual)
+    return y if new_mean is None else (y, new_mean, new_var)
+
+
+@fused
+def _group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+    return norm.group_norm(x, num_groups, weight, bias, eps)
+
+
+@fused
+def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+    return norm.instance_norm(x, weight, bias, None, None, True, 0.0, eps)
+
+
+@fused
+def _layer_norm(x: Tensor, normalized_shape: Ints, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+    return norm.layer_norm(x, normalized_shape, weight, bias, eps)
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """activation((x - mean) / sqrt(var + eps) * weight + bias + residual) per channel of x [N, C, ...], in one pass.
+
+    In training the statistics are the batch's, and the running ones ([C], if given) move towards them by ``momentum``, in
+    place; else they are the running ones. Source: Ioffe & Szegedy 2015. Raises ShapeError, DTypeError, InputError.
+    """
+    if training:
+        y, *new = _batch_norm_train(x, weight, bias, running_mean, running_var, momentum, eps, residual, activation)
+        if new and running_mean is not None and running_var is not None:
+            with torch.no_grad():
+                running_mean.copy_(new[0])
+                running_var.copy_(new[1])
+        return y
+    if running_mean is None or running_var is None:
+        raise InputError("batch_norm: running_mean and running_var must be given when training is False; got None")
+    return _batch_norm(x, weight, bias, running_mean, running_var, eps, residual, activation)[0]
+
+
+def group_norm(
+    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Each of ``num_groups`` groups of channels of each sample gets mean 0 and variance 1. Source: Wu & He 2018."""
+    return _group_norm(x, num_groups, weight, bias, eps)[0]
+
+
+def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Each channel of each sample gets mean 0 and variance 1. Source: Ulyanov et al. 2016."""
+    return _instance_norm(x, weight, bias, eps)[0]
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """The last dims, which must be ``normalized_shape``, get mean 0 and variance 1 together. Source: Ba et al. 2016."""
+    return _layer_norm(x, list(normalized_shape), weight, bias, eps)[0]
