@@ -86,19 +86,20 @@ def check_positive(op: str, **sizes: int) -> None:
             raise ShapeError(f"{op}: {name} must be at least 1; got {size}")
 
 
-def conv_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int) -> int:
+def conv_size(op: str, H: int, R: int, U: int, sides: tuple[int, int], DIL: int) -> int:
     """Pixels of output along one axis.
 
-    H input pixels, R filter taps, U window step, PAD pixels on each side, DIL tap spacing.
+    H input pixels, R filter taps, U window step, padding before and after, DIL tap spacing.
     Raises ShapeError when the dilated filter is longer than the padded input.
     Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", dilated convolutions.
     """
     length = DIL * (R - 1) + 1
-    if length > H + 2 * PAD:
+    padded = H + sum(sides)
+    if length > padded:
         raise ShapeError(
-            f"{op}: a filter of {R} taps at a distance of {DIL} is longer than the padded input of {H + 2 * PAD} pixels"
+            f"{op}: a filter of {R} taps with dilation {DIL} is longer than the padded input of {padded} pixels"
         )
-    return (H + 2 * PAD - length) // U + 1
+    return (padded - length) // U + 1
 
 
 def build(

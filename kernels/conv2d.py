@@ -1,5 +1,8 @@
 """conv2d: y[n,k,p,q] = sum over c,r,s of x[n,c, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W] * w[k,c,r,s], then an epilogue.
 
+Volumes  the same with a third axis, of o, d and t; a picture is a volume of depth 1, and what that adds folds away.
+Groups   filter k sees the C/G channels of its group; a program makes filters of one group.
+
 Method   implicit GEMM: NPQ rows times K columns, reduced over CRS. x is never copied: the address of an element is
          base(row) + offset(crs). Where no tap leaves the image the reduction runs over all of CRS in one go (``FLAT``); else
          tap by tap, and rows whose tap lies in the padding read 0.
@@ -26,14 +29,13 @@ from tritoncnn.kernels.building import (
     ceil_div,
     check_floats,
     check_positive,
-    check_rank,
     check_shape,
     check_target,
     gpu_tile,
     power_of_2,
     row_block,
 )
-from tritoncnn.kernels.conv_problem import conv_problem
+from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
 
@@ -76,60 +78,79 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
 @triton.jit
 def conv2d_kernel(
     y_ptr, i_ptr, x_ptr, w_ptr, args,  # results first, then operands; args belongs to the epilogue
-    N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
-    K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr,
-    U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
+    N: tl.constexpr, C: tl.constexpr, D: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, T: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
+    O: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, G: tl.constexpr,
+    STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,  # by axis: d, h, w
     POOL_H: tl.constexpr, POOL_W: tl.constexpr, WINDOW: tl.constexpr,  # pooling window and its rows: all 1 without
-    Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkpq; x: nchw; w: kcrs
-    FLAT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkopq; x: ncdhw; w: kctrs
+    RANK: tl.constexpr, FLAT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_NPQ: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_CRS: tl.constexpr,
 ):  # fmt: skip
-    # Which rows (pixels of y, window by window), which filters.
+    # Which rows (pixels of y, window by window), which filters of which group.
     PP: tl.constexpr = P // POOL_H
     QQ: tl.constexpr = Q // POOL_W
+    CG: tl.constexpr = C // G
+    KG: tl.constexpr = K // G
     pid_npq, pid_k = program(0, GRID, WIDE), program(1, GRID, WIDE)
     offs_npq = block_offsets(pid_npq * BLOCK_NPQ, BLOCK_NPQ, WIDE)
-    mask_npq = offs_npq < N * PP * QQ * WINDOW
+    mask_npq = offs_npq < N * O * PP * QQ * WINDOW
     offs_w, tap = offs_npq // WINDOW, offs_npq % WINDOW
     if WINDOW > POOL_H * POOL_W:
         mask_npq = mask_npq & (tap < POOL_H * POOL_W)
-    n = offs_w // (PP * QQ)
+    n = offs_w // (O * PP * QQ)
+    o = offs_w // (PP * QQ) % O
     p = offs_w // QQ % PP * POOL_H + tap // POOL_W
     q = offs_w % QQ * POOL_W + tap % POOL_W
-    offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
-    mask_k = offs_k < K
+    BLOCKS: tl.constexpr = (KG + BLOCK_K - 1) // BLOCK_K  # of a group's filters
+    if G == 1:
+        group = tl.full((), 0, tl.int32)
+        offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
+        mask_k = offs_k < K
+    else:
+        group = pid_k // BLOCKS
+        offs_k = block_offsets(pid_k % BLOCKS * BLOCK_K, BLOCK_K, WIDE)
+        mask_k = offs_k < KG
+        offs_k += group * KG
 
     # Reduce over the filter.
-    base = n * X[0] + (p * U - PAD_H) * X[2] + (q * V - PAD_W) * X[3]
+    base = n * X[0] + (p * STEP[1] - PAD[1]) * X[3] + (q * STEP[2] - PAD[2]) * X[4] + group * (CG * X[1])
+    if D > 1:
+        base += (o * STEP[0] - PAD[0]) * X[2]
     acc = tl.zeros((BLOCK_NPQ, BLOCK_K), tl.float32)
     if FLAT:
-        for crs in range(0, C * R * S, BLOCK_CRS):
+        for crs in range(0, CG * T * R * S, BLOCK_CRS):
             offs_crs = block_offsets(crs, BLOCK_CRS, WIDE)
-            mask_crs = offs_crs < C * R * S
-            c, r, s = offs_crs % C, offs_crs // (C * S), offs_crs // C % S
-            offs_x = c * X[1] + r * (DIL_H * X[2]) + s * (DIL_W * X[3])
-            offs_f = c * F[1] + r * F[2] + s * F[3]
+            mask_crs = offs_crs < CG * T * R * S
+            c, t = offs_crs % CG, offs_crs // (CG * R * S)
+            r, s = offs_crs // (CG * S) % R, offs_crs // CG % S
+            offs_x = c * X[1] + t * (DIL[0] * X[2]) + r * (DIL[1] * X[3]) + s * (DIL[2] * X[4])
+            offs_f = c * F[1] + t * F[2] + r * F[3] + s * F[4]
             x = tl.load(x_ptr + base[:, None] + offs_x[None, :], mask=mask_npq[:, None] & mask_crs[None, :], other=0.0)
             f = tl.load(
                 w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :], mask=mask_crs[:, None] & mask_k[None, :], other=0.0
             )
             acc = tl.dot(x, f, acc, input_precision="ieee")
     else:
-        for rs in range(0, R * S):
-            r, s = rs // S, rs % S
+        for trs in range(0, T * R * S):
+            t, r, s = trs // (R * S), trs // S % R, trs % S
             inside = mask_npq
-            if PAD_H > 0:
-                h = p * U + (r * DIL_H - PAD_H)
+            if PAD[0] > 0 or (O - 1) * STEP[0] + (T - 1) * DIL[0] >= D:
+                d = o * STEP[0] + (t * DIL[0] - PAD[0])
+                inside = inside & (d >= 0) & (d < D)
+            if PAD[1] > 0 or (P - 1) * STEP[1] + (R - 1) * DIL[1] >= H:
+                h = p * STEP[1] + (r * DIL[1] - PAD[1])
                 inside = inside & (h >= 0) & (h < H)
-            if PAD_W > 0:
-                w = q * V + (s * DIL_W - PAD_W)
+            if PAD[2] > 0 or (Q - 1) * STEP[2] + (S - 1) * DIL[2] >= W:
+                w = q * STEP[2] + (s * DIL[2] - PAD[2])
                 inside = inside & (w >= 0) & (w < W)
             # Offsets of masked-off rows are clamped: a negative one can fault under an asynchronous copy.
-            rows = tl.where(inside, base + (r * (DIL_H * X[2]) + s * (DIL_W * X[3])), 0)
-            for c0 in range(0, C, BLOCK_CRS):
+            offset = t * (DIL[0] * X[2]) + r * (DIL[1] * X[3]) + s * (DIL[2] * X[4])
+            rows = tl.where(inside, base + offset, 0)
+            for c0 in range(0, CG, BLOCK_CRS):
                 c = block_offsets(c0, BLOCK_CRS, WIDE)
-                mask_c = c < C
-                offs_f = c * F[1] + (r * F[2] + s * F[3])
+                mask_c = c < CG
+                offs_f = c * F[1] + (t * F[2] + r * F[3] + s * F[4])
                 x = tl.load(
                     x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_c[None, :], other=0.0
                 )
@@ -143,9 +164,12 @@ def conv2d_kernel(
     # Epilogue, pooling, store.
     if EPILOGUE is not None:
         mask = mask_npq[:, None] & mask_k[None, :]
-        acc = EPILOGUE(acc, args, (n[:, None], offs_k[None, :], p[:, None], q[:, None]), mask)
+        if RANK == 4:
+            acc = EPILOGUE(acc, args, (n[:, None], offs_k[None, :], p[:, None], q[:, None]), mask)
+        else:
+            acc = EPILOGUE(acc, args, (n[:, None], offs_k[None, :], o[:, None], p[:, None], q[:, None]), mask)
     if WINDOW == 1:
-        offs_y = (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_k * Y[1])[None, :]
+        offs_y = (n * Y[0] + o * Y[2] + p * Y[3] + q * Y[4])[:, None] + (offs_k * Y[1])[None, :]
         tl.store(y_ptr + offs_y, acc, mask=mask_npq[:, None] & mask_k[None, :])
     else:
         BLOCK_W: tl.constexpr = BLOCK_NPQ // WINDOW
@@ -153,16 +177,16 @@ def conv2d_kernel(
             acc = tl.where(mask_npq[:, None], acc, float("-inf"))
         windows = tl.reshape(acc, [BLOCK_W, WINDOW, BLOCK_K])
         offs_w = block_offsets(pid_npq * BLOCK_W, BLOCK_W, WIDE)
-        n, p, q = offs_w // (PP * QQ), offs_w // QQ % PP, offs_w % QQ
-        mask = (offs_w < N * PP * QQ)[:, None] & mask_k[None, :]
-        offs_y = (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_k * Y[1])[None, :]
+        n, o, p, q = offs_w // (O * PP * QQ), offs_w // (PP * QQ) % O, offs_w // QQ % PP, offs_w % QQ
+        mask = (offs_w < N * O * PP * QQ)[:, None] & mask_k[None, :]
+        offs_y = (n * Y[0] + o * Y[2] + p * Y[3] + q * Y[4])[:, None] + (offs_k * Y[1])[None, :]
         if i_ptr is None:
             tl.store(y_ptr + offs_y, tl.reduce(windows, 1, larger), mask=mask)
         else:
             taps = tl.broadcast_to(tl.arange(0, WINDOW)[None, :, None], [BLOCK_W, WINDOW, BLOCK_K])
             best, tap = tl.reduce((windows, taps), 1, larger_at)
             tl.store(y_ptr + offs_y, best, mask=mask)
-            offs_i = (n * I[0] + p * I[2] + q * I[3])[:, None] + (offs_k * I[1])[None, :]
+            offs_i = (n * I[0] + o * I[2] + p * I[3] + q * I[4])[:, None] + (offs_k * I[1])[None, :]
             tl.store(i_ptr + offs_i, tap.to(tl.uint8), mask=mask)
 
 
@@ -171,9 +195,9 @@ def conv2d(
     x: TensorType,
     w: TensorType,
     *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Ints = (1, 1),
+    padding: Ints = (0, 0),
+    dilation: Ints = (1, 1),
     groups: int = 1,
     epilogue: Slot | None = None,
     pool: tuple[int, int] | None = None,
@@ -181,24 +205,26 @@ def conv2d(
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> Launch:
-    """y [N,K,P,Q] = epilogue(conv2d(x [N,C,H,W], w [K,C,R,S])).
+    """y [N,K,P,Q] = epilogue(conv2d(x [N,C,H,W], w [K,C/groups,R,S])); or in 3 dims [N,K,O,P,Q], [N,C,D,H,W], [K,C/G,T,R,S].
 
-    With ``pool`` (a window of at most 64 pixels) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given,
-    gets the winning tap of each window (u8 of y's shape, second result). The epilogue comes before the pooling; its
-    coordinates are n, k, p, q of the convolution.
-    Raises ShapeError, DTypeError; UnsupportedError for groups and for larger windows.
+    ``padding`` has one number per axis, or two: before and after. With ``pool`` (a window of at most 64 pixels of a
+    picture) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given, gets the winning tap of each window (u8 of
+    y's shape, second result). The epilogue comes before the pooling; its coordinates are n, k, (o,) p, q of the convolution.
+    Raises ShapeError, DTypeError; UnsupportedError for larger windows.
     """
-    check_rank("conv2d", 4, y=y, x=x, w=w)
     check_floats("conv2d", y=y, x=x, w=w)
     if w.dtype != x.dtype:
         raise DTypeError(f"conv2d: w must be {x.dtype}, as x is; got {w.dtype}")
     problem = conv_problem("conv2d", x, w, ("x", "w"), stride, padding, dilation, groups)
-    (N, K, P, Q), (POOL_H, POOL_W) = (problem.N, problem.K, problem.P, problem.Q), pool or (1, 1)
+    (N, K, O, P, Q), (POOL_H, POOL_W) = (problem.N, problem.K, problem.O, problem.P, problem.Q), pool or (1, 1)
     check_positive("conv2d", POOL_H=POOL_H, POOL_W=POOL_W)
     window = power_of_2(POOL_H * POOL_W)
-    if window > 64:
-        raise UnsupportedError(f"conv2d: a fused pooling window must have at most 64 pixels; got {POOL_H} x {POOL_W}")
-    wanted = (N, K, P // POOL_H, Q // POOL_W)
+    if window > 64 or (window > 1 and x.rank != 4):
+        raise UnsupportedError(
+            f"conv2d: a fused pooling window must have at most 64 pixels of a picture; got {POOL_H} x {POOL_W}"
+        )
+    depth = (O,) if x.rank == 5 else ()
+    wanted = (N, K, *depth, P // POOL_H, Q // POOL_W)
     if 0 in wanted[1:]:
         raise ShapeError(f"conv2d: a pooling window of {POOL_H} x {POOL_W} is larger than the result of {P} x {Q}")
     check_shape("conv2d", "y", y, wanted, f"from x {list(x.shape)} and w {list(w.shape)}")
@@ -209,16 +235,18 @@ def conv2d(
                 f"conv2d: indices must be u8 and come with a pooling window; got {indices.dtype}, {POOL_H} x {POOL_W}"
             )
 
-    rows = N * wanted[2] * wanted[3] * window
-    flat = is_flat(problem.C, problem.CRS, problem.padded)
-    tile = tile or pick_tile(rows, K, problem.C, problem.CRS, flat, window, target)
+    rows = N * O * wanted[-2] * wanted[-1] * window
+    CRS = problem.C_G * problem.taps
+    flat = is_flat(problem.C_G, CRS, problem.padded)
+    tile = tile or pick_tile(rows, problem.K_G, problem.C_G, CRS, flat, window, target)
     return build(
         conv2d_kernel,
-        (ceil_div(rows, tile.BLOCK_NPQ), ceil_div(K, tile.BLOCK_K)),
+        (ceil_div(rows, tile.BLOCK_NPQ), groups * ceil_div(problem.K_G, tile.BLOCK_K)),
         {"y_ptr": y, "i_ptr": indices, "x_ptr": x, "w_ptr": w},
         **problem._asdict(),
-        POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=y.strides, I=indices.strides if indices else None, X=x.strides,
-        F=w.strides, FLAT=flat, BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
+        POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=volume(y).strides, I=volume(indices).strides if indices else None,
+        X=volume(x).strides, F=volume(w).strides, RANK=x.rank, FLAT=flat,
+        BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
         results=1 if indices is None else 2,
         flops=problem.flops,

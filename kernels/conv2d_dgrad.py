@@ -24,14 +24,13 @@ from tritoncnn.kernels.building import (
     build,
     ceil_div,
     check_floats,
-    check_rank,
     check_shape,
     check_target,
     gpu_tile,
     power_of_2,
     row_block,
 )
-from tritoncnn.kernels.conv_problem import conv_problem
+from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.windows import tap_steps
@@ -62,73 +61,102 @@ def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -
 
 
 @triton.jit
+def first_tap(phase, PAD: tl.constexpr, STEP: tl.constexpr, TAPS: tl.constexpr):
+    """The first tap that reaches the pixels of a phase: see ``tap_steps``."""
+    return (phase + PAD) // (STEP // TAPS[0]) * TAPS[1] % TAPS[0]
+
+
+@triton.jit
+def reaches(x, r, SIZE: tl.constexpr, R: tl.constexpr, STEP: tl.constexpr, TAPS: tl.constexpr):
+    """Whether tap r of a window at x / STEP exists, along one axis: x = h + PAD - r * DIL."""
+    p = x // STEP
+    inside = (x >= 0) & (p < (tl.where(r < R, SIZE, 0) if TAPS[0] > 1 else SIZE))
+    if TAPS[0] < STEP:  # gcd(STEP, DIL) > 1: the phase may have no taps at all
+        inside = inside & (p * STEP == x)
+    return inside
+
+
+@triton.jit
 def conv2d_dgrad_kernel(
     dx_ptr, dy_ptr, w_ptr, args,
-    N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
-    K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr,
-    U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
-    TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,  # (step, inverse, most) of each axis: see tap_steps
-    DX: tl.constexpr, DY: tl.constexpr, F: tl.constexpr,  # memory strides: dx nchw, dy nkpq, w kcrs
-    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    N: tl.constexpr, C: tl.constexpr, D: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, T: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
+    O: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, G: tl.constexpr,
+    STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,  # by axis: d, h, w
+    TAPS_D: tl.constexpr, TAPS_H: tl.constexpr, TAPS_W: tl.constexpr,  # (step, inverse, most) of each axis: see tap_steps
+    DX: tl.constexpr, DY: tl.constexpr, F: tl.constexpr,  # memory strides: dx ncdhw, dy nkopq, w kctrs
+    RANK: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_NHW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     # Which phase, which of its pixels, which channels. Phases have equal numbers of rows: some lie outside the image.
-    HH: tl.constexpr = (H + U - 1) // U
-    WW: tl.constexpr = (W + V - 1) // V
-    phase_h, phase_w = tl.program_id(2) // V, tl.program_id(2) % V
-    offs = block_offsets(program(0, GRID, WIDE) * BLOCK_NHW, BLOCK_NHW, WIDE)
+    DD: tl.constexpr = (D + STEP[0] - 1) // STEP[0]
+    HH: tl.constexpr = (H + STEP[1] - 1) // STEP[1]
+    WW: tl.constexpr = (W + STEP[2] - 1) // STEP[2]
+    CG: tl.constexpr = C // G
+    KG: tl.constexpr = K // G
+    phase = program(2, GRID, WIDE)
+    phase_d, phase_h, phase_w = phase // (STEP[1] * STEP[2]), phase // STEP[2] % STEP[1], phase % STEP[2]
+    start = program(0, GRID, WIDE) * BLOCK_NHW
+    offs = block_offsets(start, BLOCK_NHW, WIDE)
     # Pixels go by h first, then by picture: neighbours in a tile share their taps.
     ROW: tl.constexpr = WW * (N if N > 0 else 1)
     n = offs // WW % (ROW // WW)
-    h = offs // ROW * U + phase_h
-    w = offs % WW * V + phase_w
-    mask_nhw = offs < N * HH * WW
-    if H % U != 0:
+    d = offs // (ROW * HH) * STEP[0] + phase_d
+    h = (offs // ROW if D == 1 else offs // ROW % HH) * STEP[1] + phase_h
+    w = offs % WW * STEP[2] + phase_w
+    mask_nhw = offs < N * DD * HH * WW
+    if D % STEP[0] != 0:
+        mask_nhw = mask_nhw & (d < D)
+    if H % STEP[1] != 0:
         mask_nhw = mask_nhw & (h < H)
-    if W % V != 0:
+    if W % STEP[2] != 0:
         mask_nhw = mask_nhw & (w < W)
-    offs_c = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
-    mask_c = offs_c < C
+    pid_c = program(1, GRID, WIDE)
+    BLOCKS: tl.constexpr = (CG + BLOCK_C - 1) // BLOCK_C  # of a group's channels
+    if G == 1:
+        group = tl.full((), 0, tl.int32)
+        offs_cg = block_offsets(pid_c * BLOCK_C, BLOCK_C, WIDE)
+    else:
+        group = pid_c // BLOCKS
+        offs_cg = block_offsets(pid_c % BLOCKS * BLOCK_C, BLOCK_C, WIDE)
+    mask_c = offs_cg < CG
+    offs_c = offs_cg + group * CG
 
-    # The phase's taps: r0, r0 + step, ... below R; none when gcd(U, DIL_H) does not divide phase + PAD_H.
-    GCD_H: tl.constexpr = U // TAPS_H[0]
-    GCD_W: tl.constexpr = V // TAPS_W[0]
-    r0 = (phase_h + PAD_H) // GCD_H * TAPS_H[1] % TAPS_H[0]
-    s0 = (phase_w + PAD_W) // GCD_W * TAPS_W[1] % TAPS_W[0]
-    first, last = 0, TAPS_H[2]
-    if U == 1:
+    # The phase's taps: r0, r0 + step, ... below R; none when gcd(STEP, DIL) does not divide phase + PAD.
+    t0 = first_tap(phase_d, PAD[0], STEP[0], TAPS_D)
+    r0 = first_tap(phase_h, PAD[1], STEP[1], TAPS_H)
+    s0 = first_tap(phase_w, PAD[2], STEP[2], TAPS_W)
+    first, last = 0, TAPS_D[2] * TAPS_H[2]
+    if D == 1 and T == 1 and STEP[1] == 1:
         # The block's rows lie between two h: taps that put all of them outside dy are left out.
-        h_low = program(0, GRID, WIDE) * BLOCK_NHW // ROW
-        h_high = (program(0, GRID, WIDE) * BLOCK_NHW + BLOCK_NHW - 1) // ROW
-        first = tl.maximum(h_low + PAD_H - (P - 1) + DIL_H - 1, 0) // DIL_H
-        last = tl.minimum((h_high + PAD_H) // DIL_H + 1, R)
+        h_low, h_high = start // ROW, (start + BLOCK_NHW - 1) // ROW
+        first = tl.maximum(h_low + PAD[1] - (P - 1) + DIL[1] - 1, 0) // DIL[1]
+        last = tl.minimum((h_high + PAD[1]) // DIL[1] + 1, R)
     acc = tl.zeros((BLOCK_NHW, BLOCK_C), tl.float32)
-    for rs in range(first * TAPS_W[2], last * TAPS_W[2]):
-        r = r0 + rs // TAPS_W[2] * TAPS_H[0]
-        s = s0 + rs % TAPS_W[2] * TAPS_W[0]
-        pU, qV = h + (PAD_H - r * DIL_H), w + (PAD_W - s * DIL_W)
-        p, q = pU // U, qV // V
-        P_END, Q_END = P, Q  # a tap beyond the filter reaches nothing
-        if TAPS_H[0] > 1:
-            P_END = tl.where(r < R, P, 0)
-        if TAPS_W[0] > 1:
-            Q_END = tl.where(s < S, Q, 0)
-        inside = mask_nhw & (pU >= 0) & (p < P_END) & (qV >= 0) & (q < Q_END)
-        if GCD_H > 1:
-            inside = inside & (p * U == pU)
-        if GCD_W > 1:
-            inside = inside & (q * V == qV)
+    for trs in range(first * TAPS_W[2], last * TAPS_W[2]):
+        t = t0 + trs // (TAPS_H[2] * TAPS_W[2]) * TAPS_D[0]
+        r = r0 + (trs // TAPS_W[2] if T == 1 else trs // TAPS_W[2] % TAPS_H[2]) * TAPS_H[0]
+        s = s0 + trs % TAPS_W[2] * TAPS_W[0]
+        inside = mask_nhw
+        if D > 1 or T > 1:
+            inside = inside & reaches(d + (PAD[0] - t * DIL[0]), t, O, T, STEP[0], TAPS_D)
+        pU, qV = h + (PAD[1] - r * DIL[1]), w + (PAD[2] - s * DIL[2])
+        inside = inside & reaches(pU, r, P, R, STEP[1], TAPS_H) & reaches(qV, s, Q, S, STEP[2], TAPS_W)
         # Offsets of masked-off rows and taps are clamped: a negative one can fault under an asynchronous copy.
-        rows = tl.where(inside, n * DY[0] + p * DY[2] + q * DY[3], 0)
-        tap = tl.minimum(r, R - 1) * F[2] + tl.minimum(s, S - 1) * F[3]
-        for k0 in range(0, K, BLOCK_K):
+        offs_dy = n * DY[0] + pU // STEP[1] * DY[3] + qV // STEP[2] * DY[4] + group * (KG * DY[1])
+        tap = tl.minimum(r, R - 1) * F[3] + tl.minimum(s, S - 1) * F[4] + group * (KG * F[0])
+        if D > 1 or T > 1:
+            offs_dy += (d + (PAD[0] - t * DIL[0])) // STEP[0] * DY[2]
+            tap += tl.minimum(t, T - 1) * F[2]
+        rows = tl.where(inside, offs_dy, 0)
+        for k0 in range(0, KG, BLOCK_K):
             k = block_offsets(k0, BLOCK_K, WIDE)
-            mask_k = k < K
+            mask_k = k < KG
             dy = tl.load(
                 dy_ptr + rows[:, None] + (k * DY[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0
             )
             f = tl.load(
-                w_ptr + (k * F[0] + tap)[:, None] + (offs_c * F[1])[None, :],
+                w_ptr + (k * F[0] + tap)[:, None] + (offs_cg * F[1])[None, :],
                 mask=mask_k[:, None] & mask_c[None, :],
                 other=0.0,
             )
@@ -136,8 +164,12 @@ def conv2d_dgrad_kernel(
 
     mask = mask_nhw[:, None] & mask_c[None, :]
     if EPILOGUE is not None:
-        acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], h[:, None], w[:, None]), mask)
-    tl.store(dx_ptr + (n * DX[0] + h * DX[2] + w * DX[3])[:, None] + (offs_c * DX[1])[None, :], acc, mask=mask)
+        if RANK == 4:
+            acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], h[:, None], w[:, None]), mask)
+        else:
+            acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], d[:, None], h[:, None], w[:, None]), mask)
+    offs_dx = n * DX[0] + d * DX[2] + h * DX[3] + w * DX[4]
+    tl.store(dx_ptr + offs_dx[:, None] + (offs_c * DX[1])[None, :], acc, mask=mask)
 
 
 def conv2d_dgrad(
@@ -145,34 +177,39 @@ def conv2d_dgrad(
     dy: TensorType,
     w: TensorType,
     *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Ints = (1, 1),
+    padding: Ints = (0, 0),
+    dilation: Ints = (1, 1),
     groups: int = 1,
     epilogue: Slot | None = None,
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> Launch:
-    """dx [N,C,H,W] = epilogue(gradient of conv2d(x, w [K,C,R,S]) for x, given dy [N,K,P,Q]).
+    """dx [N,C,H,W] = epilogue(gradient of conv2d(x, w [K,C/groups,R,S]) for x, given dy [N,K,P,Q]); or all in 3 dims.
 
-    The epilogue's coordinates are n, c, h, w. Raises ShapeError, DTypeError; UnsupportedError for groups.
+    The epilogue's coordinates are n, c, (d,) h, w. Raises ShapeError, DTypeError.
     """
-    check_rank("conv2d_dgrad", 4, dx=dx, dy=dy, w=w)
     check_floats("conv2d_dgrad", dx=dx, dy=dy, w=w)
     if w.dtype != dy.dtype:
         raise DTypeError(f"conv2d_dgrad: w must be {dy.dtype}, as dy is; got {w.dtype}")
     problem = conv_problem("conv2d_dgrad", dx, w, ("dx", "w"), stride, padding, dilation, groups)
-    N, C, H, W, K, R, S, P, Q, U, V, _, _, DIL_H, DIL_W = problem
-    check_shape("conv2d_dgrad", "dy", dy, (N, K, P, Q), f"from dx {list(dx.shape)} and w {list(w.shape)}")
+    N, O, P, Q, STEP, DIL = problem.N, problem.O, problem.P, problem.Q, problem.STEP, problem.DIL
+    depth = (O,) if dx.rank == 5 else ()
+    check_shape(
+        "conv2d_dgrad", "dy", dy, (N, problem.K, *depth, P, Q), f"from dx {list(dx.shape)} and w {list(w.shape)}"
+    )
 
-    rows = N * ceil_div(H, U) * ceil_div(W, V)
-    tile = tile or pick_tile(rows, C, K, U * V, target)
+    phases = STEP[0] * STEP[1] * STEP[2]
+    rows = N * ceil_div(problem.D, STEP[0]) * ceil_div(problem.H, STEP[1]) * ceil_div(problem.W, STEP[2])
+    tile = tile or pick_tile(rows, problem.C_G, problem.K_G, phases * groups, target)
     return build(
         conv2d_dgrad_kernel,
-        (ceil_div(rows, tile.BLOCK_NHW), ceil_div(C, tile.BLOCK_C), U * V),
+        (ceil_div(rows, tile.BLOCK_NHW), groups * ceil_div(problem.C_G, tile.BLOCK_C), phases),
         {"dx_ptr": dx, "dy_ptr": dy, "w_ptr": w},
         **problem._asdict(),
-        TAPS_H=tap_steps(R, U, DIL_H), TAPS_W=tap_steps(S, V, DIL_W), DX=dx.strides, DY=dy.strides, F=w.strides,
+        TAPS_D=tap_steps(problem.T, STEP[0], DIL[0]), TAPS_H=tap_steps(problem.R, STEP[1], DIL[1]),
+        TAPS_W=tap_steps(problem.S, STEP[2], DIL[2]),
+        DX=volume(dx).strides, DY=volume(dy).strides, F=volume(w).strides, RANK=dx.rank,
         BLOCK_NHW=tile.BLOCK_NHW, BLOCK_C=tile.BLOCK_C, BLOCK_K=tile.BLOCK_K,
         slot=epilogue,
         flops=problem.flops,

@@ -25,13 +25,12 @@ from tritoncnn.kernels.building import (
     build,
     ceil_div,
     check_floats,
-    check_rank,
     check_shape,
     check_target,
     power_of_2,
 )
 from tritoncnn.kernels.conv2d import is_flat
-from tritoncnn.kernels.conv_problem import conv_problem
+from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
@@ -52,8 +51,11 @@ CPU_PIXELS = 256  # of a part, at least: less would not pay for its partial resu
 GPU_PROGRAMS = 128
 
 
-def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, target: str = "cpu") -> Tile:
-    """Tile for a filter of CRS x K and NPQ pixels. The split depends on sizes only, never on threads: results keep their bits."""
+def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, target: str = "cpu") -> Tile:
+    """Tile for filters of CRS x K, in each of the groups, and NPQ pixels.
+
+    The split depends on sizes only, never on threads: results keep their bits.
+    """
     check_target(target)
     rows = CRS if flat else C
     if target == "cpu":
@@ -63,7 +65,7 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, target: str = "cpu
     else:
         tile = Tile(max(min(power_of_2(rows), 128), 16), max(min(power_of_2(K), 64), 16), 32, 1, 4, 3)
         wanted, pixels = GPU_PROGRAMS, 512
-    blocks = ceil_div(rows, tile.BLOCK_CRS) * (CRS // rows) * ceil_div(K, tile.BLOCK_K)
+    blocks = ceil_div(rows, tile.BLOCK_CRS) * (CRS // rows) * ceil_div(K, tile.BLOCK_K) * groups
     split = max(min(ceil_div(wanted, blocks), NPQ // pixels, SPLIT_MAX), 1)
     part = ceil_div(max(NPQ, 1), split)
     return tile._replace(SPLIT=split, BLOCK_NPQ=min(tile.BLOCK_NPQ, power_of_2(part)))
@@ -72,28 +74,42 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, target: str = "cpu
 @triton.jit
 def conv2d_wgrad_kernel(
     dw_ptr, db_ptr, x_ptr, dy_ptr,  # dw_ptr is the workspace when SPLIT > 1
-    N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
-    K: tl.constexpr, R: tl.constexpr, S: tl.constexpr, P: tl.constexpr, Q: tl.constexpr,
-    U: tl.constexpr, V: tl.constexpr, PAD_H: tl.constexpr, PAD_W: tl.constexpr, DIL_H: tl.constexpr, DIL_W: tl.constexpr,
-    DW: tl.constexpr, STRIDE_DB: tl.constexpr, X: tl.constexpr, DY: tl.constexpr,  # memory strides: dw kcrs, x nchw, dy nkpq
-    BIAS: tl.constexpr, FLAT: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    N: tl.constexpr, C: tl.constexpr, D: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, T: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
+    O: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, G: tl.constexpr,
+    STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,  # by axis: d, h, w
+    DW: tl.constexpr, STRIDE_DB: tl.constexpr, X: tl.constexpr, DY: tl.constexpr,  # strides: dw kctrs, x ncdhw, dy nkopq
+    BIAS: tl.constexpr, FLAT: tl.constexpr, PADDED: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_CRS: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_NPQ: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
-    NPQ: tl.constexpr = N * P * Q
-    # Which rows of dw (c, r, s), which filters, which part of the pixels.
+    NPQ: tl.constexpr = N * O * P * Q
+    CG: tl.constexpr = C // G
+    KG: tl.constexpr = K // G
+    CRS: tl.constexpr = CG * T * R * S
+    # Which rows of dw (c, t, r, s), which filters of which group, which part of the pixels.
     pid_crs, pid_k, part = program(0, GRID, WIDE), program(1, GRID, WIDE), program(2, GRID, WIDE)
     if FLAT:
         offs_crs = block_offsets(pid_crs * BLOCK_CRS, BLOCK_CRS, WIDE)
-        mask_crs = offs_crs < C * R * S
-        c, r, s = offs_crs % C, offs_crs // (C * S), offs_crs // C % S
+        mask_crs = offs_crs < CRS
+        c, t = offs_crs % CG, offs_crs // (CG * R * S)
+        r, s = offs_crs // (CG * S) % R, offs_crs // CG % S
     else:
-        BLOCKS: tl.constexpr = (C + BLOCK_CRS - 1) // BLOCK_CRS  # of channels, for each tap
+        BLOCKS: tl.constexpr = (CG + BLOCK_CRS - 1) // BLOCK_CRS  # of channels, for each tap
         c = block_offsets(pid_crs % BLOCKS * BLOCK_CRS, BLOCK_CRS, WIDE)
-        mask_crs = c < C
-        r, s = pid_crs // BLOCKS // S, pid_crs // BLOCKS % S
-    offs_x = c * X[1] + (r * (DIL_H * X[2]) + s * (DIL_W * X[3]))
-    offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
-    mask_k = offs_k < K
+        mask_crs = c < CG
+        t, r, s = pid_crs // (BLOCKS * R * S), pid_crs // (BLOCKS * S) % R, pid_crs // BLOCKS % S
+    if G == 1:
+        group = tl.full((), 0, tl.int32)
+        offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
+        mask_k = offs_k < K
+    else:
+        BLOCKS_K: tl.constexpr = (KG + BLOCK_K - 1) // BLOCK_K
+        group = pid_k // BLOCKS_K
+        offs_k = block_offsets(pid_k % BLOCKS_K * BLOCK_K, BLOCK_K, WIDE)
+        mask_k = offs_k < KG
+        offs_k += group * KG
+    tap = t * (DIL[0] * X[2]) + r * (DIL[1] * X[3]) + s * (DIL[2] * X[4])
+    offs_x = c * X[1] + (tap + group * (CG * X[1]))
 
     # Reduce over the part's pixels.
     STEPS: tl.constexpr = ((NPQ + BLOCK_NPQ - 1) // BLOCK_NPQ + SPLIT - 1) // SPLIT  # of BLOCK_NPQ
@@ -106,21 +122,26 @@ def conv2d_wgrad_kernel(
     for step in range(0, STEPS):
         offs_npq = block_offsets(first + step * BLOCK_NPQ, BLOCK_NPQ, WIDE)
         mask_npq = offs_npq < NPQ
-        n, p, q = offs_npq // (P * Q), offs_npq // Q % P, offs_npq % Q
-        rows = n * X[0] + (p * U - PAD_H) * X[2] + (q * V - PAD_W) * X[3]
+        n, o, p, q = offs_npq // (O * P * Q), offs_npq // (P * Q) % O, offs_npq // Q % P, offs_npq % Q
+        rows = n * X[0] + (p * STEP[1] - PAD[1]) * X[3] + (q * STEP[2] - PAD[2]) * X[4]
+        if D > 1:
+            rows += (o * STEP[0] - PAD[0]) * X[2]
         inside = mask_npq
         if not FLAT:
-            if PAD_H > 0:
-                h = p * U + (r * DIL_H - PAD_H)
+            if PAD[0] > 0 or (O - 1) * STEP[0] + (T - 1) * DIL[0] >= D:
+                d = o * STEP[0] + (t * DIL[0] - PAD[0])
+                inside = inside & (d >= 0) & (d < D)
+            if PAD[1] > 0 or (P - 1) * STEP[1] + (R - 1) * DIL[1] >= H:
+                h = p * STEP[1] + (r * DIL[1] - PAD[1])
                 inside = inside & (h >= 0) & (h < H)
-            if PAD_W > 0:
-                w = q * V + (s * DIL_W - PAD_W)
+            if PAD[2] > 0 or (Q - 1) * STEP[2] + (S - 1) * DIL[2] >= W:
+                w = q * STEP[2] + (s * DIL[2] - PAD[2])
                 inside = inside & (w >= 0) & (w < W)
-        # Offsets of masked-off rows are clamped (with the tap's own): a negative one can fault under an asynchronous copy.
-        if PAD_H > 0 or PAD_W > 0:
-            rows = tl.where(inside, rows, -(r * (DIL_H * X[2]) + s * (DIL_W * X[3])))
+            # Offsets of masked-off rows are clamped (with the tap's own): a negative one can fault under an asynchronous copy.
+            if PADDED:
+                rows = tl.where(inside, rows, -tap)
         x = tl.load(x_ptr + rows[:, None] + offs_x[None, :], mask=inside[:, None] & mask_crs[None, :], other=0.0)
-        rows_dy = n * DY[0] + p * DY[2] + q * DY[3]
+        rows_dy = n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4]
         dy = tl.load(
             dy_ptr + rows_dy[:, None] + (offs_k * DY[1])[None, :], mask=mask_npq[:, None] & mask_k[None, :], other=0.0
         )
@@ -128,18 +149,19 @@ def conv2d_wgrad_kernel(
         if BIAS:
             db += tl.sum(dy.to(tl.float32), 0)
 
-    # Parts lie in the workspace as [SPLIT, R*S*C*K (+ K)].
+    # Parts lie in the workspace as [SPLIT, T*R*S*CG*K (+ K)].
     mask = mask_crs[:, None] & mask_k[None, :]
-    mask_db = offs_k < tl.where(pid_crs == 0, K, 0)  # the first row of programs writes db
+    mask_db = mask_k & (pid_crs == 0)  # the first row of programs writes db
     if SPLIT == 1:
-        tl.store(dw_ptr + (c * DW[1] + (r * DW[2] + s * DW[3]))[:, None] + (offs_k * DW[0])[None, :], acc, mask=mask)
+        offs_dw = c * DW[1] + (t * DW[2] + r * DW[3] + s * DW[4])
+        tl.store(dw_ptr + offs_dw[:, None] + (offs_k * DW[0])[None, :], acc, mask=mask)
         if BIAS:
             tl.store(db_ptr + offs_k * STRIDE_DB, db, mask=mask_db)
     else:
-        dw_ptr += part * (C * R * S * K + K * BIAS)
-        tl.store(dw_ptr + (((r * S + s) * C + c) * K)[:, None] + offs_k[None, :], acc, mask=mask)
+        dw_ptr += part * (CRS * K + K * BIAS)
+        tl.store(dw_ptr + ((((t * R + r) * S + s) * CG + c) * K)[:, None] + offs_k[None, :], acc, mask=mask)
         if BIAS:
-            tl.store(dw_ptr + C * R * S * K + offs_k, db, mask=mask_db)
+            tl.store(dw_ptr + CRS * K + offs_k, db, mask=mask_db)
 
 
 def conv2d_wgrad(
@@ -148,48 +170,45 @@ def conv2d_wgrad(
     x: TensorType,
     dy: TensorType,
     *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Ints = (1, 1),
+    padding: Ints = (0, 0),
+    dilation: Ints = (1, 1),
     groups: int = 1,
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
-    """dw [K,C,R,S] = gradient of conv2d(x [N,C,H,W], w) for w given dy [N,K,P,Q]; db [K], if given, that for a bias.
+    """dw [K,C/groups,R,S] = gradient of conv2d(x [N,C,H,W], w) for w given dy [N,K,P,Q]; db [K], if given, that for a bias.
 
     Returns the launches and the workspace they need: ((dw, [db], x, dy), None), or when the pixels are split
-    ((workspace, x, dy), (dw, [db], workspace)) with the workspace's type. Raises ShapeError, DTypeError; UnsupportedError
-    for groups.
+    ((workspace, x, dy), (dw, [db], workspace)) with the workspace's type. Raises ShapeError, DTypeError.
     """
-    check_rank("conv2d_wgrad", 4, dw=dw, x=x, dy=dy)
     check_floats("conv2d_wgrad", dw=dw, db=db, x=x, dy=dy)
     if x.dtype != dy.dtype:
         raise DTypeError(f"conv2d_wgrad: dy must be {x.dtype}, as x is; got {dy.dtype}")
     problem = conv_problem("conv2d_wgrad", x, dw, ("x", "dw"), stride, padding, dilation, groups)
-    C, K, R, S, CRS = problem.C, problem.K, problem.R, problem.S, problem.CRS
-    check_shape(
-        "conv2d_wgrad",
-        "dy",
-        dy,
-        (problem.N, K, problem.P, problem.Q),
-        f"from x {list(x.shape)} and dw {list(dw.shape)}",
-    )
+    C, K = problem.C_G, problem.K
+    CRS = C * problem.taps
+    depth = (problem.O,) if x.rank == 5 else ()
+    wanted = (problem.N, K, *depth, problem.P, problem.Q)
+    check_shape("conv2d_wgrad", "dy", dy, wanted, f"from x {list(x.shape)} and dw {list(dw.shape)}")
     if db is not None:
         check_shape("conv2d_wgrad", "db", db, (K,), "one per filter")
 
-    NPQ = problem.N * problem.P * problem.Q
+    NPQ = problem.pixels
     flat = is_flat(C, CRS, problem.padded)
-    tile = tile or pick_tile(CRS, C, K, NPQ, flat, target)
-    dw_rsck = TensorType(dw.dtype, tuple(dw.shape[d] for d in (2, 3, 1, 0)), tuple(dw.strides[d] for d in (2, 3, 1, 0)))
+    tile = tile or pick_tile(CRS, C, problem.K_G, NPQ, flat, groups, target)
+    order = (*range(2, dw.rank), 1, 0)
+    dw_rsck = TensorType(dw.dtype, tuple(dw.shape[d] for d in order), tuple(dw.strides[d] for d in order))
     parts = parts_type(dw_rsck, db, tile.SPLIT) if tile.SPLIT > 1 else None
-    blocks = ceil_div(CRS, tile.BLOCK_CRS) if flat else R * S * ceil_div(C, tile.BLOCK_CRS)
+    blocks = ceil_div(CRS, tile.BLOCK_CRS) if flat else problem.taps * ceil_div(C, tile.BLOCK_CRS)
     products = build(
         conv2d_wgrad_kernel,
-        (blocks, ceil_div(K, tile.BLOCK_K), tile.SPLIT),
+        (blocks, groups * ceil_div(problem.K_G, tile.BLOCK_K), tile.SPLIT),
         {"dw_ptr": parts or dw, "db_ptr": None if parts else db, "x_ptr": x, "dy_ptr": dy},
         **problem._asdict(),
-        DW=dw.strides, STRIDE_DB=db.strides[0] if db else 0, X=x.strides, DY=dy.strides, BIAS=int(db is not None),
-        FLAT=flat, BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
+        DW=volume(dw).strides, STRIDE_DB=db.strides[0] if db else 0, X=volume(x).strides, DY=volume(dy).strides,
+        BIAS=int(db is not None), FLAT=flat, PADDED=problem.padded,
+        BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
         results=2 if db and not parts else 1,
         flops=problem.flops,
         num_warps=tile.num_warps,

@@ -25,6 +25,11 @@ SPREAD = {
     ("sum", "x_ptr"): "the reduced axes do not lie side by side",
     ("sum", "args.0"): "the reduced axes do not lie side by side",
     ("sum", "args.1"): "the reduced axes do not lie side by side",
+    ("amax", "x_ptr"): "the same",
+    ("amax", "args.0"): "the same",
+    ("amax", "args.1"): "the same",
+    ("conv2d_wgrad", "x_ptr"): "one channel in a group",
+    ("resample", "x_ptr"): "along the innermost axis",
 }
 
 

@@ -63,7 +63,7 @@ def node_of(op: OpDef, sample: Sample, fast: bool, epilogue: str = "", extra: tu
     if fast:
         images = {4: (0, 2, 3, 1)} if op.orders else {}
         types = [
-            t.with_order(order) if (order := op.wants.get(i, images.get(t.rank))) else t for i, t in enumerate(types)
+            t.with_order(order) if (order := op.wants.get(i, images).get(t.rank)) else t for i, t in enumerate(types)
         ]
         results = [t.with_order(op.orders[t.rank]) if t.rank in op.orders else t for t in results]
     operands = tuple(Value(f"x{i}", type) for i, type in enumerate((*types, *extra)))

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from tests.ops.run_node import Sample, as_tuple, node_of, operands_of, run_node, samples, type_of
-from tritoncnn.errors import UnsupportedError
 from tritoncnn.ir import Graph, Node, Rewriter, TensorType, Value, parse_graph, verify
 from tritoncnn.ops import OPS, TORCH_DTYPE, OpDef, Sym, check_node, types_tuple
 from tritoncnn.ops.evaluate import evaluate
@@ -138,10 +137,6 @@ def test_what_an_op_is_composed_of_agrees_with_the_reference(op: OpDef, sample: 
 @pytest.mark.parametrize(("op", "sample"), samples(lambda op: op.lower is not None))
 def test_the_kernel_agrees_with_the_reference(op: OpDef, sample: Sample, fast: bool) -> None:
     node = node_of(op, sample, fast)
-    if sample[1].get("groups", 1) != 1:
-        with pytest.raises(UnsupportedError, match="only groups = 1"):
-            run_node(node, operands_of(sample))
-        return
     operands = operands_of(sample, whole=op.name in EXACT)
     compare(op, sample, node, operands, as_tuple(op.reference(*operands, **sample[1])))
 
@@ -160,13 +155,11 @@ def test_the_pointwise_kernel_agrees_with_the_reference(op: OpDef, sample: Sampl
 @pytest.mark.parametrize(("op", "sample"), samples(lambda op: op.epilogue))
 def test_the_epilogue_runs_on_the_result(op: OpDef, sample: Sample) -> None:
     """relu(result + one value per column + a tensor of the result's shape), before a fused pooling."""
-    if sample[1].get("groups", 1) != 1:
-        pytest.skip("no kernel for groups")
     window = sample[1].get("pool")
     operands = operands_of(sample, whole=True)
     plain = as_tuple(op.reference(*operands, **{k: v for k, v in sample[1].items() if k != "pool"}))
     shape = tuple(plain[0].shape)
-    column = (1, shape[1], 1, 1) if len(shape) == 4 else (shape[1],)
+    column = (1, shape[1], *(1,) * (len(shape) - 2)) if len(shape) > 2 else (shape[1],)
     extra = (TensorType.dense("f32", column), TensorType.dense("f32", shape, op.orders.get(len(shape))))
     node = node_of(op, sample, True, "relu(add(add(acc, $0), $1))", extra)
     generator = torch.Generator().manual_seed(5)

@@ -212,5 +212,11 @@ def test_choose_layout_copies_only_where_a_view_cannot_be() -> None:
           %2 = reshape(%1) {{shape=[2,80]}} : f32[2,80]
           return %2
         }}"""))  # fmt: skip
-    assert [node.op for node in new.nodes] == ["copy", "conv2d", "copy", "reshape"]
-    assert new.nodes[1].result.type.order == (0, 2, 3, 1)
+    assert [node.op for node in new.nodes] == [
+        "copy",
+        "copy",
+        "conv2d",
+        "copy",
+        "reshape",
+    ]  # x to N,H,W,C, w to R,S,C,K
+    assert new.nodes[2].result.type.order == (0, 2, 3, 1)

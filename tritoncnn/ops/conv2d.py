@@ -1,4 +1,4 @@
-"""conv2d: y[n,k,p,q] = sum_c,r,s x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W] * w[k,c,r,s].
+"""conv2d, of pictures or volumes: y[n,k,p,q] = sum_c,r,s x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W] * w[k,c,r,s].
 
 With ``pool=(R, S)`` the result (after the epilogue) is max-pooled over windows of R x S that do not overlap, and there
 are two results: the pooled tensor and, as u8, the number r*S + s of the winning tap, the first one on ties. Without
@@ -16,26 +16,40 @@ from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d as kernel
 from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
+from tritoncnn.ops.conv_torch import conv_torch
 from tritoncnn.ops.define import Lowering, OpDef, Types
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
-from tritoncnn.ops.window import NHWC, RSCK, Pair, check_image, check_same_dtype, check_window, conv_sizes
+from tritoncnn.ops.window import (
+    ACTIVATIONS,
+    FILTERS,
+    Pair,
+    check_conv_window,
+    check_float,
+    check_same_dtype,
+    conv_sizes,
+)
 
 
 def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
           pool: Pair = (), index: bool = True) -> Types:  # fmt: skip
-    check_image("conv2d", x)
+    check_float("conv2d", x, "x")
+    if x.rank not in (4, 5):
+        raise ShapeError(f"conv2d: x must be [N, C, H, W] or [N, C, D, H, W]; got {list(x.shape)}")
     check_same_dtype("conv2d", x, w, "x and w")
-    check_window("conv2d", stride, padding, dilation)
-    if w.rank != 4 or groups < 1 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+    check_conv_window("conv2d", x.rank - 2, stride, padding, dilation)
+    if w.rank != x.rank or groups < 1 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
         raise ShapeError(
-            f"conv2d: w must be [K, C/groups, R, S] with C = {x.shape[1]} channels of x and K divisible by "
-            f"groups = {groups}; got {list(w.shape)}"
+            f"conv2d: w must be [K, C/groups, {'R, S' if x.rank == 4 else 'T, R, S'}] with C = {x.shape[1]} channels of x "
+            f"and K divisible by groups = {groups}; got {list(w.shape)}"
         )
-    P, Q = conv_sizes("conv2d", x.shape, w.shape, stride, padding, dilation)
+    sizes = conv_sizes("conv2d", x.shape, w.shape, stride, padding, dilation)
     if not pool:
-        return TensorType.dense(x.dtype, (x.shape[0], w.shape[0], P, Q))
+        return TensorType.dense(x.dtype, (x.shape[0], w.shape[0], *sizes))
+    if x.rank != 4:
+        raise ShapeError(f"conv2d: only pictures [N, C, H, W] are pooled; got {list(x.shape)}")
+    P, Q = sizes
     if len(pool) != 2 or min(pool) < 1 or pool[0] > P or pool[1] > Q:
         raise ShapeError(f"conv2d: pool must be two numbers from 1 that fit into {[P, Q]}; got {list(pool)}")
     shape = (x.shape[0], w.shape[0], P // pool[0], Q // pool[1])
@@ -45,7 +59,7 @@ def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation
 
 def reference(x: torch.Tensor, w: torch.Tensor, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
               pool: Pair = (), index: bool = True) -> Any:  # fmt: skip
-    y = torch.nn.functional.conv2d(x, w, None, stride, padding, dilation, groups)
+    y = conv_torch(x, w, stride, padding, dilation, groups)
     if not pool:
         return y
     pooled = max_pool2d_torch(y, window=pool, stride=pool, padding=(0, 0), dilation=(1, 1))
@@ -68,8 +82,8 @@ def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilati
 def lower(node: Node) -> Lowering:
     (y, *index), (x, w, *_) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "index")}
-    P, Q = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])  # type: ignore[arg-type]
-    unpooled = TensorType.dense(y.dtype, (*y.shape[:2], P, Q))
+    sizes = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])  # type: ignore[arg-type]
+    unpooled = TensorType.dense(y.dtype, (*y.shape[:2], *sizes))
     indices = index[0] if index else None
     launch = kernel.conv2d(y, x, w, **attrs, indices=indices, epilogue=epilogue_of(node, 2, unpooled))  # type: ignore[arg-type]
     return one_launch(node, launch)
@@ -91,7 +105,17 @@ SAMPLES = (
     _sample((2, 4, 6, 6), (6, 2, 3, 3), padding=(1, 1), groups=2),
     _sample((2, 3, 10, 9), (5, 3, 3, 3), pool=(2, 2)),
     _sample((1, 2, 9, 9), (3, 2, 3, 3), padding=(1, 1), pool=(3, 2)),
+    _sample((2, 6, 7, 6), (9, 2, 3, 2), (2, 1), (1, 1), (1, 2), groups=3),
+    _sample((2, 34, 5, 5), (66, 17, 1, 1), groups=2),
+    _sample((2, 12, 6, 7), (12, 1, 3, 3), (2, 2), (1, 1), groups=12),
+    _sample((1, 3, 8, 8), (6, 1, 3, 3), (1, 1), (1, 1), groups=3),
+    _sample((2, 3, 9, 7), (5, 3, 3, 3), (1, 2), (2, 0, 0, 3)),
+    _sample((2, 17, 5, 9), (5, 17, 1, 3), padding=(0, 0, 4, 0), dilation=(1, 2)),
+    _sample((2, 3, 5, 6, 7), (4, 3, 2, 3, 3), (1, 2, 1), (1, 0, 1), (1, 1, 2)),
+    _sample((1, 4, 4, 5, 6), (6, 2, 3, 3, 3), (2, 1, 2), (1, 1, 1), (1, 1, 1), groups=2),
+    _sample((1, 17, 3, 4, 4), (33, 17, 1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1)),
 )
 conv2d = OpDef(
-    "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders={4: NHWC}, wants={1: RSCK}, samples=SAMPLES
-)
+    "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders=ACTIVATIONS, wants={0: ACTIVATIONS, 1: FILTERS},
+    samples=SAMPLES,
+)  # fmt: skip

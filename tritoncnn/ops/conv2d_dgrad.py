@@ -13,24 +13,33 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d_dgrad as kernel
+from tritoncnn.ops.conv_torch import conv_dgrad_torch
 from tritoncnn.ops.define import Lowering, OpDef, op_named
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
-from tritoncnn.ops.window import NHWC, RSKC, Pair, check_image, check_same_dtype, check_window, conv_sizes
+from tritoncnn.ops.window import (
+    ACTIVATIONS,
+    FILTERS_BACK,
+    Pair,
+    check_conv_window,
+    check_float,
+    check_same_dtype,
+    conv_sizes,
+)
 
 
 def check_shapes(op: str, x: Pair, w: Pair, dy: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
     """Raises ShapeError unless conv2d of x [N, C, H, W] by w [K, C/groups, R, S] gives the shape of dy."""
-    check_window(op, stride, padding, dilation)
-    if len(x) != 4 or len(w) != 4 or groups < 1 or x[1] != w[1] * groups:
-        raise ShapeError(f"{op}: x [N, C, H, W] and w [K, C/{groups}, R, S] must fit; got {list(x)}, {list(w)}")
-    P, Q = conv_sizes(op, x, w, stride, padding, dilation)
-    if tuple(dy) != (x[0], w[0], P, Q):
-        raise ShapeError(f"{op}: dy must be {[x[0], w[0], P, Q]}, the shape conv2d gives; got {list(dy)}")
+    if len(x) not in (4, 5) or len(w) != len(x) or groups < 1 or x[1] != w[1] * groups or w[0] % groups:
+        raise ShapeError(f"{op}: x [N, C, ...] and w [K, C/{groups}, ...] must fit; got {list(x)}, {list(w)}")
+    check_conv_window(op, len(x) - 2, stride, padding, dilation)
+    sizes = conv_sizes(op, x, w, stride, padding, dilation)
+    if tuple(dy) != (x[0], w[0], *sizes):
+        raise ShapeError(f"{op}: dy must be {[x[0], w[0], *sizes]}, the shape conv2d gives; got {list(dy)}")
 
 
 def infer(dy: TensorType, w: TensorType, *, input_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
           groups: int = 1) -> TensorType:  # fmt: skip
-    check_image("conv2d_dgrad", dy, "dy")
+    check_float("conv2d_dgrad", dy, "dy")
     check_same_dtype("conv2d_dgrad", dy, w, "dy and w")
     check_shapes("conv2d_dgrad", input_shape, w.shape, dy.shape, stride, padding, dilation, groups)
     return TensorType.dense(dy.dtype, input_shape)
@@ -38,9 +47,7 @@ def infer(dy: TensorType, w: TensorType, *, input_shape: Pair, stride: Pair, pad
 
 def reference(dy: torch.Tensor, w: torch.Tensor, *, input_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
               groups: int = 1) -> torch.Tensor:  # fmt: skip
-    if 0 in dy.shape:  # torch refuses empty tensors here
-        return dy.new_zeros(input_shape)
-    return torch.nn.grad.conv2d_input(list(input_shape), w, dy, stride, padding, dilation, groups)
+    return conv_dgrad_torch(dy, w, input_shape, stride, padding, dilation, groups)
 
 
 def grad(ddx: Any, dx: Any, dy: Any, w: Any, *, input_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
@@ -69,6 +76,12 @@ SAMPLES = (
     _sample((1, 33, 5, 5), (33, 17, 1, 1), (1, 17, 9, 9), (2, 2)),
     _sample((1, 6, 12, 13), (6, 1, 5, 5), (1, 1, 12, 13), padding=(2, 2)),
     _sample((2, 6, 6, 6), (6, 2, 3, 3), (2, 4, 6, 6), padding=(1, 1), groups=2),
+    _sample((2, 9, 4, 5), (9, 2, 3, 2), (2, 6, 7, 5), (2, 1), (1, 1), (1, 2), groups=3),
+    _sample((2, 12, 3, 4), (12, 1, 3, 3), (2, 12, 6, 7), (2, 2), (1, 1), groups=12),
+    _sample((2, 5, 9, 4), (5, 3, 3, 3), (2, 3, 9, 7), (1, 2), (2, 0, 0, 3)),
+    _sample((2, 4, 6, 2, 5), (4, 3, 2, 3, 3), (2, 3, 5, 6, 7), (1, 2, 1), (1, 0, 1), (1, 1, 2)),
+    _sample((1, 6, 2, 5, 3), (6, 2, 3, 3, 3), (1, 4, 4, 5, 6), (2, 1, 2), (1, 1, 1), (1, 1, 1), groups=2),
+    _sample((1, 3, 4, 4), (3, 2, 2, 2), (1, 2, 17, 17), (3, 3), (0, -3, 0, -3), (4, 4)),
 )
 conv2d_dgrad = OpDef(
     "conv2d_dgrad",
@@ -78,7 +91,7 @@ conv2d_dgrad = OpDef(
     lower,
     arity=2,
     epilogue=True,
-    orders={4: NHWC},
-    wants={1: RSKC},
+    orders=ACTIVATIONS,
+    wants={0: ACTIVATIONS, 1: FILTERS_BACK},
     samples=SAMPLES,
 )

@@ -13,14 +13,15 @@ import torch
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d_wgrad as kernel
 from tritoncnn.ops.conv2d_dgrad import check_shapes, conv2d_dgrad
+from tritoncnn.ops.conv_torch import conv_wgrad_torch
 from tritoncnn.ops.define import Lowering, OpDef, Types, op_named
 from tritoncnn.ops.lowering import in_parts, types_of
-from tritoncnn.ops.window import RSCK, Pair, check_image, check_same_dtype
+from tritoncnn.ops.window import ACTIVATIONS, FILTERS, Pair, check_float, check_same_dtype
 
 
 def infer(x: TensorType, dy: TensorType, *, filter_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
           groups: int = 1, bias: bool = False) -> Types:  # fmt: skip
-    check_image("conv2d_wgrad", x)
+    check_float("conv2d_wgrad", x, "x")
     check_same_dtype("conv2d_wgrad", x, dy, "x and dy")
     check_shapes("conv2d_wgrad", x.shape, filter_shape, dy.shape, stride, padding, dilation, groups)
     dw = TensorType.dense(x.dtype, filter_shape)
@@ -29,11 +30,8 @@ def infer(x: TensorType, dy: TensorType, *, filter_shape: Pair, stride: Pair, pa
 
 def reference(x: torch.Tensor, dy: torch.Tensor, *, filter_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
               groups: int = 1, bias: bool = False) -> Any:  # fmt: skip
-    if 0 in dy.shape:  # torch refuses empty tensors here
-        dw = x.new_zeros(filter_shape)
-    else:
-        dw = torch.nn.grad.conv2d_weight(x, list(filter_shape), dy, stride, padding, dilation, groups)
-    return (dw, dy.sum((0, 2, 3))) if bias else dw
+    dw = conv_wgrad_torch(x, dy, filter_shape, stride, padding, dilation, groups)
+    return (dw, dy.sum((0, *range(2, dy.dim())))) if bias else dw
 
 
 def grad(ddw: Any, dw: Any, x: Any, dy: Any, *, filter_shape: Pair, stride: Pair, padding: Pair, dilation: Pair,
@@ -65,5 +63,20 @@ SAMPLES = (
     _sample((3, 17, 9, 9), (3, 33, 5, 5), (33, 17, 1, 1), (2, 2)),
     _sample((2, 1, 12, 13), (2, 6, 12, 13), (6, 1, 5, 5), padding=(2, 2), bias=True),
     _sample((2, 4, 6, 6), (2, 6, 6, 6), (6, 2, 3, 3), padding=(1, 1), groups=2),
+    _sample((2, 6, 7, 5), (2, 9, 4, 5), (9, 2, 3, 2), (2, 1), (1, 1), (1, 2), groups=3, bias=True),
+    _sample((2, 12, 6, 7), (2, 12, 3, 4), (12, 1, 3, 3), (2, 2), (1, 1), groups=12),
+    _sample((2, 3, 9, 7), (2, 5, 9, 4), (5, 3, 3, 3), (1, 2), (2, 0, 0, 3), bias=True),
+    _sample((2, 3, 5, 6, 7), (2, 4, 6, 2, 5), (4, 3, 2, 3, 3), (1, 2, 1), (1, 0, 1), (1, 1, 2), bias=True),
+    _sample((1, 4, 4, 5, 6), (1, 6, 2, 5, 3), (6, 2, 3, 3, 3), (2, 1, 2), (1, 1, 1), (1, 1, 1), groups=2),
 )
-conv2d_wgrad = OpDef("conv2d_wgrad", infer, reference, grad, lower, arity=2, orders={4: RSCK}, samples=SAMPLES)
+conv2d_wgrad = OpDef(
+    "conv2d_wgrad",
+    infer,
+    reference,
+    grad,
+    lower,
+    arity=2,
+    orders=FILTERS,
+    wants={0: ACTIVATIONS, 1: ACTIVATIONS},
+    samples=SAMPLES,
+)

@@ -67,7 +67,7 @@ class OpDef:
     orders     memory order of a result of rank n, where it is not row-major
     follows    results lie in the memory order of the first operand
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
-    wants      memory order of operand i that the kernel needs to be fast
+    wants      memory order, by rank, of operand i that the kernel needs to be fast
     inplace    (result, operand) pairs that share memory
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
                ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
@@ -86,7 +86,7 @@ class OpDef:
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     follows: bool = False
     offset: Callable[..., int] | None = None
-    wants: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import conv_size
+from tritoncnn.kernels.conv_problem import edges
 
 NHWC = (0, 2, 3, 1)  # memory order of activations: channels innermost
-RSCK = (2, 3, 1, 0)  # memory order of filters [K, C, R, S]: filters innermost
-RSKC = (2, 3, 0, 1)  # memory order of filters for the input gradient: channels innermost
+ACTIVATIONS = {4: NHWC, 5: (0, 2, 3, 4, 1)}  # by rank
+FILTERS = {4: (2, 3, 1, 0), 5: (2, 3, 4, 1, 0)}  # [K, C, R, S] as R, S, C, K: filters innermost
+FILTERS_BACK = {4: (2, 3, 0, 1), 5: (2, 3, 4, 0, 1)}  # for the input gradient: channels innermost
 
 Pair = tuple[int, ...]
 
@@ -37,24 +40,19 @@ def check_window(op: str, stride: Pair, padding: Pair, dilation: Pair = (1, 1), 
             raise ShapeError(f"{op}: {name} must be two numbers from {least}; got {list(pair)}")
 
 
-def conv_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int) -> int:
-    """Pixels of output along one axis.
-
-    H input pixels, R filter taps, U window step, PAD pixels on each side, DIL tap spacing.
-    Raises ShapeError when the dilated filter is longer than the padded input.
-    Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic", dilated convolutions.
-    """
-    if DIL * (R - 1) + 1 > H + 2 * PAD:
-        raise ShapeError(
-            f"{op}: a kernel of {R} taps with dilation {DIL} spans {DIL * (R - 1) + 1} pixels; "
-            f"the padded input has {H + 2 * PAD}"
-        )
-    return (H + 2 * PAD - DIL * (R - 1) - 1) // U + 1
+def check_conv_window(op: str, axes: int, stride: Pair, padding: Pair, dilation: Pair) -> None:
+    """Raises ShapeError unless stride and dilation have a number from 1 per axis, padding one from 0 (or before and after)."""
+    for name, numbers in {"stride": stride, "dilation": dilation}.items():
+        if len(numbers) != axes or min(numbers) < 1:
+            raise ShapeError(f"{op}: {name} must be {axes} numbers from 1; got {list(numbers)}")
+    if len(padding) not in (axes, 2 * axes) or any(before < 0 for before, _ in edges(padding, axes)):
+        raise ShapeError(f"{op}: padding must be {axes} numbers from 0, or {2 * axes}; got {list(padding)}")
 
 
 def conv_sizes(op: str, x: Pair, w: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
-    """(P, Q) of a convolution of x [N, C, H, W] by w [K, C, R, S]."""
-    axes = zip(x[2:], w[2:], stride, padding, dilation, strict=True)
+    """(P, Q), or (O, P, Q), of a convolution of x [N, C, ...] by w [K, C/groups, ...]. Raises ShapeError."""
+    sides = edges(padding, len(x) - 2)
+    axes = zip(x[2:], w[2:], stride, sides, dilation, strict=True)
     return tuple(conv_size(op, *sizes) for sizes in axes)
 
 

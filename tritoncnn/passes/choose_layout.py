@@ -40,7 +40,7 @@ class _Layout:
         if node.op == "copy" and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):
             self.out.replace(node.result, operands[0])
             return
-        operands = tuple(self._wanted(v, op.wants.get(i)) for i, v in enumerate(operands))
+        operands = tuple(self._wanted(v, op.wants.get(i, {}).get(v.type.rank)) for i, v in enumerate(operands))
         inplace = dict(op.inplace)
         types = tuple(
             operands[inplace[i]].type if i in inplace else _result_type(node, value.type, operands)

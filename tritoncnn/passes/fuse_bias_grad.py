@@ -27,7 +27,7 @@ class FuseBiasGrad(Pass):
             if total is None:
                 return False
             operands = tuple(out.value(v) for v in node.operands)
-            attrs = {**node.attrs, FUSED[node.op][1]: True}
+            attrs = {**node.attrs, FUSED[node.op]: True}
             results = out.add(node.op, operands, (node.result.type, total.result.type), attrs, node.source)
             for old, new in zip((node.result, total.result), results, strict=True):
                 out.replace(old, new)
@@ -37,14 +37,16 @@ class FuseBiasGrad(Pass):
         return rewrite(graph, visit), note if pairs else ""
 
 
-FUSED = {"conv2d_wgrad": ((0, 2, 3), "bias"), "matmul": ((0,), "sums")}  # op -> (dims summed, attribute)
+FUSED = {"conv2d_wgrad": "bias", "matmul": "sums"}  # op -> attribute
 
 
 def _total(graph: Graph, node: Node) -> Node | None:
     """The sum over the second operand of ``node`` that its kernel can take along."""
-    dims, flag = FUSED.get(node.op, ((), ""))
+    flag = FUSED.get(node.op, "")
     if not flag or node.attrs.get(flag) or "epilogue" in node.attrs:
         return None
+    rank = node.operands[1].type.rank
+    dims = (0,) if node.op == "matmul" else (0, *range(2, rank))
     return next((u for u in graph.users[node.operands[1]] if u.op == "sum" and u.attrs["dims"] == dims), None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tritoncnn.ir import Graph, Node, Rewriter, rewrite
+from tritoncnn.kernels.conv_problem import edges
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
 
@@ -27,11 +28,11 @@ class MaterialisePadding(Pass):
             if node.op not in ("conv2d", "conv2d_wgrad") or not any(node.attrs["padding"]):
                 return False
             x = out.value(node.operands[0])
-            if x.type.shape[1] > MAX_CHANNELS or not x.type.numel:
+            if x.type.shape[1] > MAX_CHANNELS or not x.type.numel or x.type.rank != 4 or node.attrs["groups"] != 1:
                 return False
-            top, left = node.attrs["padding"]
+            sides = edges(node.attrs["padding"], 2)
             out.source = node.source
-            padded = OPS["pad2d"](Sym(out, x), padding=(top, top, left, left)).value
+            padded = OPS["pad2d"](Sym(out, x), padding=(*sides[0], *sides[1])).value
             rest = tuple(out.value(v) for v in node.operands[1:])
             out.keep(node, operands=(padded, *rest), attrs={**node.attrs, "padding": (0, 0)})
             done += 1
