@@ -118,6 +118,24 @@ IMAGES = {
     "conv2d same even": (lambda x, w, b: F.conv2d(x, w, b, padding="same"), (IMAGE, (5, 4, 2, 4), (5,))),
     "conv2d same dilated": (lambda x, w: F.conv2d(x, w, padding="same", dilation=3), (IMAGE, (5, 4, 2, 3))),
     "conv2d valid": (lambda x, w: F.conv2d(x, w, padding="valid"), (IMAGE, (5, 4, 2, 4))),
+    "conv2d groups": (lambda x, w: F.conv2d(x, w, padding=1, groups=2), (IMAGE, (6, 2, 3, 3))),
+    "conv2d depthwise": (lambda x, w: F.conv2d(x, w, stride=2, padding=1, groups=4), (IMAGE, (4, 1, 3, 3))),
+    "conv1d": (lambda x, w, b: F.conv1d(x, w, b, 2, 1, 2), ((2, 4, 12), (5, 4, 3), (5,))),
+    "conv1d one": (lambda x, w: F.conv1d(x, w, padding=2), ((4, 12), (5, 4, 3))),
+    "conv1d same": (lambda x, w: F.conv1d(x, w, padding="same"), ((2, 4, 12), (5, 4, 4))),
+    "conv3d": (lambda x, w, b: F.conv3d(x, w, b, (1, 2, 1), 1), ((1, 2, 4, 5, 3), (3, 2, 2, 3, 3), (3,))),
+    "conv3d same": (lambda x, w: F.conv3d(x, w, padding="same"), ((1, 2, 4, 5, 3), (3, 2, 2, 3, 3))),
+    "conv_transpose1d": (lambda x, w, b: F.conv_transpose1d(x, w, b, 2, 1, 1), ((2, 4, 7), (4, 3, 3), (3,))),
+    "conv_transpose2d": (
+        lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), (1, 0), (1, 0), 2, (1, 2)), (IMAGE, (4, 3, 3, 2), (6,))
+    ),
+    "conv_transpose2d output_padding past the stride": (
+        lambda x, w: F.conv_transpose2d(x, w, None, 3, 0, 3, 1, 4), ((1, 2, 3, 4), (2, 3, 2, 2))
+    ),
+    "conv_transpose3d": (lambda x, w: F.conv_transpose3d(x, w, stride=2), ((1, 2, 2, 3, 2), (2, 3, 2, 3, 2))),
+    "aten.convolution transposed": (
+        lambda x, w: aten.convolution(x, w, None, [2, 2], [1, 1], [1, 1], True, [1, 1], 1), (IMAGE, (4, 3, 3, 3))
+    ),
     "aten.convolution": (
         lambda x, w: aten.convolution(x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1), (IMAGE, (5, 4, 3, 3))
     ),

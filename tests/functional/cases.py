@@ -148,4 +148,53 @@ LOSS_CASES = {
     "total_variation": Case(T.total_variation, variation_torch, (IMAGE,)),
 }  # fmt: skip
 
-CASES: dict[str, Case] = ACTIVATION_CASES | NORM_CASES | LOSS_CASES
+
+def affine(y: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    per = (1, -1, *(1,) * (y.dim() - 2))
+    return y * scale.view(per) + shift.view(per) + residual
+
+
+CONV_CASES = {
+    "conv2d": same("conv2d", IMAGE, (4, 6, 3, 3), (4,), padding=1),
+    "conv2d all": same("conv2d", IMAGE, (9, 2, 3, 2), (9,), stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=3),
+    "conv2d depthwise": same("conv2d", IMAGE, (12, 1, 3, 3), padding=1, groups=6),
+    "conv2d 1x1": same("conv2d", IMAGE, (20, 6, 1, 1), stride=2),
+    "conv2d one": same("conv2d", IMAGE[1:], (4, 6, 3, 3)),
+    "conv2d stem": same("conv2d", (1, 3, 17, 15), (8, 3, 7, 7), stride=2, padding=3),
+    "conv2d asymmetric": Case(
+        lambda x, w: T.conv2d(x, w, padding=(1, 0, 0, 2)), lambda x, w: F.conv2d(F.pad(x, (0, 2, 1, 0)), w), (IMAGE, (4, 6, 3, 3))
+    ),
+    "conv2d same": same("conv2d", IMAGE, (4, 6, 2, 3), padding="same", dilation=2),
+    "conv2d fused": Case(
+        lambda x, w, b, s, h, r: T.conv2d(x, w, b, padding=1, scale=s, shift=h, residual=r, activation="relu"),
+        lambda x, w, b, s, h, r: F.relu(affine(F.conv2d(x, w, b, padding=1), s, h, r)),
+        (IMAGE, (4, 6, 3, 3), (4,), (4,), (4,), (2, 4, 5, 7)),
+    ),
+    "conv2d gelu": Case(
+        lambda x, w, b: T.conv2d(x, w, b, activation="gelu"), lambda x, w, b: F.gelu(F.conv2d(x, w, b)), (IMAGE, (4, 6, 3, 3), (4,))
+    ),
+    "conv2d pool": Case(
+        lambda x, w, b: T.conv2d(x, w, b, padding=1, activation="relu", pool=True),
+        lambda x, w, b: F.max_pool2d(F.relu(F.conv2d(x, w, b, padding=1)), 2), (IMAGE, (4, 6, 3, 3), (4,)),
+    ),
+    "conv1d": same("conv1d", (2, 6, 19), (4, 3, 3), (4,), stride=2, padding=2, dilation=2, groups=2),
+    "conv1d causal": Case(
+        lambda x, w: T.conv1d(x, w, padding="causal", dilation=4), lambda x, w: F.conv1d(F.pad(x, (8, 0)), w, dilation=4),
+        ((2, 6, 19), (4, 6, 3)),
+    ),
+    "conv3d": same("conv3d", (2, 4, 5, 6, 7), (6, 2, 3, 2, 3), (6,), stride=(1, 2, 1), padding=1, groups=2),
+    "conv_transpose1d": same("conv_transpose1d", (2, 6, 9), (6, 2, 4), (4,), stride=3, padding=1, output_padding=2, groups=2),
+    "conv_transpose2d": same("conv_transpose2d", IMAGE, (6, 4, 4, 4), (4,), stride=2, padding=1),
+    "conv_transpose2d all": same(
+        "conv_transpose2d", IMAGE, (6, 2, 3, 2), stride=(3, 2), output_padding=(2, 1), groups=3, dilation=2
+    ),
+    "conv_transpose3d": same("conv_transpose3d", (1, 4, 3, 4, 3), (4, 3, 2, 3, 2), stride=2, padding=(0, 1, 0)),
+    "linear": same("linear", ROWS, (7, 33), (7,)),
+    "linear fused": Case(
+        lambda x, w, b, r: T.linear(x, w, b, residual=r, activation="gelu_tanh"),
+        lambda x, w, b, r: F.gelu(F.linear(x, w, b) + r, approximate="tanh"), ((2, 3, 33), (7, 33), (7,), (2, 3, 7)),
+    ),
+    "conv2d no samples": same("conv2d", (0, 6, 5, 7), (4, 6, 3, 3), (4,)),
+}  # fmt: skip
+
+CASES: dict[str, Case] = CONV_CASES | ACTIVATION_CASES | NORM_CASES | LOSS_CASES

@@ -1,4 +1,4 @@
-"""ATen ops on images in terms of ours: convolutions, pools, batch norm, padding."""
+"""ATen ops on images in terms of ours: pools."""
 
 from __future__ import annotations
 
@@ -30,37 +30,6 @@ def batched(x: Any, compute: Callable[[Any], Any]) -> Any:
         return compute(x)
     y = compute(op["reshape"](x, shape=(1, *x.shape)))
     return op["reshape"](y, shape=tuple(y.shape[1:]))
-
-
-def per_channel(v: Any) -> Any:
-    """[C] -> [1, C, 1, 1]."""
-    return op["reshape"](v, shape=(1, v.shape[0], 1, 1))
-
-
-def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
-    if groups != 1:
-        raise UnsupportedError(f"a convolution in {groups} groups")
-    step, spacing, R_S = pair(stride), pair(dilation), w.shape[2:]
-    if isinstance(padding, str):
-        spans = tuple(d * (r - 1) for d, r in zip(spacing, R_S, strict=True)) if padding == "same" else (0, 0)
-    else:
-        spans = tuple(2 * size for size in pair(padding))
-
-    def compute(x: Any) -> Any:
-        if any(span % 2 for span in spans):  # "same" with an even filter: torch puts the odd row and column at the end
-            x = op["pad2d"](x, padding=(0, spans[0] % 2, 0, spans[1] % 2))
-        sizes = tuple(span // 2 for span in spans)
-        y = op["conv2d"](x, w, stride=step, padding=sizes, dilation=spacing, groups=groups)
-        return y if b is None else y + per_channel(b)
-
-    return batched(x, compute)
-
-
-def convolution(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
-                groups: int) -> Any:  # fmt: skip
-    if transposed or len(w.shape) != 4:
-        raise UnsupportedError(f"a {'transposed ' if transposed else ''}convolution over {len(w.shape) - 2} dims")
-    return conv2d(x, w, b, stride, padding, dilation, groups)
 
 
 def max_pool2d(

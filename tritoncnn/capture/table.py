@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tritoncnn.capture import emit_conv as conv
 from tritoncnn.capture import emit_image as image
 from tritoncnn.capture import emit_loss as loss
 from tritoncnn.capture import emit_matrix as matrix
@@ -17,9 +18,16 @@ from tritoncnn.capture import emit_sample as sample
 
 TABLE: dict[str, Callable[..., Any]] = {
     # images
-    "conv2d.default": image.conv2d,
-    "conv2d.padding": image.conv2d,
-    "convolution.default": image.convolution,
+    "conv1d.default": conv.conv1d,
+    "conv1d.padding": conv.conv1d,
+    "conv2d.default": conv.conv2d,
+    "conv2d.padding": conv.conv2d,
+    "conv3d.default": conv.conv3d,
+    "conv3d.padding": conv.conv3d,
+    "conv_transpose1d.default": conv.conv_transpose1d,
+    "conv_transpose2d.input": conv.conv_transpose2d,
+    "conv_transpose3d.input": conv.conv_transpose3d,
+    "convolution.default": conv.convolution,
     "max_pool2d.default": image.max_pool2d,
     "max_pool2d_with_indices.default": image.max_pool2d_with_indices,
     "avg_pool2d.default": image.avg_pool2d,
@@ -163,7 +171,6 @@ WHY = {  # what the user wrote, where ATen's name does not say it
     "_native_batch_norm_legit.no_stats": "batch norm without running statistics",
     "_batch_norm_with_update_functional.default": "batch norm in training mode; call module.eval() first",
     "clamp.Tensor": "clamp with tensors as bounds",
-    "conv_transpose2d.input": "a transposed convolution over 2 dims",
     "wrap_with_set_grad_enabled": "torch.no_grad inside the model",
     "cond": "control flow inside the model",
 }

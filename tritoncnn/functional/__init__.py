@@ -23,6 +23,15 @@ from tritoncnn.functional.activation import (
     softplus,
     tanh,
 )
+from tritoncnn.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    linear,
+)
 from tritoncnn.functional.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -38,8 +47,9 @@ from tritoncnn.functional.loss import (
 from tritoncnn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm
 
 __all__ = [
-    "activate", "batch_norm", "binary_cross_entropy_with_logits", "cross_entropy", "dice_loss", "elu", "focal_loss", "gated",
+    "activate", "batch_norm", "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice_loss", "elu", "focal_loss", "gated",
     "gelu", "gram_matrix", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm", "l1_loss", "layer_norm",
-    "leaky_relu", "log_softmax", "mish", "mse_loss", "prelu", "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss",
+    "leaky_relu", "linear", "log_softmax", "mish", "mse_loss", "prelu", "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss",
     "softmax", "softplus", "tanh", "total_variation",
 ]  # fmt: skip

@@ -1,0 +1,165 @@
+"""ATen's convolutions, over one to three axes, in terms of ours, which knows pictures and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ops import OPS
+
+op = OPS
+Ints = tuple[int, ...]
+AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+
+
+def per_axis(name: str, value: int | Sequence[int], axes: int) -> Ints:
+    """(2, 2) for 2, [2] and [2, 2]. Raises ShapeError for another number of numbers."""
+    numbers = (value,) if isinstance(value, int) else tuple(value)
+    if len(numbers) not in (1, axes):
+        raise ShapeError(f"{name} must be one number or {axes}; got {list(numbers)}")
+    return tuple(int(n) for n in (numbers * axes if len(numbers) == 1 else numbers))
+
+
+def padding_of(padding: Any, taps: Sequence[int], stride: Ints, dilation: Ints) -> Ints:
+    """Before and after, axis by axis, for torch's ``padding`` or "causal": all of it before, so no tap sees what follows."""
+    axes = len(taps)
+    spans = [d * (r - 1) for d, r in zip(dilation, taps, strict=True)]
+    if padding == "valid":
+        return (0,) * (2 * axes)
+    if padding == "causal":
+        return tuple(n for span in spans for n in (span, 0))
+    if padding == "same":
+        if any(step != 1 for step in stride):
+            raise ShapeError(f"padding='same' needs stride 1; got {list(stride)}")
+        return tuple(n for span in spans for n in (span // 2, span - span // 2))
+    if isinstance(padding, str):
+        raise ShapeError(f"padding must be numbers, 'valid', 'same' or 'causal'; got {padding!r}")
+    numbers = (padding,) if isinstance(padding, int) else tuple(padding)
+    if len(numbers) == 2 * axes:
+        sides = tuple(int(n) for n in numbers)
+    else:
+        sides = tuple(n for size in per_axis("padding", padding, axes) for n in (size, size))
+    if min(sides) < 0:
+        raise ShapeError(f"padding must not be negative; got {list(numbers)}")
+    return sides
+
+
+def short(sides: Ints) -> Ints:
+    """One number per axis where before and after are equal."""
+    return sides[::2] if sides[::2] == sides[1::2] else sides
+
+
+def conv(axes: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """x [N, C, ...] or [C, ...] with filters w [K, C/groups, ...] and bias b [K]. Raises ShapeError."""
+    if len(x.shape) not in (axes + 1, axes + 2) or len(w.shape) != axes + 2:
+        raise ShapeError(
+            f"conv{axes}d: input must be [N, C, {AXES[axes]}] and weight have {axes + 2} dims; "
+            f"got {list(x.shape)} and {list(w.shape)}"
+        )
+    step, spacing = per_axis("stride", stride, axes), per_axis("dilation", dilation, axes)
+    if min(step) < 1 or min(spacing) < 1:
+        raise ShapeError(f"conv{axes}d: stride and dilation must be at least 1; got {list(step)} and {list(spacing)}")
+    sides = padding_of(padding, w.shape[2:], step, spacing)
+    _check_bias(f"conv{axes}d", b, w.shape[0])
+    if len(x.shape) == axes + 1:
+        y = conv(axes, op["reshape"](x, shape=(1, *x.shape)), w, b, step, padding, spacing, groups)
+        return op["reshape"](y, shape=tuple(y.shape[1:]))
+    if axes == 1:  # a picture of height 1
+        row, taps = op["reshape"](x, shape=_with_height(x)), op["reshape"](w, shape=_with_height(w))
+        y = op["conv2d"](
+            row, taps, stride=(1, *step), padding=short((0, 0, *sides)), dilation=(1, *spacing), groups=groups
+        )
+        y = _biased(y, b)
+        return op["reshape"](y, shape=(*y.shape[:2], y.shape[3]))
+    return _biased(op["conv2d"](x, w, stride=step, padding=short(sides), dilation=spacing, groups=groups), b)
+
+
+def conv_transpose(
+    axes: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+) -> Any:
+    """The input gradient of a convolution of w [C, K/groups, ...], taken of x [N, C, ...]: Dumoulin & Visin 2016, ch. 4."""
+    name = f"conv_transpose{axes}d"
+    if len(x.shape) not in (axes + 1, axes + 2) or len(w.shape) != axes + 2:
+        raise ShapeError(
+            f"{name}: input must be [N, C, {AXES[axes]}] and weight have {axes + 2} dims; "
+            f"got {list(x.shape)} and {list(w.shape)}"
+        )
+    if len(x.shape) == axes + 1:
+        whole = op["reshape"](x, shape=(1, *x.shape))
+        y = conv_transpose(axes, whole, w, b, stride, padding, output_padding, groups, dilation)
+        return op["reshape"](y, shape=tuple(y.shape[1:]))
+    step, spacing = per_axis("stride", stride, axes), per_axis("dilation", dilation, axes)
+    pad, more = per_axis("padding", padding, axes), per_axis("output_padding", output_padding, axes)
+    if min(step) < 1 or min(spacing) < 1 or min(pad) < 0:
+        raise ShapeError(f"{name}: stride and dilation must be at least 1, padding 0; got {step}, {spacing}, {pad}")
+    if any(not 0 <= m < max(u, d) for m, u, d in zip(more, step, spacing, strict=True)):
+        raise ShapeError(f"{name}: output_padding must be below stride or dilation; got {list(more)}")
+    if groups < 1 or x.shape[1] != w.shape[0] or w.shape[0] % groups:
+        raise ShapeError(
+            f"{name}: weight must be [C, K/groups, ...] with C = {x.shape[1]} channels of input, divisible by groups = "
+            f"{groups}; got {list(w.shape)}"
+        )
+    _check_bias(name, b, w.shape[1] * groups)
+    walk = list(zip(x.shape[2:], w.shape[2:], step, pad, spacing, more, strict=True))
+    sizes = tuple((n - 1) * u - 2 * p + d * (r - 1) + m + 1 for n, r, u, p, d, m in walk)
+    if min(sizes) < 1:
+        raise ShapeError(f"{name}: the output would be {list(sizes)}; use less padding than {list(pad)}")
+    # More pixels than a window step at the end are padding taken away, seen from the convolution.
+    sides = tuple(n for _, _, u, p, _, m in walk for n in (p, p if m < u else p - m))
+    shape = (x.shape[0], w.shape[1] * groups, *sizes)
+    attrs = {"stride": step, "padding": short(sides), "dilation": spacing, "groups": groups}
+    if axes > 1:
+        return _biased(op["conv2d_dgrad"](x, w, input_shape=shape, **attrs), b)
+    attrs |= {"stride": (1, *step), "padding": short((0, 0, *sides)), "dilation": (1, *spacing)}
+    row, taps = op["reshape"](x, shape=_with_height(x)), op["reshape"](w, shape=_with_height(w))
+    y = _biased(op["conv2d_dgrad"](row, taps, input_shape=(*shape[:2], 1, *sizes), **attrs), b)
+    return op["reshape"](y, shape=shape)
+
+
+def _with_height(x: Any) -> Ints:
+    return (*x.shape[:2], 1, x.shape[2])
+
+
+def _check_bias(name: str, b: Any, K: int) -> None:
+    if b is not None and tuple(b.shape) != (K,):
+        raise ShapeError(f"{name}: bias must be [{K}], one number per filter; got {list(b.shape)}")
+
+
+def _biased(y: Any, b: Any) -> Any:
+    return y if b is None else y + op["reshape"](b, shape=(1, b.shape[0], *(1,) * (len(y.shape) - 2)))
+
+
+def conv1d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    return conv(1, x, w, b, stride, padding, dilation, groups)
+
+
+def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    return conv(2, x, w, b, stride, padding, dilation, groups)
+
+
+def conv3d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    return conv(3, x, w, b, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+                     groups: int = 1, dilation: Any = 1) -> Any:  # fmt: skip
+    return conv_transpose(1, x, w, b, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+                     groups: int = 1, dilation: Any = 1) -> Any:  # fmt: skip
+    return conv_transpose(2, x, w, b, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+                     groups: int = 1, dilation: Any = 1) -> Any:  # fmt: skip
+    return conv_transpose(3, x, w, b, stride, padding, output_padding, groups, dilation)
+
+
+def convolution(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
+                groups: int) -> Any:  # fmt: skip
+    axes = len(w.shape) - 2
+    if transposed:
+        return conv_transpose(axes, x, w, b, stride, padding, output_padding, groups, dilation)
+    return conv(axes, x, w, b, stride, padding, dilation, groups)

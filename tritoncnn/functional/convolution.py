@@ -1,0 +1,187 @@
+"""Convolution over one to three axes, transposed convolution, linear: with what follows a product fused into its store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import emit_conv as emit
+from tritoncnn.capture import emit_matrix as matrix
+from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.functional.activation import apply_activation
+from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.ops import OPS
+
+Tensor = torch.Tensor
+Size = int | Sequence[int]
+
+
+def _after(y: Any, scale: Any, shift: Any, residual: Any, activation: str, pool: bool = False) -> Any:
+    """activation(y * scale + shift + residual), then the largest of each 2 x 2 pixels."""
+    ones = (1,) * (len(y.shape) - 2)
+    for name, value in {"scale": scale, "shift": shift}.items():
+        if value is not None and tuple(value.shape) != (y.shape[1],):
+            raise ShapeError(f"{name} must be [{y.shape[1]}], one number per channel; got {list(value.shape)}")
+    if scale is not None:
+        y = y * OPS["reshape"](scale, shape=(1, y.shape[1], *ones))
+    if shift is not None:
+        y = y + OPS["reshape"](shift, shape=(1, y.shape[1], *ones))
+    if residual is not None:
+        if tuple(residual.shape) != tuple(y.shape):
+            raise ShapeError(f"residual must be {list(y.shape)}, as the output is; got {list(residual.shape)}")
+        y = y + residual
+    y = apply_activation(activation, y)
+    if not pool:
+        return y
+    if len(y.shape) != 4:
+        raise ShapeError(f"pool: only pictures [N, C, H, W] are pooled; got {list(y.shape)}")
+    two = (2, 2)
+    return OPS["max_pool2d"](y, window=two, stride=two, padding=(0, 0), dilation=(1, 1), ceil_mode=False)[0]
+
+
+@fused
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints, groups: int,
+          scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str, pool: bool) -> Any:  # fmt: skip
+    y = emit.conv(len(weight.shape) - 2, x, weight, bias, stride, padding, dilation, groups)
+    return _after(y, scale, shift, residual, activation, pool)
+
+
+@fused
+def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, output_padding: Ints,
+                    groups: int, dilation: Ints, activation: str) -> Any:  # fmt: skip
+    y = emit.conv_transpose(len(weight.shape) - 2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return apply_activation(activation, y)
+
+
+@fused
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, activation: str) -> Any:
+    y = matrix.linear(x, weight, bias)
+    if residual is not None and tuple(residual.shape) != tuple(y.shape):
+        raise ShapeError(f"linear: residual must be {list(y.shape)}, as the output is; got {list(residual.shape)}")
+    return apply_activation(activation, y if residual is None else y + residual)
+
+
+def _convolve(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size | str, dilation: Size,
+              groups: int, scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str,
+              pool: bool = False) -> Tensor:  # fmt: skip
+    name = f"conv{axes}d"
+    if not isinstance(weight, torch.Tensor) or weight.dim() != axes + 2:
+        got = list(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
+        raise ShapeError(f"{name}: weight must be a tensor [K, C/groups, {emit.AXES[axes]}]; got {got}")
+    step, spacing = emit.per_axis(f"{name}: stride", stride, axes), emit.per_axis(f"{name}: dilation", dilation, axes)
+    sides = emit.padding_of(padding, [int(n) for n in weight.shape[2:]], step, spacing)
+    return _conv(x, weight, bias, step, sides, spacing, groups, scale, shift, residual, activation, pool)[0]
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """activation((conv(x) + bias) * scale + shift + residual) for x [N, C, L], weight [K, C/groups, S] -> [N, K, Q].
+
+    ``padding``: a number, (before, after), "valid", "same" or "causal" (all before: no output sees its future). bias, scale
+    and shift are [K], residual has the output's shape. Raises ShapeError, DTypeError, InputError.
+    """
+    return _convolve(1, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    pool: bool = False,
+) -> Tensor:
+    """activation((conv(x) + bias) * scale + shift + residual), with ``pool`` the largest of each 2 x 2 pixels of it.
+
+    x [N, C, H, W] (fastest channels-last), weight [K, C/groups, R, S] -> [N, K, P, Q], channels-last.
+    ``padding``: one number, (H, W), (top, bottom, left, right), "valid", "same" or "causal". bias, scale and shift are [K],
+    residual has the shape before pooling. Raises ShapeError, DTypeError, InputError.
+    """
+    return _convolve(2, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation, pool)
+
+
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """As conv2d, for x [N, C, D, H, W] and weight [K, C/groups, T, R, S] -> [N, K, O, P, Q]."""
+    return _convolve(3, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation)
+
+
+def _transpose(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size, output_padding: Size,
+               groups: int, dilation: Size, activation: str) -> Tensor:  # fmt: skip
+    name = f"conv_transpose{axes}d"
+    if not isinstance(weight, torch.Tensor) or weight.dim() != axes + 2:
+        got = list(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
+        raise ShapeError(f"{name}: weight must be a tensor [C, K/groups, {emit.AXES[axes]}]; got {got}")
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    step, pad, more, spacing = (emit.per_axis(f"{name}: {key}", value, axes) for key, value in options.items())
+    return _conv_transpose(x, weight, bias, step, pad, more, groups, spacing, activation)[0]
+
+
+def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Size = 1, padding: Size = 0,
+                     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+                     activation: str = "none") -> Tensor:  # fmt: skip
+    """As conv_transpose2d, for x [N, C, L] and weight [C, K/groups, S]."""
+    return _transpose(1, x, weight, bias, stride, padding, output_padding, groups, dilation, activation)
+
+
+def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Size = 1, padding: Size = 0,
+                     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+                     activation: str = "none") -> Tensor:  # fmt: skip
+    """activation(transposed convolution + bias): the input gradient of conv2d as an op, without work on zeros.
+
+    x [N, C, H, W], weight [C, K/groups, R, S] -> [N, K, (H - 1) U - 2 PAD + DIL (R - 1) + output_padding + 1, ...].
+    Raises ShapeError, DTypeError, InputError. Source: Dumoulin & Visin 2016, chapter 4.
+    """
+    return _transpose(2, x, weight, bias, stride, padding, output_padding, groups, dilation, activation)
+
+
+def conv_transpose3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Size = 1, padding: Size = 0,
+                     output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+                     activation: str = "none") -> Tensor:  # fmt: skip
+    """As conv_transpose2d, for x [N, C, D, H, W] and weight [C, K/groups, T, R, S]."""
+    return _transpose(3, x, weight, bias, stride, padding, output_padding, groups, dilation, activation)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, residual: Tensor | None = None,
+           activation: str = "none") -> Tensor:  # fmt: skip
+    """activation(x weight^T + bias + residual) for x [..., K], weight [N, K], bias [N] -> [..., N]."""
+    if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
+        raise InputError(f"linear: weight must be a tensor [N, K]; got {getattr(weight, 'shape', weight)}")
+    if isinstance(x, torch.Tensor) and (x.dim() < 1 or x.shape[-1] != weight.shape[1]):
+        raise ShapeError(
+            f"linear: x must be [..., {weight.shape[1]}], as weight {list(weight.shape)}; got {list(x.shape)}"
+        )
+    return _linear(x, weight, bias, residual, activation)[0]
