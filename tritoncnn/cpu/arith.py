@@ -46,6 +46,8 @@ class Arith(Casts):
         if n == "tt.addptr":
             return self._addptr(op, rs, lvl, vl)
         if n == "arith.select":
+            if rs[0].v in ("0", "1"):
+                return rs[1] if rs[0].v == "1" else rs[2]
             test = f"{llvm_type('i1', rs[0].vl)} {rs[0].v}"
             t = llvm_type(out, vl)
             yes, no = self.widen(rs[1], out, vl), self.widen(rs[2], out, vl)

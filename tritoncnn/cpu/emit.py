@@ -6,6 +6,7 @@ computed, and its line is appended to that level's list: what does not depend on
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -79,6 +80,7 @@ class Emitter:
         self.memo: dict[Any, Res] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.scalars: dict[Value, Res] = {}
+        self.spans: dict[str, tuple[int, int]] = {}  # least and greatest value of an index
         self.count = 0
 
     # ---- lines -------------------------------------------------------------------------------------------------
@@ -179,6 +181,8 @@ class Emitter:
         k = self.fresh("L")[1:]
         self.push()
         i = f"%{k}i"
+        if trips and isinstance(lo, int) and isinstance(step, int):
+            self.spans[i] = (lo, lo + (trips - 1) * step)
         args = [f"%{k}a{n}" for n in range(len(carried))]
         results = body(Coord(i, self.depth), args)
         code = self.pop()
@@ -197,8 +201,12 @@ class Emitter:
         out += [f"  br label %{k}l", f"{k}l:", f"  {i}n = add nsw {type} {i}, {step}", f"  br label %{k}h", f"{k}e:"]
         return args
 
-    def nest(self, shape: Sequence[int], vaxis: int | None, body: Callable[[Coords], None], width: int = 0) -> None:
-        """Loops over a block; axis ``vaxis`` goes innermost, in vectors of ``width`` (default: the register's)."""
+    def nest(self, shape: Sequence[int], vaxis: int | None, body: Callable[[Coords], None], width: int = 0,
+             cuts: Sequence[int] = ()) -> None:  # fmt: skip
+        """Loops over a block; axis ``vaxis`` goes innermost, in vectors of ``width`` (default: the register's).
+
+        cuts  where the innermost loop is cut in parts, each written out
+        """
         order = [d for d in range(len(shape)) if d != vaxis] + ([vaxis] if vaxis is not None else [])
         coords = [ZERO] * len(shape)
 
@@ -215,7 +223,10 @@ class Emitter:
                 go(left[1:])
                 return []
 
-            self.loop(0, shape[d], max(vl, 1), inner)
+            step = max(vl, 1)
+            ends = [c for c in sorted({c // step * step for c in cuts}) if 0 < c < shape[d]] if d == vaxis else []
+            for lo, hi in itertools.pairwise((0, *ends, shape[d])):
+                self.loop(lo, hi, step, inner)
 
         go(order)
 
@@ -254,6 +265,9 @@ class Emitter:
         key = ("plus", c.name, offset.name)
         if key not in self.memo:
             self.memo[key] = Res(self.let(lvl, f"add nsw i32 {c.name}, {offset.name}"), lvl)
+            if offset.number is not None and c.name in self.spans:
+                low, high = self.spans[c.name]
+                self.spans[self.memo[key].v] = (low + offset.number, high + offset.number)
         return replace(c, name=self.memo[key].v, lvl=lvl)
 
     def times(self, c: Coord, factor: int) -> Coord:

@@ -33,6 +33,8 @@ class Lowering(Dot):
         for k, a in enumerate(function.args):
             self.scalars[a] = Res(f"%arg{k}")
             parameters.append(f"{llvm_type(a.type.elem)} %arg{k}")
+            if name == "body" and a.type.elem == "ptr":
+                self.tensors.add(a)
         parameters += [f"i32 %pid{d}" for d in range(3)] + [f"i32 %np{d}" for d in range(3)]
         if len(function.blocks) == 1:
             self.block(function.blocks[0].ops)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .analysis import is_elementwise
 from .arith import DIVISIONS, FUNCTIONS
+from .cuts import cuts
 from .elements import FLOATS, llvm_type, size_of, stored
 from .emit import Buffer, Coords, Res
 from .pull import Pull
@@ -111,7 +112,12 @@ class Memory(Pull):
 
     def fill(self, b: Buffer, v: Value, vaxis: int) -> None:
         """Write every element of v into an existing buffer."""
-        self.nest(v.type.shape, vaxis, lambda c: self.write(b, c, self.eval(v, c)))
+        ends = self.cuts([v], vaxis, self.lanes)
+        self.nest(v.type.shape, vaxis, lambda c: self.write(b, c, self.eval(v, c)), cuts=ends)
+
+    def cuts(self, values: Sequence[Value], axis: int, step: int) -> tuple[int, ...]:
+        """Where to cut the loop along an axis that computes the values."""
+        return cuts(self.facts, self.buffers.keys() | self.scalars.keys(), values, axis, step)
 
     # ---- is it worth a buffer? ---------------------------------------------------------------------------------
     def sinks(self, v: Value) -> frozenset[Op]:
@@ -274,15 +280,14 @@ class Memory(Pull):
         found = [v.op] if v.op.name == "tt.load" and v.type.shape else []
         return found + [load for x in v.op.operands for load in self.loads_under(x, seen)]
 
-    def conflicts(self, stores: Sequence[Op]) -> list[Value]:
-        """Values to compute as a whole first, because they are loaded from where the stores may already have written."""
+    def conflicts(self, stores: Sequence[Op]) -> list[tuple[Value, Op]]:
+        """Values of the stores, and their loads from where the stores may already have written."""
         targets = [self.address(s.operands[0]) for s in stores]
-        found = []
+        found: list[tuple[Value, Op]] = []
         for s in stores:
             for x in s.operands[1:]:
-                for load in self.loads_under(x, set()):
+                for load in self.loads_under(x, set()) if x.type.shape else ():
                     source = self.address(load.operands[0])
                     if any(source[0] is None or t[0] is None or source[1] != t[1] for t in targets):
-                        found.append(x)
-                        break
+                        found.append((x, load))
         return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .analysis import SHAPE_OPS, is_elementwise
 from .elements import llvm_type, stored
 from .emit import ZERO, Buffer, Coord, Coords, Res
@@ -68,6 +70,8 @@ class Pull(Regions):
         if all(k.number is not None and not k.vl for k in coords):
             return Res(str(int(xs[tuple(k.number or 0 for k in coords)])), 0)
         elem = v.type.elem
+        if elem == "i1" and (part := self._part(xs, coords)) is not None and (part == part.flat[0]).all():
+            return Res(str(int(part.flat[0])), 0)  # a mask in the part of a loop where it is all true, or all false
         strides = [self.facts.stride(v, d, n) for d, n in enumerate(v.type.shape)]
         first = int(xs.flat[0])
         if elem == "i32" and None not in strides and sum(1 for s in strides if s) == 1:
@@ -78,6 +82,16 @@ class Pull(Regions):
         table = self.table(llvm_type(stored(elem)), [int(x) for x in xs.flat])
         steps = [math.prod(v.type.shape[d + 1 :]) if n > 1 else 0 for d, n in enumerate(v.type.shape)]
         return self.read(Buffer(table, v.type.shape, tuple(steps), elem, 0), coords)
+
+    def _part(self, xs: np.ndarray, coords: Coords) -> np.ndarray | None:
+        """The elements that coords may mean, if their bounds are known."""
+        slices = []
+        for c in coords:
+            span = self.spans.get(c.name) if c.number is None else (c.number, c.number)
+            if span is None or c.step < 1:
+                return None
+            slices.append(slice(span[0], span[1] + max(c.vl - 1, 0) * c.step + 1))
+        return xs[tuple(slices)]
 
     # ---- computing ---------------------------------------------------------------------------------------------
     def _compute(self, v: Value, coords: Coords) -> Res:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from .elements import llvm_type
@@ -119,7 +120,10 @@ class Reduce(Stores):
             (t, self.widen(s, e, vl)) for row in start for t, s, e in zip(self._types(op, vl), row, elems, strict=True)
         ]
         step = len(start) * width
-        found = self.loop(step, size, step, body, carried)
+        ends = [e for e in sorted(set(self.cuts(op.operands, axis, step))) if step < e < size]
+        found = [start for _, start in carried]
+        for lo, hi in itertools.pairwise((step, *ends, size)):
+            found = self.loop(lo, hi, step, body, [(t, x) for (t, _), x in zip(carried, found, strict=True)])
         return [[Res(f, self.depth, vl) for f in found[k * n : k * n + n]] for k in range(len(start))]
 
     def _halves(self, op: Op, rs: list[Res], vl: int) -> list[Res]:

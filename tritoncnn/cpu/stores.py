@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from .elements import FLOATS, llvm_type, size_of, stored
@@ -13,34 +14,69 @@ ATOMIC = {"add": "add", "fadd": "fadd", "and": "and", "or": "or", "xor": "xor", 
           "umax": "umax", "umin": "umin", "exch": "xchg"}  # fmt: skip
 
 
+def rank(v: Value) -> int:
+    return len([n for n in v.type.shape if n > 1])
+
+
 class Stores(Memory):
     """What writes the kernel's own memory."""
 
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes)
         self._spare: dict[int, str] = {}
+        self.tensors: set[Value] = set()  # the kernel's arguments: equal, or of memory that does not overlap
 
     # ---- stores ------------------------------------------------------------------------------------------------
     def stores(self, group: Sequence[Op]) -> None:
         """Stores of one shape, in one loop nest."""
         spare = [load.results[0] for s in group for x in s.operands for load in self.loads_under(x, set())]
-        last = group[-1]
+        last, p = group[-1], group[0].operands[0]
         self.force_loads(last, [v for v in spare if not self.wanted_after(v, last)])
-        for x in self.conflicts(group):
-            if not x.type.shape:
-                continue
-            for load in self.loads_under(x, set()):
-                if len([n for n in load.results[0].type.shape if n > 1]) <= 1:
-                    self.materialise(load.results[0])  # a row of biases: cheaper than the whole value
-            if x in self.conflicts(group):
-                self.materialise(x)
-        p = group[0].operands[0]
         if not p.type.shape:
             for s in group:
                 self.store_element(s, ())
             return
+        for _, load in self.conflicts(group):
+            if rank(load.results[0]) < rank(p):
+                self.materialise(load.results[0])  # a row of biases: cheaper than the whole value
+        conflicts = self.conflicts(group)
+        apart = self.apart(group, [load for _, load in conflicts])
+        if not conflicts or apart == "1":
+            self.store_nest(group)
+            return
+
+        def afterwards() -> None:
+            for x, _ in conflicts:
+                if x not in self.buffers:
+                    axis = self.vector_axis(x)
+                    b = self.new_buffer(x, axis)
+                    self.fill(b, x, axis)
+                    self.buffers[x] = b
+            self.store_nest(group)
+
+        if apart is None:
+            afterwards()
+        else:
+            self.either(apart, lambda: self.store_nest(group), afterwards)
+
+    def apart(self, group: Sequence[Op], loads: Sequence[Op]) -> str | None:
+        """An i1: the stores go to other tensors than the loads read. None: that can't be seen from addresses."""
+        stored_to = {self.address(s.operands[0])[0] for s in group}
+        read = {self.address(load.operands[0])[0] for load in loads}
+        test = "1"
+        for a, b in itertools.product(stored_to, read):
+            if a is b or a not in self.tensors or b not in self.tensors:
+                return None
+            assert a is not None and b is not None
+            differ = self.let(0, f"icmp ne ptr {self.scalars[a].v}, {self.scalars[b].v}")
+            test = differ if test == "1" else self.let(0, f"and i1 {test}, {differ}")
+        return test
+
+    def store_nest(self, group: Sequence[Op]) -> None:
+        p = group[0].operands[0]
         vaxis, _ = self.store_axis(p)
-        self.nest(p.type.shape, vaxis, lambda c: self.store_vectors(group, c))
+        ends = self.cuts([x for s in group for x in s.operands], vaxis, self.lanes)
+        self.nest(p.type.shape, vaxis, lambda c: self.store_vectors(group, c), cuts=ends)
 
     def store_axis(self, p: Value) -> tuple[int, bool]:
         """The axis to store along, and whether addresses are contiguous there."""
@@ -57,6 +93,8 @@ class Stores(Memory):
         for s in group:
             mask = s.operands[2] if len(s.operands) > 2 else None
             m = self.eval(mask, coords) if mask else Res("1")
+            if m.v == "0":
+                continue
             ready.append((s, m, self.eval(s.operands[1], coords)))
         vl = max(c.vl for c in coords)
         for s, m, x in ready:
@@ -139,6 +177,17 @@ class Stores(Memory):
             body()
             self.emit(f"br label %{k}e")
             self.label(f"{k}e")
+
+    def either(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        """One of two pieces of code, each a level of its own."""
+        k = self.fresh("E")[1:]
+        parts = []
+        for body in (yes, no):
+            self.push()
+            body()
+            parts.append(self.pop())
+        self.stack[-1] += [f"  br i1 {condition}, label %{k}t, label %{k}f", f"{k}t:", *parts[0], f"  br label %{k}e"]
+        self.stack[-1] += [f"{k}f:", *parts[1], f"  br label %{k}e", f"{k}e:"]
 
     # ---- atomics -----------------------------------------------------------------------------------------------
     def atomic(self, op: Op) -> None:
