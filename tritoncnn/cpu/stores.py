@@ -67,7 +67,8 @@ class Stores(Memory):
         for a, b in itertools.product(stored_to, read):
             if a is b or a not in self.tensors or b not in self.tensors:
                 return None
-            assert a is not None and b is not None
+            assert a is not None
+            assert b is not None
             differ = self.let(0, f"icmp ne ptr {self.scalars[a].v}, {self.scalars[b].v}")
             test = differ if test == "1" else self.let(0, f"and i1 {test}, {differ}")
         return test
