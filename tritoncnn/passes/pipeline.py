@@ -19,6 +19,7 @@ from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
+from tritoncnn.passes.recompute_light import RecomputeLight
 from tritoncnn.passes.simplify import Simplify
 
 FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
@@ -32,6 +33,7 @@ LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     FuseBiasGrad(),
     MaterialisePadding(),
     Simplify(),
+    RecomputeLight(),  # after the last Simplify, which would merge the copies again
     FusePointwise(),
     FuseEpilogue(),  # after FusePointwise: takes whole expressions
     FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
