@@ -28,8 +28,6 @@ class Dot(Pairs):
     def dot(self, op: Op) -> None:
         a, b, c = op.operands
         r = op.results[0]
-        if len(a.type.shape) != 2:
-            raise unsupported(op, "only products of two matrices are supported")
         pairs = self.in_pairs(op)
         if not pairs:
             a, b = (self.widened(x, r.type.elem, op) for x in (a, b))
@@ -85,7 +83,7 @@ class Dot(Pairs):
         if (
             c not in self.buffers
             or len(c.users) != 1
-            or self.buffers[c].strides[1] != (1 if c.type.shape[1] > 1 else 0)
+            or self.buffers[c].strides[-1] != (1 if c.type.shape[-1] > 1 else 0)
         ):
             return False
         shared = [v for v, b in self.buffers.items() if b.ptr == self.buffers[c].ptr and v is not c]

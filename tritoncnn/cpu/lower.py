@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from .batches import Batches
 from .calls import call, give_back
-from .dot import Dot
 from .elements import llvm_type
 from .emit import ZERO, Buffer, Coord, Coords, Res
 from .inductions import rewrite_inductions
@@ -24,7 +24,7 @@ IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume", "ttg.barrier", "gpu.bar
 RUNS = 8  # runs of programs per thread: one atomic operation each
 
 
-class Lowering(Dot):
+class Lowering(Batches):
     """Ops in program order: what is emitted at once, and what stays lazy."""
 
     def function(self, function: Function, name: str, result: str = "void") -> str:
@@ -210,7 +210,7 @@ class Lowering(Dot):
 HANDLERS: dict[str, Callable[[Lowering, Op], None]] = {
     "tt.call": call,
     "tt.print": printed, "tt.assert": asserted,
-    "scf.for": Lowering.scf_for, "scf.if": Lowering.scf_if, "scf.while": Lowering.scf_while, "tt.dot": Lowering.dot,
+    "scf.for": Lowering.scf_for, "scf.if": Lowering.scf_if, "scf.while": Lowering.scf_while, "tt.dot": Lowering.product,
     "tt.reduce": Lowering.reduce, "tt.scan": Lowering.scan, "tt.atomic_rmw": Lowering.atomic,
     "tt.atomic_cas": Lowering.atomic, "tt.reshape": Lowering.reshape, "tt.join": Lowering.join, "tt.cat": Lowering.cat,
     "tt.gather": Lowering.gather, "tt.histogram": Lowering.histogram, "tt.unsplat": Lowering.unsplat,
