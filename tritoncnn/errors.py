@@ -51,6 +51,14 @@ class KernelError(TritonCNNError):
     """A Triton kernel that could not be compiled or launched."""
 
 
+class BoundsError(KernelError):
+    """A load, store or atomic outside of its tensor, found in the CPU backend's ``bounds`` mode."""
+
+
+class RaceError(KernelError):
+    """Programs of one launch whose result depends on their order, found in the CPU backend's ``races`` mode."""
+
+
 class CacheError(TritonCNNError):
     """A cache folder that cannot be used safely."""
 

@@ -14,6 +14,7 @@ SWITCHES = {
     "TRITONCNN_VERIFY": "1: verify the graph after every pass",
     "TRITONCNN_REFERENCE": "1: run every op's torch reference instead of its kernel (slow, for finding faults)",
     "TRITONCNN_CACHE": "folder for compiled kernels (default: $XDG_CACHE_HOME/tritoncnn or ~/.cache/tritoncnn)",
+    "TRITONCNN_BOUNDS": "1: kernels on the CPU check every load and store against its tensor (slow, for finding faults)",
     "TRITONCNN_CPU": "comma list of LLVM CPU features to switch off, such as -avx512f (default: all the CPU has)",
 }
 
@@ -26,6 +27,7 @@ class Settings:
     verify: bool
     reference: bool
     cache: Path
+    bounds: bool
     cpu: tuple[str, ...]
 
 
@@ -47,5 +49,6 @@ def current() -> Settings:
         verify=os.environ.get("TRITONCNN_VERIFY", "") == "1",
         reference=os.environ.get("TRITONCNN_REFERENCE", "") == "1",
         cache=_cache_folder(),
+        bounds=os.environ.get("TRITONCNN_BOUNDS", "") == "1",
         cpu=_words("TRITONCNN_CPU"),
     )

@@ -272,7 +272,7 @@ def test_several_processes_share_a_folder(root):
 
 def test_a_killed_writer_leaves_the_old_entry(root):
     kernel = scale()
-    program = WRITERS.replace("60", "10**9").replace('"k" * 64', repr(kernel._request.key))
+    program = WRITERS.replace("60", "10**9").replace('"k" * 64', repr(kernel.request.key))
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     for delay in (0.2, 0.35):
         writer = subprocess.Popen([sys.executable, "-c", program, str(root), "x"], env=environment)
@@ -280,7 +280,7 @@ def test_a_killed_writer_leaves_the_old_entry(root):
             writer.wait(delay)
         writer.kill()
         writer.wait()
-    found = cache.DiskCache(root).get(kernel._request.key)
+    found = cache.DiskCache(root).get(kernel.request.key)
     assert found is not None
     check(scale())
 

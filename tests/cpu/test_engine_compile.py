@@ -66,12 +66,12 @@ def test_one_specialisation_is_loaded_once():
 
 
 def test_equal_constants_of_other_types_are_other_kernels():
-    keys = {scale(factor)._request.key for factor in (1, 1.0, True)}
+    keys = {scale(factor).request.key for factor in (1, 1.0, True)}
     assert len(keys) == 3
 
 
 def test_defaults_of_constants_are_used():
-    assert scale()._request.key == scale(BLOCK=16)._request.key != scale(BLOCK=32)._request.key
+    assert scale().request.key == scale(BLOCK=16).request.key != scale(BLOCK=32).request.key
 
 
 def test_every_stage_can_be_read():

@@ -18,22 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache import write_text
+    from .checked import Address
     from .compiler import compile_kernel
     from .driver import activate, active, deactivate
     from .explanation import Explanation, explain
     from .health import Facts, host, self_test
     from .launch import CpuKernel
+    from .modes import bounds, races
     from .notes import Access
     from .plan import NativePlan
+    from .racing import check_races
 
 _HOME = {
-    "Access": "notes", "CpuKernel": "launch", "Explanation": "explanation", "Facts": "health", "NativePlan": "plan",
-    "activate": "driver", "active": "driver", "compile_kernel": "compiler", "deactivate": "driver",
-    "explain": "explanation", "host": "health", "self_test": "health", "write_text": "cache",
+    "Access": "notes", "Address": "checked", "CpuKernel": "launch", "Explanation": "explanation", "Facts": "health",
+    "NativePlan": "plan", "activate": "driver", "active": "driver", "bounds": "modes", "check_races": "racing",
+    "compile_kernel": "compiler", "deactivate": "driver", "explain": "explanation", "host": "health", "races": "modes",
+    "self_test": "health", "write_text": "cache",
 }  # fmt: skip
 __all__ = [
-    "Access", "CpuKernel", "Explanation", "Facts", "NativePlan", "activate", "active", "compile_kernel", "deactivate",
-    "explain", "host", "self_test", "write_text",
+    "Access", "Address", "CpuKernel", "Explanation", "Facts", "NativePlan", "activate", "active", "bounds",
+    "check_races", "compile_kernel", "deactivate", "explain", "host", "races", "self_test", "write_text",
 ]  # fmt: skip
 
 

@@ -24,16 +24,19 @@ def call(code: Control, op: Op) -> None:
     name = f"call_{callee.name}"
     if name not in code.functions:
         inner = type(code)(code.lanes)
-        inner.callees, inner.functions = code.callees, code.functions
+        inner.callees, inner.functions, inner.guard = code.callees, code.functions, code.guard
         inner.globals, inner.declarations, inner.notes = code.globals, code.declarations, code.notes
         code.functions[name] = inner.function(callee, name, returned_type(op.results))
     arguments = [f"{llvm_type(x.type.elem)} {code.eval(x).v}" for x in op.operands]
     result = returned_type(op.results)
-    text = f"call {result} @{name}({', '.join([*arguments, PLACE])})"
-    if not op.results:
+    text = f"call {result} @{name}({', '.join([*arguments, PLACE, *(['ptr %record'] if code.guard else [])])})"
+    found = ""
+    if op.results:
+        found = code.let(code.depth, text)
+    else:
         code.emit(text)
-        return
-    found = code.let(code.depth, text)
+    if code.guard is not None:
+        code.guard.after_call(code)
     for k, r in enumerate(op.results):
         code.scalars[r] = Res(code.let(code.depth, f"extractvalue {result} {found}, {k}"), code.depth)
 

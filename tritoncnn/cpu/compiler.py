@@ -23,9 +23,9 @@ from triton.language import constexpr, dtype
 from tritoncnn.errors import InputError, KernelError, TritonCNNError
 from tritoncnn.settings import current
 
-from . import descriptors, engine
+from . import descriptors, engine, modes
 from .cache import DiskCache, write_text
-from .launch import CpuKernel, is_known
+from .launch import CheckedKernel, CpuKernel, is_known
 from .lower import lower
 from .notes import Notes
 
@@ -60,6 +60,7 @@ class Options:
     fpsan_homomorphic_casts: bool = False
     ir_override: str | None = None
     backend_name: str = "tritoncnn"
+    checks: str = ""  # a mode of modes.py
     arch: str = "host"
 
     def hash(self) -> str:
@@ -77,7 +78,7 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
 
     def parse_options(self, opts: Mapping[str, Any]) -> Options:
         known = Options.__dataclass_fields__
-        return Options(**{k: v for k, v in opts.items() if k in known and v is not None})
+        return Options(**{k: v for k, v in opts.items() if k in known and v is not None} | {"checks": modes.checks()})
 
     def pack_metadata(self, metadata: Any) -> None:
         return None
@@ -105,7 +106,7 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
     def make_object(module: Any, metadata: dict[str, Any]) -> bytes:
         metadata["name"] = module.get_entry_func_name()
         metadata["shared"] = 0
-        obj = to_object(metadata["name"], str(module))
+        obj = to_object(metadata["name"], str(module), metadata["checks"])
         digest = hashlib.sha256(obj)
         metadata["digest"] = digest.hexdigest()
         return obj + digest.digest()
@@ -143,6 +144,7 @@ class Request:
     arguments: tuple[tuple[str, str], ...]  # run-time arguments, tuples flattened, in record order
     divisible: frozenset[str]
     debug: bool = False
+    checks: str = ""
 
     @property
     def name(self) -> str:
@@ -154,7 +156,7 @@ class Request:
         constants = [(path, stable(value, self.name)) for path, value in sorted(self.constants.items())]
         parts = (
             self.fn.cache_key, sorted(self.signature.items()), constants, sorted(self.divisible), triton.__version__,
-            sources_hash(), engine.host().key, self.debug,
+            sources_hash(), engine.host().key, self.debug, self.checks,
         )  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -245,7 +247,7 @@ def request(
         if word not in paths:
             raise InputError(f"{name}: divisible names {word}, which is not a run-time argument")
     attributes = {paths[word]: [["tt.divisibility", 16]] for word in divisible}
-    return Request(fn, kinds, values, attributes, tuple(arguments), frozenset(divisible), debug)
+    return Request(fn, kinds, values, attributes, tuple(arguments), frozenset(divisible), debug, modes.checks())
 
 
 # ---- compiling -------------------------------------------------------------------------------------------------------
@@ -265,7 +267,11 @@ def compile_kernel(
     Raises InputError for parameters that do not fit, UnsupportedError for an op the backend does not know, KernelError
     when Triton or LLVM refuses the kernel, CacheError for a cache folder that others can write to.
     """
-    wanted = request(fn, signature, constants, divisible, debug)
+    return compile_request(request(fn, signature, constants, divisible, debug))
+
+
+def compile_request(wanted: Request) -> CpuKernel:
+    """The kernel, which is compiled once a process."""
     settings = current()
     with engine.lock:  # Triton's front end is not made for several threads either
         known = _loaded.get((settings.cache, wanted.key))
@@ -278,20 +284,21 @@ def _load_or_compile(wanted: Request) -> CpuKernel:
     settings = current()
     cache = DiskCache(settings.cache)
     header = {"name": wanted.name, "arguments": [list(pair) for pair in wanted.arguments]}
+    kernel_type = CheckedKernel if wanted.checks else CpuKernel
     entry = None if dumped() else cache.get(wanted.key)
     if entry is not None and entry[0].get("arguments") == header["arguments"]:
         code = engine.load(entry[1], EXPORTS)
-        return CpuKernel(wanted, code, from_cache=True)
+        return kernel_type(wanted, code, from_cache=True)
     ttir = wanted.ttir()
-    obj = to_object(wanted.name, ttir)
+    obj = to_object(wanted.name, ttir, wanted.checks)
     code = engine.load(obj, EXPORTS)
     cache.put(wanted.key, header, obj)
-    return CpuKernel(wanted, code, from_cache=False, ttir=ttir)
+    return kernel_type(wanted, code, from_cache=False, ttir=ttir)
 
 
-def to_object(name: str, ttir: str) -> bytes:
+def to_object(name: str, ttir: str, checks: str = "") -> bytes:
     """TTIR -> LLVM IR -> object code; each is written out when TRITONCNN_DUMP asks for it."""
-    text = lower_text(name, ttir)
+    text = lower_text(name, ttir, checks)
     makers: dict[str, tuple[str, Callable[[], str]]] = {
         "ttir": ("ttir", lambda: ttir), "llvm": ("ll", lambda: text), "asm": ("s", lambda: engine.assembly(text)),
     }  # fmt: skip
@@ -307,11 +314,13 @@ def dumped() -> frozenset[str]:
     return current().dump & {"ttir", "llvm", "asm"}
 
 
-def lower_text(name: str, ttir: str, notes: Notes | None = None) -> str:
+def lower_text(name: str, ttir: str, checks: str = "", notes: Notes | None = None) -> str:
     """Our lowering, its faults told apart from the caller's; ``notes`` takes what it decides."""
     try:
         host = engine.host()
-        return lower(ttir, lanes=host.lanes, name=name, bf16_pairs="avx512bf16" in host.of_note, notes=notes)
+        return lower(
+            ttir, lanes=host.lanes, name=name, bf16_pairs="avx512bf16" in host.of_note, checks=checks, notes=notes
+        )
     except TritonCNNError:
         raise
     except Exception as error:

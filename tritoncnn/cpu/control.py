@@ -8,6 +8,7 @@ from dataclasses import replace
 from .analysis import is_elementwise
 from .elements import llvm_type
 from .emit import Buffer, Coord, Res
+from .guards import Guard
 from .memory import WRITERS
 from .reduce import Reduce
 from .ttir import Block, Function, Op, Value, unsupported
@@ -27,6 +28,8 @@ class Control(Reduce):
 
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes)
+        self.guard: Guard | None = None  # in the modes that check accesses
+        self.result = "void"  # LLVM type of the function
         self.callees: dict[str, Function] = {}  # functions that return early
         self.load_levels = [0]  # per level: where loads of that level may stand
 

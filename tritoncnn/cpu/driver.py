@@ -18,13 +18,11 @@ from triton.runtime.driver import driver
 
 from tritoncnn.errors import DTypeError, InputError, KernelError
 
-from . import descriptors, engine
+from . import descriptors, engine, modes
+from .checked import Checked, address_of, extension
 from .compiler import DIGEST, EXPORTS, TARGET, Backend
 from .launch import bf16_bytes, is_known, slot_format
 from .messages import raise_failed
-
-# Triton keeps compiled kernels by device number: ours must be no GPU's.
-DEVICE = -1
 
 _loaded: weakref.WeakValueDictionary[bytes, engine.Code] = weakref.WeakValueDictionary()  # by digest
 
@@ -83,8 +81,7 @@ class Launcher:
         enter: Any, leave: Any, *args: Any,
     ) -> None:  # fmt: skip
         if self._call is None:
-            self._code = _loaded[self._digest]  # function is None while another thread is about to set it
-            self._call = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(self._code.addresses["launch"])
+            self._call = self._load()
         programs = g0 * g1 * g2
         if programs <= 0:
             return
@@ -108,6 +105,10 @@ class Launcher:
             leave(metadata)
         raise_failed(self.name)
 
+    def _load(self) -> Callable[[bytes], Any]:
+        self._code = _loaded[self._digest]  # function is None while another thread is about to set it
+        return ctypes.CFUNCTYPE(None, ctypes.c_char_p)(self._code.addresses["launch"])
+
     def _parts(self, pointers: Sequence[bool], descriptor: Any) -> list[Any]:
         values = zip(pointers, descriptors.values(self.name, descriptor), strict=True)
         return [self._address(value) if pointer else value for pointer, value in values]
@@ -120,6 +121,39 @@ class Launcher:
         if getattr(getattr(tensor, "device", None), "type", "cpu") != "cpu":
             raise InputError(f"{self.name}: tensors must be in CPU memory; got one on {tensor.device}")
         return tensor.data_ptr()
+
+
+class CheckedLauncher(Launcher):
+    """For kernels that were compiled in one of the modes of ``modes.py``."""
+
+    def __init__(self, src: Any, metadata: Any) -> None:
+        super().__init__(src, metadata)
+        kinds: list[str] = []
+        for _, kind in _leaves(src.signature.values()):
+            kinds += descriptors.kinds(kind) if descriptors.is_descriptor(kind) else [kind]
+        self._arguments = list(zip(argument_names(src.signature), kinds, strict=True))
+        self._mode = metadata.checks
+        plain = self._pack
+        self._pack = lambda *slots: plain(*slots) + extension(slots[5:])
+
+    def _load(self) -> Callable[[bytes], Any]:
+        self._code = _loaded[self._digest]
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._code.addresses["launch"])
+        checked = Checked(self._mode, self.name, self._arguments, call)
+
+        def run(record: bytes) -> None:
+            memory = ctypes.create_string_buffer(record, len(record))
+            checked.run(ctypes.addressof(memory))
+
+        return run
+
+    def _address(self, tensor: Any) -> int:
+        super()._address(tensor)
+        return address_of(tensor)
+
+
+def launcher(src: Any, metadata: Any) -> Launcher:
+    return (CheckedLauncher if metadata.checks else Launcher)(src, metadata)
 
 
 def _leaves(kinds: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], str]]:
@@ -163,7 +197,7 @@ class DeviceInterface:
 
     @staticmethod
     def current_device() -> int:
-        return DEVICE
+        return modes.device
 
 
 class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no types
@@ -171,7 +205,7 @@ class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no types
 
     def __init__(self) -> None:
         self.utils = Utils()
-        self.launcher_cls = Launcher
+        self.launcher_cls = launcher
 
     @classmethod
     def is_active(cls) -> bool:
@@ -181,7 +215,7 @@ class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no types
         return TARGET
 
     def get_current_device(self) -> int:
-        return DEVICE
+        return modes.device
 
     def set_current_device(self, device: int) -> None:
         pass
@@ -233,6 +267,7 @@ _before: list[Any] = []  # the drivers that were active before each activation
 def activate() -> None:
     """From now on ``kernel[grid](...)`` runs on CPU tensors, for every user of Triton in this process."""
     triton.backends.backends[TARGET.backend] = triton.backends.Backend(compiler=Backend, driver=CpuDriver)
+    modes.refresh()
     _before.append(driver._active)
     driver.set_active(CpuDriver())
 

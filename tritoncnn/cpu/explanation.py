@@ -70,5 +70,5 @@ def explain(kernel: Any, *args: Any, **options: Any) -> Explanation:
     else:
         raise InputError(f"explain: wanted a compiled kernel or a @triton.jit function; got {type(kernel).__name__}")
     notes = Notes(names)
-    lower_text(name, ttir, notes)
+    lower_text(name, ttir, notes=notes)
     return Explanation(name, tuple(notes.accesses), tuple(notes.products))

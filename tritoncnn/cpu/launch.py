@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tritoncnn.errors import DTypeError, InputError, ShapeError
 
 from . import engine
+from .checked import Checked, address_of, extension
 from .messages import raise_failed
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class CpuKernel:
     """Native code of one specialisation of a kernel; it stays in memory as long as this object lives."""
 
     def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
-        self._request = request
+        self.request = request
         self._code = code
         self.name: str = request.name
         self.arguments: tuple[tuple[str, str], ...] = request.arguments  # (name, type) in record order
@@ -95,13 +96,13 @@ class CpuKernel:
     @functools.cached_property
     def ttir(self) -> str:
         """Triton IR; made again when the code came from the disk."""
-        return self._request.ttir()
+        return self.request.ttir()
 
     def llvm_ir(self) -> str:
         """Our LLVM IR, before LLVM's passes."""
         from .compiler import lower_text
 
-        return lower_text(self._request.name, self.ttir)
+        return lower_text(self.request.name, self.ttir, self.request.checks)
 
     def assembly(self) -> str:
         """This machine's code for it."""
@@ -115,7 +116,7 @@ class CpuKernel:
             data = self._packers[place](value)
         except (struct.error, OverflowError, TypeError) as error:
             raise DTypeError(f"{self.name}: {name} must be a number that fits {kind}; got {value!r}") from error
-        if name in self._request.divisible and value % 16:
+        if name in self.request.divisible and value % 16:
             raise InputError(f"{self.name}: {name} was promised to be a multiple of 16; got {value}")
         return data
 
@@ -163,3 +164,32 @@ class CpuKernel:
         if device is not None and getattr(device, "type", "cpu") != "cpu":
             raise InputError(f"{self.name}: {name} must be in CPU memory; got a tensor on {device}")
         return arg.data_ptr()
+
+
+class CheckedKernel(CpuKernel):
+    """A kernel that was compiled in one of the modes of ``modes.py``."""
+
+    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+        super().__init__(request, code, from_cache=from_cache, ttir=ttir)
+        self._checked = Checked(request.checks, self.name, self.arguments, self._call)
+
+    def record(self, grid: Sequence[int], values: Sequence[int | float | bool], threads: int) -> ctypes.Array[Any]:
+        """As a plain kernel's; pointers that are an ``Address`` say how far they reach."""
+        data = bytes(super().record(grid, values, threads)) + extension(values)
+        return ctypes.create_string_buffer(data, len(data))
+
+    def launch(self, grid: Sequence[int], args: Sequence[Any]) -> None:
+        """As a plain kernel's. Raises BoundsError and RaceError too."""
+        if len(args) != len(self.arguments):
+            raise InputError(f"{self.name}: takes {len(self.arguments)} arguments; got {len(args)}")
+        values = [self._value(place, arg) for place, arg in enumerate(args)]
+        record = self.record(check_grid(self.name, grid), values, engine.threads())
+        self.run_checked(ctypes.addressof(record))
+
+    def run_checked(self, record: int) -> None:
+        """Run the record at this address."""
+        self._checked.run(record)
+
+    def _value(self, place: int, arg: Any) -> int | float | bool:
+        value = super()._value(place, arg)
+        return address_of(arg) if self.arguments[place][1][0] == "*" else value

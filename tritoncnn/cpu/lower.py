@@ -13,6 +13,7 @@ from .batches import Batches
 from .calls import call, give_back
 from .elements import llvm_type
 from .emit import ZERO, Buffer, Coord, Coords, Res
+from .guards import ACCESSES, Guard, slots
 from .inductions import rewrite_inductions
 from .notes import Notes
 from .origins import Origins
@@ -36,6 +37,9 @@ class Lowering(Batches):
             if name == "body" and a.type.elem == "ptr":
                 self.tensors.add(a)
         parameters += [f"i32 %pid{d}" for d in range(3)] + [f"i32 %np{d}" for d in range(3)]
+        self.result = result
+        if self.guard is not None:
+            parameters.append("ptr %record")
         if len(function.blocks) == 1:
             self.block(function.blocks[0].ops)
             tail = ["  ret void"]
@@ -57,6 +61,8 @@ class Lowering(Batches):
                 for lazy in ops[at : ops.index(group[-1])]:
                     if lazy.name != "tt.store":
                         self.op(lazy)
+                for store in group:
+                    self.check(store)
                 self.stores(group)
                 at = ops.index(group[-1])
             else:
@@ -81,13 +87,19 @@ class Lowering(Batches):
                 break
         return group
 
+    def check(self, op: Op) -> None:
+        """In the modes that ask for it: is each element that the op touches one of its tensor?"""
+        if self.guard is not None and op.name in ACCESSES:
+            self.guard.check(self, op)
+
     def op(self, op: Op) -> None:
         if op.name in IGNORED:
             return
+        self.check(op)
         handler = HANDLERS.get(op.name)
         if op.name == "tt.load":
-            level = self.load_levels[self.depth]
-            self.floors[op.results[0]] = level
+            # A load that is checked stays behind its check.
+            self.floors[op.results[0]] = self.load_levels[self.depth] if self.guard is None else self.depth
             if op.results[0].type.shape:
                 self.loads.append(op)
         if self.is_lazy(op):
@@ -217,8 +229,8 @@ HANDLERS: dict[str, Callable[[Lowering, Op], None]] = {
 }  # fmt: skip
 
 
-def workers(arguments: Sequence[Value]) -> str:
-    """``launch`` and ``chunk``: programs are claimed in runs from the counter in slot 0."""
+def workers(arguments: Sequence[Value], guarded: bool = False) -> str:
+    """``launch`` and ``chunk``: programs are claimed in runs from the counter in slot 0; if guarded, in a given order."""
     loads, call = [], []
     for k, a in enumerate(arguments):
         t = llvm_type(a.type.elem)
@@ -228,6 +240,13 @@ def workers(arguments: Sequence[Value]) -> str:
         loads += [f"  %g{d}p = getelementptr i64, ptr %r, i64 {1 + d}", f"  %g{d}l = load i64, ptr %g{d}p"]
         loads += [f"  %g{d} = trunc i64 %g{d}l to i32"]
     call += ["i32 %x", "i32 %y", "i32 %z", "i32 %g0", "i32 %g1", "i32 %g2"]
+    turn = "%x64 = urem i64 %i, %g0l\n  %q = udiv i64 %i, %g0l"
+    if guarded:
+        call.append("ptr %r")
+        loads += [f"  %op = getelementptr i64, ptr %r, i64 {slots(len(arguments))[1]}", "  %order = load ptr, ptr %op"]
+        turn = "%tp2 = getelementptr i64, ptr %order, i64 %i\n  %turn = load i64, ptr %tp2\n  " + turn.replace(
+            "%i,", "%turn,"
+        )
     lines = "\n".join(loads)
     return f"""
 define void @chunk(ptr %r) #0 {{
@@ -254,8 +273,7 @@ start:
   br label %work
 work:
   %i = phi i64 [ %lo, %start ], [ %more, %work ]
-  %x64 = urem i64 %i, %g0l
-  %q = udiv i64 %i, %g0l
+  {turn}
   %y64 = urem i64 %q, %g1l
   %z64 = udiv i64 %q, %g1l
   %x = trunc i64 %x64 to i32
@@ -296,14 +314,16 @@ def arguments(ttir_text: str) -> list[tuple[str, str]]:
 
 
 def lower(
-    ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool = False, notes: Notes | None = None
-) -> str:
+    ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool = False, checks: str = "",
+    notes: Notes | None = None,
+) -> str:  # fmt: skip
     """LLVM IR text of a module that exports ``launch`` and ``chunk``.
 
     ttir_text   ``str(module)`` (errors then name the kernel's file and line) or ``module.str_nodebug()``
     lanes       f32 in a vector register: 16 for AVX-512, 8 for AVX2, 4 for NEON and SSE
     name        what the module is called, for dumps
     bf16_pairs  the CPU has avx512-bf16
+    checks      "bounds" or "races": an instrumented mode (``modes.py``)
     notes       filled with what is decided on the way
 
     Raises UnsupportedError, which names the op and its source line.
@@ -318,11 +338,15 @@ def lower(
     lowering.callees = parser.callees
     lowering.notes = Notes() if notes is None else notes
     lowering.notes.origins = Origins(function, parser.callees, lowering.notes.names)
+    guard = lowering.guard = Guard(checks, len(function.args)) if checks else None
     body = lowering.function(function, "body")
     bits = 32 * lanes
     parts = [f"; ModuleID = '{name}'"]
     parts += [f"{symbol} = {text}" for text, symbol in lowering.globals.items()]
-    parts += [*lowering.functions.values(), body, workers(function.args), *sorted(lowering.declarations | _WORKERS_USE)]
+    parts += [*lowering.functions.values(), body, workers(function.args, guard is not None)]
+    parts += sorted(lowering.declarations | _WORKERS_USE)
+    if guard is not None:
+        parts.append(guard.functions())
     parts.append(f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}')
     return "\n".join(parts) + "\n"
 

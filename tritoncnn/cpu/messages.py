@@ -9,12 +9,12 @@ import ctypes
 import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tritoncnn.errors import KernelError
+from tritoncnn.errors import BoundsError, KernelError, RaceError
 
 _NUMPY = {
     "i1": "i1",
@@ -28,7 +28,8 @@ _NUMPY = {
     "f64": "f8",
 }
 _lock = threading.Lock()
-_failed: list[str] = []
+ARGUMENT = "\x02\x03"  # an argument's number stands between these until its name is known
+_failed: list[tuple[type[KernelError], str]] = []
 
 
 def lines(note: Mapping[str, Any], memory: int | None, program: tuple[int, int, int]) -> Iterator[str]:
@@ -63,14 +64,60 @@ def _print(note: bytes, memory: int | None, x: int, y: int, z: int) -> None:
 def _assert(note: bytes, x: int, y: int, z: int) -> None:
     said = json.loads(note)
     place, message = said["where"] or "an unknown line", said["text"] or "no message"
+    _report(KernelError, f"device_assert failed at {place} in program ({x}, {y}, {z}): {message}")
+
+
+# ---- what checked kernels say (guards.py) ----------------------------------------------------------------------------
+HEADER = 5  # slots of a record before its arguments
+
+
+def _slots(record: int, count: int) -> Any:
+    return (ctypes.c_uint64 * (HEADER + 3 * count)).from_address(record)
+
+
+def _bounds(sites: bytes, site: int, address: int | None, record: int, x: int, y: int, z: int) -> None:
+    """Of several arguments that a pointer may come from, the nearest is named."""
+    said = json.loads(sites)
+    here, count = said["sites"][site], said["count"]
+    slots, at, size = _slots(record, count), address or 0, here["size"]
+    found = []
+    for k in here["arguments"]:
+        base, nbytes = slots[HEADER + k], slots[HEADER + count + k]
+        found.append((max(base - at, at - base - nbytes), k, (at - base) // size, nbytes // size))
+    _, k, index, last = min(found)
+    has = f"elements 0 to {last - 1}" if last else "no elements"
+    head = f"{here['op']} out of bounds at {here['where'] or 'an unknown line'} in program ({x}, {y}, {z})"
+    _report(BoundsError, f"{head}: index {index} of {ARGUMENT[0]}{k}{ARGUMENT[1]}, which has {has}")
+
+
+def _race(sites: bytes, site: int, address: int, record: int, slot: int, me: int, theirs: int) -> None:
+    said = json.loads(sites)
+    count, k = said["count"], slot - HEADER
+    here, slots = said["sites"][site], _slots(record, count)
+    other, there = (ctypes.c_int32 * 2).from_address(theirs)
+    index = (address - slots[slot]) // here["size"]
+
+    def told(program: int, note: Mapping[str, Any]) -> str:
+        i, g0, g1 = program - 1, slots[1], slots[2]
+        place = f"({i % g0}, {i // g0 % g1}, {i // g0 // g1})"
+        return f"program {place} ({note['op']} at {note['where'] or 'an unknown line'})"
+
+    both = f"{told(other, said['sites'][there])} and {told(me, here)}"
+    _report(RaceError, f"race: {both} both touch index {index} of {ARGUMENT[0]}{k}{ARGUMENT[1]}")
+
+
+def _report(kind: type[KernelError], text: str) -> None:
     with _lock:
-        _failed.append(f"device_assert failed at {place} in program ({x}, {y}, {z}): {message}")
+        _failed.append((kind, text))
 
 
 _PROGRAM = (ctypes.c_int32,) * 3
+_SITE = (ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
 _calls = {  # kept for ever: native code holds their addresses
     "tritoncnn_print": ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p, *_PROGRAM)(_print),
     "tritoncnn_assert": ctypes.CFUNCTYPE(None, ctypes.c_char_p, *_PROGRAM)(_assert),
+    "tritoncnn_bounds": ctypes.CFUNCTYPE(None, *_SITE, *_PROGRAM)(_bounds),
+    "tritoncnn_race": ctypes.CFUNCTYPE(None, *_SITE, ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p)(_race),
 }
 
 
@@ -79,10 +126,15 @@ def symbols() -> Mapping[str, int]:
     return {name: ctypes.cast(call, ctypes.c_void_p).value or 0 for name, call in _calls.items()}
 
 
-def raise_failed(name: str) -> None:
-    """Raise KernelError for the first assertion that failed since the last call; to be called after a launch."""
+def raise_failed(name: str, arguments: Sequence[str] = ()) -> None:
+    """Raise the error for what failed first since the last call; to be called after a launch.
+
+    arguments   the kernel's run-time arguments, as its source calls them: native code knows their numbers
+    """
     if _failed:
         with _lock:
-            first = _failed[0]
+            kind, text = _failed[0]
             _failed.clear()
-        raise KernelError(f"{name}: {first}")
+        before, _, rest = text.partition(ARGUMENT[0])
+        number, closed, after = rest.partition(ARGUMENT[1])
+        raise kind(f"{name}: {before}{arguments[int(number)] if closed else rest}{after}")

@@ -17,7 +17,7 @@ from typing import Any
 from tritoncnn.errors import InputError
 
 from . import engine
-from .launch import ARGUMENTS, CpuKernel, check_grid
+from .launch import ARGUMENTS, THREADS, CheckedKernel, CpuKernel, check_grid
 from .messages import raise_failed
 
 LINE = 64  # bytes: what two threads write to is kept on different cache lines
@@ -249,6 +249,12 @@ class NativePlan:
         shared = [i for i, (_, _, parallel) in enumerate(entries) if parallel]
         first, last = (shared[0], shared[-1] + 1) if shared else (0, 0)
         self._words(self._plan + LINE, self._plan + head, first, last, len(entries))
+        if any(isinstance(kernel, CheckedKernel) for kernel in self._kernels):
+            if not all(isinstance(kernel, CheckedKernel) for kernel in self._kernels):
+                raise InputError(
+                    "NativePlan: all kernels must be compiled in one mode; compile them inside or outside of it"
+                )
+            self.run = self._run_checked  # type: ignore[method-assign]  # plain plans pay nothing for it
         for i, (kernel, start, parallel) in enumerate(entries):
             self._words(self._plan + head + i * LINE, kernel.chunk_address, self._plan + body + start, int(parallel))
 
@@ -258,6 +264,14 @@ class NativePlan:
 
     def __len__(self) -> int:
         return len(self._kernels)
+
+    def _run_checked(self) -> None:
+        """The same, launch by launch: each says by itself what is wrong."""
+        with self._lock:
+            for kernel, record in zip(self._kernels, self._records, strict=True):
+                (ctypes.c_int64 * 1).from_address(record + 8 * THREADS)[0] = engine.threads(self._threads)
+                assert isinstance(kernel, CheckedKernel)
+                kernel.run_checked(record)
 
     def run(self) -> None:
         """All launches, in order. Other Python threads go on meanwhile; a second call of this plan waits."""

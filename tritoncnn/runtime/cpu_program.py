@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from tritoncnn import cpu
+from tritoncnn.ir import DTYPE_BYTES, TensorType
+from tritoncnn.kernels.building import offset_span
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Plan
@@ -54,10 +56,11 @@ class CpuProgram:
         for index, call in enumerate(plan.calls):
             kernel, arguments = compile_launch(call.launch)
             values = [0] * len(kernel.arguments)
-            for place, argument in zip(call.places, arguments, strict=True):
+            for place, argument, type in zip(call.places, arguments, call.launch.operands, strict=True):
                 self._pointers.setdefault(place.buffer, []).append((index, argument, place.offset))
-                if place.buffer in self.buffers:
-                    values[argument] = self.buffers[place.buffer].data_ptr() + place.offset
+                known = place.buffer in self.buffers
+                address = self.buffers[place.buffer].data_ptr() + place.offset if known else 0
+                values[argument] = cpu.Address(address, _reach(type))
             launches.append((kernel, call.launch.grid, values))
         self._native = cpu.NativePlan(launches)
         self.run = self._native.run
@@ -68,6 +71,11 @@ class CpuProgram:
         address = tensor.data_ptr()
         for launch, argument, offset in self._pointers.get(name, ()):
             self._native.set_pointer(launch, argument, address + offset)
+
+
+def _reach(type: TensorType) -> int:
+    """Bytes from a tensor's first element to its last one."""
+    return offset_span(type) * DTYPE_BYTES[type.dtype] if type.numel else 0
 
 
 def _aligned_zeros(nbytes: int) -> torch.Tensor:
