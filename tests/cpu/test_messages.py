@@ -185,3 +185,25 @@ def test_an_assertion_in_a_loop_guards_loads_that_every_turn_repeats() -> None:
     assert (
         text.index("call void @tritoncnn_assert") < load.start()
     )  # LLVM may move it back, our code must not rely on that
+
+
+@triton.jit(noinline=True)
+def half(n):
+    tl.device_assert(n % 2 == 0, "odd")
+    if n > 100:
+        return 50
+    return n // 2
+
+
+@triton.jit
+def halving_kernel(Y, n):
+    tl.store(Y, half(n))
+
+
+def test_an_assertion_may_stand_in_a_function_that_returns_early() -> None:
+    y = torch.zeros(1, dtype=torch.int32)
+    with cpu.active():
+        halving_kernel[(1,)](y, 12, debug=True)
+        assert y.item() == 6
+        with pytest.raises(KernelError, match="^halving_kernel: device_assert failed at .* odd$"):
+            halving_kernel[(1,)](y, 13, debug=True)

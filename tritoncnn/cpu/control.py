@@ -29,7 +29,6 @@ class Control(Reduce):
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes)
         self.guard: Guard | None = None  # in the modes that check accesses
-        self.result = "void"  # LLVM type of the function
         self.callees: dict[str, Function] = {}  # functions that return early
         self.load_levels = [0]  # per level: where loads of that level may stand
 

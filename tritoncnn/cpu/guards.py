@@ -198,7 +198,7 @@ class Guard:
         k = code.fresh("G")[1:]
         code.emit(f"br i1 {condition}, label %{k}e, label %{k}g")
         code.label(f"{k}e")
-        code.emit("ret void" if code.result == "void" else f"ret {code.result} zeroinitializer")
+        code.give_up()
         code.label(f"{k}g")
 
     def functions(self) -> str:

@@ -69,7 +69,7 @@ def asserted(code: Stores, op: Op) -> None:
         code.label(f"{k}f")
         say = code.intrinsic("tritoncnn_assert", "void", "ptr", "i32", "i32", "i32")
         code.emit(f"{say}(ptr {note}, {PROGRAM})")
-        code.emit("ret void")
+        code.give_up()
         code.label(f"{k}t")
 
     if x.type.shape:

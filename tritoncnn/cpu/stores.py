@@ -24,7 +24,12 @@ class Stores(Memory):
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes)
         self._spare: dict[int, str] = {}
+        self.result = "void"  # LLVM type of the function
         self.tensors: set[Value] = set()  # the kernel's arguments: equal, or of memory that does not overlap
+
+    def give_up(self) -> None:
+        """End the function early, because the program failed."""
+        self.emit("ret void" if self.result == "void" else f"ret {self.result} zeroinitializer")
 
     # ---- stores ------------------------------------------------------------------------------------------------
     def stores(self, group: Sequence[Op]) -> None:
