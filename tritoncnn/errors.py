@@ -71,3 +71,7 @@ class NonFiniteError(TritonCNNError):
 
 class SaveError(TritonCNNError):
     """A file could not be written; what was there before is intact."""
+
+
+class KernelBug(TritonCNNError, AssertionError):
+    """A kernel under test did what it must not; names the kernel, the smallest problem found and what happened."""

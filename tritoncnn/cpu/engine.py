@@ -283,22 +283,23 @@ def openmp() -> OpenMP:
     return OpenMP(None, _own_library(_ONE_THREAD, _SYMBOLS))
 
 
-_forked = False
+_poolless: int | None = None  # the thread that lost its pool in a fork
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = True
+    global _poolless
+    _poolless = threading.get_ident()
 
 
-# The pool's threads do not exist in a forked child, and OpenMP would wait for them for ever.
+# The threads of its pool do not exist in a forked child, and OpenMP would wait for them for ever. A thread that the
+# child starts itself gets a pool of its own.
 os.register_at_fork(after_in_child=_after_fork)
 
 
 def threads(wanted: int | None = None) -> int:
-    """Threads for the next launch: those wanted, else torch's setting; one in a forked child."""
+    """Threads for the next launch: those wanted, else torch's setting; one in the thread that a fork left."""
     import torch
 
-    if _forked or openmp().path is None:
+    if threading.get_ident() == _poolless or openmp().path is None:
         return 1
     return wanted or torch.get_num_threads()
