@@ -66,13 +66,14 @@ def run(launch: Launch, *tensors: torch.Tensor) -> None:
         launch.kernel[launch.grid](**bound, **launch.constants)
         return
     from tritoncnn import cpu
+    from tritoncnn.cpu.modes import checks
 
     signature: dict[str, Any] = {
         name: "*" + TRITON_TYPES[operand.dtype] for name, operand in zip(plain, launch.operands, strict=False)
     }
     if "args" in launch.pointers:
         signature["args"] = tuple("*" + TRITON_TYPES[operand.dtype] for operand in launch.operands[len(plain) :])
-    key = (launch.kernel, tuple(signature.items()), tuple(launch.constants.items()))
+    key = (checks(), launch.kernel, tuple(signature.items()), tuple(launch.constants.items()))
     if key not in _COMPILED:
         _COMPILED[key] = cpu.compile_kernel(launch.kernel, signature, launch.constants)
     _COMPILED[key].launch(launch.grid, tensors)

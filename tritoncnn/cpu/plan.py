@@ -280,7 +280,7 @@ class NativePlan:
         raise_failed("NativePlan")
 
     def set_pointer(self, launch_index: int, arg_index: int, address: int) -> None:
-        """Let an argument of a launch be this address (or number) from the next run on."""
+        """Let an argument of a launch be this address (or number) from the next run on; how far it reaches stays."""
         kernel = self._kernels[launch_index]
         if not 0 <= arg_index < len(kernel.arguments):
             raise InputError(f"{kernel.name}: has arguments 0 to {len(kernel.arguments) - 1}; got {arg_index}")
