@@ -68,9 +68,14 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
     check_target(target)
     if target != "cpu":
         return gpu_tile(GPU_TILES, NPQ, K)
-    block_k = min(power_of_2(K), 64)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
-    rows = row_block(NPQ, programs, min(16384 // block_k, 512), max(16, window), ceil_div(K, block_k))
+    # Filters heavier than the picture: many rows, for they are packed once per block of rows. Else many filters, for the
+    # picture is read once per block of filters.
+    block_k, area = (64, 32768) if CRS * K > NPQ * C else (256, 16384)
+    block_k = min(power_of_2(K), block_k)
+    while block_k > 64 and ceil_div(NPQ, 64) * ceil_div(K, block_k) < programs:
+        block_k //= 2
+    rows = row_block(NPQ, programs, min(area // block_k, 512), max(16, window), ceil_div(K, block_k))
     length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
     return Tile(rows, block_k, length)
 

@@ -44,7 +44,17 @@ def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
     if rows == 1:
         return Tile(1, row_block(lanes, CPU_PROGRAMS, CPU_ELEMENTS, 256))
     block = min(power_of_2(lanes), 512)
+    even = lanes & -lanes  # the largest power of two that divides: without a tail, nothing is masked
+    if lanes > 64 <= even:
+        block = min(even, 512)
     return Tile(row_block(rows, CPU_PROGRAMS, CPU_ELEMENTS // block, 8, ceil_div(lanes, block)), block)
+
+
+def pick_transposed(dims: list[tuple[int, list[int]]], target: str) -> Tile:
+    """Tile for a copy into another order: few lanes, whose cache lines stay near while the rows walk along them."""
+    rows, lanes = math.prod(size for size, _ in dims[:-1]), dims[-1][0]
+    block = min(power_of_2(lanes), 64)
+    return Tile(row_block(rows, CPU_PROGRAMS, 256, 16, ceil_div(lanes, block)), block)
 
 
 def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[TensorType, tuple[TensorType, ...]]:
@@ -142,6 +152,10 @@ def pointwise(
 def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
     """y = x, in y's layout and dtype; x broadcasts to y. Raises ShapeError; UnsupportedError for more than 6 merged dims."""
     merged = merge_dims([y, stretch(x, y.shape)]) if y.numel else [(0, [1, 1])]
+    if len(merged) > 1 and merged[-1][1][1] != 1:
+        # A transposition: lanes run along y, rows as x lies in memory, so that every cache line is read, and written, once.
+        merged = [*sorted(merged[:-1], key=lambda dim: -abs(dim[1][1])), merged[-1]]
+        tile = tile or (pick_transposed(merged, target) if target == "cpu" else None)
     sizes = tuple(size for size, _ in merged)
     y_merged, x_merged = (TensorType(t.dtype, sizes, tuple(s[j] for _, s in merged)) for j, t in enumerate((y, x)))
     launch = _launch(y_merged, x_merged, None, tile, target)

@@ -68,7 +68,7 @@ def reduce_kernel(
     KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
-    MAX: tl.constexpr, SCALE: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    MAX: tl.constexpr, SCALE: tl.constexpr, LANES_KEPT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     part = program(1, GRID, WIDE)
@@ -81,26 +81,34 @@ def reduce_kernel(
         first = 0
     else:
         first = part * (STEPS * BLOCK_RED)
-    acc = tl.full((BLOCK_KEEP, BLOCK_RED), EMPTY, tl.float32)
+    # Lanes, the last axis of the tile, run over what lies side by side.
+    AXIS: tl.constexpr = 0 if LANES_KEPT else 1  # of the reduced elements
+    acc = tl.full((BLOCK_RED, BLOCK_KEEP) if LANES_KEPT else (BLOCK_KEEP, BLOCK_RED), EMPTY, tl.float32)
+    base_2d, mask_2d = tl.expand_dims(base, AXIS), tl.expand_dims(mask_keep, AXIS)
+    keep_2d = tl.expand_dims(keep, AXIS)
     for step in range(0, STEPS):
-        red = block_offsets(first + step * BLOCK_RED, BLOCK_RED, WIDE)
-        mask = mask_keep[:, None] & (red < RED)[None, :]
+        red = tl.expand_dims(block_offsets(first + step * BLOCK_RED, BLOCK_RED, WIDE), 1 - AXIS)
+        mask = mask_2d & (red < RED)
         if EPILOGUE is None:
-            x = tl.load(x_ptr + base[:, None] + _offset(red, RED_SIZES, X_RED)[None, :], mask=mask, other=EMPTY)
-            x = x.to(tl.float32)
+            x = tl.load(x_ptr + base_2d + _offset(red, RED_SIZES, X_RED), mask=mask, other=EMPTY).to(tl.float32)
         else:
-            k0, k1 = keep // KEEP_SIZES[3], keep % KEEP_SIZES[3]
-            r0, r1 = red // RED_SIZES[3], red % RED_SIZES[3]
-            x = EPILOGUE(0.0, args, (k0[:, None], k1[:, None], r0[None, :], r1[None, :]), mask)
+            # Where there is one dim, its index is not taken modulo its size: nothing would know that this changes nothing.
+            k0, k1 = keep_2d * 0, keep_2d
+            r0, r1 = red * 0, red
+            if KEEP_SIZES[2] > 1:
+                k0, k1 = keep_2d // KEEP_SIZES[3], keep_2d % KEEP_SIZES[3]
+            if RED_SIZES[2] > 1:
+                r0, r1 = red // RED_SIZES[3], red % RED_SIZES[3]
+            x = EPILOGUE(0.0, args, (k0, k1, r0, r1), mask)
             x = tl.where(mask, x, EMPTY)
         if MAX:
             acc = larger(acc, x)
         else:
             acc += x
     if MAX:
-        y = tl.reduce(acc, 1, larger)
+        y = tl.reduce(acc, AXIS, larger)
     else:
-        y = tl.sum(acc, 1) * SCALE
+        y = tl.sum(acc, AXIS) * SCALE
     tl.store(y_ptr + part * KEEP + _offset(keep, KEEP_SIZES, Y_KEEP), y, mask=mask_keep)
 
 
@@ -213,7 +221,7 @@ def reduce(
         (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
         {"y_ptr": parts or y, "x_ptr": x},
         KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
-        X_RED=strides_red, MAX=kind == "max", SCALE=scale,
+        X_RED=strides_red, MAX=kind == "max", SCALE=scale, LANES_KEPT=not lanes_reduced,
         BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
         slot=slot,
         flops=keep * red,

@@ -251,3 +251,24 @@ def test_products_of_products_in_a_loop(lanes: int) -> None:
         x = ((x @ w1).relu() * (i + 1) @ w2 + x) * 0.5
         s = s + x
     torch.testing.assert_close(y, torch.stack([x, s]), rtol=1e-4, atol=1e-4)
+
+
+@triton.jit
+def some_rows_kernel(Y, A, B, m, EVERY: tl.constexpr, K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    i, k, n = tl.arange(0, BM), tl.arange(0, 16), tl.arange(0, BN)
+    ok = (i < m) & (i // EVERY % 2 == 0)
+    acc = tl.full((BM, BN), 1.0, tl.float32)
+    for k0 in range(0, K, 16):
+        a = tl.load(A + i[:, None] * K + (k0 + k)[None, :], mask=ok[:, None], other=0.0)
+        b = tl.load(B + (k0 + k)[:, None] * BN + n[None, :])
+        acc = tl.dot(a, b, acc, input_precision="ieee")
+    tl.store(Y + i[:, None] * BN + n[None, :], acc)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(("m", "every"), [(0, 1), (5, 64), (33, 8), (64, 1), (64, 32)])
+def test_rows_that_are_masked_keep_the_accumulator(m: int, every: int, lanes: int) -> None:
+    a, b, y = integers(64, 48), integers(48, 32), torch.zeros(64, 32)
+    harness.run(some_rows_kernel, (1,), {"Y": y, "A": a, "B": b, "m": m}, lanes, EVERY=every, K=48, BM=64, BN=32)
+    i = torch.arange(64)
+    assert torch.equal(y, torch.where(((i < m) & (i // every % 2 == 0))[:, None], a @ b, 0.0) + 1)

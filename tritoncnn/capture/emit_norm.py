@@ -77,9 +77,9 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
     if groups < 1 or C % groups:
         raise ShapeError(f"group_norm: num_groups must divide the {C} channels of x; got {groups}")
     check_parameters("group_norm", C, weight=weight, bias=bias)
-    grouped = op["reshape"](widen(x), shape=(N, groups, C // groups, *pixels))
-    y, _, _ = op["standardize"](grouped, dims=tuple(range(2, len(grouped.shape))), eps=float(eps))
-    y = op["reshape"](y, shape=tuple(x.shape))
+    flat = x if pixels else op["reshape"](x, shape=(N, C, 1))
+    y, _, _ = op["standardize"](widen(flat), dims=tuple(range(2, len(flat.shape))), eps=float(eps), groups=groups)
+    y = y if pixels else op["reshape"](y, shape=(N, C))
     return narrow(_affine(y, weight, bias, (1, C, *(1,) * len(pixels))), x)
 
 

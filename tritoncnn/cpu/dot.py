@@ -139,7 +139,12 @@ class Dot(Pairs):
 
             def tile(height: int) -> Callable[[Coord, list[str]], Sequence[str]]:
                 def body(i: Coord, _: list[str]) -> list[str]:
-                    self.tile(A, B, b, C, c, i, j, K, height, nv, vl, multiply_add)
+                    def work() -> None:
+                        self.tile(A, B, b, C, c, i, j, K, height, nv, vl, multiply_add)
+
+                    self.unless_masked(A, i, height, work) if c in self.buffers and self.buffers[
+                        c
+                    ].ptr == C.ptr else work()
                     return []
 
                 return body
@@ -150,6 +155,25 @@ class Dot(Pairs):
             return []
 
         self.loop(0, columns, nv * vl, column)
+
+    def unless_masked(self, A: Operand, i: Coord, height: int, work: Callable[[], None]) -> None:
+        """Leave out a tile whose rows are all masked: padding, and rows past the end."""
+        if A.kind != "rows" or A.zeros is None:
+            work()
+            return
+        some = ""
+        for x in range(height):
+            row = self.row_pointer(A, i, x)
+            there = self.let(self.depth, f"icmp ne ptr {row.v}, {A.zeros.v}")
+            some = self.let(self.depth, f"or i1 {some}, {there}") if some else there
+        self.either(some, work, lambda: None)
+
+    def row_pointer(self, A: Operand, i: Coord, x: int) -> Res:
+        key = ("row", A.base.v, i.name, x)
+        if key not in self.memo:
+            slot = self.element(A.base, "ptr", (self.plus(i, x),), (1,))
+            self.memo[key] = Res(self.let(slot.lvl, f"load ptr, ptr {slot.v}, align 8"), slot.lvl)
+        return self.memo[key]
 
     def tile(self, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: Coord, j: Coord, K: int, mr: int, nv: int,
              vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
@@ -250,11 +274,7 @@ class Dot(Pairs):
             return lambda x, u: self.offset(first, elem, x * A.step + inside[u])
         chunk = []
         for x in range(mr):
-            key = ("row", A.base.v, i.name, x)
-            if key not in self.memo:
-                slot = self.element(A.base, "ptr", (self.plus(i, x),), (1,))
-                self.memo[key] = Res(self.let(slot.lvl, f"load ptr, ptr {slot.v}, align 8"), slot.lvl)
-            chunk.append(self.moved(self.memo[key], elem, A.offsets, k, hi, unroll))
+            chunk.append(self.moved(self.row_pointer(A, i, x), elem, A.offsets, k, hi, unroll))
         return lambda x, u: self.offset(chunk[x][0], elem, chunk[x][1][u])
 
     def elements_transposed(

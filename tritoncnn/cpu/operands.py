@@ -26,12 +26,14 @@ class Operand:
 
     kind   "strided": base + free * step + offsets[red]; "rows": table[free] + offsets[red]; "columns": table[red] + offsets[free]
     base   address of element 0, or of the table of pointers
+    zeros  what a masked row's pointer is, if rows may be masked
     """
 
     kind: str
     base: Res
     step: int
     offsets: tuple[int, ...]
+    zeros: Res | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,9 @@ class Operands(Control):
                     return Operand("strided", self.pointer(view), step, fixed)
                 if self.zeros_fit(fixed, a.type.elem):
                     self.read_in_place(a, view, "its rows are reached through a table of addresses")
-                    return Operand("rows", self.pointers(view, view.free, rows, fixed), 0, fixed)
+                    table = self.pointers(view, view.free, rows, fixed)
+                    zeros = self.nothing(fixed, a.type.elem) if view.free_masks else None
+                    return Operand("rows", table, 0, fixed, zeros)
             if free is not None and not view.free_masks:
                 fixed = tuple(int(x) for x in free[:rows])
                 if self.zeros_fit(fixed, a.type.elem):
@@ -177,6 +181,11 @@ class Operands(Control):
         p = self.eval(view.load.operands[0], (ZERO, ZERO))
         return Res(p.v, max(p.lvl, self.floor_of(view)))
 
+    def nothing(self, offsets: Sequence[int], elem: str) -> Res:
+        """Where a masked row points: zeros at all of the offsets."""
+        zeros = self.zeros((max(offsets) - min(offsets) + 1 + self.lanes) * size_of(elem))
+        return self.offset(Res(zeros), elem, -min(offsets))
+
     def pointers(self, view: View, axis: int, count: int, offsets: Sequence[int]) -> Res:
         """A table of addresses along one axis of a view; masked ones lead to zeros, whatever offset is added."""
         p = view.load.operands[0]
@@ -185,8 +194,7 @@ class Operands(Control):
         lvl = max([self.available(x) for x in (p, *masks)] + [self.floor_of(view)])
         with self.at_level(lvl):
             table = self.alloca("ptr", p.type.shape[axis])
-            zeros = self.zeros((max(offsets) - min(offsets) + 1 + self.lanes) * size_of(elem))
-            nothing = self.offset(Res(zeros), elem, -min(offsets))
+            nothing = self.nothing(offsets, elem)
             size = p.type.shape[axis]
             vl = min(8, size)
             vl = 0 if vl == 1 else vl
