@@ -65,7 +65,7 @@ def is_flat(C: int, CRS: int, padded: bool) -> bool:
 
 def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, target: str = "cpu") -> Tile:
     """Tile for NPQ rows, K filters, a reduction of CRS; ``window`` rows are pooled into one."""
-    check_target(target)
+    target = check_target(target)
     if target != "cpu":
         return gpu_tile(GPU_TILES, NPQ, K)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL

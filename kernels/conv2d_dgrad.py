@@ -52,7 +52,7 @@ CPU_PROGRAMS = 16
 
 def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -> Tile:
     """Tile for so many pixels of a phase, C channels, a reduction over K filters a tap."""
-    check_target(target)
+    target = check_target(target)
     if target != "cpu":
         return gpu_tile(GPU_TILES, rows, C, phases)
     block_c = min(power_of_2(C), 64)

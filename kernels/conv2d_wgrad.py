@@ -56,7 +56,7 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, t
 
     The split depends on sizes only, never on threads: results keep their bits.
     """
-    check_target(target)
+    target = check_target(target)
     rows = CRS if flat else C
     if target == "cpu":
         block_k = min(power_of_2(K), 64)

@@ -56,7 +56,7 @@ SPLIT_PROGRAMS = 16
 
 def pick_tile(M: int, N: int, K: int, target: str = "cpu", split: bool = True) -> Tile:
     """Tile for y [M, N] reduced over K. The split depends on sizes only, never on threads: results keep their bits."""
-    check_target(target)
+    target = check_target(target)
     if target != "cpu":
         tile = gpu_tile(GPU_TILES, M, N)
         programs, most, wanted = ceil_div(M, tile.BLOCK_M) * ceil_div(N, tile.BLOCK_N), K // 512, 128

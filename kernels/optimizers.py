@@ -34,7 +34,7 @@ class Tile(NamedTuple):
 
 def pick_tile(numel: int, target: str = "cpu") -> Tile:
     """Tile for an arena of ``numel`` elements."""
-    check_target(target)
+    target = check_target(target)
     return Tile(row_block(numel, 16, 16384, 256)) if target == "cpu" else Tile(1024, 4)
 
 

@@ -33,7 +33,7 @@ CPU_PROGRAMS = 8
 
 def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
     """Tile for so many rows of so many lanes."""
-    check_target(target)
+    target = check_target(target)
     block = min(power_of_2(lanes), 512)
     if target != "cpu":
         return Tile(max(1024 // block, 1), block)

@@ -42,7 +42,7 @@ SPLIT_MAX = 32
 
 def pick_tile(keep: int, red: int, lanes_reduced: bool, target: str = "cpu") -> Tile:
     """Tile for ``keep`` results of ``red`` elements each. The split depends on sizes only, never on threads."""
-    check_target(target)
+    target = check_target(target)
     elements = CPU_ELEMENTS if target == "cpu" else 2048
     if lanes_reduced:
         block_red = min(power_of_2(red), 1024)

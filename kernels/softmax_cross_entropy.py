@@ -47,7 +47,7 @@ LONGEST_ROW = 65536
 
 def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
     """Tile for N rows of C classes."""
-    check_target(target)
+    target = check_target(target)
     columns = power_of_2(C)
     if target != "cpu":
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), False, 4)

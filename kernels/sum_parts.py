@@ -28,7 +28,7 @@ class Tile(NamedTuple):
 
 def pick_tile(size: int, target: str = "cpu") -> Tile:
     """Tile for ``size`` elements."""
-    check_target(target)
+    target = check_target(target)
     return Tile(row_block(size, 8, 1024, 64)) if target == "cpu" else Tile(min(power_of_2(size), 256), 4)
 
 

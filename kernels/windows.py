@@ -35,7 +35,7 @@ UNROLL_TAPS = 25  # the taps of larger windows run in a loop
 
 def pick_tile(pixels: int, C: int, channels_last: bool, target: str = "cpu") -> Tile:
     """Tile for so many pixels of C channels. Lanes run over channels when these are contiguous, else over pixels."""
-    check_target(target)
+    target = check_target(target)
     block_c = min(power_of_2(C), 64) if channels_last else 1
     if target != "cpu":
         return Tile(max(1024 // block_c, 1), block_c, 4)

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "Train a model; the default is LeNet's main job on scanned digits.",
     "infer": "Say what is on pictures, by a trained model.",
     "inspect": "Show how a model is compiled: graph after each pass, plan, Triton source.",
+    "gpu-report": "Compile every kernel for GPUs that need not be there; check what the compilers made.",
     "doctor": "Show versions, CPU, cache and switches, and try a kernel.",
 }
 
@@ -27,7 +28,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        file = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{file}"), file)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,0 +1,70 @@
+"""The gate of the GPU report: real layers pass it, planted faults do not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import pytest
+
+from tritoncnn.gpu import TARGETS, Facts, cases, compile_for, facts_of, faults
+from tritoncnn.gpu.gate import faults as gate
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels import conv2d, conv2d_dgrad, matmul
+from tritoncnn.kernels.conv2d import Tile
+from tritoncnn.kernels.launch import Launch
+
+NHWC, RSCK = (0, 2, 3, 1), (2, 3, 1, 0)
+GOOD = Tile(64, 64, 32, 4, 3)
+
+
+def conv(dtype: str = "bf16", C: int = 64, K: int = 64, tile: Tile = GOOD) -> Launch:
+    x, w = TensorType.dense(dtype, (8, C, 32, 32), NHWC), TensorType.dense(dtype, (K, C, 3, 3), RSCK)
+    return conv2d.conv2d(TensorType.dense(dtype, (8, K, 32, 32), NHWC), x, w, padding=(1, 1), tile=tile)
+
+
+def found(launch: Launch, name: str = "sm_80", unaligned: Collection[str] = ()) -> str:
+    target = TARGETS[name]
+    return "; ".join(faults(facts_of(compile_for(launch, target, unaligned)), target, matrix=True, wide=True))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_convolution_in_bf16_passes_on_every_target(target: str) -> None:
+    assert found(conv(), target) == ""
+
+
+@pytest.mark.parametrize(
+    ("launch", "fault"),
+    [
+        (conv("f32"), "no matrix instruction in the main loop"),
+        (conv(C=63), "narrow loads in the main loop"),
+        (conv(tile=GOOD._replace(num_stages=1)), "the main loop is not pipelined"),
+        (conv(K=128, tile=Tile(128, 128, 64, 4, 8)), "is over the limit 166912"),
+        (conv(K=256, tile=Tile(256, 256, 32, 4, 3)), "accesses to spilled registers in the main loop"),
+    ],
+    ids=["IEEE f32", "odd channels", "one stage", "eight stages", "huge tile"],
+)
+def test_a_planted_fault_is_found(launch: Launch, fault: str) -> None:
+    assert fault in found(launch)
+
+
+def test_pointers_that_are_not_aligned_are_found() -> None:
+    assert "narrow loads in the main loop" in found(conv(), unaligned=("x_ptr", "w_ptr"))
+
+
+def test_a_block_that_fits_nowhere_is_found() -> None:
+    facts = facts_of(compile_for(conv(), TARGETS["sm_80"]))
+    assert isinstance(facts, Facts)
+    assert gate(replace(facts, blocks=0), TARGETS["sm_80"]) == ["no block fits on a multiprocessor"]
+
+
+def test_the_cases_have_every_tile_of_every_matrix_kernel() -> None:
+    launches = [launch for case in cases() for launch, _ in case.lower().steps]
+
+    def tiles(kernel: str, fields: tuple[str, ...]) -> set[tuple[int, ...]]:
+        chosen = [launch for launch in launches if launch.kernel.__name__ == kernel]
+        return {(*(x.constants[f] for f in fields), x.num_warps, x.num_stages) for x in chosen}
+
+    for kernel, room in (("conv2d_kernel", conv2d), ("conv2d_dgrad_kernel", conv2d_dgrad), ("matmul_kernel", matmul)):
+        fields = room.GPU_TILES[0]._fields[:3]
+        assert {(*t[:3], t.num_warps, t.num_stages) for t in room.GPU_TILES} <= tiles(kernel, fields)
