@@ -170,12 +170,16 @@ def search(
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # to wake a second thread costs more than the work of these references
     try:
         chosen(given(problems)(named))()
     except Flaky:  # it failed once, not twice
         if not last:
             raise
         raise KernelBug(f"{last[0]}\n  but not at every run of this problem") from None
+    finally:
+        torch.set_num_threads(before)
 
 
 def _several(results: Any) -> tuple[torch.Tensor, ...]:
