@@ -79,3 +79,29 @@ def test_the_instruction_is_used_where_the_cpu_has_it():
     assert "dpbf16ps" not in lower(text, lanes=8, bf16_pairs=True)
     kernel = cpu.compile_kernel(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
     assert ("dpbf16ps" in kernel.llvm_ir()) == ("avx512bf16" in engine.host().of_note)
+
+
+@triton.jit
+def strided_kernel(
+    y_ptr, a_ptr, b_ptr, m, ROW: tl.constexpr, STEP: tl.constexpr, TALL: tl.constexpr, USED: tl.constexpr
+):
+    rows, red, columns = tl.arange(0, 32), tl.arange(0, 32), tl.arange(0, 32)
+    keep = red[None, :] < USED
+    if not TALL:
+        keep = keep & (rows[:, None] < m)
+    a = tl.load(a_ptr + rows[:, None] * ROW + red * STEP, mask=keep, other=0.0)
+    b = tl.load(b_ptr + red[:, None] * 32 + columns)
+    tl.store(y_ptr + rows[:, None] * 32 + columns, tl.dot(a, b))
+
+
+@pytest.mark.parametrize("tall", [False, True])
+@pytest.mark.parametrize("used", [32, 31, 6])
+@pytest.mark.parametrize(("row", "step", "start"), [(64, 1, 0), (64, 1, 1), (33, 1, 0), (33, 1, 1), (64, 2, 0)])
+def test_rows_of_any_stride_and_start_make_pairs(row, step, start, used, tall):
+    memory = torch.randint(-4, 5, (32 * row + 64,)).bfloat16()
+    b, y, m = torch.randint(-4, 5, (32, 32)).bfloat16(), torch.zeros(32, 32), 32 if tall else 9
+    with cpu.active():
+        strided_kernel[(1,)](y, memory[start:], b, m, row, step, tall, used)
+    a = memory[start:].as_strided((32, 32), (row, step), start).double()
+    a[m:], a[:, used:] = 0, 0
+    assert torch.equal(y.double(), a @ b.double())

@@ -43,8 +43,9 @@ class Dot(Pairs):
         if not in_place:
             self.outside(C, c, rows if columns and K else 0, columns)
         if rows and columns and K:
+            cut = bool(K % 2)
             K += K % 2 if pairs else 0
-            A = self.pairs_a(a, K) if pairs else self.operand_a(a, views[0], rows, K)
+            A = self.pairs_a(a, views[0], rows, K, cut) if pairs else self.operand_a(a, views[0], rows, K)
             mr, nv = self.tile_shape(rows, columns // vl, A.kind)
             if pairs:
                 B, panels, K = self.pairs_b(b, K, columns, nv * vl), K // 2 * nv * vl, K // 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .elements import llvm_type
 from .emit import Buffer, Coord, Res
-from .operands import Operand, Operands
+from .operands import Operand, Operands, View
 from .ttir import Op, Value
 
 PAIR_LANES = 16
@@ -34,13 +34,34 @@ class Pairs(Operands):
             return f"pairs need an even depth and a multiple of {PAIR_LANES} columns"
         return "" if self.vector_axis(b) == 1 else "B is not contiguous along its columns"
 
-    def pairs_a(self, a: Value, K: int) -> Operand:
-        """A row-major in scratch, read as words."""
+    def pairs_a(self, a: Value, view: View | None, rows: int, K: int, cut: bool) -> Operand:
+        """A read as words: in place, or row-major in scratch. ``cut``: the last word's second half may lie past the end."""
+        if view is not None and not cut and not view.red_masks and (words := self.words(view, K)) is not None:
+            p = view.load.operands[0]
+            step = self.facts.stride(p, view.free, p.type.shape[view.free])
+            if step is not None and step % 2 == 0 and not view.free_masks:
+                self.read_in_place(a, view, f"its rows lie {step} elements apart and hold pairs")
+                return Operand("strided", self.pointer(view), step // 2, words)
+            fixed = [2 * w + half for w in words for half in range(2)]
+            if self.zeros_fit(fixed, a.type.elem):
+                self.read_in_place(a, view, "its rows hold pairs and are reached through a table of addresses")
+                zeros = self.nothing(fixed, a.type.elem) if view.free_masks else None
+                return Operand("rows", self.pointers(view, view.free, rows, fixed), 0, words, zeros)
         self.notes.reasons[a] = "copied row by row: a pair is one word"
         with self.at_level(self.available(a)):
             buffer = self.new_buffer(a, 1)
             self.fill(buffer, a, 1)
         return Operand("strided", Res(buffer.ptr, buffer.lvl), buffer.strides[0] // 2, tuple(range(K // 2)))
+
+    def words(self, view: View, K: int) -> tuple[int, ...] | None:
+        """Offsets of the words along the reduction, if neighbours lie side by side in memory."""
+        red = self.offsets(view.load.operands[0], view.red)
+        if red is None:
+            return None
+        first, second = red[0:K:2], red[1:K:2]
+        if (second != first + 1).any() or (first % 2).any():
+            return None
+        return tuple(int(x) // 2 for x in first)
 
     def pairs_b(self, b: Value, K: int, columns: int, NR: int) -> Operand:
         """B as panels of NR columns of words."""
