@@ -14,6 +14,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tritoncnn
 from tritoncnn import cpu
+from tritoncnn.cpu import checked
 from tritoncnn.errors import BoundsError, InputError, RaceError
 
 
@@ -195,8 +196,8 @@ def test_a_bound_plan_names_the_kernel_and_can_be_run_again() -> None:
 def test_a_plain_kernel_has_no_trace_of_the_checks() -> None:
     plain = cpu.compile_kernel(copy_kernel, TYPES, {"BLOCK": 64})
     with cpu.bounds():
-        checked = cpu.compile_kernel(copy_kernel, TYPES, {"BLOCK": 64})
-    assert "@inside" in checked.llvm_ir()
+        guarded = cpu.compile_kernel(copy_kernel, TYPES, {"BLOCK": 64})
+    assert "@inside" in guarded.llvm_ir()
     assert not any(word in plain.llvm_ir() for word in ("@inside", "@refused", "%record", "@sites"))
 
 
@@ -285,6 +286,15 @@ def test_the_race_check_checks_bounds_and_wants_tensors() -> None:
         cpu.check_races(kernel, (1,), (y, x), B=3)
 
 
+def test_tensors_too_large_for_their_shadows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = tensors(64)
+    monkeypatch.setattr(checked, "SHADOW", 2**42)
+    with pytest.raises(
+        InputError, match="a race check needs 4398046511104 bytes for each of the 512 bytes of its tensors"
+    ):
+        cpu.check_races(overlap_kernel, (4,), (y, x), STEP=16, B=16)
+
+
 def test_a_training_step_has_no_races() -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential(
@@ -301,6 +311,6 @@ def test_a_training_step_has_no_races() -> None:
 
     plain = step()
     with cpu.races():
-        checked = step()
+        guarded = step()
     for _ in range(2):
-        assert float(plain(*example)) == float(checked(*example))
+        assert float(plain(*example)) == float(guarded(*example))

@@ -72,7 +72,12 @@ class Checked:
             return
         words[4] = 1
         memory = self._memory(words)
-        shadows = [np.zeros(len(block) * SHADOW, np.uint8) for _, block in memory]
+        size = sum(len(block) for _, block in memory)
+        try:
+            shadows = [np.zeros(len(block) * SHADOW, np.uint8) for _, block in memory]
+        except MemoryError as error:
+            wanted = f"{SHADOW} bytes for each of the {size} bytes of its tensors"
+            raise InputError(f"{self.name}: a race check needs {wanted}; give it smaller ones") from error
         count = len(self.names)
         for k in self._pointers():
             at = words[HEADER + k]
