@@ -37,9 +37,13 @@ def _mean(x: Any, dims: Pair, groups: int) -> Any:
 def infer(x: TensorType, *, dims: Pair, eps: float, groups: int = 0) -> tuple[TensorType, TensorType, TensorType]:
     check_float("standardize", x, "x")
     if not dims or list(dims) != sorted(set(dims)) or dims[0] < 0 or dims[-1] >= x.rank:
-        raise ShapeError(f"standardize: dims must be dims of x {list(x.shape)}, ascending, at least one; got {list(dims)}")
+        raise ShapeError(
+            f"standardize: dims must be dims of x {list(x.shape)}, ascending, at least one; got {list(dims)}"
+        )
     if groups and (dims != tuple(range(2, x.rank)) or x.shape[1] % groups):
-        raise ShapeError(f"standardize: {groups} groups must divide the channels of x {list(x.shape)}, dims be its pixels")
+        raise ShapeError(
+            f"standardize: {groups} groups must divide the channels of x {list(x.shape)}, dims be its pixels"
+        )
     small = TensorType.dense(x.dtype, tuple(1 if dim in dims else size for dim, size in enumerate(x.shape)))
     return TensorType.dense(x.dtype, x.shape), small, small
 
