@@ -174,6 +174,8 @@ def search(
     torch.set_num_threads(1)  # to wake a second thread costs more than the work of these references
     try:
         chosen(given(problems)(named))()
+    except KernelBug as bug:
+        raise KernelBug(str(bug)) from None  # without hypothesis's own, longer account of the problem
     except Flaky:  # it failed once, not twice
         if not last:
             raise
