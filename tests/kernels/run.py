@@ -13,11 +13,8 @@ from triton import knobs
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import offset_span
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.testing.arena import DTYPES
 
-DTYPES = {
-    "f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
-    "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "i1": torch.bool,
-}  # fmt: skip
 TRITON_TYPES = {
     "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i64": "i64", "i32": "i32", "i16": "i16", "i8": "i8",
     "u8": "u8", "i1": "i1",

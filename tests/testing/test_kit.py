@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import examples
 from tests.testing import planted
+from tritoncnn.cpu import engine
 from tritoncnn.errors import InputError, KernelBug
 from tritoncnn.ir import TensorType
 from tritoncnn.testing import (
@@ -112,6 +113,21 @@ def test_results_that_differ_from_run_to_run_are_found_unless_allowed() -> None:
 
     assert "kernel is not deterministic" in found(kernel)
     check(kernel, lambda a, p: a, small, deterministic=False)
+
+
+def test_the_child_has_threads_of_its_own_after_the_parents_were_used() -> None:
+    torch.set_num_threads(2)
+    torch.randn(500, 500) @ torch.randn(500, 500)  # the parent's pool exists now, and will not in the child
+    seen = set()
+
+    def kernel(y: Any, a: Any, problem: Any) -> None:
+        seen.add(engine.threads())
+        if torch.get_num_threads() == 3 and seen != {1, 3}:
+            raise ValueError(f"runs on {seen} threads")
+        y.copy_(a)
+
+    check(kernel, lambda a, p: a, small, threads=3)
+    assert seen == set()  # it did not run here
 
 
 # ---- laws ------------------------------------------------------------------------------------------------------------
