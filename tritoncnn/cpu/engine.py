@@ -119,6 +119,7 @@ def _optimised(text: str, level: int) -> tuple[Any, Any]:
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False  # the lowering has chosen the vectors
     options.slp_vectorization = False
+    options.loop_unrolling = False  # nor needs it more copies of them: a quarter of the time to compile, for nothing
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return machine, module
