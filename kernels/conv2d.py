@@ -36,6 +36,7 @@ from tritoncnn.kernels.building import (
     row_block,
 )
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
+from tritoncnn.kernels.depthwise import depthwise, is_depthwise
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
 
@@ -240,6 +241,8 @@ def conv2d(
                 f"conv2d: indices must be u8 and come with a pooling window; got {indices.dtype}, {POOL_H} x {POOL_W}"
             )
 
+    if is_depthwise(problem) and pool is None and tile is None:
+        return depthwise(y, x, w, problem, epilogue, target)
     rows = N * O * wanted[-2] * wanted[-1] * window
     CRS = problem.C_G * problem.taps
     flat = is_flat(problem.C_G, CRS, problem.padded)

@@ -31,6 +31,7 @@ from tritoncnn.kernels.building import (
     row_block,
 )
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
+from tritoncnn.kernels.depthwise import depthwise_dgrad, is_depthwise
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.windows import tap_steps
@@ -199,6 +200,8 @@ def conv2d_dgrad(
         "conv2d_dgrad", "dy", dy, (N, problem.K, *depth, P, Q), f"from dx {list(dx.shape)} and w {list(w.shape)}"
     )
 
+    if is_depthwise(problem) and tile is None:
+        return depthwise_dgrad(dx, dy, w, problem, epilogue, target)
     phases = STEP[0] * STEP[1] * STEP[2]
     rows = N * ceil_div(problem.D, STEP[0]) * ceil_div(problem.H, STEP[1]) * ceil_div(problem.W, STEP[2])
     tile = tile or pick_tile(rows, problem.C_G, problem.K_G, phases * groups, target)

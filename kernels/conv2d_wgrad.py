@@ -31,6 +31,7 @@ from tritoncnn.kernels.building import (
 )
 from tritoncnn.kernels.conv2d import is_flat
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
+from tritoncnn.kernels.depthwise import depthwise_wgrad, is_depthwise
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
@@ -194,6 +195,8 @@ def conv2d_wgrad(
     if db is not None:
         check_shape("conv2d_wgrad", "db", db, (K,), "one per filter")
 
+    if is_depthwise(problem) and tile is None:
+        return depthwise_wgrad(dw, db, x, dy, problem, target)
     NPQ = problem.pixels
     flat = is_flat(C, CRS, problem.padded)
     tile = tile or pick_tile(CRS, C, problem.K_G, NPQ, flat, groups, target)
