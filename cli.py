@@ -2,4 +2,5 @@
 
 from tritoncnn.commands import main
 
-main()
+if __name__ == "__main__":  # processes that gpu-report starts import this file
+    main()

@@ -62,14 +62,14 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, t
     if target == "cpu":
         block_k = min(power_of_2(K), 64)
         tile = Tile(min(power_of_2(rows), 256), block_k, 256)
-        wanted, pixels = CPU_PROGRAMS, CPU_PIXELS
+        wanted, pixels, least = CPU_PROGRAMS, CPU_PIXELS, 1
     else:
         tile = Tile(max(min(power_of_2(rows), 128), 16), max(min(power_of_2(K), 64), 16), 32, 1, 4, 3)
-        wanted, pixels = GPU_PROGRAMS, 512
+        wanted, pixels, least = GPU_PROGRAMS, 512, 16  # tl.dot reduces over 16 or more
     blocks = ceil_div(rows, tile.BLOCK_CRS) * (CRS // rows) * ceil_div(K, tile.BLOCK_K) * groups
     split = max(min(ceil_div(wanted, blocks), NPQ // pixels, SPLIT_MAX), 1)
     part = ceil_div(max(NPQ, 1), split)
-    return tile._replace(SPLIT=split, BLOCK_NPQ=min(tile.BLOCK_NPQ, power_of_2(part)))
+    return tile._replace(SPLIT=split, BLOCK_NPQ=min(tile.BLOCK_NPQ, power_of_2(max(part, least))))
 
 
 @triton.jit
