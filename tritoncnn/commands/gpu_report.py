@@ -12,12 +12,16 @@ import click
 @click.option("--only", default="", help="Only cases or kernels with this in their name.")
 @click.option("--fast", is_flag=True, help="Few cases of each op.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that compile.")
+@click.option(
+    "--execute", "executed", is_flag=True, help="Instead, execute the PTX of sm_80 in an interpreter on the CPU."
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of the table.")
-def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, as_json: bool) -> None:
+def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, executed: bool, as_json: bool) -> None:
     """Compile every kernel for GPUs and check what the compilers made of it. No GPU is used.
 
-    Exit code 1 when a kernel does not compile or fails the gate. The roofline is a lower bound by data sheet: nothing is
-    timed. Facts are kept in the cache folder; the first whole report takes the better part of an hour.
+    Exit code 1 when a kernel does not compile, fails the gate, or does not match its reference. The roofline is a lower
+    bound by data sheet: nothing is timed. Facts are kept in the cache folder; the first whole report takes the better
+    part of an hour.
     """
     import json
     from dataclasses import asdict
@@ -25,6 +29,8 @@ def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, as_js
     from tritoncnn.errors import InputError
     from tritoncnn.gpu import TARGETS, make_report, print_table
 
+    if executed:
+        raise SystemExit(_execute(only, fast))
     rows = make_report(targets or tuple(TARGETS), only, fast, jobs)
     if not rows:
         raise InputError(f"--only {only}: no case or kernel has this in its name")
@@ -34,3 +40,28 @@ def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, as_js
         click.echo("\n".join(print_table(rows)))
     if any(row.faults for row in rows):
         raise SystemExit(1)
+
+
+def _execute(only: str, fast: bool) -> int:
+    """Execute cases one after the other; the exit code."""
+    from tritoncnn.errors import KernelError
+    from tritoncnn.gpu import can_execute, cases, execute
+
+    matched = failed = left = 0
+    for case in cases(fast):
+        if only not in case.name:
+            continue
+        if not can_execute(case):
+            left += 1
+            click.echo(f"not executed, too large: {case.name}")
+            continue
+        try:
+            done = execute(case)
+            words = f"error {done.error:.1e}, bound {done.bound:.1e}{''.join(f', race: {race}' for race in done.races)}"
+            good = done.matched
+        except KernelError as error:
+            words, good = str(error), False
+        matched, failed = matched + good, failed + (not good)
+        click.echo(f"{'matched' if good else 'FAILED'} {case.name}: {words}")
+    click.echo(f"{matched} cases matched, {failed} failed, {left} not executed")
+    return int(failed > 0)

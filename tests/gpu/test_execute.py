@@ -1,0 +1,25 @@
+"""The PTX of sm_80, executed on the CPU: a fast part of the cases. The whole: ``tritoncnn gpu-report --execute``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tritoncnn.gpu import Case, can_execute, cases, execute
+from tritoncnn.gpu.cases import sample_cases
+
+FAST = [case for case in cases(fast=True) if can_execute(case)]
+HALF = [
+    case for case in sample_cases(fast=False) if case.name in ("conv2d 0 bf16", "matmul 0 bf16", "conv2d_wgrad 0 bf16")
+]
+
+
+@pytest.mark.parametrize("case", [*FAST, *HALF], ids=lambda case: case.name)
+def test_ptx_matches_the_reference(case: Case) -> None:
+    done = execute(case)
+    assert done.races == ()
+    assert done.error <= done.bound
+
+
+def test_a_large_grid_is_executed_in_part() -> None:
+    case = next(case for case in FAST if case.main)
+    assert execute(case).blocks == 2
