@@ -12,6 +12,6 @@ from tritoncnn.gpu.report import Row, make_report, print_table
 from tritoncnn.gpu.targets import TARGETS, Target, find_target
 
 __all__ = [
-    "TARGETS", "Binary", "Case", "Executed", "Facts", "Row", "Target", "can_execute", "cases", "compile_for", "execute", "facts_of", "faults", "find_target",
-    "make_report", "print_table",
+    "TARGETS", "Binary", "Case", "Executed", "Facts", "Row", "Target", "can_execute", "cases", "compile_for", "execute",
+    "facts_of", "faults", "find_target", "make_report", "print_table",
 ]  # fmt: skip
