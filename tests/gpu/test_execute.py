@@ -23,3 +23,10 @@ def test_ptx_matches_the_reference(case: Case) -> None:
 def test_a_large_grid_is_executed_in_part() -> None:
     case = next(case for case in FAST if case.main)
     assert execute(case).blocks == 2
+
+
+def test_warps_that_write_bytes_side_by_side_do_not_race() -> None:
+    (case,) = (
+        case for case in sample_cases(fast=False) if case.name == "conv2d 7 bf16"
+    )  # taps of a fused pooling, as u8
+    assert execute(case).matched

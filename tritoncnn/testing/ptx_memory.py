@@ -68,7 +68,7 @@ class GlobalMemory:
 
 
 class SharedMemory:
-    """Bytes of one block, poisoned at first. Between two barriers no warp may touch a word that another one writes.
+    """Bytes of one block, poisoned at first. Between two barriers no warp may touch a byte that another one writes.
 
     An asynchronous copy poisons its target at once and arrives when its group is waited for.
     """
@@ -76,10 +76,9 @@ class SharedMemory:
     def __init__(self, size: int, warps: int) -> None:
         self.bytes = np.full(size, POISON, np.uint8)
         self.warp = np.arange(warps * 32) // 32
-        words = size // 4 + 8
         self.epoch = 1
-        self.writer, self.reader = np.full(words, -1), np.full(words, -1)
-        self.write_epoch, self.read_epoch = np.zeros(words, np.int64), np.zeros(words, np.int64)
+        self.writer, self.reader = np.full(size, -1), np.full(size, -1)
+        self.write_epoch, self.read_epoch = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self.races: list[str] = []
         self._open: list[tuple[Array, Array]] = []
         self._groups: list[list[tuple[Array, Array]]] = []
@@ -89,24 +88,24 @@ class SharedMemory:
 
     def load(self, address: Array, size: int, active: Array) -> Array:
         """[threads, size] bytes; zeros for threads that are not active."""
-        threads, places, words, warps = self._touch(address, size, active)
-        if ((self.write_epoch[words] == self.epoch) & (self.writer[words] != warps)).any():
+        threads, places, touched, warps = self._touch(address, size, active)
+        if ((self.write_epoch[touched] == self.epoch) & (self.writer[touched] != warps)).any():
             self.races.append("a warp reads what another one wrote since the last barrier")
-        both = (self.read_epoch[words] == self.epoch) & (self.reader[words] != warps)
-        self.reader[words] = np.where(both, -2, warps)  # -2: several warps
-        self.read_epoch[words] = self.epoch
+        both = (self.read_epoch[touched] == self.epoch) & (self.reader[touched] != warps)
+        self.reader[touched] = np.where(both, -2, warps)  # -2: several warps
+        self.read_epoch[touched] = self.epoch
         out = np.zeros((active.size, size), np.uint8)
         out[threads] = self.bytes[places]
         return out
 
     def store(self, address: Array, data: Array, active: Array) -> None:
-        threads, places, words, warps = self._touch(address, data.shape[1], active)
-        self._write(words, warps)
+        threads, places, touched, warps = self._touch(address, data.shape[1], active)
+        self._write(touched, warps)
         self.bytes[places] = data[threads]
 
     def copy_later(self, address: Array, data: Array, active: Array) -> None:
-        threads, places, words, warps = self._touch(address, data.shape[1], active)
-        self._write(words, warps)
+        threads, places, touched, warps = self._touch(address, data.shape[1], active)
+        self._write(touched, warps)
         self.bytes[places] = POISON
         self._open.append((places, data[threads]))
 
@@ -120,21 +119,20 @@ class SharedMemory:
             for places, data in self._groups.pop(0):
                 self.bytes[places] = data
 
-    def _write(self, words: Array, warps: Array) -> None:
-        written = (self.write_epoch[words] == self.epoch) & (self.writer[words] != warps)
-        read = (self.read_epoch[words] == self.epoch) & (self.reader[words] != warps)
+    def _write(self, touched: Array, warps: Array) -> None:
+        written = (self.write_epoch[touched] == self.epoch) & (self.writer[touched] != warps)
+        read = (self.read_epoch[touched] == self.epoch) & (self.reader[touched] != warps)
         if written.any() or read.any():
             self.races.append(
                 f"a warp writes what another one {'wrote' if written.any() else 'read'} since the last barrier"
             )
-        self.writer[words], self.write_epoch[words] = warps, self.epoch
+        self.writer[touched], self.write_epoch[touched] = warps, self.epoch
 
     def _touch(self, address: Array, size: int, active: Array) -> tuple[Array, Array, Array, Array]:
-        """(active threads, their bytes [threads, size], the words touched, the warp that touches each)."""
+        """(active threads, their bytes [threads, size], the same in one row, the warp that touches each)."""
         threads = np.flatnonzero(active)
         start = address[threads].astype(np.int64)
         if (start + size > self.bytes.size).any():
             raise PtxFault(f"shared memory of {self.bytes.size} bytes is accessed at byte {int(start.max())}")
         places = start[:, None] + np.arange(size)
-        words = places[:, :: min(size, 4)] // 4
-        return threads, places, words.ravel(), np.repeat(self.warp[threads], words.shape[1])
+        return threads, places, places.ravel(), np.repeat(self.warp[threads], size)
