@@ -121,7 +121,7 @@ def conv2d_kernel(
 
     # Reduce over the filter.
     base = n * X[0] + (p * STEP[1] - PAD[1]) * X[3] + (q * STEP[2] - PAD[2]) * X[4] + group * (CG * X[1])
-    if D > 1:
+    if D > 1 or T > 1:
         base += (o * STEP[0] - PAD[0]) * X[2]
     acc = tl.zeros((BLOCK_NPQ, BLOCK_K), tl.float32)
     if FLAT:

@@ -139,14 +139,14 @@ def conv2d_dgrad_kernel(
         r = r0 + (trs // TAPS_W[2] if T == 1 else trs // TAPS_W[2] % TAPS_H[2]) * TAPS_H[0]
         s = s0 + trs % TAPS_W[2] * TAPS_W[0]
         inside = mask_nhw
-        if D > 1 or T > 1:
+        if D > 1 or T > 1 or O > 1:
             inside = inside & reaches(d + (PAD[0] - t * DIL[0]), t, O, T, STEP[0], TAPS_D)
         pU, qV = h + (PAD[1] - r * DIL[1]), w + (PAD[2] - s * DIL[2])
         inside = inside & reaches(pU, r, P, R, STEP[1], TAPS_H) & reaches(qV, s, Q, S, STEP[2], TAPS_W)
         # Offsets of masked-off rows and taps are clamped: a negative one can fault under an asynchronous copy.
         offs_dy = n * DY[0] + pU // STEP[1] * DY[3] + qV // STEP[2] * DY[4] + group * (KG * DY[1])
         tap = tl.minimum(r, R - 1) * F[3] + tl.minimum(s, S - 1) * F[4] + group * (KG * F[0])
-        if D > 1 or T > 1:
+        if D > 1 or T > 1 or O > 1:
             offs_dy += (d + (PAD[0] - t * DIL[0])) // STEP[0] * DY[2]
             tap += tl.minimum(t, T - 1) * F[2]
         rows = tl.where(inside, offs_dy, 0)

@@ -125,7 +125,7 @@ def conv2d_wgrad_kernel(
         mask_npq = offs_npq < NPQ
         n, o, p, q = offs_npq // (O * P * Q), offs_npq // (P * Q) % O, offs_npq // Q % P, offs_npq % Q
         rows = n * X[0] + (p * STEP[1] - PAD[1]) * X[3] + (q * STEP[2] - PAD[2]) * X[4]
-        if D > 1:
+        if D > 1 or T > 1:
             rows += (o * STEP[0] - PAD[0]) * X[2]
         inside = mask_npq
         if not FLAT:

@@ -29,6 +29,9 @@ SPREAD = {
     ("amax", "args.0"): "the same",
     ("amax", "args.1"): "the same",
     ("conv2d_wgrad", "x_ptr"): "one channel in a group",
+    ("conv2d", "x_ptr"): "a channel read by several filters, depthwise",
+    ("conv2d_dgrad", "dy_ptr"): "several filters of each channel, depthwise",
+    ("conv2d_dgrad", "w_ptr"): "the same",
     ("resample", "x_ptr"): "along the innermost axis",
 }
 
