@@ -1,6 +1,6 @@
 """Depthwise convolution (one channel in a group, K/C = M filters on each) and its two gradients, without a matrix product.
 
-y[n,k,p,q] = sum over r,s of x[n, k // M, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W] * w[k,0,r,s], then an epilogue; in 3 axes likewise.
+y[n,k,p,q] = sum over r,s of x[n, k // M, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W] * w[k,0,r,s], then an epilogue; so in 3 axes.
 
 Method   lanes run over channels, rows over pixels; each tap is one multiply-add of a tile. dw: a program sums one tap of its
          part of the pixels; a second launch adds the parts in fixed order.

@@ -68,7 +68,8 @@ def reduce_kernel(
     KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
-    MAX: tl.constexpr, SCALE: tl.constexpr, LANES_KEPT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    MAX: tl.constexpr, SCALE: tl.constexpr, LANES_KEPT: tl.constexpr,  # lanes run over results, else over their elements
+    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     part = program(1, GRID, WIDE)

@@ -171,7 +171,8 @@ CONV_CASES = {
         (IMAGE, (4, 6, 3, 3), (4,), (4,), (4,), (2, 4, 5, 7)),
     ),
     "conv2d gelu": Case(
-        lambda x, w, b: T.conv2d(x, w, b, activation="gelu"), lambda x, w, b: F.gelu(F.conv2d(x, w, b)), (IMAGE, (4, 6, 3, 3), (4,))
+        lambda x, w, b: T.conv2d(x, w, b, activation="gelu"), lambda x, w, b: F.gelu(F.conv2d(x, w, b)),
+        (IMAGE, (4, 6, 3, 3), (4,)),
     ),
     "conv2d pool": Case(
         lambda x, w, b: T.conv2d(x, w, b, padding=1, activation="relu", pool=True),
@@ -197,4 +198,38 @@ CONV_CASES = {
     "conv2d no samples": same("conv2d", (0, 6, 5, 7), (4, 6, 3, 3), (4,)),
 }  # fmt: skip
 
-CASES: dict[str, Case] = CONV_CASES | ACTIVATION_CASES | NORM_CASES | LOSS_CASES
+POOL_CASES = {
+    "max_pool2d": same("max_pool2d", IMAGE, kernel_size=2),
+    "max_pool2d all": same(
+        "max_pool2d", IMAGE, kernel_size=(3, 2), stride=(2, 1), padding=1, dilation=(1, 2), ceil_mode=True
+    ),
+    "avg_pool2d": same("avg_pool2d", IMAGE, kernel_size=2, stride=1),
+    "avg_pool2d all": same(
+        "avg_pool2d", IMAGE, kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False
+    ),
+    "adaptive_avg_pool2d": same("adaptive_avg_pool2d", (2, 6, 6, 8), output_size=(3, 2)),
+    "global pooling": same("adaptive_avg_pool2d", IMAGE, output_size=1),
+    "adaptive_max_pool2d": same("adaptive_max_pool2d", (2, 6, 6, 8), output_size=2),
+}
+
+
+def moved(padding: tuple[int, ...], **options: Any) -> Case:
+    return Case(lambda x: T.pad(x, padding, **options), lambda x: F.pad(x, padding, **options), (IMAGE,))
+
+
+IMAGE_CASES = {
+    "nearest": same("interpolate", IMAGE, size=(10, 9), mode="nearest"),
+    "nearest-exact": same("interpolate", IMAGE, size=(3, 4), mode="nearest-exact"),
+    "bilinear": same("interpolate", IMAGE, size=(9, 4), mode="bilinear"),
+    "bilinear aligned": same("interpolate", IMAGE, size=(9, 12), mode="bilinear", align_corners=True),
+    "linear": same("interpolate", (2, 3, 9), size=(14,), mode="linear"),
+    "bicubic": same("interpolate", IMAGE, size=(8, 9), mode="bicubic"),
+    "pad": moved((1, 2, 0, 3), value=1.5),
+    "pad reflect": moved((2, 1, 3, 0), mode="reflect"),
+    "pad replicate": moved((2, 1, 3, 0), mode="replicate"),
+    "pad circular": moved((2, 1, 3, 0), mode="circular"),
+    "pixel_shuffle": same("pixel_shuffle", (2, 12, 3, 4), upscale_factor=2),
+    "pixel_unshuffle": same("pixel_unshuffle", (2, 3, 6, 4), downscale_factor=2),
+}
+
+CASES: dict[str, Case] = POOL_CASES | IMAGE_CASES | CONV_CASES | ACTIVATION_CASES | NORM_CASES | LOSS_CASES

@@ -8,6 +8,6 @@ from tritoncnn.ir.verify import verify
 
 __all__ = [
     "ACC", "DTYPE_BYTES", "FLOATS", "Attr", "Expr", "Graph", "Node", "Rewriter", "TensorType", "Value", "arg", "constant",
-    "dense_strides", "number", "parse_expr", "parse_graph", "parse_type", "place_after", "print_attrs", "print_graph", "remove_dead",
-    "rewrite", "verify",
+    "dense_strides", "number", "parse_expr", "parse_graph", "parse_type", "place_after", "print_attrs", "print_graph",
+    "remove_dead", "rewrite", "verify",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """standardize: y = (x - mean) / sqrt(var + eps) over ``dims``, with the mean and the (biased) variance, dims kept.
 
-What batch, group, instance and layer norm share; ``groups``: statistics over all channels of a group. Two passes, since E[x^2] - E[x]^2 cancels.
+What batch, group, instance and layer norm share; ``groups``: statistics over all channels of a group.
+Two passes, since E[x^2] - E[x]^2 cancels.
 Gradient: dx = (dy - mean(dy) - y * mean(dy * y)) / sqrt(var + eps). Source: Ioffe & Szegedy 2015, "Batch normalization", 3.
 """
 

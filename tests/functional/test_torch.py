@@ -1,0 +1,181 @@
+"""Fused ops as torch knows them: opcheck, gradcheck, torch.compile, several processes, modules, errors."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.functional.cases import CASES
+from tests.functional.test_against_torch import as_tuple, make
+from tritoncnn import functional as T
+from tritoncnn.errors import DTypeError, InputError, ShapeError
+
+CHECKED = ["conv2d fused", "conv1d causal", "conv_transpose2d", "batch_norm train", "group_norm", "layer_norm",
+           "cross_entropy all",
+           "prelu", "softmax", "max_pool2d", "bilinear", "focal_loss", "linear fused"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_the_library_op_passes_opcheck(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schema, autograd registration, fake tensors and AOT dispatch of every library op that the case calls."""
+    from tritoncnn.functional.dispatch import FusedOp
+
+    called: list[tuple[Any, tuple[Any, ...]]] = []
+    plain = FusedOp.__call__
+
+    def recording(self: FusedOp, *arguments: Any) -> tuple[torch.Tensor, ...]:
+        wanted = [bool(x.requires_grad) for x in self.present(arguments)]
+        called.append((getattr(torch.ops.tritoncnn, self.name), (*arguments, wanted)))
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(FusedOp, "__call__", recording)
+    inputs = [make(spec, torch.float32, "contiguous", i) for i, spec in enumerate(CASES[name].inputs)]
+    CASES[name].ours(*inputs)
+    assert called
+    for op, arguments in called:
+        torch.library.opcheck(op, arguments, raise_exception=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["conv2d all", "conv3d", "conv_transpose2d", "linear", "avg_pool2d", "bilinear", "pad reflect"]
+)
+def test_linear_ops_pass_gradcheck(name: str) -> None:
+    """Numeric differences in f32 are exact enough where the op is linear in each operand and steps are large."""
+    inputs = [make(spec, torch.float32, "contiguous", i) for i, spec in enumerate(CASES[name].inputs)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*double precision.*")
+        assert torch.autograd.gradcheck(CASES[name].ours, inputs, eps=0.5, atol=1e-3, rtol=1e-3, fast_mode=True)
+
+
+def model(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    y = T.conv2d(x, w, b, padding=1, activation="relu")
+    y = T.batch_norm(y, None, None, g, b, training=True) * 2
+    return T.adaptive_avg_pool2d(y, 1).flatten(1).square().mean()
+
+
+def model_inputs() -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(shape, requires_grad=True) for shape in ((2, 3, 6, 6), (4, 3, 3, 3), (4,), (4,))]
+
+
+def test_torch_compile_gives_the_same_values_and_gradients() -> None:
+    inputs = model_inputs()
+    loss = model(*inputs)
+    wanted = torch.autograd.grad(loss, inputs)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    found_loss = compiled(*inputs)
+    torch.testing.assert_close(found_loss, loss)
+    for found, gradient in zip(torch.autograd.grad(found_loss, inputs), wanted, strict=True):
+        torch.testing.assert_close(found, gradient)
+
+
+def _train(rank: int, world: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo")
+    torch.set_num_threads(1)
+    store = torch.distributed.FileStore(f"{folder}/store", world)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.linspace(-1, 1, 4 * 3 * 9).reshape(4, 3, 3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return T.conv2d(x, self.w, activation="relu").mean()
+
+    net = torch.nn.parallel.DistributedDataParallel(Net())
+    x = torch.arange(4 * 3 * 36.0).reshape(4, 3, 6, 6).sin()
+    net(x[2 * rank : 2 * rank + 2]).backward()
+    torch.save(net.module.w.grad, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_data_parallel_training_averages_gradients(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_train, args=(2, str(tmp_path)), nprocs=2)
+    w = torch.linspace(-1, 1, 4 * 3 * 9).reshape(4, 3, 3, 3).requires_grad_()
+    x = torch.arange(4 * 3 * 36.0).reshape(4, 3, 6, 6).sin()
+    (wanted,) = torch.autograd.grad(F.relu(F.conv2d(x, w)).mean(), w)
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt", weights_only=True), wanted)
+
+
+def test_results_repeat_bit_for_bit_for_any_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    inputs = model_inputs()
+    found = []
+    for threads in (1, 2, 2):
+        torch.set_num_threads(threads)
+        found.append(torch.autograd.grad(model(*inputs), inputs))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_nothing_that_the_gradient_does_not_read_is_kept() -> None:
+    x, w = torch.randn(2, 3, 32, 32, requires_grad=True), torch.randn(4, 3, 3, 3)
+    y = T.conv2d(x, w, activation="none")
+    kept = [t for t in y.grad_fn.saved_tensors if t.untyped_storage().nbytes() > 1000]  # type: ignore[union-attr]
+    assert kept == []  # dx needs dy and the filters only
+
+
+def test_an_expanded_input_and_an_unused_gradient_are_fine() -> None:
+    x = torch.randn(1, 3, 1, 1).expand(2, 3, 5, 5)
+    w = torch.randn(4, 3, 3, 3)
+    torch.testing.assert_close(T.conv2d(x, w), F.conv2d(x, w))
+
+
+X, W = torch.randn(2, 6, 5, 7), torch.randn(4, 6, 3, 3)
+MISTAKES: list[tuple[Any, type[Exception], str]] = [
+    (lambda: T.conv2d(X, torch.randn(4, 5, 3, 3)), ShapeError, r"w must be \[K, C/groups, R, S\] with C = 6 channels"),
+    (lambda: T.conv2d(X, W, groups=4), ShapeError, "groups = 4"),
+    (lambda: T.conv2d(X[0, 0], W), ShapeError, r"input must be \[N, C, H, W\]"),
+    (lambda: T.conv2d(X, torch.randn(4, 6, 9, 9)), ShapeError, "longer than the padded input of 5"),
+    (lambda: T.conv2d(X, W, padding=-1), ShapeError, "padding must not be negative; got"),
+    (lambda: T.conv2d(X, W, padding="full"), ShapeError, "'valid', 'same' or 'causal'; got 'full'"),
+    (lambda: T.conv2d(X, W, stride=0), ShapeError, "stride and dilation must be at least 1"),
+    (lambda: T.conv2d(X.long(), W), DTypeError, "x must be one of torch.float32, torch.bfloat16, torch.float16; got torch.int64"),
+    (lambda: T.conv2d(X.to(torch.complex64), W), DTypeError, "got torch.complex64"),
+    (lambda: T.conv2d(X, W.bfloat16()), DTypeError, "weight must be torch.float32, as x is; got torch.bfloat16"),
+    (lambda: T.conv2d(X, W, torch.randn(5)), ShapeError, r"bias must be \[4\]"),
+    (lambda: T.conv2d(X, W, residual=torch.randn(2, 4, 5, 7)), ShapeError, r"residual must be \[2, 4, 3, 5\]"),
+    (lambda: T.conv2d(X, W, activation="swish"), InputError, "activation must be one of none, relu"),
+    (lambda: T.conv2d([1], W), InputError, "x must be a tensor; got list"),
+    (lambda: T.conv_transpose2d(X, torch.randn(6, 4, 3, 3), output_padding=1), ShapeError, "output_padding must be below stride"),
+    (lambda: T.conv_transpose2d(X, torch.randn(6, 4, 1, 1), padding=4), ShapeError, "the output would be"),
+    (lambda: T.group_norm(X, 4), ShapeError, "num_groups must divide the 6 channels"),
+    (lambda: T.batch_norm(X, None, None), InputError, "running_mean and running_var must be given"),
+    (lambda: T.batch_norm(torch.randn(1, 3), None, None, training=True), ShapeError, "more than 1 value per channel"),
+    (lambda: T.layer_norm(X, (5,)), ShapeError, "normalized_shape must be the last dims"),
+    (lambda: T.cross_entropy(torch.randn(3, 4), torch.zeros(2, dtype=torch.int64)), ShapeError, r"target must be \[3\]"),
+    (lambda: T.cross_entropy(torch.randn(3, 4), torch.zeros(3, dtype=torch.int32)), DTypeError, "torch.int64"),
+    (lambda: T.mse_loss(X, X, "average"), InputError, "reduction must be one of none, mean, sum; got 'average'"),
+    (lambda: T.max_pool2d(X, 2, padding=2), ShapeError, "padding must be at most half"),
+    (lambda: T.interpolate(X, 4, "area"), InputError, "mode must be one of"),
+    (lambda: T.pixel_shuffle(X, 2), ShapeError, "divisible by the factor 2 squared"),
+    (lambda: T.linear(X, torch.randn(3, 6)), ShapeError, r"x must be \[..., 6\]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "words"), MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(call: Any, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_out_of_range_makes_the_loss_nan() -> None:
+    assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, 4, 1])).isnan()
+    assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, -1, 1]), ignore_index=7).isnan()
+    assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, 7, 1]), ignore_index=7).isfinite()
+
+
+def test_every_public_op_has_a_case() -> None:
+    words = " ".join(CASES)
+    named = {"binary_cross_entropy_with_logits": "bce", "interpolate": "bilinear", "activate": "relu"}
+    assert [name for name in T.__all__ if named.get(name, name) not in words] == []
+    assert all(as_tuple(getattr(T, name).__doc__)[0] for name in T.__all__)

@@ -1,0 +1,78 @@
+"""Resizing, padding and shuffling of pictures: moves of pixels, each with a gradient that adds in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import emit_sample as emit
+from tritoncnn.errors import InputError
+from tritoncnn.functional.dispatch import Ints, fused
+
+Tensor = torch.Tensor
+
+RESIZERS = {
+    "nearest": emit.upsample_nearest,
+    "nearest-exact": emit.upsample_nearest_exact,
+    "linear": emit.upsample_linear,
+    "bilinear": emit.upsample_linear,
+    "trilinear": emit.upsample_linear,
+    "bicubic": emit.upsample_bicubic,
+}
+
+
+@fused
+def _resize(x: Tensor, size: Ints, mode: str, align_corners: bool) -> Any:
+    rest = () if mode.startswith("nearest") else (align_corners,)
+    return RESIZERS[mode](x, size, *rest)
+
+
+@fused
+def _pad(x: Tensor, padding: Ints, mode: str, value: float) -> Any:
+    return emit.pad(x, padding, mode, value)
+
+
+@fused
+def _pixel_shuffle(x: Tensor, factor: int) -> Any:
+    return emit.pixel_shuffle(x, factor)
+
+
+@fused
+def _pixel_unshuffle(x: Tensor, factor: int) -> Any:
+    return emit.pixel_unshuffle(x, factor)
+
+
+def interpolate(x: Tensor, size: int | Sequence[int], mode: str = "nearest", align_corners: bool = False) -> Tensor:
+    """x [N, C, ...] resized to ``size`` pixels along each axis, by one of RESIZERS, with torch's rules for pixel centres.
+
+    Raises InputError for another mode, ShapeError.
+    """
+    if mode not in RESIZERS:
+        raise InputError(f"interpolate: mode must be one of {', '.join(RESIZERS)}; got {mode!r}")
+    if align_corners and mode.startswith("nearest"):
+        raise InputError(f"interpolate: align_corners is for linear and cubic modes; got mode {mode!r}")
+    axes = x.dim() - 2 if isinstance(x, torch.Tensor) else 0
+    sizes = [int(size)] * axes if isinstance(size, int) else list(size)
+    return _resize(x, sizes, mode, align_corners)[0]
+
+
+def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """Pixels added (or with negative numbers taken away) as torch.nn.functional.pad does: last axis first, before and after.
+
+    ``mode`` is constant (with ``value``), reflect, replicate or circular. Raises ShapeError, InputError.
+    """
+    if mode not in ("constant", "reflect", "replicate", "circular"):
+        raise InputError(f"pad: mode must be one of constant, reflect, replicate, circular; got {mode!r}")
+    return _pad(x, list(padding), mode, value)[0]
+
+
+def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
+    """[N, C r r, H, W] -> [N, C, H r, W r]. Source: Shi et al. 2016, "Real-time single image and video super-resolution"."""
+    return _pixel_shuffle(x, upscale_factor)[0]
+
+
+def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
+    """[N, C, H r, W r] -> [N, C r r, H, W]."""
+    return _pixel_unshuffle(x, downscale_factor)[0]
