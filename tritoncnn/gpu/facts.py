@@ -1,6 +1,7 @@
 """What the machine code of a kernel says: registers, spills, matrix instructions, how wide the main loop loads.
 
-The main loop is the smallest loop with matrix instructions, else the smallest one that loads from global memory.
+The main loop is the smallest loop with matrix instructions, else the smallest one that loads from global memory;
+all of the code where the loop with the matrix instructions was unrolled.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ def _main_loop(
     with_matrix = [body for body in bodies if holds(body, matrix)]
     # Where loading and multiplying are apart, both count: the smallest loop that does both, else the first.
     both = [body for body in with_matrix if holds(body, load)]
+    if not with_matrix and holds(list(code), matrix):
+        return list(code)  # the compiler has unrolled the main loop completely
     return next(iter(both or with_matrix or [body for body in bodies if holds(body, load)]), [])
 
 

@@ -54,10 +54,16 @@ def judge(case: Case, launch: Launch, target: Target) -> Row:
     facts, wrong = None, []
     try:
         facts = measure(launch, target)
-        wrong = faults(facts, target, matrix=narrow, wide=narrow)
+        wrong = faults(facts, target, matrix=narrow, wide=narrow and _fills_wide_loads(launch, target))
     except KernelError as error:
         wrong = [str(error)]
     return Row(case.name, name, dtype, target.name, launch_key(launch), facts, tuple(wrong))
+
+
+def _fills_wide_loads(launch: Launch, target: Target) -> bool:
+    """Whether each operand's tile has 8 elements of 16 bits for every thread: else a load of 128 bits has no work."""
+    blocks = [size for name, size in launch.constants.items() if name.startswith("BLOCK_")]
+    return min(blocks) * sorted(blocks)[1] >= 8 * launch.num_warps * target.warp
 
 
 def work(targets: Collection[str], only: str, fast: bool) -> Iterator[tuple[Case, Launch, Target]]:
