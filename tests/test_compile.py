@@ -269,3 +269,26 @@ def test_one_model_serves_several_python_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda i: compiled(inputs[i % 4]), range(200)))
     assert all(torch.equal(y, alone[i % 4]) for i, y in enumerate(together))
+
+
+@pytest.mark.parametrize("kind", ["Adam", "SGD"])
+def test_adam_and_clipped_gradients_follow_torch(kind: str) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    theirs = copy.deepcopy(model)
+    options: dict[str, float] = {"lr": 0.05, "weight_decay": 0.1} | ({"momentum": 0.9} if kind == "SGD" else {})
+    optimizer = getattr(torch.optim, kind)(theirs.parameters(), **options)
+    x, target = torch.randn(8, 6), torch.randint(0, 3, (8,))
+    step = tritoncnn.compile_step(
+        model, F.cross_entropy, getattr(tritoncnn, kind)(**options, clip_norm=0.25), (x, target)
+    )
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(theirs(x), target)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.25)
+        assert norm > 0.25  # else nothing was clipped
+        optimizer.step()
+        torch.testing.assert_close(step(x, target), loss.detach())
+    for name, tensor in theirs.state_dict().items():
+        torch.testing.assert_close(step.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)

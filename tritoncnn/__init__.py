@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tritoncnn.compiler import CompiledModel, CompiledStep, compile, compile_step
-    from tritoncnn.optim import SGD, AdamW
+    from tritoncnn.optim import SGD, Adam, AdamW
 
-__all__ = ["SGD", "AdamW", "CompiledModel", "CompiledStep", "__version__", "compile", "compile_step"]
+__all__ = ["SGD", "Adam", "AdamW", "CompiledModel", "CompiledStep", "__version__", "compile", "compile_step"]
 
 _HOME = {
     "compile": "tritoncnn.compiler",
@@ -22,6 +22,7 @@ _HOME = {
     "CompiledModel": "tritoncnn.compiler",
     "CompiledStep": "tritoncnn.compiler",
     "SGD": "tritoncnn.optim",
+    "Adam": "tritoncnn.optim",
     "AdamW": "tritoncnn.optim",
 }
 

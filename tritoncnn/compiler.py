@@ -60,7 +60,7 @@ def compile_step(
     """
     if not isinstance(optimizer, Optimizer):
         raise InputError(
-            f"compile_step: optimizer must be tritoncnn.SGD(...) or tritoncnn.AdamW(...); got {optimizer!r}"
+            f"compile_step: optimizer must be tritoncnn.SGD(...), Adam(...) or AdamW(...); got {optimizer!r}"
         )
     captured = capture_loss(module, loss, example[:-1], example[-1])
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]

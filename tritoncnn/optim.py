@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tritoncnn.errors import InputError
 from tritoncnn.ir import Graph, Rewriter, TensorType
@@ -18,15 +18,19 @@ def _check(name: str, **numbers: float) -> None:
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent as torch.optim.SGD (dampening 0). ``lr`` is only the start: it is data of the step."""
+    """Stochastic gradient descent as torch.optim.SGD (dampening 0). ``lr`` is only the start: it is data of the step.
+
+    ``clip_norm`` above 0: all gradients together are scaled down to at most this 2-norm first (``clipped``).
+    """
 
     lr: float = 0.01
     momentum: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        _check("SGD", lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        _check("SGD", lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
         if self.nesterov and not self.momentum:
             raise InputError("SGD: nesterov needs a momentum above 0; got momentum 0")
 
@@ -47,17 +51,22 @@ class SGD:
 
 @dataclass(frozen=True)
 class AdamW:
-    """Loshchilov & Hutter 2019, as torch.optim.AdamW. ``lr`` is only the start: it is data of the step."""
+    """Loshchilov & Hutter 2019, as torch.optim.AdamW. ``lr`` is only the start: it is data of the step.
+
+    ``clip_norm`` as for SGD.
+    """
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        _check("AdamW", lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
+        name = type(self).__name__
+        _check(name, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"AdamW: betas must lie in [0, 1); got {self.betas}")
+            raise InputError(f"{name}: betas must lie in [0, 1); got {self.betas}")
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -80,7 +89,25 @@ class AdamW:
         return new
 
 
+@dataclass(frozen=True)
+class Adam(AdamW):
+    """Kingma & Ba 2015, as torch.optim.Adam: weight decay is a part of the gradient."""
+
+    weight_decay: float = 0.0
+
+    def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
+        """(new parameters, new states...)"""
+        g = g + p * self.weight_decay if self.weight_decay else g
+        return replace(AdamW(), betas=self.betas, eps=self.eps, weight_decay=0.0).update(p, g, lr, step, state)
+
+
 Optimizer = SGD | AdamW
+
+
+def clipped(g: Sym, most: float) -> Sym:
+    """g scaled so that its 2-norm is at most ``most``, as torch.nn.utils.clip_grad_norm_. Source: Pascanu et al. 2013."""
+    total = OPS["sqrt"](OPS["sum"](g * g, dims=(0,)))
+    return g * OPS["minimum"](most / (total + 1e-6), 1.0)
 
 
 def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
@@ -98,8 +125,8 @@ def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
         out.keep(node)
     loss, gradients = (out.value(v) for v in graph.outputs)
     now = OPS["increment"](Sym(out, step))
-    new = optimizer.update(
-        Sym(out, parameters), Sym(out, gradients), Sym(out, lr), now, tuple(Sym(out, s) for s in states)
-    )
+    g = Sym(out, gradients)
+    g = clipped(g, optimizer.clip_norm) if optimizer.clip_norm else g
+    new = optimizer.update(Sym(out, parameters), g, Sym(out, lr), now, tuple(Sym(out, s) for s in states))
     new = new if isinstance(new, tuple) else (new,)
     return out.finish((loss, now.value, *(s.value for s in new)))
