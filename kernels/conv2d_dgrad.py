@@ -68,10 +68,20 @@ def first_tap(phase, PAD: tl.constexpr, STEP: tl.constexpr, TAPS: tl.constexpr):
 
 
 @triton.jit
-def reaches(x, r, SIZE: tl.constexpr, R: tl.constexpr, STEP: tl.constexpr, TAPS: tl.constexpr):
-    """Whether tap r of a window at x / STEP exists, along one axis: x = h + PAD - r * DIL."""
+def count_taps(first, R: tl.constexpr, TAPS: tl.constexpr):
+    """How many of the taps first, first + step, ... a filter of R has."""
+    if TAPS[0] == 1:
+        count = R
+    else:
+        count = (R - first + (TAPS[0] - 1)) // TAPS[0]
+    return count
+
+
+@triton.jit
+def reaches(x, SIZE: tl.constexpr, STEP: tl.constexpr, TAPS: tl.constexpr):
+    """Whether there is a window at x / STEP, along one axis: x = h + PAD - r * DIL for tap r."""
     p = x // STEP
-    inside = (x >= 0) & (p < (tl.where(r < R, SIZE, 0) if TAPS[0] > 1 else SIZE))
+    inside = (x >= 0) & (p < SIZE)
     if TAPS[0] < STEP:  # gcd(STEP, DIL) > 1: the phase may have no taps at all
         inside = inside & (p * STEP == x)
     return inside
@@ -127,28 +137,29 @@ def conv2d_dgrad_kernel(
     t0 = first_tap(phase_d, PAD[0], STEP[0], TAPS_D)
     r0 = first_tap(phase_h, PAD[1], STEP[1], TAPS_H)
     s0 = first_tap(phase_w, PAD[2], STEP[2], TAPS_W)
-    first, last = 0, TAPS_D[2] * TAPS_H[2]
+    nt, nr, ns = count_taps(t0, T, TAPS_D), count_taps(r0, R, TAPS_H), count_taps(s0, S, TAPS_W)
+    first, last = 0, nt * nr
     if D == 1 and T == 1 and STEP[1] == 1:
         # The block's rows lie between two h: taps that put all of them outside dy are left out.
         h_low, h_high = start // ROW, (start + BLOCK_NHW - 1) // ROW
         first = tl.maximum(h_low + PAD[1] - (P - 1) + DIL[1] - 1, 0) // DIL[1]
         last = tl.minimum((h_high + PAD[1]) // DIL[1] + 1, R)
     acc = tl.zeros((BLOCK_NHW, BLOCK_C), tl.float32)
-    for trs in range(first * TAPS_W[2], last * TAPS_W[2]):
-        t = t0 + trs // (TAPS_H[2] * TAPS_W[2]) * TAPS_D[0]
-        r = r0 + (trs // TAPS_W[2] if T == 1 else trs // TAPS_W[2] % TAPS_H[2]) * TAPS_H[0]
-        s = s0 + trs % TAPS_W[2] * TAPS_W[0]
+    for trs in range(first * ns, last * ns):
+        t = t0 + trs // (nr * ns) * TAPS_D[0]
+        r = r0 + (trs // ns if T == 1 else trs // ns % nr) * TAPS_H[0]
+        s = s0 + trs % ns * TAPS_W[0]
         inside = mask_nhw
         if D > 1 or T > 1 or O > 1:
-            inside = inside & reaches(d + (PAD[0] - t * DIL[0]), t, O, T, STEP[0], TAPS_D)
+            inside = inside & reaches(d + (PAD[0] - t * DIL[0]), O, STEP[0], TAPS_D)
         pU, qV = h + (PAD[1] - r * DIL[1]), w + (PAD[2] - s * DIL[2])
-        inside = inside & reaches(pU, r, P, R, STEP[1], TAPS_H) & reaches(qV, s, Q, S, STEP[2], TAPS_W)
-        # Offsets of masked-off rows and taps are clamped: a negative one can fault under an asynchronous copy.
+        inside = inside & reaches(pU, P, STEP[1], TAPS_H) & reaches(qV, Q, STEP[2], TAPS_W)
+        # Offsets of masked-off rows are clamped: a negative one can fault under an asynchronous copy.
         offs_dy = n * DY[0] + pU // STEP[1] * DY[3] + qV // STEP[2] * DY[4] + group * (KG * DY[1])
-        tap = tl.minimum(r, R - 1) * F[3] + tl.minimum(s, S - 1) * F[4] + group * (KG * F[0])
+        tap = r * F[3] + s * F[4] + group * (KG * F[0])
         if D > 1 or T > 1 or O > 1:
             offs_dy += (d + (PAD[0] - t * DIL[0])) // STEP[0] * DY[2]
-            tap += tl.minimum(t, T - 1) * F[2]
+            tap += t * F[2]
         rows = tl.where(inside, offs_dy, 0)
         for k0 in range(0, KG, BLOCK_K):
             k = block_offsets(k0, BLOCK_K, WIDE)
