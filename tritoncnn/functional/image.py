@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture import emit_sample as emit
+from tritoncnn.capture.emit_pointwise import narrow, widen
 from tritoncnn.errors import InputError
 from tritoncnn.functional.dispatch import Ints, fused
 
@@ -25,8 +26,9 @@ RESIZERS = {
 
 @fused
 def _resize(x: Tensor, size: Ints, mode: str, align_corners: bool) -> Any:
-    rest = () if mode.startswith("nearest") else (align_corners,)
-    return RESIZERS[mode](x, size, *rest)
+    if mode.startswith("nearest"):
+        return RESIZERS[mode](x, size)
+    return narrow(RESIZERS[mode](widen(x), size, align_corners), x)  # one axis after the other, rounded once
 
 
 @fused
