@@ -84,6 +84,8 @@ def _along_rows(name: str, x: Any, dim: int) -> Any:
     """Op ``name``, which works on the rows of a matrix, over any dim."""
     if not x.shape:
         return op["reshape"](op[name](op["reshape"](x, shape=(1, 1))), shape=())
+    if 0 in x.shape:  # nothing to compute, of the right shape
+        return x * 1.0
     rank = len(x.shape)
     if not -rank <= dim < rank:
         raise ShapeError(f"{name}: dim must lie in {-rank}..{rank - 1} for x {list(x.shape)}; got {dim}")

@@ -88,7 +88,9 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
 
 
 def prelu(x: Any, w: Any) -> Any:
-    if len(x.shape) > 1 and w.shape[0] > 1:
+    if not x.shape:
+        w = op["reshape"](w, shape=())
+    elif len(x.shape) > 1 and w.shape[0] > 1:
         w = op["reshape"](w, shape=(1, w.shape[0], *(1,) * (len(x.shape) - 2)))
     return op["where"](x > 0, x, x * w)
 
