@@ -130,6 +130,11 @@ def _picks(node: torch.fx.Node) -> bool:
     return bool(node.users) and all(picks(user) for user in node.users)
 
 
+def _dtypes(node: torch.fx.Node) -> tuple[str, ...]:
+    """What an input may hold."""
+    return ("f32", "i64") if _picks(node) else ("f32",)
+
+
 def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
@@ -226,7 +231,7 @@ class _Capture:
                 node,
                 name,
                 f"{spec.kind.name.lower().replace('_tensor', '')} {name}",
-                ("f32", "i64") if _picks(node) else ("f32",),
+                _dtypes(node),
             ):
                 first[id(tensor)] = name
                 if saved:
@@ -293,9 +298,7 @@ class _Capture:
         if tensor.dim() == 0:
             self.known[node] = _number(self.out, tensor)
             return
-        if self._input(
-            node, node.name, f"the constant at {_source(node)}", ("f32", "i64") if _picks(node) else ("f32",)
-        ):
+        if self._input(node, node.name, f"the constant at {_source(node)}", _dtypes(node)):
             self.constants[node.name] = tensor
 
     def _emit(self, node: torch.fx.Node, name: str) -> Any:

@@ -1,6 +1,6 @@
 """max_taps: along one dim the largest element under each window of a rule of taps (``adaptive``, ``windows``), and its index.
 
-y[.., p, ..] = max_t x[.., i[t,p], ..]; NaN wins, then the first of equals; at = that i as i64. A window with no tap gives -inf, at -1.
+y[.., p, ..] = max_t x[.., i[t,p], ..]; NaN wins, then the first of equals; at = that i as i64. Without a tap: -inf, at -1.
 """
 
 from __future__ import annotations
