@@ -1,7 +1,7 @@
 """put: elements of x added (or, without ``add``, written) into zeros at the places that an index tensor names along one dim.
 
 y[.., index[.., j, ..], ..] += x[.., j, ..]; y has ``size`` elements along ``dim``. The index broadcasts to x; entries outside y,
-or equal to ``skip``, are dropped. Entries go in order, one after another: the same bits on every run; the last of equal ones stays
+or equal to ``skip``, are dropped. Entries go in order: the same bits on every run; the last of equal ones stays
 (yet each gets the gradient, as in torch's max_unpool).
 """
 
