@@ -76,8 +76,35 @@ SHUFFLES = {
     "roll flat": (lambda x: x.roll(5), (LINE,)),
 }
 
+PICKS = {
+    "cat": (lambda x, y: torch.cat((x, y, x * 2), 1), (IMAGE, (2, 3, 6, 8))),
+    "cat rows": (lambda x, y: torch.cat((x, y), -2), (IMAGE, (2, 4, 1, 8))),
+    "cat with an empty vector": (lambda x: torch.cat((torch.zeros(0), x)), (LINE,)),
+    "stack": (lambda x, y: torch.stack((x, y, x), -1), (LINE, LINE)),
+    "chunk": (lambda x: torch.mul(*x.chunk(2, 1)), (IMAGE,)),
+    "chunk unevenly": (lambda x: x.chunk(3, -1)[2] + x.chunk(3, -1)[0].sum(), (IMAGE,)),
+    "split": (lambda x: x.split(4, 2)[1], (IMAGE,)),
+    "split by sizes": (lambda x: x.split((1, 3, 2), 2)[1], (IMAGE,)),
+    "aten.split.sizes": (lambda x: aten.split.sizes(x, [1, 3, 2], 2)[2], (IMAGE,)),
+    "aten.split_with_sizes": (lambda x: aten.split_with_sizes(x, [1, 3, 2], 2)[0], (IMAGE,)),
+    "slice": (lambda x: x[:, 1:3, ::2, -5:], (IMAGE,)),
+    "slice all": (lambda x: x[:, 0:] + x[:, 1:2] * x[..., 20:].sum(), (IMAGE,)),
+    "select": (lambda x: x[:, -1] + x[1, 2], (IMAGE,)),
+    "narrow": (lambda x: x.narrow(-1, 2, 3) + x.narrow(3, -3, 3), (IMAGE,)),
+    "unbind": (lambda x: x.unbind(1)[0] * x.unbind(1)[2], (LINE,)),
+    "repeat": (lambda x: x.repeat(2, 3, 1, 2), (LINE,)),
+    "repeat as it is": (lambda x: x.repeat(1, 1, 1), (LINE,)),
+    "gather": (lambda x: x.gather(2, torch.tensor([[[1, 1, 6], [0, 2, 1]]])), (LINE,)),
+    "gather below": (lambda x: x.gather(-1, torch.tensor([[[1], [4]]])), (LINE,)),
+    "index_select": (lambda x: x.index_select(1, torch.tensor([2, 0, 2, 1])), (LINE,)),
+    "index": (lambda x: x[:, torch.tensor([[2, 0], [2, 1]])], (LINE,)),
+    "embedding": (lambda w: F.embedding(torch.tensor([[4, 0, 4], [2, 1, 4]]), w), ((5, 3),)),
+    "embedding padding": (lambda w: F.embedding(torch.tensor([[4, 0, 4], [2, 1, 4]]), w, padding_idx=4), ((5, 3),)),
+    "one_hot": (lambda x: F.one_hot(torch.tensor([[3, 0], [1, 3]]), 4).float() * x, ((2, 2, 4),)),
+}
+
 WITHOUT_GRADIENT = {  # in torch
     "native_channel_shuffle": (lambda x: torch.native_channel_shuffle(x, 4), (IMAGE,)),
 }
 
-MOVES = RESIZE | PADS | SHUFFLES
+MOVES = RESIZE | PADS | SHUFFLES | PICKS

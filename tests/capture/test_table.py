@@ -271,7 +271,10 @@ def test_value_and_gradients_agree_with_torch(name: str) -> None:
     graph = differentiate(graph, tuple(graph.input(f"x_{i}") for i in trained))
     verify(graph, check_node)
     values = {f"x_{i}": x.detach() for i, x in enumerate(inputs)} | {"target": target}
-    constants = {key: tensor.double() for key, tensor in captured(name)[0].constants.items()}
+    constants = {
+        key: tensor.double() if tensor.is_floating_point() else tensor
+        for key, tensor in captured(name)[0].constants.items()
+    }
     found = evaluate(graph, values | constants)
     for ours, theirs in zip(found, (loss.detach(), *wanted), strict=True):
         torch.testing.assert_close(ours, theirs)

@@ -24,7 +24,7 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
 from tritoncnn.capture.emit_image import Refused
-from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, RESHAPES, TABLE, WHY
+from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead
 from tritoncnn.ops import IR_DTYPE, OPS, Sym
@@ -120,6 +120,21 @@ def _writes(node: torch.fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
 
+def _picks(node: torch.fx.Node) -> bool:
+    """Whether a tensor of whole numbers only says which elements are picked."""
+
+    def picks(user: torch.fx.Node) -> bool:
+        name = getattr(user.target, "__name__", "")
+        return name in PICKS or (name in IDENTITIES | RESHAPES | EXPANDS and _picks(user))
+
+    return bool(node.users) and all(picks(user) for user in node.users)
+
+
+def _dtypes(node: torch.fx.Node) -> tuple[str, ...]:
+    """What an input may hold."""
+    return ("f32", "i64") if _picks(node) else ("f32",)
+
+
 def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
@@ -198,7 +213,9 @@ class _Capture:
             if spec.kind is InputKind.USER_INPUT:
                 name = self.names[len(self.inputs)]
                 self.inputs.append(name)
-                self._input(node, name, f"input {name}", ("f32", "i64") if name == "target" else ("f32",))
+                self._input(
+                    node, name, f"input {name}", ("f32", "i64") if name == "target" or _picks(node) else ("f32",)
+                )
                 continue
             tensor, name = state[spec.target], str(spec.target).removeprefix(prefix)
             saved = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and spec.persistent)
@@ -210,7 +227,12 @@ class _Capture:
             elif id(tensor) in first:
                 self.aliases[name] = first[id(tensor)]
                 self.known[node] = Sym(self.out, next(v for v in self.out.inputs if v.name == first[id(tensor)]))
-            elif self._input(node, name, f"{spec.kind.name.lower().replace('_tensor', '')} {name}", ("f32",)):
+            elif self._input(
+                node,
+                name,
+                f"{spec.kind.name.lower().replace('_tensor', '')} {name}",
+                _dtypes(node),
+            ):
                 first[id(tensor)] = name
                 if saved:
                     (self.parameters if trainable or not self.training else self.buffers)[name] = name
@@ -276,7 +298,7 @@ class _Capture:
         if tensor.dim() == 0:
             self.known[node] = _number(self.out, tensor)
             return
-        if self._input(node, node.name, f"the constant at {_source(node)}", ("f32",)):
+        if self._input(node, node.name, f"the constant at {_source(node)}", _dtypes(node)):
             self.constants[node.name] = tensor
 
     def _emit(self, node: torch.fx.Node, name: str) -> Any:

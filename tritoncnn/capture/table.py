@@ -10,6 +10,7 @@ from typing import Any
 
 from tritoncnn.capture import emit_conv as conv
 from tritoncnn.capture import emit_image as image
+from tritoncnn.capture import emit_index as index
 from tritoncnn.capture import emit_loss as loss
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_norm as norm
@@ -65,6 +66,23 @@ TABLE: dict[str, Callable[..., Any]] = {
     "native_channel_shuffle.default": sample.channel_shuffle,
     "flip.default": sample.flip,
     "roll.default": sample.roll,
+    # picking, splitting, joining
+    "cat.default": index.concat,
+    "stack.default": index.stack,
+    "narrow.default": index.narrow,
+    "slice.Tensor": index.slice_,
+    "select.int": index.select,
+    "unbind.int": index.unbind,
+    "split.Tensor": index.split,
+    "split.sizes": index.split,
+    "split_with_sizes.default": index.split_with_sizes,
+    "chunk.default": index.chunk,
+    "repeat.default": index.repeat,
+    "gather.default": index.gather,
+    "index_select.default": index.index_select,
+    "index.Tensor": index.index_tensor,
+    "embedding.default": index.embedding,
+    "one_hot.default": index.one_hot,
     # matrices and reductions
     "linear.default": matrix.linear,
     "addmm.default": matrix.addmm,
@@ -161,6 +179,10 @@ IDENTITIES = frozenset({
     "contiguous.default", "clone.default", "alias.default", "lift_fresh_copy.default", "detach.default", "detach_.default",
     "dropout.default", "feature_dropout.default", "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
     "type_as.default", "view_as.default",
+})  # fmt: skip
+
+PICKS = frozenset({  # ops that read whole numbers as indices
+    "gather.default", "index_select.default", "index.Tensor", "embedding.default", "one_hot.default",
 })  # fmt: skip
 
 WHY = {  # what the user wrote, where ATen's name does not say it

@@ -124,6 +124,11 @@ def dtype_of(x: Any) -> str:
     return IR_DTYPE[x.dtype] if isinstance(x, torch.Tensor) else x.dtype
 
 
+def is_float(x: Any) -> bool:
+    """Whether a tensor or a Sym holds floats, and so can have a gradient."""
+    return dtype_of(x) in ("f32", "f16", "bf16", "f64")
+
+
 def op_named(name: str) -> OpDef:
     from tritoncnn.ops import OPS
 

@@ -13,7 +13,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
-from tritoncnn.ops.define import Lowering, OpDef, dtype_of
+from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.taps import Numbers, Taps, taps
 
@@ -59,7 +59,7 @@ def reference(
 
 def grad(dy: Any, y: Any, x: Any, *, dim: int, size: int, rule: str, numbers: Numbers = (),
          adjoint: bool = False) -> tuple[Any]:  # fmt: skip
-    if not dtype_of(x).startswith(("f", "bf")):
+    if not is_float(x):
         return (None,)
     return (resample(dy, dim=dim, size=x.shape[dim], rule=rule, numbers=numbers, adjoint=not adjoint),)
 

@@ -21,6 +21,7 @@ from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
 from tritoncnn.passes.recompute_light import RecomputeLight
 from tritoncnn.passes.simplify import Simplify
+from tritoncnn.passes.write_into_concat import WriteIntoConcat
 
 FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     Simplify(),
@@ -38,7 +39,8 @@ LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     FuseEpilogue(),  # after FusePointwise: takes whole expressions
     FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
     FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
-    ChooseLayout(),  # last: strides are decided for the ops that are left
+    ChooseLayout(),  # strides are decided for the ops that are left
+    WriteIntoConcat(),  # after ChooseLayout: it gives parts the strides of their whole
 )
 
 

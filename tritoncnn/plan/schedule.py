@@ -8,6 +8,7 @@ from tritoncnn.errors import GraphError, UnsupportedError
 from tritoncnn.ir import DTYPE_BYTES, Graph, Node, Value
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import OPS
+from tritoncnn.ops.concat import parts
 from tritoncnn.plan.memory import LiveRange, Place, align, pack_ranges
 from tritoncnn.plan.plan import Call, Plan
 
@@ -82,6 +83,8 @@ def _visit(draft: _Draft, node: Node) -> None:
         draft.roots[node.result] = (node.operands[0], first * DTYPE_BYTES[node.result.type.dtype])
     elif node.op == "pack":
         _pack(draft, node)
+    elif node.op == "concat":
+        _concat(draft, node)
     elif op.lower is None:
         raise UnsupportedError(f"{node.op} has no kernel{f' ({node.source})' if node.source else ''}")
     else:
@@ -103,7 +106,8 @@ def _check_overwrite(draft: _Draft, node: Node, value: Value) -> None:
             raise GraphError(f"{draft.graph.name}: {later.op} reads {root} after {node.op} has overwritten it")
 
 
-def _lower(draft: _Draft, node: Node) -> None:
+def _lower(draft: _Draft, node: Node, done: frozenset[str] = frozenset()) -> None:
+    """Record the launches of ``node``, but those that read the operands ``done``."""
     lower = OPS[node.op].lower
     assert lower is not None
     lowering = lower(node)
@@ -112,7 +116,7 @@ def _lower(draft: _Draft, node: Node) -> None:
         draft.bytes[space] = type.nbytes
     tables = tuple(_store(draft, table.numbers, table.type.dtype) for table in lowering.tables)
     groups: dict[str, tuple[Tensor, ...]] = {"r": node.results, "o": node.operands, "w": tuple(spaces), "t": tables}
-    for launch, refs in lowering.steps:
+    for launch, refs in (step for step in lowering.steps if done.isdisjoint(step[1])):
         tensors = tuple(_named(groups, ref) for ref in refs)
         assert len(tensors) == len(launch.operands), f"{node.op}: {len(refs)} refs for {len(launch.operands)} operands"
         draft.launches.append((launch, tensors, node))
@@ -161,6 +165,22 @@ def _pack(draft: _Draft, node: Node) -> None:
             root = _copy(draft, value)
         draft.packed[root] = (node.result, offset * DTYPE_BYTES[value.type.dtype])
         del draft.bytes[root]
+
+
+def _concat(draft: _Draft, node: Node) -> None:
+    """Operands that already have the strides of their part are written there by their producers; the others are copied."""
+    y = node.result
+    draft.bytes[y] = y.type.nbytes
+    types = tuple(v.type for v in node.operands)
+    done = set()
+    for i, (value, (part, first)) in enumerate(
+        zip(node.operands, parts(y.type, types, node.attrs["dim"]), strict=True)
+    ):
+        if value.type.strides == part.strides and value in draft.bytes and value not in draft.graph.outputs:
+            draft.packed[value] = (y, first * DTYPE_BYTES[y.type.dtype])
+            del draft.bytes[value]
+            done.add(f"o{i}")
+    _lower(draft, node, frozenset(done))
 
 
 def _copy(draft: _Draft, value: Value) -> Value:

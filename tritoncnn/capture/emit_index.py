@@ -1,0 +1,151 @@
+"""ATen ops that pick, split and join in terms of ours: slices, concatenation, gather, embedding, one-hot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tritoncnn.capture.emit_sample import wrap
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.ops import OPS
+from tritoncnn.ops.table import table_for
+
+op = OPS
+
+
+def concat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Empty vectors join anything, as in torch."""
+    full = [x for x in tensors if x.shape != (0,)] or list(tensors)[:1]
+    if not full:
+        raise ShapeError("cat: it takes at least one tensor; got none")
+    dim = wrap("cat", len(full[0].shape), dim)
+    return full[0] if len(full) == 1 else op["concat"](*full, dim=dim)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    if not tensors or any(x.shape != tensors[0].shape for x in tensors):
+        raise ShapeError(f"stack: it takes tensors of one shape; got {[list(x.shape) for x in tensors]}")
+    dim = wrap("stack", len(tensors[0].shape) + 1, dim)
+    return concat([unsqueeze(x, dim) for x in tensors], dim)
+
+
+def unsqueeze(x: Any, dim: int) -> Any:
+    return op["reshape"](x, shape=(*x.shape[:dim], 1, *x.shape[dim:]))
+
+
+def narrow(x: Any, dim: int, start: int, length: int) -> Any:
+    dim = wrap("narrow", len(x.shape), dim)
+    n = x.shape[dim]
+    start = start + n if start < 0 else start
+    return x if (start, length) == (0, n) else op["narrow"](x, dim=dim, start=start, size=length)
+
+
+def slice_(x: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+    """x[start:end:step] along dim; bounds beyond the ends are cut off."""
+    dim = wrap("slice", len(x.shape), dim)
+    if step < 1:
+        raise ShapeError(f"slice: step must be at least 1; got {step}")
+    first, last, _ = slice(start, end).indices(x.shape[dim])
+    size = max(-(-(last - first) // step), 0)
+    if size == x.shape[dim] and step == 1:
+        return x
+    return op["narrow"](x, dim=dim, start=first if size else 0, size=size, step=step)
+
+
+def select(x: Any, dim: int, index: int) -> Any:
+    dim = wrap("select", len(x.shape), dim)
+    n = x.shape[dim]
+    if not -n <= index < n:
+        raise ShapeError(f"select: index must be in [{-n}, {n - 1}] for dim {dim} of {list(x.shape)}; got {index}")
+    y = op["narrow"](x, dim=dim, start=index % n, size=1)
+    return op["reshape"](y, shape=(*x.shape[:dim], *x.shape[dim + 1 :]))
+
+
+def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+    return tuple(select(x, dim, i) for i in range(x.shape[dim]))
+
+
+def split_with_sizes(x: Any, sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    dim = wrap("split", len(x.shape), dim)
+    if sum(sizes) != x.shape[dim] or min(sizes, default=0) < 0:
+        raise ShapeError(f"split: sizes must add up to the {x.shape[dim]} of dim {dim}; got {list(sizes)}")
+    return tuple(narrow(x, dim, sum(sizes[:i]), size) for i, size in enumerate(sizes))
+
+
+def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    if not isinstance(size, int):
+        return split_with_sizes(x, size, dim)
+    n = x.shape[wrap("split", len(x.shape), dim)]
+    if size < 0 or (size == 0 and n):
+        raise ShapeError(f"split: the size of a part must be at least 1; got {size}")
+    return split_with_sizes(x, [min(size, n - i) for i in range(0, n, size or 1)] or [0], dim)
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most so many parts, all of one size but the last."""
+    if chunks < 1:
+        raise ShapeError(f"chunk: chunks must be at least 1; got {chunks}")
+    n = x.shape[wrap("chunk", len(x.shape), dim)]
+    return split_with_sizes(x, [0] * chunks, dim) if n == 0 else split(x, -(-n // chunks), dim)
+
+
+def repeat(x: Any, times: Sequence[int]) -> Any:
+    """Each dim so many times; more numbers than dims add dims in front."""
+    if len(times) < len(x.shape) or min(times, default=0) < 0:
+        raise ShapeError(f"repeat: {list(x.shape)} takes at least {len(x.shape)} numbers from 0; got {list(times)}")
+    shape = (1,) * (len(times) - len(x.shape)) + tuple(x.shape)
+    apart = tuple(n for pair in zip((1,) * len(shape), shape, strict=True) for n in pair)
+    wanted = tuple(n for pair in zip(times, shape, strict=True) for n in pair)
+    y = op["expand"](op["reshape"](x, shape=apart), shape=wanted) if wanted != apart else op["reshape"](x, shape=apart)
+    return op["reshape"](y, shape=tuple(t * n for t, n in zip(times, shape, strict=True)))
+
+
+def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
+    """y[.., j, ..] = x[.., index[.., j, ..], ..]; the index may be smaller than x in the other dims."""
+    dim = wrap("gather", len(x.shape), dim)
+    too_large = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]
+    if len(index.shape) != len(x.shape) or too_large:
+        raise ShapeError(f"gather: index must fit into x {list(x.shape)} but along dim {dim}; got {list(index.shape)}")
+    for d, n in enumerate(index.shape):
+        x = x if d == dim else narrow(x, d, 0, n)
+    return op["take"](x, index, dim=dim)
+
+
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    dim = wrap("index_select", len(x.shape), dim)
+    if len(index.shape) > 1:
+        raise ShapeError(f"index_select: index must be a vector; got {list(index.shape)}")
+    count = math.prod(index.shape)
+    return op["take"](
+        x, op["reshape"](index, shape=tuple(count if d == dim else 1 for d in range(len(x.shape)))), dim=dim
+    )
+
+
+def index_tensor(x: Any, indices: Sequence[Any]) -> Any:
+    """x[:, i] with one tensor of whole numbers from 0."""
+    given = [d for d, index in enumerate(indices) if index is not None]
+    if len(given) != 1 or indices[given[0]].dtype != "i64":
+        raise UnsupportedError("indexing with several tensors or with a mask")
+    dim, index = given[0], indices[given[0]]
+    y = index_select(x, dim, op["reshape"](index, shape=(math.prod(index.shape),)))
+    return op["reshape"](y, shape=(*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]))
+
+
+def embedding(w: Any, index: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False) -> Any:
+    """Rows of w [V, E]; row ``padding_idx`` (-1: none) gets no gradient."""
+    if scale_grad_by_freq:
+        raise UnsupportedError("embedding with scale_grad_by_freq")
+    if len(w.shape) != 2:
+        raise ShapeError(f"embedding: weight must be [V, E]; got {list(w.shape)}")
+    rows = op["reshape"](index, shape=(math.prod(index.shape), 1))
+    return op["reshape"](op["take"](w, rows, dim=0, skip=padding_idx), shape=(*index.shape, w.shape[1]))
+
+
+def one_hot(index: Any, num_classes: int = -1) -> Any:
+    """i64 [..., num_classes], 1 at the index."""
+    if num_classes < 1:
+        raise UnsupportedError(f"one_hot with num_classes {num_classes}: it must be given, as shapes are fixed")
+    classes = table_for(index, range(num_classes), (num_classes,), "i64")
+    one, zero = (table_for(index, (number,), (), "i64") for number in (1, 0))
+    return op["where"](op["eq"](unsqueeze(index, len(index.shape)), classes), one, zero)

@@ -1,0 +1,70 @@
+"""max_taps: along one dim the largest element under each window of a rule of taps (``adaptive``, ``windows``), and its index.
+
+y[.., p, ..] = max_t x[.., i[t,p], ..]; NaN wins, then the first of equals; at = that i as i64. Without a tap: -inf, at -1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import ShapeError
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import take as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import types_of
+from tritoncnn.ops.put import put
+from tritoncnn.ops.resample import check_dim
+from tritoncnn.ops.taps import Numbers, taps
+from tritoncnn.ops.window import check_float
+
+
+def infer(x: TensorType, *, dim: int, size: int, rule: str, numbers: Numbers = ()) -> tuple[TensorType, TensorType]:
+    check_dim("max_taps", x, dim)
+    check_float("max_taps", x, "x")
+    if size < 0:
+        raise ShapeError(f"max_taps: size must not be negative; got {size}")
+    taps(rule, x.shape[dim], size, tuple(numbers))
+    shape = (*x.shape[:dim], size, *x.shape[dim + 1 :])
+    return TensorType.dense(x.dtype, shape), TensorType.dense("i64", shape)
+
+
+def reference(
+    x: torch.Tensor, *, dim: int, size: int, rule: str, numbers: Numbers = ()
+) -> tuple[torch.Tensor, torch.Tensor]:
+    table = taps(rule, x.shape[dim], size, tuple(numbers))
+    y = x.new_full((*x.shape[:dim], size, *x.shape[dim + 1 :]), float("-inf"))
+    at = torch.full(y.shape, -1)
+    along = (size, *(1,) * (x.dim() - dim - 1))
+    for line in torch.tensor(table.index.numbers).reshape(table.count, size) if y.numel() and x.numel() else ():
+        index = line.long().reshape(along)
+        value = x.index_select(dim, line.clamp(min=0).int())
+        wins = (index >= 0) & ((at < 0) | (value > y) | (value.isnan() & ~y.isnan()))
+        y, at = torch.where(wins, value, y), torch.where(wins, index, at)
+    return y, at
+
+
+def grad(dy: Any, y: Any, x: Any, *, dim: int, size: int, rule: str, numbers: Numbers = ()) -> tuple[Any]:
+    return (put(dy, y[1], dim=dim, size=x.shape[dim]),)
+
+
+def lower(node: Node) -> Lowering:
+    (y, at), (x,) = types_of(node)
+    attrs = node.attrs
+    table = taps(attrs["rule"], x.shape[attrs["dim"]], attrs["size"], tuple(attrs.get("numbers", ())))
+    launch = kernel.take(y, x, table.index.type, attrs["dim"], at=at, taps=True)
+    return Lowering(((launch, ("r0", "r1", "o0", "t0")),), tables=(table.index,))
+
+
+def _sample(x: tuple[int, ...], dim: int, size: int, rule: str, *numbers: float) -> Any:
+    return ((x,), {"dim": dim, "size": size, "rule": rule, "numbers": numbers})
+
+
+max_taps = OpDef("max_taps", infer, reference, grad, lower, follows=True, samples=(
+    _sample((2, 3, 5, 7), 3, 3, "adaptive"),
+    _sample((2, 17, 5, 7), 2, 4, "adaptive"),
+    _sample((2, 3, 5, 2, 3), 2, 3, "windows", 3, 2, 1, 1),
+    _sample((7, 2), 0, 3, "windows", 2, 2, 0, 3),
+    _sample((0, 7), 1, 3, "adaptive"),
+))  # fmt: skip

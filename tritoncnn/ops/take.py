@@ -1,0 +1,67 @@
+"""take: elements of x picked by an index tensor along one dim: gather, index_select, embedding.
+
+y[.., j, ..] = x[.., index[.., j, ..], ..]. x and index have one rank and broadcast along the other dims. An index outside x gives
+0. The gradient leaves out the entries whose index is ``skip`` (-1: none), as the padding index of an embedding asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import DTypeError, ShapeError
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import take as kernel
+from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, is_float, sum_to
+from tritoncnn.ops.lowering import one_launch, types_of
+from tritoncnn.ops.put import put
+
+
+def check_index(op: str, x: TensorType, index: TensorType, dim: int) -> None:
+    """Raises DTypeError unless the index holds whole numbers, ShapeError unless the ranks agree and dim is one of them."""
+    if index.dtype not in kernel.INDEX_TYPES:
+        raise DTypeError(f"{op}: index must hold {' or '.join(kernel.INDEX_TYPES)}; got {index.dtype}")
+    if index.rank != x.rank or not 0 <= dim < x.rank:
+        raise ShapeError(
+            f"{op}: index must have the {x.rank} dims of x {list(x.shape)}, and dim be one of them; "
+            f"got {list(index.shape)} and dim {dim}"
+        )
+
+
+def infer(x: TensorType, index: TensorType, *, dim: int, skip: int = -1) -> TensorType:
+    check_index("take", x, index, dim)
+    n = index.shape[dim]
+    return TensorType.dense(x.dtype, broadcast_shape((*x.shape[:dim], n, *x.shape[dim + 1 :]), index.shape))
+
+
+def reference(x: torch.Tensor, index: torch.Tensor, *, dim: int, skip: int = -1) -> torch.Tensor:
+    shape = torch.broadcast_shapes((*x.shape[:dim], index.shape[dim], *x.shape[dim + 1 :]), index.shape)
+    inside = ((index >= 0) & (index < x.shape[dim])).expand(shape)
+    if not x.shape[dim]:
+        return x.new_zeros(shape)
+    found = x.expand(*shape[:dim], x.shape[dim], *shape[dim + 1 :]).gather(dim, (index.long().expand(shape) * inside))
+    return torch.where(inside, found, torch.zeros((), dtype=x.dtype))
+
+
+def grad(dy: Any, y: Any, x: Any, index: Any, *, dim: int, skip: int = -1) -> tuple[Any, None]:
+    if not is_float(x):
+        return None, None
+    dx = put(dy, index, dim=dim, size=x.shape[dim], skip=skip)
+    return sum_to(dx, tuple(x.shape)), None
+
+
+def lower(node: Node) -> Lowering:
+    (y,), (x, index) = types_of(node)
+    return one_launch(node, kernel.take(y, x, index, node.attrs["dim"]))
+
+
+take = OpDef("take", infer, reference, grad, lower, arity=2, follows=True, samples=(
+    (((7, 5), ("i64", (4, 1), 7)), {"dim": 0}),
+    (((2, 3, 5, 7), ("i64", (2, 3, 5, 4), 7)), {"dim": 3}),
+    (((2, 3, 5, 7), ("i64", (2, 3, 4, 7), 5)), {"dim": 2}),
+    (((3, 9), ("i32", (3, 4), 12, -3)), {"dim": 1}),
+    (((6, 1, 1), ("u8", (2, 3, 4), 6)), {"dim": 0}),
+    ((("i64", (6,), 100), ("i64", (9,), 6)), {"dim": 0}),
+    (((4, 3), ("i64", (0, 1), 4)), {"dim": 0}),
+))  # fmt: skip

@@ -1,0 +1,57 @@
+"""WriteIntoConcat: what is computed to be concatenated is written straight into its part of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tritoncnn.ir import Graph, Node, Value
+from tritoncnn.ir.graph import number
+from tritoncnn.ops import OPS
+from tritoncnn.ops.concat import parts
+from tritoncnn.passes.define import Pass, count
+
+WRITERS = frozenset({  # their kernels write results of any strides
+    "conv2d", "conv2d_dgrad", "matmul", "pointwise", "max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "pad2d",
+    "resample", "max_taps", "take", "copy", "concat", "sum", "uniform",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WriteIntoConcat(Pass):
+    """%1 = conv2d(..) : f32[2,3,8,8]@0,2,3,1;  %3 = concat(%1, %2) : f32[2,7,8,8]@0,2,3,1
+       =>   %1 = conv2d(..) : f32[2,3,8,8]@strides(448,1,56,7)     and no copy of %1
+
+    When   a kernel that can write any strides makes the operand, it is no result of the graph, and no view reads it. Concats
+           of concats are seen from the last one on, so that all parts land in the outermost.
+    """
+
+    def __call__(self, graph: Graph) -> tuple[Graph, str]:
+        now: dict[Value, Value] = {}
+        for node in reversed(graph.nodes):
+            if node.op != "concat":
+                continue
+            y = now.get(node.result, node.result).type
+            types = tuple(v.type for v in node.operands)
+            for value, (part, _) in zip(node.operands, parts(y, types, node.attrs["dim"]), strict=True):
+                if value not in now and node.operands.count(value) == 1 and _can_move(graph, value, node):
+                    now[value] = Value(value.name, part)
+        if not now:
+            return graph, ""
+
+        def moved(values: tuple[Value, ...]) -> tuple[Value, ...]:
+            return tuple(now.get(v, v) for v in values)
+
+        nodes = tuple(replace(n, operands=moved(n.operands), results=moved(n.results)) for n in graph.nodes)
+        note = f"{count(len(now), 'tensor')} written straight into a concatenation"
+        return number(replace(graph, nodes=nodes)), note
+
+
+def _can_move(graph: Graph, value: Value, concat: Node) -> bool:
+    producer = graph.producer.get(value)
+    if producer is None or producer.op not in WRITERS or value in graph.outputs or value.type.numel == 0:
+        return False
+    users = graph.users[value]
+    return all(
+        user is concat or (OPS[user.op].view is None and user.op not in ("concat", "pack") and OPS[user.op].lower)
+        for user in users
+    )
