@@ -32,6 +32,8 @@ INDEX_TYPES = ("i64", "i32", "u8")
 @triton.jit
 def _coordinates(rows, lanes, SIZES: tl.constexpr):
     """Index along each of the five dims; the last one's are the lanes."""
+    if SIZES[0] * SIZES[1] * SIZES[2] == 1:
+        return rows * 0, rows * 0, rows * 0, rows, lanes
     i0 = rows // (SIZES[1] * SIZES[2] * SIZES[3])
     return i0, rows // (SIZES[2] * SIZES[3]) % SIZES[1], rows // SIZES[3] % SIZES[2], rows % SIZES[3], lanes
 

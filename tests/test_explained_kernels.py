@@ -36,6 +36,11 @@ SPREAD = {
 }
 
 
+BY_INDEX = {  # what is looked up by numbers goes as the looked-up rows lie, and the numbers with it
+    ("take", "i_ptr"), ("take", "x_ptr"), ("put", "i_ptr"), ("put", "x_ptr"),
+}  # fmt: skip
+
+
 def gathering(launch: Launch) -> Iterator[cpu.Access]:
     kernel, _ = compile_launch(launch)
     said = cpu.explain(kernel)
@@ -66,6 +71,7 @@ def test_no_sample_of_an_op_gathers_what_lies_side_by_side() -> None:
             continue
         for launch, _ in steps:
             for note in gathering(launch):
-                assert note.contiguous is None, str(note)
-                found.add((op.name, note.argument))
+                if (op.name, note.argument) not in BY_INDEX:
+                    assert note.contiguous is None, str(note)
+                    found.add((op.name, note.argument))
     assert found <= set(SPREAD)

@@ -228,6 +228,8 @@ IMAGE_CASES = {
     "pad reflect": moved((2, 1, 3, 0), mode="reflect"),
     "pad replicate": moved((2, 1, 3, 0), mode="replicate"),
     "pad circular": moved((2, 1, 3, 0), mode="circular"),
+    "embedding": same("embedding", ("labels", (3, 5), 7), (7, 4)),
+    "embedding padding": same("embedding", ("labels", (9,), 7), (7, 4), padding_idx=2),
     "pixel_shuffle": same("pixel_shuffle", (2, 12, 3, 4), upscale_factor=2),
     "pixel_unshuffle": same("pixel_unshuffle", (2, 3, 6, 4), downscale_factor=2),
 }

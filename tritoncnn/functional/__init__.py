@@ -32,7 +32,7 @@ from tritoncnn.functional.convolution import (
     conv_transpose3d,
     linear,
 )
-from tritoncnn.functional.image import interpolate, pad, pixel_shuffle, pixel_unshuffle
+from tritoncnn.functional.image import embedding, interpolate, pad, pixel_shuffle, pixel_unshuffle
 from tritoncnn.functional.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -51,7 +51,7 @@ from tritoncnn.functional.pool import adaptive_avg_pool2d, adaptive_max_pool2d, 
 __all__ = [
     "activate", "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "batch_norm",
     "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cross_entropy", "dice_loss", "elu", "focal_loss", "gated", "gelu", "gram_matrix",
+    "conv_transpose3d", "cross_entropy", "dice_loss", "elu", "embedding", "focal_loss", "gated", "gelu", "gram_matrix",
     "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm", "interpolate", "l1_loss", "layer_norm",
     "leaky_relu", "linear", "log_softmax", "max_pool2d", "mish", "mse_loss", "pad", "pixel_shuffle",
     "pixel_unshuffle", "prelu", "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh",

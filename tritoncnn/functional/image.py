@@ -1,4 +1,4 @@
-"""Resizing, padding and shuffling of pictures: moves of pixels, each with a gradient that adds in a fixed order."""
+"""Resizing, padding and shuffling of pictures, and looking up rows: moves, each with a gradient that adds in a fixed order."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from tritoncnn.capture import emit_index as take
 from tritoncnn.capture import emit_sample as emit
 from tritoncnn.capture.emit_pointwise import narrow, widen
 from tritoncnn.errors import InputError
-from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.functional.dispatch import Ints, Labels, fused
 
 Tensor = torch.Tensor
 
@@ -34,6 +35,11 @@ def _resize(x: Tensor, size: Ints, mode: str, align_corners: bool) -> Any:
 @fused
 def _pad(x: Tensor, padding: Ints, mode: str, value: float) -> Any:
     return emit.pad(x, padding, mode, value)
+
+
+@fused
+def _embedding(index: Labels, weight: Tensor, padding_idx: int) -> Any:
+    return take.embedding(weight, index, padding_idx)
 
 
 @fused
@@ -68,6 +74,14 @@ def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float 
     if mode not in ("constant", "reflect", "replicate", "circular"):
         raise InputError(f"pad: mode must be one of constant, reflect, replicate, circular; got {mode!r}")
     return _pad(x, list(padding), mode, value)[0]
+
+
+def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of weight [V, C] by i64 numbers [...] -> [..., C]; row ``padding_idx`` gets no gradient. The gradient adds in order.
+
+    A number outside 0..V-1 gives zeros. Raises ShapeError, DTypeError.
+    """
+    return _embedding(index, weight, -1 if padding_idx is None else padding_idx)[0]
 
 
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:

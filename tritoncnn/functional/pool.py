@@ -56,17 +56,17 @@ def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
     return _avg_pool2d(x, window, step, pad, ceil_mode, count_include_pad)[0]
 
 
-def adaptive_avg_pool2d(x: Tensor, output_size: int | None | Sequence[int | None]) -> Tensor:
+def adaptive_avg_pool2d(x: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The mean of output_size blocks of x [N, C, H, W]; 1 is global pooling, None keeps a size. Sizes must divide H and W."""
     return _adaptive_avg_pool2d(x, _output_size("adaptive_avg_pool2d", x, output_size))[0]
 
 
-def adaptive_max_pool2d(x: Tensor, output_size: int | None | Sequence[int | None]) -> Tensor:
+def adaptive_max_pool2d(x: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The largest value of output_size blocks of x [N, C, H, W]. Sizes must divide H and W."""
     return _adaptive_max_pool2d(x, _output_size("adaptive_max_pool2d", x, output_size))[0]
 
 
-def _output_size(name: str, x: Tensor, size: int | None | Sequence[int | None]) -> tuple[int, ...]:
+def _output_size(name: str, x: Tensor, size: int | Sequence[int | None] | None) -> tuple[int, ...]:
     """Both numbers; None keeps the size of x."""
     pair = (size, size) if size is None or isinstance(size, int) else tuple(size)
     given = [n if wanted is None else wanted for wanted, n in zip(pair, x.shape[-2:], strict=False)]
