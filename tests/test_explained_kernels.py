@@ -26,6 +26,8 @@ SPREAD = {
     ("sum", "args.0"): "the reduced axes do not lie side by side",
     ("sum", "args.1"): "the reduced axes do not lie side by side",
     ("amax", "x_ptr"): "the same",
+    ("max_taps", "x_ptr"): "taps are looked up by a table",
+    ("put", "y_ptr"): "rows are looked up by numbers",
     ("amax", "args.0"): "the same",
     ("amax", "args.1"): "the same",
     ("conv2d_wgrad", "x_ptr"): "one channel in a group",
