@@ -9,6 +9,7 @@ import pytest
 from tritoncnn.ir import Graph, parse_graph, verify
 from tritoncnn.ops import check_node
 from tritoncnn.passes.choose_layout import ChooseLayout
+from tritoncnn.passes.decompose import Decompose
 from tritoncnn.passes.define import Pass
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
@@ -18,6 +19,7 @@ from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
+from tritoncnn.passes.recompute_light import RecomputeLight
 from tritoncnn.passes.simplify import Simplify
 
 STEPS = "stride=[1,1], padding=[0,0], dilation=[1,1]"
@@ -116,6 +118,32 @@ def test_fuse_pointwise_takes_a_value_read_twice_when_both_readers_come_along() 
           return %4
         }""",
     ) == ["%1 = pointwise(dy, x) {expr='mul($0, add(sigmoid($1), mul($1, sigmoid($1))))'}", "return %1"]
+
+
+def test_recompute_light_gives_each_reader_a_copy_of_its_own() -> None:
+    assert after(RecomputeLight(), """
+        graph g(x: f32[8192], m: f32[]) {
+          %1 = sub(x, m) : f32[8192]
+          %2 = mul(%1, %1) : f32[8192]
+          %3 = sum(%2) {dims=[0]} : f32[]
+          %4 = relu(%1) : f32[8192]
+          return %3, %4
+        }""") == [
+        "%1 = sub(x, m)", "%2 = mul(%1, %1)", "%3 = sum(%2) {dims=[0]}", "%4 = sub(x, m)", "%5 = relu(%4)", "return %3, %5"
+    ]  # fmt: skip
+
+
+def test_decompose_takes_a_norm_apart() -> None:
+    nodes = after(
+        Decompose(),
+        """
+        graph g(x: f32[4,8]) {
+          %1, %2, %3 = standardize(x) {dims=[1], eps=0.1} : f32[4,8], f32[4,1], f32[4,1]
+          return %1
+        }""",
+    )
+    assert [node.split(" = ")[1].split("(")[0] for node in nodes[:-1]].count("sum") == 2
+    assert not any("standardize" in node for node in nodes)
 
 
 def test_fuse_into_reduction_takes_single_readers() -> None:

@@ -49,6 +49,8 @@ def _match(graph: Graph, node: Node) -> Node | None:
     above = graph.producer.get(node.operands[0])
     if not plain or above is None or above.op != "conv2d" or "pool" in above.attrs:
         return None
+    if above.attrs["groups"] > 1:  # depthwise kernels do not pool
+        return None
     _, _, P, Q = node.operands[0].type.shape
     fits = P % window[0] == 0 and Q % window[1] == 0 and window[0] * window[1] in TAPS
     return above if fits and graph.only_user(above.result) is node else None

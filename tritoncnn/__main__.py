@@ -1,0 +1,5 @@
+"""``python -m tritoncnn``: the command line."""
+
+from tritoncnn.commands import main
+
+main()
