@@ -177,5 +177,6 @@ def test_a_class_out_of_range_makes_the_loss_nan() -> None:
 def test_every_public_op_has_a_case() -> None:
     words = " ".join(CASES)
     named = {"binary_cross_entropy_with_logits": "bce", "interpolate": "bilinear", "activate": "relu"}
+    named |= {"dropout": "relu", "channel_dropout": "relu"}  # test_dropout.py
     assert [name for name in T.__all__ if named.get(name, name) not in words] == []
     assert all(as_tuple(getattr(T, name).__doc__)[0] for name in T.__all__)

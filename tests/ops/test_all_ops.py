@@ -16,7 +16,7 @@ from tritoncnn.ops.evaluate import evaluate
 EXACT = {
     "conv2d", "conv2d_dgrad", "conv2d_wgrad", "matmul", "sum", "max_pool2d", "max_pool2d_grad", "pad2d", "copy", "increment",
     "add", "sub", "mul", "neg", "abs", "relu", "maximum", "minimum", "where", "gt", "lt", "ge", "le", "eq", "ne", "cast_f32",
-    "pointwise", "sgd_plain", "cast_bf16", "cast_f16",
+    "pointwise", "sgd_plain", "cast_bf16", "cast_f16", "uniform",
 }  # fmt: skip
 
 

@@ -1,0 +1,32 @@
+"""uniform: ``count`` numbers in [0, 1) from a seed, each from the seed and its place alone; no gradient."""
+
+from __future__ import annotations
+
+import torch
+
+from tritoncnn.errors import DTypeError, ShapeError
+from tritoncnn.ir import Node, TensorType
+from tritoncnn.kernels import uniform as kernel
+from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.lowering import one_launch
+
+
+def infer(seed: TensorType, *, count: int) -> TensorType:
+    if seed.numel != 1 or count < 0:
+        raise ShapeError(f"uniform: seed must be one number and count not negative; got {list(seed.shape)}, {count}")
+    if seed.dtype != "i64":
+        raise DTypeError(f"uniform: seed must be i64; got {seed.dtype}")
+    return TensorType.dense("f32", (count,))
+
+
+def reference(seed: torch.Tensor, *, count: int) -> torch.Tensor:
+    return kernel.uniform_torch(seed, count)
+
+
+def lower(node: Node) -> Lowering:
+    return one_launch(node, kernel.uniform(node.result.type, node.operands[0].type))
+
+
+uniform = OpDef("uniform", infer, reference, lower=lower, samples=(
+    ((("i64", (), 1000),), {"count": 1000}), ((("i64", (), 2**40),), {"count": 1}), ((("i64", (), 9),), {"count": 0}),
+))  # fmt: skip
