@@ -114,6 +114,8 @@ NORM_CASES = {
     "layer_norm": Case(
         lambda x, w, b: T.layer_norm(x, (33,), w, b), lambda x, w, b: F.layer_norm(x, (33,), w, b), (ROWS, (33,), (33,))
     ),
+    "local_response_norm": same("local_response_norm", IMAGE, size=3, alpha=0.5, beta=0.75, k=2.0),
+    "local_response_norm even": same("local_response_norm", (2, 7, 9), size=4, alpha=0.5),
     "layer_norm image": same("layer_norm", IMAGE, normalized_shape=(5, 7)),
 }  # fmt: skip
 
@@ -209,6 +211,16 @@ POOL_CASES = {
     ),
     "adaptive_avg_pool2d": same("adaptive_avg_pool2d", (2, 6, 6, 8), output_size=(3, 2)),
     "global pooling": same("adaptive_avg_pool2d", IMAGE, output_size=1),
+    "max_pool1d": same("max_pool1d", (2, 6, 19), kernel_size=3, stride=2, padding=1, dilation=2),
+    "max_pool3d": same("max_pool3d", (1, 4, 5, 6, 7), kernel_size=2, stride=(1, 2, 2), padding=1, ceil_mode=True),
+    "avg_pool1d": same("avg_pool1d", (2, 6, 19), kernel_size=4, stride=3, padding=2, ceil_mode=True),
+    "avg_pool3d": same("avg_pool3d", (1, 4, 5, 6, 7), kernel_size=(2, 3, 2), padding=1, count_include_pad=False),
+    "adaptive_avg_pool1d": same("adaptive_avg_pool1d", (2, 6, 19), output_size=5),
+    "adaptive_avg_pool3d": same("adaptive_avg_pool3d", (1, 4, 5, 6, 7), output_size=(2, 4, 3)),
+    "adaptive_max_pool1d": same("adaptive_max_pool1d", (2, 6, 19), output_size=5),
+    "adaptive_max_pool3d": same("adaptive_max_pool3d", (1, 4, 5, 6, 7), output_size=(2, 4, 3)),
+    "adaptive_avg_pool2d uneven": same("adaptive_avg_pool2d", IMAGE, output_size=(3, 4)),
+    "adaptive_max_pool2d uneven": same("adaptive_max_pool2d", IMAGE, output_size=(3, 4)),
     "adaptive_max_pool2d": same("adaptive_max_pool2d", (2, 6, 6, 8), output_size=2),
 }
 

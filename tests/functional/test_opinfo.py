@@ -23,7 +23,6 @@ with warnings.catch_warnings():
     from torch.testing._internal.common_methods_invocations import op_db
 
 LEFT_OUT = {  # what an error says -> why
-    "which does not divide": "adaptive pools of sizes that do not divide",
     "divisor_override": "average pools with a divisor of their own",
     "scale_factor": "interpolate takes sizes",
     "one sample without N": "pools and interpolate take [N, C, ...]",
@@ -34,6 +33,7 @@ LEFT_OUT = {  # what an error says -> why
     "number of weights": "prelu of a single number",
 }
 STEPS = {  # every n-th: each compiles kernels of its own
+    "nn.functional.max_pool1d": 61, "nn.functional.max_pool3d": 121,
     "nn.functional.max_pool2d": 121, "nn.functional.interpolate": 4, "nn.functional.pad": 4, "nn.functional.conv2d": 3,
     "nn.functional.conv3d": 3, "nn.functional.cross_entropy": 2, "nn.functional.group_norm": 2,
 }  # fmt: skip
@@ -47,16 +47,16 @@ def ours(name: str, x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, An
     """The sample by our op of this name. Raises UnsupportedError for what is left out."""
     short = name.removeprefix("nn.functional.")
     kwargs = dict(kwargs)
-    if short == "max_pool2d":
+    if short.startswith("max_pool"):
         kwargs.pop("return_indices", None)
-    if short == "adaptive_max_pool2d":
+    if short.startswith("adaptive_max_pool"):
         kwargs.pop("return_indices", None)
         args = args[:1]
     if short == "batch_norm" and x.dim() < 2:
         raise Skipped("a line without channels")
-    if short in ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d") and x.dim() != 4:
+    if "_pool" in short and x.dim() != int(short[-2]) + 2:
         raise Skipped("one sample without N")
-    if "divisor_override" in kwargs or (short == "avg_pool2d" and len(args) > 5):
+    if "divisor_override" in kwargs or (short.startswith("avg_pool") and len(args) > 5):
         raise Skipped("divisor_override")
     if short == "interpolate":
         if kwargs.pop("scale_factor", None) is not None or len(args) > 1:
@@ -95,6 +95,8 @@ def doubled(value: Any) -> Any:
 NAMES = [
     *(f"nn.functional.conv{d}d" for d in (1, 2, 3)), *(f"nn.functional.conv_transpose{d}d" for d in (1, 2, 3)),
     *(f"nn.functional.{name}" for name in (
+        "max_pool1d", "max_pool3d", "avg_pool1d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool3d",
+        "adaptive_max_pool1d", "adaptive_max_pool3d", "local_response_norm",
         "linear", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "batch_norm", "group_norm",
         "instance_norm", "layer_norm", "pad", "interpolate", "cross_entropy", "mse_loss", "l1_loss", "smooth_l1_loss",
         "huber_loss", "binary_cross_entropy_with_logits", "gelu", "prelu", "softplus", "pixel_shuffle", "pixel_unshuffle",

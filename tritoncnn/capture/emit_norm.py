@@ -99,6 +99,18 @@ def instance_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input
     return narrow(_affine(y, weight, bias, (1, x.shape[1], *(1,) * (len(x.shape) - 2))), x)
 
 
+def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
+    """x / (k + alpha * mean of x^2 over ``size`` channels around)^beta. Source: Krizhevsky et al. 2012, section 3.3."""
+    if len(x.shape) < 3 or size < 1:
+        raise ShapeError(
+            f"local_response_norm: x must be [N, C, ...pixels] and size at least 1; got {list(x.shape)}, {size}"
+        )
+    z = widen(x)
+    numbers = (size, 1, size // 2, 1)
+    mean = op["resample"](z * z, dim=1, size=x.shape[1], rule="average", numbers=numbers)
+    return narrow(z * op["exp"](op["log"](mean * float(alpha) + float(k)) * -float(beta)), x)
+
+
 def layer_norm(
     x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = True
 ) -> Any:

@@ -45,16 +45,30 @@ from tritoncnn.functional.loss import (
     smooth_l1_loss,
     total_variation,
 )
-from tritoncnn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm
-from tritoncnn.functional.pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+from tritoncnn.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm
+from tritoncnn.functional.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from tritoncnn.functional.random import channel_dropout, dropout
 
 __all__ = [
-    "activate", "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "batch_norm",
+    "activate", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
     "binary_cross_entropy_with_logits", "channel_dropout", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice_loss", "dropout", "elu", "embedding", "focal_loss",
     "gated", "gelu", "gram_matrix", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm",
-    "interpolate", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "max_pool2d", "mish", "mse_loss",
-    "pad", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss",
-    "softmax", "softplus", "tanh", "total_variation",
+    "interpolate", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log_softmax",
+    "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss", "pad", "pixel_shuffle", "pixel_unshuffle", "prelu",
+    "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh", "total_variation",
 ]  # fmt: skip

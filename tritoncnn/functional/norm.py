@@ -45,6 +45,19 @@ def _layer_norm(x: Tensor, normalized_shape: Ints, weight: Tensor | None, bias: 
     return norm.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
+@fused
+def _local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Any:
+    return norm.local_response_norm(x, size, alpha, beta, k)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha mean(x^2))^beta, the mean over ``size`` neighbouring channels of x [N, C, ...], zeros beyond the ends.
+
+    Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 3.3.
+    """
+    return _local_response_norm(x, size, alpha, beta, k)[0]
+
+
 def batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
