@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tritoncnn.capture.emit_image import Refused
 from tritoncnn.capture.emit_pointwise import narrow, widen
+from tritoncnn.capture.emit_pool import Refused
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS
 

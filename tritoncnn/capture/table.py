@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from tritoncnn.capture import emit_conv as conv
-from tritoncnn.capture import emit_image as image
 from tritoncnn.capture import emit_index as index
 from tritoncnn.capture import emit_loss as loss
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_norm as norm
 from tritoncnn.capture import emit_pointwise as point
+from tritoncnn.capture import emit_pool as pool
 from tritoncnn.capture import emit_sample as sample
 
 TABLE: dict[str, Callable[..., Any]] = {
-    # images
+    # convolutions, pools, norms, moves
     "conv1d.default": conv.conv1d,
     "conv1d.padding": conv.conv1d,
     "conv2d.default": conv.conv2d,
@@ -29,20 +29,20 @@ TABLE: dict[str, Callable[..., Any]] = {
     "conv_transpose2d.input": conv.conv_transpose2d,
     "conv_transpose3d.input": conv.conv_transpose3d,
     "convolution.default": conv.convolution,
-    "max_pool2d.default": image.max_pool2d,
-    "max_pool2d_with_indices.default": image.max_pool2d_with_indices,
-    "avg_pool2d.default": image.avg_pool2d,
-    "max_pool1d.default": image.max_pool(1),
-    "max_pool3d.default": image.max_pool(3),
-    "avg_pool1d.default": image.avg_pool(1),
-    "avg_pool3d.default": image.avg_pool(3),
-    "adaptive_avg_pool1d.default": image.adaptive_pool("avg", 1),
-    "adaptive_avg_pool3d.default": image.adaptive_pool("avg", 3),
-    "adaptive_max_pool1d.default": image.adaptive_max_pool(1),
-    "adaptive_max_pool3d.default": image.adaptive_max_pool(3),
-    "adaptive_avg_pool2d.default": image.adaptive_avg_pool2d,
-    "_adaptive_avg_pool2d.default": image.adaptive_avg_pool2d,
-    "adaptive_max_pool2d.default": image.adaptive_max_pool2d,
+    "max_pool2d.default": pool.max_pool2d,
+    "max_pool2d_with_indices.default": pool.max_pool2d_with_indices,
+    "avg_pool2d.default": pool.avg_pool2d,
+    "max_pool1d.default": pool.max_pool(1),
+    "max_pool3d.default": pool.max_pool(3),
+    "avg_pool1d.default": pool.avg_pool(1),
+    "avg_pool3d.default": pool.avg_pool(3),
+    "adaptive_avg_pool1d.default": pool.adaptive_pool("avg", 1),
+    "adaptive_avg_pool3d.default": pool.adaptive_pool("avg", 3),
+    "adaptive_max_pool1d.default": pool.adaptive_max_pool(1),
+    "adaptive_max_pool3d.default": pool.adaptive_max_pool(3),
+    "adaptive_avg_pool2d.default": pool.adaptive_avg_pool2d,
+    "_adaptive_avg_pool2d.default": pool.adaptive_avg_pool2d,
+    "adaptive_max_pool2d.default": pool.adaptive_max_pool2d,
     "batch_norm.default": norm.batch_norm,
     "_native_batch_norm_legit_no_training.default": norm.native_batch_norm_eval,
     "group_norm.default": norm.group_norm,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture import emit_conv
-from tritoncnn.capture import emit_image as emit
+from tritoncnn.capture import emit_pool as emit
 from tritoncnn.functional.dispatch import Ints, fused
 
 Tensor = torch.Tensor

@@ -1,4 +1,4 @@
-"""ATen ops on images in terms of ours: pools."""
+"""ATen pools in terms of ours, over one to three axes."""
 
 from __future__ import annotations
 
