@@ -54,7 +54,7 @@ def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bo
         size -= 1
     if size < 1:
         raise ShapeError(
-            f"{op}: a window of {R} taps at a distance of {DIL} does not fit into {H + 2 * PAD} padded pixels"
+            f"{op}: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
         )
     return size
 

@@ -232,7 +232,7 @@ REFUSED = [
     ({"window": (2, 2), "stride": (2, 2), "padding": (2, 0)},
      "max_pool2d: padding must be at most half of the window of 2; got 2"),
     ({"window": (7, 2), "stride": (2, 2)},
-     "max_pool2d: a window of 7 taps at a distance of 1 does not fit into 6 padded pixels"),
+     "max_pool2d: a window of 7 taps with dilation 1 does not fit into 6 padded pixels"),
     ({"window": (2, 0), "stride": (2, 2)}, "max_pool2d: S must be at least 1; got 0"),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import conv_size
 from tritoncnn.kernels.conv_problem import edges
+from tritoncnn.kernels.windows import pool_size
 
 NHWC = (0, 2, 3, 1)  # memory order of activations: channels innermost
 ACTIVATIONS = {4: NHWC, 5: (0, 2, 3, 4, 1)}  # by rank
@@ -13,6 +14,11 @@ FILTERS = {4: (2, 3, 1, 0), 5: (2, 3, 4, 1, 0)}  # [K, C, R, S] as R, S, C, K: f
 FILTERS_BACK = {4: (2, 3, 0, 1), 5: (2, 3, 4, 0, 1)}  # for the input gradient: channels innermost
 
 Pair = tuple[int, ...]
+
+__all__ = [
+    "ACTIVATIONS", "FILTERS", "FILTERS_BACK", "NHWC", "Pair", "check_conv_window", "check_float", "check_image",
+    "check_same_dtype", "check_window", "conv_size", "conv_sizes", "pool_size",
+]  # fmt: skip
 
 
 def check_image(op: str, x: TensorType, name: str = "x") -> None:
@@ -54,20 +60,3 @@ def conv_sizes(op: str, x: Pair, w: Pair, stride: Pair, padding: Pair, dilation:
     sides = edges(padding, len(x) - 2)
     axes = zip(x[2:], w[2:], stride, sides, dilation, strict=True)
     return tuple(conv_size(op, *sizes) for sizes in axes)
-
-
-def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> int:
-    """Windows along one axis, by torch's rule: with ``ceil_mode`` a last window may hang over the end, yet no window
-    starts in the padding after the input. Raises ShapeError when no window fits or padding passes half a window.
-    """
-    if 2 * PAD > R:
-        raise ShapeError(f"{op}: padding must be at most half of the window of {R}; got {PAD}")
-    room = H + 2 * PAD - DIL * (R - 1) - 1
-    size = -(-room // U) + 1 if ceil_mode else room // U + 1
-    if ceil_mode and (size - 1) * U >= H + PAD:
-        size -= 1
-    if size < 1:
-        raise ShapeError(
-            f"{op}: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
-        )
-    return size
