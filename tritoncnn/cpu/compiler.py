@@ -94,8 +94,10 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
         pass
 
     def hash(self) -> str:
-        """What Triton's cache keys on; while dumping, every process compiles afresh."""
-        fresh = f" dumped {time.time_ns()}" if dumped() else ""
+        """What Triton's cache keys on. While dumping, and in the modes whose reports name the kernel's file, which may
+        have moved since, every process compiles afresh.
+        """
+        fresh = f" fresh {time.time_ns()}" if dumped() or modes.checks() else ""
         return f"tritoncnn {engine.host().key} {sources_hash()}{fresh}"
 
     def add_stages(self, stages: dict[str, Any], options: Options, language: Any = None) -> None:
@@ -157,6 +159,7 @@ class Request:
         parts = (
             self.fn.cache_key, sorted(self.signature.items()), constants, sorted(self.divisible), triton.__version__,
             sources_hash(), engine.host().key, self.debug, self.checks,
+            self.fn.fn.__code__.co_filename if self.checks else "",  # its reports name the file
         )  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
