@@ -152,7 +152,7 @@ def conv2d_wgrad_kernel(
 
     # Parts lie in the workspace as [SPLIT, T*R*S*CG*K (+ K)].
     mask = mask_crs[:, None] & mask_k[None, :]
-    mask_db = mask_k & (pid_crs == 0)  # the first row of programs writes db
+    mask_db = mask_k & (offs_k < tl.where(pid_crs == 0, K, 0))  # the first row of programs writes db
     if SPLIT == 1:
         offs_dw = c * DW[1] + (t * DW[2] + r * DW[3] + s * DW[4])
         tl.store(dw_ptr + offs_dw[:, None] + (offs_k * DW[0])[None, :], acc, mask=mask)

@@ -202,7 +202,7 @@ def depthwise_wgrad_kernel(
         acc += x.to(tl.float32) * dy
         if BIAS:
             sums += dy
-    mask_db = mask_k & (tap == 0)
+    mask_db = k < tl.where(tap == 0, K, 0)  # the first tap's programs write db
     if SPLIT == 1:
         tl.store(dw_ptr + k * DW[0] + (t * DW[2] + r * DW[3] + s * DW[4]), tl.sum(acc, 0), mask=mask_k)
         if BIAS:
