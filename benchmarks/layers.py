@@ -2,8 +2,8 @@
 
     python benchmarks/layers.py [--threads 2] [--only resnet] [--dtype bf16] [--json FILE] [--plot FILE]
 
-Each call is what a user calls: F.conv2d of torch, conv2d of ours, without gradients; a gradient is the library op alone
-(aten.convolution_backward; ours likewise), not autograd around it. Outputs are compared before anything is timed.
+Each call is what a user calls: F.conv2d of torch, conv2d of ours, without gradients. A gradient is autograd's call for ours
+and aten.convolution_backward alone for torch: what autograd adds counts against us. Outputs are compared before timing.
 """
 
 from __future__ import annotations

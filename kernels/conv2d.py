@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 
@@ -261,17 +260,3 @@ def conv2d(
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )  # fmt: skip
-
-
-def conv2d_torch(
-    x: torch.Tensor,
-    w: torch.Tensor,
-    *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
-    pool: tuple[int, int] | None = None,
-) -> torch.Tensor:
-    """What conv2d means (without an epilogue), in plain torch."""
-    y = torch.nn.functional.conv2d(x, w, None, stride, padding, dilation)
-    return y if pool is None else torch.nn.functional.max_pool2d(y, pool)

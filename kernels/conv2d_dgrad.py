@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
-from torch.nn.grad import conv2d_input
 
 from tritoncnn.errors import DTypeError
 from tritoncnn.ir import TensorType
@@ -230,16 +228,3 @@ def conv2d_dgrad(
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )  # fmt: skip
-
-
-def conv2d_dgrad_torch(
-    dy: torch.Tensor,
-    w: torch.Tensor,
-    input_shape: tuple[int, ...],
-    *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
-) -> torch.Tensor:
-    """What conv2d_dgrad means (without an epilogue), in plain torch."""
-    return conv2d_input(list(input_shape), w, dy, stride, padding, dilation)

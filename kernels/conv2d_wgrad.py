@@ -14,10 +14,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
-from torch.nn.grad import conv2d_weight
 
 from tritoncnn.errors import DTypeError
 from tritoncnn.ir import TensorType
@@ -221,17 +219,3 @@ def conv2d_wgrad(
         return (products,), None
     added = sum_parts(dw_rsck, db, parts, target=target)
     return (products, replace(added, operands=(dw, *added.operands[1:]))), parts
-
-
-def conv2d_wgrad_torch(
-    x: torch.Tensor,
-    dy: torch.Tensor,
-    filter_shape: tuple[int, ...],
-    *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What conv2d_wgrad means, in plain torch: dw and db."""
-    dw = conv2d_weight(x, list(filter_shape), dy, stride, padding, dilation)
-    return dw, dy.sum((0, 2, 3))

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 
@@ -266,8 +265,3 @@ def depthwise_wgrad(
         return (products,), None
     added = sum_parts(dw_rsk, db, parts, target=target)
     return (products, replace(added, operands=(dw, *added.operands[1:]))), parts
-
-
-def depthwise_torch(x: torch.Tensor, w: torch.Tensor, stride: int, padding: int) -> torch.Tensor:
-    """What depthwise means for pictures, in plain torch."""
-    return torch.nn.functional.conv2d(x, w, None, stride, padding, groups=x.shape[1])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 
@@ -160,8 +159,3 @@ def matmul(
     if parts is None:
         return (product,), None
     return (product, sum_parts(y, sums, parts, epilogue=epilogue, target=target)), parts
-
-
-def matmul_torch(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What matmul means (without an epilogue), in plain torch: the product and b's column sums."""
-    return a @ b, b.sum(0)

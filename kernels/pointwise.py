@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 
@@ -160,8 +159,3 @@ def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str 
     y_merged, x_merged = (TensorType(t.dtype, sizes, tuple(s[j] for _, s in merged)) for j, t in enumerate((y, x)))
     launch = _launch(y_merged, x_merged, None, tile, target)
     return replace(launch, operands=(y, x), nbytes=y.nbytes + x.nbytes)
-
-
-def copy_torch(x: torch.Tensor, strides: tuple[int, ...]) -> torch.Tensor:
-    """What copy means, in plain torch."""
-    return torch.empty_strided(x.shape, strides, dtype=x.dtype).copy_(x)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 
@@ -97,9 +96,3 @@ def sum_parts(
         flops=parts.numel,
         num_warps=tile.num_warps,
     )  # fmt: skip
-
-
-def sum_parts_torch(parts: torch.Tensor, numel: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What sum_parts means (flat, without an epilogue), in plain torch."""
-    total = parts.sum(0)
-    return total[:numel], total[numel:]

@@ -145,6 +145,8 @@ IMAGES = {
     "max_pool2d with indices": (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], (IMAGE,)),
     "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), (IMAGE,)),
     "avg_pool2d all": (lambda x: F.avg_pool2d(x, (3, 2), (2, 3), 1, True, False), (IMAGE,)),
+    "max_pool3d with indices": (lambda x: F.max_pool3d(x, 2, return_indices=True)[0], ((1, 2, 4, 5, 3),)),
+    "aten._adaptive_avg_pool3d": (lambda x: aten._adaptive_avg_pool3d(x, [3, 2, 2]), ((1, 2, 4, 5, 3),)),
     "max_pool1d": (lambda x: F.max_pool1d(x, 3, 2, 1, 1, True), (IMAGE[1:],)),
     "max_pool3d": (lambda x: F.max_pool3d(x, 2, (1, 2, 1), 1), ((1, 2, 4, 5, 3),)),
     "avg_pool1d": (lambda x: F.avg_pool1d(x, 3, 2, 1, True, False), (IMAGE[1:],)),

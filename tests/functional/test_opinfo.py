@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from tests.functional.test_against_torch import as_tuple
 from tritoncnn import functional as T
@@ -170,8 +169,3 @@ def test_torchs_own_wrong_inputs_are_refused(op: Any) -> None:
         with pytest.raises((InputError, TypeError, RuntimeError)) as error:
             ours(op.name, sample.input, sample.args, sample.kwargs)
         assert not re.search("assert", str(error.value)), str(error.value)
-
-
-def test_reasons_are_sentences() -> None:
-    assert all(len(reason.split()) > 2 for reason in LEFT_OUT.values())
-    assert F is not None

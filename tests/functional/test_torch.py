@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,16 @@ def test_nothing_that_the_gradient_does_not_read_is_kept() -> None:
     y = T.conv2d(x, w, activation="none")
     kept = [t for t in y.grad_fn.saved_tensors if t.untyped_storage().nbytes() > 1000]  # type: ignore[union-attr]
     assert kept == []  # dx needs dy and the filters only
+
+
+def test_operands_and_results_end_with_the_caller() -> None:
+    """Programs are kept, not what they ran on last."""
+    x = torch.randn(3, 5, 7)
+    y = T.relu(x)
+    held = [weakref.ref(t.untyped_storage()) for t in (x, y)]
+    del x, y
+    gc.collect()
+    assert [ref() for ref in held] == [None, None]
 
 
 def test_an_expanded_input_and_an_unused_gradient_are_fine() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError
@@ -50,29 +50,34 @@ def short(sides: Ints) -> Ints:
     return sides[::2] if sides[::2] == sides[1::2] else sides
 
 
+def batched(name: str, axes: int, x: Any, compute: Callable[[Any], Any]) -> Any:
+    """``compute`` on [N, C, ...]; [C, ...] counts as one sample. Raises ShapeError for another number of dims."""
+    if len(x.shape) == axes + 2:
+        return compute(x)
+    if len(x.shape) != axes + 1:
+        raise ShapeError(f"{name}: input must be [N, C, {AXES[axes]}]; got {list(x.shape)}")
+    y = compute(op["reshape"](x, shape=(1, *x.shape)))
+    return op["reshape"](y, shape=tuple(y.shape[1:]))
+
+
 def conv(axes: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """x [N, C, ...] or [C, ...] with filters w [K, C/groups, ...] and bias b [K]. Raises ShapeError."""
-    if len(x.shape) not in (axes + 1, axes + 2) or len(w.shape) != axes + 2:
-        raise ShapeError(
-            f"conv{axes}d: input must be [N, C, {AXES[axes]}] and weight have {axes + 2} dims; "
-            f"got {list(x.shape)} and {list(w.shape)}"
-        )
+    _check_weight(f"conv{axes}d", axes, w)
     step, spacing = per_axis("stride", stride, axes), per_axis("dilation", dilation, axes)
     if min(step) < 1 or min(spacing) < 1:
         raise ShapeError(f"conv{axes}d: stride and dilation must be at least 1; got {list(step)} and {list(spacing)}")
     sides = padding_of(padding, w.shape[2:], step, spacing)
     _check_bias(f"conv{axes}d", b, w.shape[0])
-    if len(x.shape) == axes + 1:
-        y = conv(axes, op["reshape"](x, shape=(1, *x.shape)), w, b, step, padding, spacing, groups)
-        return op["reshape"](y, shape=tuple(y.shape[1:]))
-    if axes == 1:  # a picture of height 1
+
+    def compute(x: Any) -> Any:
+        if axes > 1:
+            return _biased(op["conv2d"](x, w, stride=step, padding=short(sides), dilation=spacing, groups=groups), b)
         row, taps = op["reshape"](x, shape=_with_height(x)), op["reshape"](w, shape=_with_height(w))
-        y = op["conv2d"](
-            row, taps, stride=(1, *step), padding=short((0, 0, *sides)), dilation=(1, *spacing), groups=groups
-        )
-        y = _biased(y, b)
+        steps = {"stride": (1, *step), "padding": short((0, 0, *sides)), "dilation": (1, *spacing)}
+        y = _biased(op["conv2d"](row, taps, **steps, groups=groups), b)
         return op["reshape"](y, shape=(*y.shape[:2], y.shape[3]))
-    return _biased(op["conv2d"](x, w, stride=step, padding=short(sides), dilation=spacing, groups=groups), b)
+
+    return batched(f"conv{axes}d", axes, x, compute)
 
 
 def conv_transpose(
@@ -80,15 +85,10 @@ def conv_transpose(
 ) -> Any:
     """The input gradient of a convolution of w [C, K/groups, ...], taken of x [N, C, ...]: Dumoulin & Visin 2016, ch. 4."""
     name = f"conv_transpose{axes}d"
-    if len(x.shape) not in (axes + 1, axes + 2) or len(w.shape) != axes + 2:
-        raise ShapeError(
-            f"{name}: input must be [N, C, {AXES[axes]}] and weight have {axes + 2} dims; "
-            f"got {list(x.shape)} and {list(w.shape)}"
-        )
-    if len(x.shape) == axes + 1:
-        whole = op["reshape"](x, shape=(1, *x.shape))
-        y = conv_transpose(axes, whole, w, b, stride, padding, output_padding, groups, dilation)
-        return op["reshape"](y, shape=tuple(y.shape[1:]))
+    _check_weight(name, axes, w)
+    if len(x.shape) != axes + 2:
+        rest = (w, b, stride, padding, output_padding, groups, dilation)
+        return batched(name, axes, x, lambda x: conv_transpose(axes, x, *rest))
     step, spacing = per_axis("stride", stride, axes), per_axis("dilation", dilation, axes)
     pad, more = per_axis("padding", padding, axes), per_axis("output_padding", output_padding, axes)
     if min(step) < 1 or min(spacing) < 1 or min(pad) < 0:
@@ -119,6 +119,11 @@ def conv_transpose(
 
 def _with_height(x: Any) -> Ints:
     return (*x.shape[:2], 1, x.shape[2])
+
+
+def _check_weight(name: str, axes: int, w: Any) -> None:
+    if len(w.shape) != axes + 2:
+        raise ShapeError(f"{name}: weight must have {axes + 2} dims, [.., .., {AXES[axes]}]; got {list(w.shape)}")
 
 
 def _check_bias(name: str, b: Any, K: int) -> None:

@@ -81,9 +81,11 @@ def focal_loss(x: Any, target: Any, alpha: float, gamma: float, reduction: int) 
 
 def power(x: Any, exponent: float) -> Any:
     """x ** exponent for x in (0, 1]: products for small whole exponents, else exp(exponent * log x)."""
-    if exponent == int(exponent) and 0 <= exponent <= 4:
-        y = x * 0.0 + 1.0
-        for _ in range(int(exponent)):
+    if exponent == 0:
+        return 1.0
+    if exponent == int(exponent) and exponent <= 4:
+        y = x
+        for _ in range(int(exponent) - 1):
             y = y * x
         return y
     return op["exp"](op["log"](x) * float(exponent))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tritoncnn.capture.emit_pointwise import narrow, widen
-from tritoncnn.capture.emit_pool import Refused
+from tritoncnn.capture.refused import Refused
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS
 

@@ -1,93 +1,49 @@
-"""ATen pools in terms of ours, over one to three axes."""
+"""ATen's pools in terms of ours, over one to three axes.
+
+Pictures have kernels of their own; lines and volumes are pooled one axis after the other, the last first, which is the
+same for windows that are boxes: the first of equal values still wins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from typing import Any
 
-from tritoncnn.capture.emit_conv import per_axis
+from tritoncnn.capture.emit_conv import Ints, batched, per_axis
 from tritoncnn.capture.emit_pointwise import narrow, widen
+from tritoncnn.capture.refused import Refused
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS
 from tritoncnn.ops.window import pool_size
 
 op = OPS
+Steps = dict[str, Ints]
 
 
-class Refused:
-    """Stands for a result that we do not compute; whoever reads it is unsupported."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-
-
-def pair(value: int | Sequence[int], default: Sequence[int] = (1, 1)) -> tuple[int, int]:
-    """(2, 2) for 2, [2] and [2, 2]; the default for []."""
-    numbers = (value,) if isinstance(value, int) else tuple(value) or tuple(default)
-    return (int(numbers[0]), int(numbers[-1]))
+def _steps(name: str, axes: int, window: Any, stride: Any, padding: Any, dilation: Any = 1) -> Steps:
+    """One number per axis each; no stride is the window's. Raises ShapeError."""
+    given = {"window": window, "stride": stride or window, "padding": padding, "dilation": dilation}
+    words = {"window": "kernel_size"}
+    steps = {key: per_axis(f"{name}: {words.get(key, key)}", value, axes) for key, value in given.items()}
+    for key, numbers in steps.items():
+        if min(numbers) < (least := 0 if key == "padding" else 1):
+            raise ShapeError(f"{name}: {words.get(key, key)} must be at least {least}; got {list(numbers)}")
+    return steps
 
 
-def batched(x: Any, compute: Callable[[Any], Any]) -> Any:
-    """``compute`` on [N, C, H, W]; [C, H, W] counts as one image."""
-    if len(x.shape) != 3:
-        return compute(x)
-    y = compute(op["reshape"](x, shape=(1, *x.shape)))
-    return op["reshape"](y, shape=tuple(y.shape[1:]))
-
-
-def max_pool2d(
-    x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Any:
-    window = pair(window)
-    attrs = {"window": window, "stride": pair(stride, window), "padding": pair(padding), "dilation": pair(dilation)}
-    return batched(x, lambda x: op["max_pool2d"](x, **attrs, ceil_mode=ceil_mode)[0])
-
-
-def max_pool2d_with_indices(*args: Any, **kwargs: Any) -> Any:
-    return max_pool2d(*args, **kwargs), Refused("the indices of max_pool2d")
-
-
-def avg_pool2d(x: Any, window: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None) -> Any:  # fmt: skip
-    if divisor_override is not None:
-        raise UnsupportedError("avg_pool2d with divisor_override")
-    window = pair(window)
-    attrs = {"window": window, "stride": pair(stride, window), "padding": pair(padding), "ceil_mode": ceil_mode}
-    return batched(x, lambda x: op["avg_pool2d"](x, **attrs, count_include_pad=count_include_pad))
-
-
-def _pooled(
-    name: str,
-    axes: int,
-    x: Any,
-    window: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-    one: Callable[..., Any],
-) -> Any:
-    """Pools over windows that are boxes, one axis after the other, the last first: ``one(x, dim, size, window, ...)``."""
-    if len(x.shape) == axes + 1:
-        whole = op["reshape"](x, shape=(1, *x.shape))
-        y = _pooled(name, axes, whole, window, stride, padding, dilation, ceil_mode, one)
-        return op["reshape"](y, shape=tuple(y.shape[1:]))
-    if len(x.shape) != axes + 2:
-        raise ShapeError(f"{name}: input must have {axes + 2} dims, [N, C, ...]; got {list(x.shape)}")
-    numbers = [per_axis(f"{name}: kernel_size", window, axes), per_axis(f"{name}: stride", stride or window, axes)]
-    numbers += [per_axis(f"{name}: padding", padding, axes), per_axis(f"{name}: dilation", dilation, axes)]
-    if min(*numbers[0], *numbers[1], *numbers[3]) < 1 or min(numbers[2]) < 0:
-        raise ShapeError(f"{name}: kernel_size, stride and dilation must be at least 1, padding 0; got {numbers}")
+def _by_axis(name: str, x: Any, steps: Steps, ceil_mode: bool, one: Callable[..., Any]) -> Any:
+    """``one(x, dim, size, window, stride, padding, dilation)`` along each axis of x [N, C, ...]."""
     y = widen(x)
-    for axis in reversed(range(axes)):
-        R, U, PAD, DIL = (n[axis] for n in numbers)
-        size = pool_size(name, x.shape[2 + axis], R, U, PAD, DIL, ceil_mode)
-        y = one(y, 2 + axis, size, R, U, PAD, DIL)
+    for axis in reversed(range(len(x.shape) - 2)):
+        R, U, PAD, DIL = (steps[key][axis] for key in ("window", "stride", "padding", "dilation"))
+        y = one(y, 2 + axis, pool_size(name, x.shape[2 + axis], R, U, PAD, DIL, ceil_mode), R, U, PAD, DIL)
     return narrow(y, x)
 
 
 def max_pool(axes: int) -> Callable[..., Any]:
-    """torch's max_pool1d and max_pool3d. Of equal values the first of the window gets the gradient."""
+    """torch's max_pool1d to max_pool3d."""
+    name = f"max_pool{axes}d"
 
     def one(x: Any, dim: int, size: int, *numbers: int) -> Any:
         return op["max_taps"](x, dim=dim, size=size, rule="windows", numbers=numbers)[0]
@@ -95,42 +51,72 @@ def max_pool(axes: int) -> Callable[..., Any]:
     def pool(
         x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> Any:
-        return _pooled(f"max_pool{axes}d", axes, x, window, stride, padding, dilation, ceil_mode, one)
+        steps = _steps(name, axes, window, stride, padding, dilation)
+        if axes == 2:
+            return batched(name, axes, x, lambda x: op["max_pool2d"](x, **steps, ceil_mode=ceil_mode)[0])
+        return batched(name, axes, x, lambda x: _by_axis(name, x, steps, ceil_mode, one))
 
     return pool
 
 
+def max_pool_with_indices(axes: int) -> Callable[..., Any]:
+    pool = max_pool(axes)
+    return lambda *args, **kwargs: (pool(*args, **kwargs), Refused(f"the indices of max_pool{axes}d"))
+
+
 def avg_pool(axes: int) -> Callable[..., Any]:
-    """torch's avg_pool1d and avg_pool3d: the mean over a box is the mean of means along its axes."""
+    """torch's avg_pool1d to avg_pool3d: the mean over a box is the mean of means along its axes."""
+    name = f"avg_pool{axes}d"
 
     def pool(x: Any, window: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
              count_include_pad: bool = True, divisor_override: int | None = None) -> Any:  # fmt: skip
         if divisor_override is not None:
-            raise UnsupportedError(f"avg_pool{axes}d with divisor_override")
+            raise UnsupportedError(f"{name} with divisor_override")
+        steps = _steps(name, axes, window, stride, padding)
 
         def one(x: Any, dim: int, size: int, R: int, U: int, PAD: int, DIL: int) -> Any:
-            numbers = (R, U, PAD, int(count_include_pad))
-            return op["resample"](x, dim=dim, size=size, rule="average", numbers=numbers)
+            return op["resample"](x, dim=dim, size=size, rule="average", numbers=(R, U, PAD, int(count_include_pad)))
 
-        return _pooled(f"avg_pool{axes}d", axes, x, window, stride, padding, 1, ceil_mode, one)
+        def picture(x: Any) -> Any:
+            plain = {key: steps[key] for key in ("window", "stride", "padding")}
+            return op["avg_pool2d"](x, **plain, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+
+        return batched(name, axes, x, picture if axes == 2 else lambda x: _by_axis(name, x, steps, ceil_mode, one))
 
     return pool
 
 
+def output_sizes(name: str, axes: int, x: Any, size: Any) -> Ints:
+    """The sizes that an adaptive pool is asked for; None keeps that of x. Raises ShapeError."""
+    if len(x.shape) not in (axes + 1, axes + 2):
+        raise ShapeError(f"{name}: input must have {axes + 2} dims, [N, C, ...]; got {list(x.shape)}")
+    full = x.shape[len(x.shape) - axes :]
+    given = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
+    sizes = per_axis(
+        f"{name}: output_size", [n if n is not None else m for n, m in zip(given, full, strict=False)], axes
+    )
+    if min(sizes) < 0 or (0 in full and x.shape[0]):
+        raise ShapeError(f"{name}: from {list(full)} to {list(sizes)}: sizes must be at least 0, the input's 1")
+    return sizes
+
+
 def adaptive_pool(kind: str, axes: int) -> Callable[..., Any]:
-    """torch's adaptive pools: block p of n spans pixels floor(p H / n) to ceil((p + 1) H / n)."""
+    """torch's adaptive pools: block p of n spans pixels floor(p H / n) to ceil((p + 1) H / n).
+
+    Where sizes divide they are plain pools of pictures; one block of all pixels is a mean.
+    """
     name = f"adaptive_{kind}_pool{axes}d"
+    plain = {"max": max_pool, "avg": avg_pool}[kind](2)
 
     def pool(x: Any, size: Any) -> Any:
-        if len(x.shape) not in (axes + 1, axes + 2):
-            raise ShapeError(f"{name}: input must have {axes + 2} dims, [N, C, ...]; got {list(x.shape)}")
+        sizes = output_sizes(name, axes, x, size)
         first = len(x.shape) - axes
-        given = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
-        sizes = [full if n is None else int(n) for n, full in zip(given, x.shape[first:], strict=True)]
-        if min(sizes) < 0 or (0 in x.shape[first:] and x.shape[0]):
-            raise ShapeError(
-                f"{name}: from {list(x.shape[first:])} to {sizes}: sizes must be at least 0, the input's 1"
-            )
+        full = tuple(x.shape[first:])
+        if kind == "avg" and set(sizes) == {1}:
+            y = op["sum"](widen(x), dims=tuple(range(first, len(x.shape)))) * (1 / max(math.prod(full), 1))
+            return narrow(op["reshape"](y, shape=(*x.shape[:first], *sizes)), x)
+        if axes == 2 and not any(n == 0 or m % n for m, n in zip(full, sizes, strict=True)):
+            return plain(x, tuple(m // n for m, n in zip(full, sizes, strict=True)))
         y = widen(x)
         for dim in reversed(range(first, len(x.shape))):
             n = sizes[dim - first]
@@ -141,33 +127,6 @@ def adaptive_pool(kind: str, axes: int) -> Callable[..., Any]:
         return narrow(y, x)
 
     return pool
-
-
-def _adaptive_window(x: Any, size: Any) -> tuple[int, int] | None:
-    """Window and stride of the plain pool that an adaptive pool is when sizes divide."""
-    given = (size, size) if size is None or isinstance(size, int) else tuple(size)
-    H_W = x.shape[-2:]
-    wanted = [full if n is None else int(n) for n, full in zip(given, H_W, strict=True)]
-    if any(n == 0 or full % n for full, n in zip(H_W, wanted, strict=True)):
-        return None
-    return (H_W[0] // wanted[0], H_W[1] // wanted[1])
-
-
-def adaptive_avg_pool2d(x: Any, size: Any) -> Any:
-    window = _adaptive_window(x, size)
-    if window is None:
-        return adaptive_pool("avg", 2)(x, size)
-    if window != tuple(x.shape[-2:]):
-        return avg_pool2d(x, window)
-    dims = (len(x.shape) - 2, len(x.shape) - 1)
-    y = op["sum"](x, dims=dims) * (1 / (window[0] * window[1]))
-    return op["reshape"](y, shape=(*y.shape, 1, 1))
-
-
-def adaptive_max_pool2d(x: Any, size: Any) -> Any:
-    window = _adaptive_window(x, size)
-    y = adaptive_pool("max", 2)(x, size) if window is None else max_pool2d(x, window)
-    return y, Refused("the indices of adaptive_max_pool2d")
 
 
 def adaptive_max_pool(axes: int) -> Callable[..., Any]:

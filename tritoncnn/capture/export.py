@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
-from tritoncnn.capture.emit_pool import Refused
+from tritoncnn.capture.refused import Refused
 from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead

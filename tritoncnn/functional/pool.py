@@ -17,16 +17,6 @@ Wanted = int | Sequence[int | None] | None
 
 
 @fused
-def _max_pool2d(x: Tensor, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
-    return emit.max_pool2d(x, window, stride, padding, dilation, ceil_mode)
-
-
-@fused
-def _avg_pool2d(x: Tensor, window: Ints, stride: Ints, padding: Ints, ceil_mode: bool, count_include_pad: bool) -> Any:
-    return emit.avg_pool2d(x, window, stride, padding, ceil_mode, count_include_pad)
-
-
-@fused
 def _max_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
     return emit.max_pool(axes)(x, window, stride, padding, dilation, ceil_mode)
 
@@ -39,12 +29,12 @@ def _avg_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, c
 
 @fused
 def _adaptive_avg_pool(x: Tensor, axes: int, size: Ints) -> Any:
-    return emit.adaptive_avg_pool2d(x, size) if axes == 2 else emit.adaptive_pool("avg", axes)(x, size)
+    return emit.adaptive_pool("avg", axes)(x, size)
 
 
 @fused
 def _adaptive_max_pool(x: Tensor, axes: int, size: Ints) -> Any:
-    return emit.adaptive_max_pool2d(x, size)[0] if axes == 2 else emit.adaptive_pool("max", axes)(x, size)
+    return emit.adaptive_pool("max", axes)(x, size)
 
 
 def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
@@ -53,19 +43,17 @@ def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
 
     Raises ShapeError, DTypeError.
     """
-    window = emit_conv.per_axis("max_pool2d: kernel_size", kernel_size, 2)
-    step = window if stride is None else emit_conv.per_axis("max_pool2d: stride", stride, 2)
-    pad = emit_conv.per_axis("max_pool2d: padding", padding, 2)
-    return _max_pool2d(x, window, step, pad, emit_conv.per_axis("max_pool2d: dilation", dilation, 2), ceil_mode)[0]
+    return _max_pool(
+        x, 2, *_numbers("max_pool2d", 2, kernel_size, stride, padding=padding, dilation=dilation), ceil_mode
+    )[0]
 
 
 def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
                count_include_pad: bool = True) -> Tensor:  # fmt: skip
     """The mean under each window of x [N, C, H, W]; ``count_include_pad``: padding counts as zeros. Raises as max_pool2d."""
-    window = emit_conv.per_axis("avg_pool2d: kernel_size", kernel_size, 2)
-    step = window if stride is None else emit_conv.per_axis("avg_pool2d: stride", stride, 2)
-    pad = emit_conv.per_axis("avg_pool2d: padding", padding, 2)
-    return _avg_pool2d(x, window, step, pad, ceil_mode, count_include_pad)[0]
+    return _avg_pool(
+        x, 2, *_numbers("avg_pool2d", 2, kernel_size, stride, padding=padding), ceil_mode, count_include_pad
+    )[0]
 
 
 def _numbers(name: str, axes: int, window: Size, stride: Size | None, **more: Size) -> list[tuple[int, ...]]:
@@ -107,17 +95,13 @@ def avg_pool3d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
     )[0]
 
 
-def _output_size(name: str, axes: int, x: Tensor, size: Wanted) -> tuple[int, ...]:
-    """All numbers; None keeps the size of x."""
-    given = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
-    full = x.shape[-axes:] if isinstance(x, torch.Tensor) and x.dim() >= axes else (1,) * axes
-    kept = [n if wanted is None else wanted for wanted, n in zip(given, full, strict=False)]
-    return emit_conv.per_axis(f"{name}: output_size", kept, axes)
+def _sizes(name: str, axes: int, x: Tensor, size: Wanted) -> tuple[int, ...]:
+    return emit.output_sizes(name, axes, x, size) if isinstance(x, torch.Tensor) else (1,) * axes
 
 
 def adaptive_avg_pool1d(x: Tensor, output_size: Wanted) -> Tensor:
     """As adaptive_avg_pool2d, for x [N, C, L]."""
-    return _adaptive_avg_pool(x, 1, _output_size("adaptive_avg_pool1d", 1, x, output_size))[0]
+    return _adaptive_avg_pool(x, 1, _sizes("adaptive_avg_pool1d", 1, x, output_size))[0]
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Wanted) -> Tensor:
@@ -125,24 +109,24 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Wanted) -> Tensor:
 
     1 is global pooling, None keeps a size. Raises ShapeError.
     """
-    return _adaptive_avg_pool(x, 2, _output_size("adaptive_avg_pool2d", 2, x, output_size))[0]
+    return _adaptive_avg_pool(x, 2, _sizes("adaptive_avg_pool2d", 2, x, output_size))[0]
 
 
 def adaptive_avg_pool3d(x: Tensor, output_size: Wanted) -> Tensor:
     """As adaptive_avg_pool2d, for x [N, C, D, H, W]."""
-    return _adaptive_avg_pool(x, 3, _output_size("adaptive_avg_pool3d", 3, x, output_size))[0]
+    return _adaptive_avg_pool(x, 3, _sizes("adaptive_avg_pool3d", 3, x, output_size))[0]
 
 
 def adaptive_max_pool1d(x: Tensor, output_size: Wanted) -> Tensor:
     """As adaptive_max_pool2d, for x [N, C, L]."""
-    return _adaptive_max_pool(x, 1, _output_size("adaptive_max_pool1d", 1, x, output_size))[0]
+    return _adaptive_max_pool(x, 1, _sizes("adaptive_max_pool1d", 1, x, output_size))[0]
 
 
 def adaptive_max_pool2d(x: Tensor, output_size: Wanted) -> Tensor:
     """The largest value of each block of x [N, C, H, W]; blocks as in adaptive_avg_pool2d."""
-    return _adaptive_max_pool(x, 2, _output_size("adaptive_max_pool2d", 2, x, output_size))[0]
+    return _adaptive_max_pool(x, 2, _sizes("adaptive_max_pool2d", 2, x, output_size))[0]
 
 
 def adaptive_max_pool3d(x: Tensor, output_size: Wanted) -> Tensor:
     """As adaptive_max_pool2d, for x [N, C, D, H, W]."""
-    return _adaptive_max_pool(x, 3, _output_size("adaptive_max_pool3d", 3, x, output_size))[0]
+    return _adaptive_max_pool(x, 3, _sizes("adaptive_max_pool3d", 3, x, output_size))[0]

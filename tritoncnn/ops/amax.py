@@ -6,24 +6,14 @@ from typing import Any
 
 import torch
 
-from tritoncnn.ir import Node, TensorType
+from tritoncnn.ir import Node
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.eq import eq
-from tritoncnn.ops.pointwise import pointwise_op
-from tritoncnn.ops.reduction import lower_reduction, reduced_type
+from tritoncnn.ops.reduction import lower_reduction, meaning, rule
 from tritoncnn.ops.reshape import reshape
 from tritoncnn.ops.sum import sum_
 from tritoncnn.ops.where import where
 from tritoncnn.ops.window import Pair
-
-
-def infer(*operands: TensorType, dims: Pair, expr: str = "") -> TensorType:
-    return reduced_type("amax", operands, dims, expr)
-
-
-def reference(*operands: torch.Tensor, dims: Pair, expr: str = "") -> torch.Tensor:
-    x = pointwise_op.reference(*operands, expr=expr) if expr else operands[0]
-    return x.amax(dims)
 
 
 def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any]:
@@ -43,4 +33,4 @@ SAMPLES: tuple[Any, ...] = (
     )),
     (((4, 300), (300,)), {"dims": (1,), "expr": "mul($0, $1)"}),
 )  # fmt: skip
-amax = OpDef("amax", infer, reference, grad, lower, samples=SAMPLES)
+amax = OpDef("amax", rule("amax"), meaning(torch.amax), grad, lower, samples=SAMPLES)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
+
 from tritoncnn.errors import GraphError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pointwise as pointwise_kernel
@@ -23,6 +27,24 @@ def reduced_type(op: str, operands: tuple[TensorType, ...], dims: Pair, expr: st
     if not dims or list(dims) != sorted(set(dims)) or dims[0] < 0 or dims[-1] >= x.rank:
         raise ShapeError(f"{op}: dims must be dims of x {list(x.shape)}, ascending, at least one; got {list(dims)}")
     return TensorType.dense(x.dtype, tuple(size for dim, size in enumerate(x.shape) if dim not in dims))
+
+
+def rule(op: str) -> Callable[..., TensorType]:
+    """The ``infer`` of a reduction."""
+
+    def infer(*operands: TensorType, dims: Pair, expr: str = "") -> TensorType:
+        return reduced_type(op, operands, dims, expr)
+
+    return infer
+
+
+def meaning(reduce: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """The ``reference`` of a reduction: ``reduce(x, dims)`` of x, or of the expression over all operands."""
+
+    def reference(*operands: torch.Tensor, dims: Pair, expr: str = "") -> torch.Tensor:
+        return reduce(pointwise_op.reference(*operands, expr=expr) if expr else operands[0], dims)
+
+    return reference
 
 
 def lower_reduction(node: Node, kind: str) -> Lowering:

@@ -6,22 +6,12 @@ from typing import Any
 
 import torch
 
-from tritoncnn.ir import Node, TensorType
+from tritoncnn.ir import Node
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.expand import expand
-from tritoncnn.ops.pointwise import pointwise_op
-from tritoncnn.ops.reduction import lower_reduction, reduced_type
+from tritoncnn.ops.reduction import lower_reduction, meaning, rule
 from tritoncnn.ops.reshape import reshape
 from tritoncnn.ops.window import Pair
-
-
-def infer(*operands: TensorType, dims: Pair, expr: str = "") -> TensorType:
-    return reduced_type("sum", operands, dims, expr)
-
-
-def reference(*operands: torch.Tensor, dims: Pair, expr: str = "") -> torch.Tensor:
-    x = pointwise_op.reference(*operands, expr=expr) if expr else operands[0]
-    return x.sum(dims)
 
 
 def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any]:
@@ -46,4 +36,4 @@ SAMPLES += tuple(
         ((40, 1000), (40, 1), (0, 1)),
     )
 )  # fmt: skip
-sum_ = OpDef("sum", infer, reference, grad, lower, samples=SAMPLES)
+sum_ = OpDef("sum", rule("sum"), meaning(torch.sum), grad, lower, samples=SAMPLES)

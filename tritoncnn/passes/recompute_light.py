@@ -8,6 +8,7 @@ from tritoncnn.ir import Graph, Node, Value, number
 from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
+SMALL = 4096  # up to so many elements a launch costs more than the memory it saves
 LIGHT = frozenset({"add", "sub", "mul", "neg", "cast_f32", "detach"})
 REDUCTIONS = frozenset({"sum", "amax"})
 
@@ -59,4 +60,4 @@ def _light(node: Node) -> bool:
     if node.op not in LIGHT or not node.result.type.numel:
         return False
     full = {v for v in node.operands if v.type.numel == node.result.type.numel}
-    return len(full) <= 1 and node.result.type.numel > 4096
+    return len(full) <= 1 and node.result.type.numel > SMALL
