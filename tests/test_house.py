@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tritoncnn import settings
+from tritoncnn.errors import InputError
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for room in ("tritoncnn", "kernels", "models") for path in (ROOT / room).rglob("*.py"))
 
@@ -57,3 +60,10 @@ def test_importing_the_compiler_leaves_tritons_driver_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True True"
+
+
+@pytest.mark.parametrize(("name", "value"), [("TRITONCNN_BOUNDS", "maybe"), ("TRITONCNN_DUMP", "ttir,everything")])
+def test_a_switch_that_means_nothing_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"{name} must be .*; got"):
+        settings.current()

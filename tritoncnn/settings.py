@@ -9,8 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tritoncnn.errors import InputError
+
+DUMPS = ("passes", "plan", "ttir", "llvm", "asm")
 SWITCHES = {
-    "TRITONCNN_DUMP": "comma list of passes, plan, ttir, llvm, asm: write each to <cache>/dump as it is made",
+    "TRITONCNN_DUMP": f"comma list of {', '.join(DUMPS)}: write each to <cache>/dump as it is made",
     "TRITONCNN_VERIFY": "1: verify the graph after every pass",
     "TRITONCNN_REFERENCE": "1: run every op's torch reference instead of its kernel (slow, for finding faults)",
     "TRITONCNN_CACHE": "folder for compiled kernels (default: $XDG_CACHE_HOME/tritoncnn or ~/.cache/tritoncnn)",
@@ -42,13 +45,27 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in os.environ.get(name, "").split(",") if word.strip())
 
 
+def _flag(name: str) -> bool:
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        raise InputError(f"{name} must be 1, or 0 or unset; got {value!r}")
+    return value == "1"
+
+
+def _dumps() -> frozenset[str]:
+    words = _words("TRITONCNN_DUMP")
+    if unknown := [word for word in words if word not in DUMPS]:
+        raise InputError(f"TRITONCNN_DUMP must be a comma list of {', '.join(DUMPS)}; got {unknown[0]!r}")
+    return frozenset(words)
+
+
 def current() -> Settings:
-    """The switches as the environment has them now."""
+    """The switches as the environment has them now. Raises InputError for a value that means nothing."""
     return Settings(
-        dump=frozenset(_words("TRITONCNN_DUMP")),
-        verify=os.environ.get("TRITONCNN_VERIFY", "") == "1",
-        reference=os.environ.get("TRITONCNN_REFERENCE", "") == "1",
+        dump=_dumps(),
+        verify=_flag("TRITONCNN_VERIFY"),
+        reference=_flag("TRITONCNN_REFERENCE"),
         cache=_cache_folder(),
-        bounds=os.environ.get("TRITONCNN_BOUNDS", "") == "1",
+        bounds=_flag("TRITONCNN_BOUNDS"),
         cpu=_words("TRITONCNN_CPU"),
     )
