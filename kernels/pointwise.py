@@ -44,7 +44,7 @@ def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
         return Tile(1, row_block(lanes, CPU_PROGRAMS, CPU_ELEMENTS, 256))
     block = min(power_of_2(lanes), 512)
     even = lanes & -lanes  # the largest power of two that divides: without a tail, nothing is masked
-    if lanes > 64 <= even:
+    if even >= 256:
         block = min(even, 512)
     return Tile(row_block(rows, CPU_PROGRAMS, CPU_ELEMENTS // block, 8, ceil_div(lanes, block)), block)
 
