@@ -17,30 +17,29 @@ class VectorMath(Vector):
     def __init__(self, emitter: Writer, lvl: int, vl: int) -> None:
         super().__init__(emitter, lvl, vl, "f32")
 
-    def power_of_two(self, k: str) -> str:
-        """2.0**k for an integer in the range of normal exponents."""
-        return self.real(self.op("shl", self.op("add", k, self.n(127)), self.n(23)))
-
     def _exp(self, x: str, rate: float, low: float, high: float, parts: tuple[float, ...]) -> str:
         """exp(x * ln(base)) with rate = log2(base); parts sum to 1/rate in exactly multiplied pieces, or () for base 2."""
         x = self.where("olt", x, self.c(low), self.c(low), x)
         x = self.where("ogt", x, self.c(high), self.c(high), x)
         rounded = self.fma(x, self.c(rate), self.c(MAGIC))
         k = self.op("fsub", rounded, self.c(MAGIC))
-        whole = self.op("sub", self.bits(rounded), self.bits(self.c(MAGIC)))
         if parts:
             r = x
             for part in parts:
                 r = self.fma(k, self.c(-part), r)
         else:
             r = self.op("fmul", self.op("fsub", x, k), self.c(0.6931471805599453))
-        p = self.horner(
-            r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1
-        )
+        p = self.horner(r, 1.3814599863e-3, 8.3687154121e-3, 4.1668387930e-2, 1.6666520643e-1, 4.9999993448e-1)
         y = self.op("fadd", self.fma(p, self.op("fmul", r, r), r), self.c(1.0))
-        half = self.op("ashr", whole, self.n(1))
+        # 2**whole in two factors. MAGIC's own bits, also those of its half, leave on the left of an exponent.
+        whole = self.bits(rounded)
+        half = self.op("lshr", whole, self.n(1))
         y = self.op("fmul", y, self.power_of_two(half))
         return self.op("fmul", y, self.power_of_two(self.op("sub", whole, half)))
+
+    def power_of_two(self, k: str) -> str:
+        """2.0**k for an integer in the range of normal exponents; only its lowest 9 bits count."""
+        return self.real(self.op("add", self.op("shl", k, self.n(23)), self.bits(self.c(1.0))))
 
     def exp(self, x: str) -> str:
         return self._exp(x, 1.4426950408889634, -104.0, 89.0, (0.693145751953125, 1.42860682030941723e-6))
