@@ -66,6 +66,19 @@ def copy_kernel(y_ptr, x_ptr, N: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(y_ptr + offs, tl.load(x_ptr + offs, mask=offs < N), mask=offs < N)
 
 
+@triton.jit
+def int8_kernel(y_ptr, a_ptr, b_ptr, N: tl.constexpr, M_TILE: tl.constexpr, N_TILE: tl.constexpr, K_TILE: tl.constexpr):
+    """Square matrices of N x N."""
+    rows = tl.program_id(1) * M_TILE + tl.arange(0, M_TILE)
+    columns = tl.program_id(0) * N_TILE + tl.arange(0, N_TILE)
+    sums = tl.zeros((M_TILE, N_TILE), tl.int32)
+    for k in range(0, N, K_TILE):
+        red = k + tl.arange(0, K_TILE)
+        a = tl.load(a_ptr + rows[:, None] * N + red)
+        sums = tl.dot(a, tl.load(b_ptr + red[:, None] * N + columns), sums, out_dtype=tl.int32)
+    tl.store(y_ptr + rows[:, None] * N + columns, sums)
+
+
 def type_of(tensor: torch.Tensor) -> TensorType:
     return TensorType(IR[tensor.dtype], tuple(tensor.shape), tensor.stride())
 
@@ -101,6 +114,19 @@ def matmuls(dtype: torch.dtype) -> Iterator[Case]:
         error = 2 * n * 2**-24 * n + (2**-7 * 6 * n**0.5 if dtype == torch.bfloat16 else 0)
         case = f"matmul {IR[dtype]} {n}^3"
         yield case, {"ours": ours, "torch.mm": lambda a=a, b=b, z=z: torch.mm(a, b, out=z)}, y, lambda z=z: z, error
+
+
+def int8_matmuls() -> Iterator[Case]:
+    signature = {"y_ptr": "*i32", "a_ptr": "*i8", "b_ptr": "*i8"}
+    for n in (256, 512, 1024, 2048):
+        a, b = (torch.randint(-128, 128, (n, n)).to(torch.int8) for _ in range(2))
+        y, z = torch.empty(n, n, dtype=torch.int32), torch.empty(n, n, dtype=torch.int32)
+        tile = {"M_TILE": min(n, 512), "N_TILE": 64, "K_TILE": min(n, 512)}
+        code = cpu.compile_kernel(int8_kernel, signature, {"N": n, **tile})
+        grid = (n // tile["N_TILE"], n // tile["M_TILE"], 1)
+        run = cpu.NativePlan([(code, grid, [t.data_ptr() for t in (y, a, b)])]).run
+        peer = lambda a=a, b=b, z=z: torch._int_mm(a, b, out=z)  # noqa: E731
+        yield f"matmul i8 {n}^3", {"ours": run, "torch._int_mm": peer}, y, lambda z=z: z, 0.0
 
 
 CONVOLUTIONS = (  # N, C, H, K, R, stride
@@ -176,8 +202,8 @@ def streams() -> Iterator[Case]:
 
 
 GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
-    "matmul": lambda: matmuls(torch.float32), "conv": convolutions, "bf16": lambda: matmuls(torch.bfloat16), "rows": rows,
-    "streams": streams,
+    "matmul": lambda: matmuls(torch.float32), "conv": convolutions, "bf16": lambda: matmuls(torch.bfloat16), "i8": int8_matmuls,
+    "rows": rows, "streams": streams,
 }  # fmt: skip
 
 

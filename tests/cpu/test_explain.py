@@ -123,7 +123,7 @@ def test_a_dot_of_bf16_says_whether_it_goes_in_pairs() -> None:
         assert even.multiply == "multiply-add of f32, widened from bf16 (the CPU has no avx512-bf16)"
     half = X.half()
     (wide,) = cpu.explain(product_kernel, X, half, half, 20, 64, B=32, D=16).dots
-    assert wide.multiply == "multiply-add of f32, widened from f16 (pairs are for bf16 into f32)"
+    assert wide.multiply == "multiply-add of f32, widened from f16 (words are for bf16 into f32, and i8 into i32)"
     assert wide.a == "from scratch: it is the result of arith.extf, not a load"
 
 

@@ -321,9 +321,7 @@ def lower_text(name: str, ttir: str, checks: str = "", notes: Notes | None = Non
     """Our lowering, its faults told apart from the caller's; ``notes`` takes what it decides."""
     try:
         host = engine.host()
-        return lower(
-            ttir, lanes=host.lanes, name=name, bf16_pairs="avx512bf16" in host.of_note, checks=checks, notes=notes
-        )
+        return lower(ttir, lanes=host.lanes, name=name, features=host.of_note, checks=checks, notes=notes)
     except TritonCNNError:
         raise
     except Exception as error:

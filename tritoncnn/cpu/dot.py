@@ -14,22 +14,22 @@ from .elements import FLOATS, llvm_type, size_of
 from .emit import Buffer, Coord, Res
 from .notes import Product
 from .operands import Operand
-from .pairs import Pairs
 from .ttir import Op, Type, Value, unsupported
+from .words import Word, Words
 
 UNROLL = 8  # steps of the reduction in one turn of its loop
 MultiplyAdd = Callable[[str, str, str, str, str], str]  # LLVM type, element, factors, sum -> sum
 TILE_STEPS = 96  # multiplications in one turn of the loop: more only make the compiler slow
 
 
-class Dot(Pairs):
+class Dot(Words):
     """Matrix products."""
 
     def dot(self, op: Op) -> None:
         a, b, c = op.operands
         r = op.results[0]
-        pairs = self.in_pairs(op)
-        if not pairs:
+        word = self.word(op)
+        if word is None:
             a, b = (self.widened(x, r.type.elem, op) for x in (a, b))
         (M, K), N = a.type.shape, b.type.shape[1]
         views = self.view(a, 0, 1), self.view(b, 1, 0)
@@ -43,28 +43,30 @@ class Dot(Pairs):
         if not in_place:
             self.outside(C, c, rows if columns and K else 0, columns)
         if rows and columns and K:
-            cut = bool(K % 2)
-            K += K % 2 if pairs else 0
-            A = self.pairs_a(a, views[0], rows, K, cut) if pairs else self.operand_a(a, views[0], rows, K)
+            each = word.each if word else 1
+            cut, K = bool(K % each), -(-K // each)  # of words
+            A = self.words_a(a, views[0], rows, K * each, cut, word) if word else self.operand_a(a, views[0], rows, K)
             mr, nv = self.tile_shape(rows, columns // vl, A.kind)
-            if pairs:
-                B, panels, K = self.pairs_b(b, K, columns, nv * vl), K // 2 * nv * vl, K // 2
+            if word:
+                B, panels = self.words_b(b, K * each, columns, nv * vl, word), K * nv * vl
             else:
                 B, panels = self.operand_b(b, views[1], rows, K, columns, nv * vl, mr)
-            self.note_product(op, (a, b), (rows, columns, K * (2 if pairs else 1)), (mr, nv), vl, pairs)
-            multiply_add = self.multiply_add_pairs if pairs else self.multiply_add
+            self.note_product(op, (a, b), (rows, columns, K * each), (mr, nv), vl, word)
+            multiply_add = self.multiply_add
+            if word:
+                multiply_add = self.multiply_add_pairs if word.each == 2 else self.multiply_add_fours
             self.tiles(A, B, panels, C, c, rows, columns, K, mr, nv, vl, multiply_add)
         self.buffers[r] = Buffer(C.ptr, C.shape, C.strides, C.elem, self.depth)
 
     def note_product(self, op: Op, factors: tuple[Value, Value], sizes: tuple[int, int, int], tile: tuple[int, int],
-                     vl: int, pairs: bool) -> None:  # fmt: skip
+                     vl: int, word: Word | None) -> None:  # fmt: skip
         """For ``explain``."""
         elem, given = op.results[0].type.elem, op.operands[0].type.elem
         multiply = f"multiply-add of {elem}"
-        if pairs:
-            multiply = "pairs of bf16 (avx512-bf16)"
+        if word:
+            multiply = word.called
         elif given != elem:
-            multiply += f", widened from {given} ({self.pairs_refused(op)})"
+            multiply += f", widened from {given} ({self.words_refused(op)})"
         a, b = (self.notes.reasons[x] for x in factors)
         self.notes.product(Product(op.where, sizes, tile, vl, multiply, a, b))
 
@@ -185,9 +187,8 @@ class Dot(Pairs):
         where = [
             (self.plus(i, x), self.plus(Coord(j.name, j.lvl, lanes), y * vl)) for x in range(mr) for y in range(nv)
         ]
-        start = [(t, self.widen(self.eval(c, at), elem, lanes)) for at in where]
-        sums = [text for _, text in start]
-        types = [llvm_type(elem, lanes)] * len(start)
+        sums = [self.begin(c, at, B, elem, lanes) for at in where]
+        types = [t] * len(sums)
         for lo, hi, unroll in turns([x.offsets for x in (A, B) if x.kind != "columns"], K, mr * nv):
 
             def body(k: Coord, sums: list[str], unroll: int = unroll, hi: int = hi) -> list[str]:
@@ -203,6 +204,14 @@ class Dot(Pairs):
             sums = self.loop(lo, hi, unroll, body, list(zip(types, sums, strict=True)))
         for at, total in zip(where, sums, strict=True):
             self.write(C, at, Res(total, self.depth, lanes))
+
+    def begin(self, c: Value, at: tuple[Coord, Coord], B: Operand, elem: str, lanes: int) -> str:
+        """What the sums of one vector of the result begin with."""
+        start = self.widen(self.eval(c, at), elem, lanes)
+        if B.lower is None:
+            return start
+        lower = self.widen(self.read(B.lower, at[1:]), elem, lanes)
+        return self.let(self.depth, f"sub {llvm_type(elem, lanes)} {start}, {lower}")
 
     def outer_product(self, sums: list[str], row: Res, column: list[Res], nv: int, elem: str, lanes: int,
                       multiply_add: MultiplyAdd) -> list[str]:  # fmt: skip

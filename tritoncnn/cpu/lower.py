@@ -6,7 +6,7 @@ record has 8-byte slots: work counter, three grid sizes, threads, then the kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from .batches import Batches
@@ -314,7 +314,7 @@ def arguments(ttir_text: str) -> list[tuple[str, str]]:
 
 
 def lower(
-    ttir_text: str, *, lanes: int, name: str = "kernel", bf16_pairs: bool = False, checks: str = "",
+    ttir_text: str, *, lanes: int, name: str = "kernel", features: Collection[str] = (), checks: str = "",
     notes: Notes | None = None,
 ) -> str:  # fmt: skip
     """LLVM IR text of a module that exports ``launch`` and ``chunk``.
@@ -322,7 +322,7 @@ def lower(
     ttir_text   ``str(module)`` (errors then name the kernel's file and line) or ``module.str_nodebug()``
     lanes       f32 in a vector register: 16 for AVX-512, 8 for AVX2, 4 for NEON and SSE
     name        what the module is called, for dumps
-    bf16_pairs  the CPU has avx512-bf16
+    features    the CPU's, by LLVM's names, of those that the lowering knows how to use
     checks      "bounds" or "races": an instrumented mode (``modes.py``)
     notes       filled with what is decided on the way
 
@@ -334,7 +334,7 @@ def lower(
         rewrite_reshapes(each)
         rewrite_inductions(each)
     lowering = Lowering(lanes)
-    lowering.has_pairs = bf16_pairs
+    lowering.features = features
     lowering.callees = parser.callees
     lowering.notes = Notes() if notes is None else notes
     lowering.notes.origins = Origins(function, parser.callees, lowering.notes.names)

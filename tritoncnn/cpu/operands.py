@@ -27,6 +27,7 @@ class Operand:
     kind   "strided": base + free * step + offsets[red]; "rows": table[free] + offsets[red]; "columns": table[red] + offsets[free]
     base   address of element 0, or of the table of pointers
     zeros  what a masked row's pointer is, if rows may be masked
+    lower  what the sums of each of B's columns begin lower by, if not 0
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Operand:
     step: int
     offsets: tuple[int, ...]
     zeros: Res | None = None
+    lower: Buffer | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Products of bf16 in pairs (avx512-bf16), against fp64."""
+"""Products by words of 32 bits: pairs of bf16 (avx512-bf16) against fp64, fours of i8 (avx512-vnni) against whole numbers."""
 
 import pytest
 import torch
@@ -17,10 +17,11 @@ SHAPES = [(16, 16, 16), (1, 2, 16), (4, 64, 64), (64, 32, 128), (128, 128, 32)]
 def product_kernel(y_ptr, a_ptr, b_ptr, c_ptr, m, k, n, M: tl.constexpr, K: tl.constexpr, N: tl.constexpr):
     """y = a[:m, :k] @ b[:k, :n] + c on blocks of M x K and K x N."""
     rows, red, columns = tl.arange(0, M), tl.arange(0, K), tl.arange(0, N)
-    a = tl.load(a_ptr + rows[:, None] * K + red, mask=(rows[:, None] < m) & (red < k), other=0.0)
-    b = tl.load(b_ptr + red[:, None] * N + columns, mask=(red[:, None] < k) & (columns < n), other=0.0)
+    a = tl.load(a_ptr + rows[:, None] * K + red, mask=(rows[:, None] < m) & (red < k), other=0)
+    b = tl.load(b_ptr + red[:, None] * N + columns, mask=(red[:, None] < k) & (columns < n), other=0)
     at = rows[:, None] * N + columns
-    tl.store(y_ptr + at, tl.dot(a, b, tl.load(c_ptr + at)))
+    c = tl.load(c_ptr + at)
+    tl.store(y_ptr + at, tl.dot(a, b, c, out_dtype=c.dtype))
 
 
 def run(shape, used, make):
@@ -53,6 +54,24 @@ def test_masked_factors_count_as_zero_also_an_odd_reduction(shape):
     )
 
 
+EXTREMES = [(16, 16, 16), (1, 4, 16), (5, 8, 32), (64, 64, 128), (128, 32, 48)]
+
+
+@pytest.mark.parametrize("shape", EXTREMES)
+@pytest.mark.parametrize("less", [0, 1, 3])
+def test_whole_numbers_of_8_bits_are_exact(shape, less):
+    torch.manual_seed(2)
+    (M, K, N), (m, k, n) = (triton.next_power_of_2(s) for s in shape), (max(1, s - less) for s in shape)
+    a, b = (torch.randint(-128, 128, s).to(torch.int8) for s in ((M, K), (K, N)))
+    a[0], b[:, 0] = -128, -128
+    c, y = torch.randint(-(2**31), 2**31 - 1, (M, N)).to(torch.int32), torch.zeros(M, N, dtype=torch.int32)
+    with cpu.active():
+        product_kernel[(1,)](y, a, b, c, m, k, n, M, K, N)
+    wanted = c.long()
+    wanted[:m, :n] += a.long()[:m, :k] @ b.long()[:k, :n]
+    assert torch.equal(y, wanted.to(torch.int32))  # both wrap around
+
+
 def test_infinities_and_nans_come_through():
     def make(*shape):
         x = torch.ones(shape)
@@ -74,11 +93,20 @@ def test_the_instruction_is_used_where_the_cpu_has_it():
         "n": "i32",
     }
     text = harness.ttir(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
-    assert "dpbf16ps" in lower(text, lanes=16, bf16_pairs=True)
+    assert "dpbf16ps" in lower(text, lanes=16, features=("avx512bf16",))
     assert "dpbf16ps" not in lower(text, lanes=16)
-    assert "dpbf16ps" not in lower(text, lanes=8, bf16_pairs=True)
+    assert "dpbf16ps" not in lower(text, lanes=8, features=("avx512bf16",))
     kernel = cpu.compile_kernel(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
     assert ("dpbf16ps" in kernel.llvm_ir()) == ("avx512bf16" in engine.host().of_note)
+
+
+def test_the_instruction_for_8_bits_is_used_where_the_cpu_has_it():
+    signature = {"y_ptr": "*i32", "a_ptr": "*i8", "b_ptr": "*i8", "c_ptr": "*i32", "m": "i32", "k": "i32", "n": "i32"}
+    text = harness.ttir(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
+    assert "vpdpbusd" in lower(text, lanes=16, features=("avx512vnni",))
+    assert "vpdpbusd" not in lower(text, lanes=16)
+    kernel = cpu.compile_kernel(product_kernel, signature, {"M": 16, "K": 16, "N": 16})
+    assert ("vpdpbusd" in kernel.llvm_ir()) == ("avx512vnni" in engine.host().of_note)
 
 
 @triton.jit
@@ -89,17 +117,19 @@ def strided_kernel(
     keep = red[None, :] < USED
     if not TALL:
         keep = keep & (rows[:, None] < m)
-    a = tl.load(a_ptr + rows[:, None] * ROW + red * STEP, mask=keep, other=0.0)
+    a = tl.load(a_ptr + rows[:, None] * ROW + red * STEP, mask=keep, other=0)
     b = tl.load(b_ptr + red[:, None] * 32 + columns)
-    tl.store(y_ptr + rows[:, None] * 32 + columns, tl.dot(a, b))
+    tl.store(y_ptr + rows[:, None] * 32 + columns, tl.dot(a, b, out_dtype=y_ptr.dtype.element_ty))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
 @pytest.mark.parametrize("tall", [False, True])
 @pytest.mark.parametrize("used", [32, 31, 6])
 @pytest.mark.parametrize(("row", "step", "start"), [(64, 1, 0), (64, 1, 1), (33, 1, 0), (33, 1, 1), (64, 2, 0)])
-def test_rows_of_any_stride_and_start_make_pairs(row, step, start, used, tall):
-    memory = torch.randint(-4, 5, (32 * row + 64,)).bfloat16()
-    b, y, m = torch.randint(-4, 5, (32, 32)).bfloat16(), torch.zeros(32, 32), 32 if tall else 9
+def test_rows_of_any_stride_and_start_make_words(row, step, start, used, tall, dtype):
+    memory, b = (torch.randint(-4, 5, shape).to(dtype) for shape in ((32 * row + 64,), (32, 32)))
+    y = torch.zeros(32, 32, dtype=torch.float32 if dtype == torch.bfloat16 else torch.int32)
+    m = 32 if tall else 9
     with cpu.active():
         strided_kernel[(1,)](y, memory[start:], b, m, row, step, tall, used)
     a = memory[start:].as_strided((32, 32), (row, step), start).double()

@@ -1,0 +1,184 @@
+"""Products of narrow types by the CPU's own instructions, which take words of 32 bits: pairs of bf16, fours of i8.
+
+One instruction multiplies 16 words by 16 and adds the products inside of each to 16 sums. Neighbours along the reduction
+make a word: rows of A hold words as they are, B is packed with so many rows interleaved. A word has the size of a sum, so
+dot.py's tiles move it as one.
+
+bf16  VDPBF16PS takes subnormal numbers as zero (Intel SDM); otherwise the error is that of a sum in f32.
+i8    VPDPBUSD takes A without a sign: A + 128 is multiplied, and sums begin 128 times the sum of B's column lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from .elements import llvm_type
+from .emit import Buffer, Coord, Res
+from .operands import Operand, Operands, View
+from .ttir import Op, Value
+
+LANES = 16
+OFFSETS = 0x80808080 - (1 << 32)  # 128 in each byte of an i32
+
+
+@dataclass(frozen=True)
+class Word:
+    """``each`` neighbours of a type make a word, whose products go into sums of type ``into``."""
+
+    each: int
+    into: str
+    feature: str
+    called: str
+
+
+WORDS = {
+    "bf16": Word(2, "f32", "avx512bf16", "pairs of bf16 (avx512-bf16)"),
+    "i8": Word(4, "i32", "avx512vnni", "fours of i8 (avx512-vnni)"),
+}
+
+
+class Words(Operands):
+    """Operands of products by words."""
+
+    features: Collection[str] = ()  # the CPU's, by LLVM's names
+
+    def word(self, op: Op) -> Word | None:
+        return None if self.words_refused(op) else WORDS[op.operands[0].type.elem]
+
+    def words_refused(self, op: Op) -> str:
+        """Why a product does not go by words; "" when it does."""
+        a, b = op.operands[:2]
+        word = WORDS.get(a.type.elem)
+        if word is None or b.type.elem != a.type.elem or op.results[0].type.elem != word.into:
+            return "words are for bf16 into f32, and i8 into i32"
+        if word.feature not in self.features or self.lanes != LANES:
+            return f"the CPU has no {word.feature.replace('avx512', 'avx512-')}"
+        if a.type.shape[1] % word.each or b.type.shape[1] % LANES:
+            return f"words need a depth that {word.each} divides and a multiple of {LANES} columns"
+        return "" if self.vector_axis(b) == 1 else "B is not contiguous along its columns"
+
+    def words_a(self, a: Value, view: View | None, rows: int, K: int, cut: bool, word: Word) -> Operand:
+        """A read as words: in place, or row-major in scratch. ``cut``: the last word may reach past the end."""
+        each, kept = word.each, (view is not None and not cut and not view.red_masks)
+        if view is not None and kept and (words := self.in_words(view, K, each)) is not None:
+            p = view.load.operands[0]
+            step = self.facts.stride(p, view.free, p.type.shape[view.free])
+            if step is not None and step % each == 0 and not view.free_masks:
+                self.read_in_place(a, view, f"its rows lie {step} elements apart and hold words")
+                return Operand("strided", self.pointer(view), step // each, words)
+            fixed = [each * w + part for w in words for part in range(each)]
+            if self.zeros_fit(fixed, a.type.elem):
+                self.read_in_place(a, view, "its rows hold words and are reached through a table of addresses")
+                zeros = self.nothing(fixed, a.type.elem) if view.free_masks else None
+                return Operand("rows", self.pointers(view, view.free, rows, fixed), 0, words, zeros)
+        self.notes.reasons[a] = "copied row by row: neighbours make one word"
+        with self.at_level(self.available(a)):
+            buffer = self.new_buffer(a, 1)
+            self.fill(buffer, a, 1)
+        return Operand("strided", Res(buffer.ptr, buffer.lvl), buffer.strides[0] // each, tuple(range(K // each)))
+
+    def in_words(self, view: View, K: int, each: int) -> tuple[int, ...] | None:
+        """Offsets of the words along the reduction, if neighbours lie side by side in memory."""
+        red = self.offsets(view.load.operands[0], view.red)
+        if red is None:
+            return None
+        first = red[0:K:each]
+        if (first % each).any() or any((red[part:K:each] != first + part).any() for part in range(1, each)):
+            return None
+        return tuple(int(x) // each for x in first)
+
+    def words_b(self, b: Value, K: int, columns: int, NR: int, word: Word) -> Operand:
+        """B as panels of NR columns of words, and what the sums of each column begin lower by."""
+        self.notes.reasons[b] = f"packed into panels of {NR} columns: {word.each} rows are interleaved"
+        lvl, depth = self.available(b), K // word.each
+        with self.at_level(lvl):
+            buffer = Buffer(
+                self.alloca(llvm_type(word.into), depth * columns), (depth, columns), (NR, 1), word.into, lvl
+            )
+
+            def row(k: Coord, _: list[str]) -> list[str]:
+                first = self.times(k, word.each)
+
+                def panel(j: Coord, _: list[str]) -> list[str]:
+                    to = self.panel(buffer, j, depth)
+
+                    def vector(n: Coord, _: list[str]) -> list[str]:
+                        at = self.plus(Coord(j.name, j.lvl, LANES), Coord(n.name, n.lvl))
+                        rows = [self.eval(b, (self.plus(first, x), at)) for x in range(word.each)]
+                        made = self.interleaved(rows, b.type.elem, word)
+                        self.write(to, (k, Coord(n.name, n.lvl, LANES)), made)
+                        return []
+
+                    self.loop(0, NR, LANES, vector)
+                    return []
+
+                self.loop(0, columns, NR, panel)
+                return []
+
+            self.loop(0, depth, 1, row)
+            lower = self.column_sums(buffer, depth, columns, NR) if word is WORDS["i8"] else None
+        return Operand("strided", Res(buffer.ptr, lvl), 0, tuple(k * NR for k in range(depth)), lower=lower)
+
+    def column_sums(self, packed: Buffer, depth: int, columns: int, NR: int) -> Buffer:
+        """128 times the sum of each column of B."""
+        sums = Buffer(self.alloca("i32", columns), (columns,), (1,), "i32", self.depth)
+
+        def panel(j: Coord, _: list[str]) -> list[str]:
+            words = self.panel(packed, j, depth)
+
+            def vector(n: Coord, _: list[str]) -> list[str]:
+                def step(k: Coord, total: list[str]) -> list[str]:
+                    at = (k, Coord(n.name, n.lvl, LANES))
+                    return [self.fours(self.offsets_128(), self.read(words, at).v, total[0])]
+
+                (total,) = self.loop(0, depth, 1, step, [(f"<{LANES} x i32>", "zeroinitializer")])
+                at = self.plus(Coord(j.name, j.lvl, LANES), Coord(n.name, n.lvl))
+                self.write(sums, (at,), Res(total, self.depth, LANES))
+                return []
+
+            self.loop(0, NR, LANES, vector)
+            return []
+
+        self.loop(0, columns, NR, panel)
+        return sums
+
+    def interleaved(self, rows: Sequence[Res], elem: str, word: Word) -> Res:
+        """Vectors of neighbouring rows -> one vector of words."""
+        d, lanes = self.depth, LANES
+        parts, t = [self.widen(r, elem, LANES) for r in rows], llvm_type(elem, LANES)
+        bits = 32 // word.each
+        while len(parts) > 1:
+            picks = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
+            both = [
+                self.let(d, f"shufflevector {t} {x}, {t} {y}, <{2 * lanes} x i32> <{picks}>")
+                for x, y in zip(parts[::2], parts[1::2], strict=True)
+            ]
+            wide = f"<{2 * lanes} x {llvm_type(elem) if bits == 32 // word.each else f'i{bits}'}>"
+            bits *= 2
+            t = f"<{lanes} x i{bits}>" if bits < 32 else llvm_type(word.into, LANES)
+            parts = [self.let(d, f"bitcast {wide} {x} to {t}") for x in both]
+        return Res(parts[0], d, LANES)
+
+    def multiply_add_pairs(self, _: str, elem: str, a: str, b: str, c: str) -> str:
+        d, t = self.depth, f"<{LANES} x float>"
+        pairs = f"<{2 * LANES} x bfloat>"
+        x, y = (self.let(d, f"bitcast {t} {v} to {pairs}") for v in (a, b))
+        call = self.intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", t, t, pairs, pairs)
+        return self.let(d, f"{call}({t} {c}, {pairs} {x}, {pairs} {y})")
+
+    def multiply_add_fours(self, t: str, elem: str, a: str, b: str, c: str) -> str:
+        return self.fours(self.let(self.depth, f"xor {t} {a}, {self.offsets_128()}"), b, c)
+
+    def offsets_128(self) -> str:
+        """128 in each byte. Read from memory: over ``xor`` with the number itself LLVM 22 for x86 legalises without end."""
+        key = "128 in each byte"
+        if key not in self.memo:
+            self.memo[key] = Res(self.let(0, f"load volatile i32, ptr {self.table('i32', [OFFSETS])}"))
+        return self.widen(self.memo[key], "i32", LANES)
+
+    def fours(self, a: str, b: str, c: str) -> str:
+        """c + a b: bytes of a without, of b with a sign."""
+        t = f"<{LANES} x i32>"
+        call = self.intrinsic("llvm.x86.avx512.vpdpbusd.512", t, t, t, t)
+        return self.let(self.depth, f"{call}({t} {c}, {t} {a}, {t} {b})")
