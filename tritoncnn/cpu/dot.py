@@ -52,9 +52,8 @@ class Dot(Words):
             else:
                 B, panels = self.operand_b(b, views[1], rows, K, columns, nv * vl, mr)
             self.note_product(op, (a, b), (rows, columns, K * each), (mr, nv), vl, word)
-            multiply_add = self.multiply_add
-            if word:
-                multiply_add = self.multiply_add_pairs if word.each == 2 else self.multiply_add_fours
+            by_words: dict[int, MultiplyAdd] = {2: self.multiply_add_pairs, 4: self.multiply_add_fours}
+            multiply_add = by_words.get(each, self.multiply_add)
             self.tiles(A, B, panels, C, c, rows, columns, K, mr, nv, vl, multiply_add)
         self.buffers[r] = Buffer(C.ptr, C.shape, C.strides, C.elem, self.depth)
 

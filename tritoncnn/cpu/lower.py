@@ -19,6 +19,7 @@ from .notes import Notes
 from .origins import Origins
 from .report import asserted, printed
 from .reshapes import rewrite_reshapes
+from .scaled import rewrite_scaled
 from .ttir import Function, Op, Parser, Value, unsupported
 
 IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume", "ttg.barrier", "gpu.barrier"}  # one thread runs a program
@@ -331,6 +332,7 @@ def lower(
     parser = Parser(ttir_text)
     function = parser.function()
     for each in (function, *parser.callees.values()):
+        rewrite_scaled(each)
         rewrite_reshapes(each)
         rewrite_inductions(each)
     lowering = Lowering(lanes)

@@ -357,6 +357,8 @@ class Parser:
         )
         if op.name == "tt.print":
             body = rest
+        if op.name == "tt.dot_scaled":
+            op.attrs["scaled"] = [" scale " in factor for factor in body.split(", ")[:2]]
         op.operands = self.values(body)
         words = re.sub(NAME, "", body)
         op.attrs["words"] = [w for w in re.split(r"[,\s()\[\]]+", words) if w]
