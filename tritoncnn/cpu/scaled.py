@@ -40,7 +40,7 @@ def _rewrite(op: Op) -> None:
         )
         if scale is not None:
             y = code.times(y, code.spread(code.powers(scale), y.type.shape, turned=bool(at)))
-        factors.append(code.cast(y, to))
+        factors.append(code.as_float(y, to))
     op.name, op.operands, op.attrs = "tt.dot", [*factors, op.operands[-1]], {"words": []}
     for x in op.operands:
         x.users.append(op)
@@ -53,14 +53,14 @@ class Scaled(Cursor):
         assert op.block is not None
         super().__init__(op.block, op.block.ops.index(op))
 
-    def like(self, x: Value, name: str, elem: str, *operands: Value, **attrs: object) -> Value:
-        return self.make(name, [x, *operands], Type(x.type.shape, elem), **attrs)
+    def like(self, x: Value, name: str, elem: str, *operands: Value) -> Value:
+        return self.make(name, [x, *operands], Type(x.type.shape, elem))
 
     def filled(self, x: Value, elem: str, number: str) -> Value:
         one = self.make("arith.constant", [], Type((), elem), value=number)
         return self.make("tt.splat", [one], Type(x.type.shape, elem))
 
-    def cast(self, x: Value, elem: str) -> Value:
+    def as_float(self, x: Value, elem: str) -> Value:
         if x.type.elem == elem:
             return x
         if x.type.elem in FP8:
@@ -72,7 +72,7 @@ class Scaled(Cursor):
 
     def elements(self, x: Value, kind: str, packed: int) -> Value:
         """The elements of a factor as f32, fours of bits laid apart along the axis ``packed``."""
-        return self.unpacked(x, packed) if kind == "e2m1" else self.cast(x, "f32")
+        return self.unpacked(x, packed) if kind == "e2m1" else self.as_float(x, "f32")
 
     def unpacked(self, x: Value, axis: int) -> Value:
         """Bytes of two e2m1, the lower bits first."""
@@ -103,7 +103,7 @@ class Scaled(Cursor):
     def powers(self, scale: Value) -> Value:
         """Scales as f32. e8m0: 2**(code - 127), of which the least is subnormal, and NaN for 255."""
         if scale.type.elem in FP8:
-            return self.cast(scale, "f32")
+            return self.as_float(scale, "f32")
         code = self.like(scale, "arith.extui", "i32")
         normal = self.like(code, "arith.shli", "i32", self.filled(code, "i32", "23"))
         bits = self.like(normal, "arith.maxsi", "i32", self.filled(code, "i32", str(1 << 22)))
