@@ -10,19 +10,20 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from .amx import Amx
 from .elements import FLOATS, llvm_type, size_of
 from .emit import Buffer, Coord, Res
 from .notes import Product
 from .operands import Operand
 from .ttir import Op, Type, Value, unsupported
-from .words import Word, Words
+from .words import Word
 
 UNROLL = 8  # steps of the reduction in one turn of its loop
 MultiplyAdd = Callable[[str, str, str, str, str], str]  # LLVM type, element, factors, sum -> sum
 TILE_STEPS = 96  # multiplications in one turn of the loop: more only make the compiler slow
 
 
-class Dot(Words):
+class Dot(Amx):
     """Matrix products."""
 
     def dot(self, op: Op) -> None:
@@ -38,11 +39,14 @@ class Dot(Words):
         vl = min(self.lanes, N)
         columns = min(N, -(-views[1].free_size // vl) * vl) if views[1] else N
         rows, columns, K = (max(n, 0) for n in (rows, columns, K))
+        tiles = word is not None and self.in_tiles(op, word)
         in_place = self.may_overwrite(c, op)
         C = self.buffers[c] if in_place else self.new_buffer(r, 1)
         if not in_place:
-            self.outside(C, c, rows if columns and K else 0, columns)
-        if rows and columns and K:
+            self.outside(C, c, rows if columns and K and not tiles else 0, columns)
+        if word and tiles:
+            self.product_in_tiles(op, word, C, views[0])
+        elif rows and columns and K:
             each = word.each if word else 1
             cut, K = bool(K % each), -(-K // each)  # of words
             A = self.words_a(a, views[0], rows, K * each, cut, word) if word else self.operand_a(a, views[0], rows, K)

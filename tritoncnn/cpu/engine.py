@@ -6,6 +6,7 @@ import ctypes
 import functools
 import itertools
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -26,18 +27,9 @@ llvm.initialize_native_asmprinter()
 SPEED_LEVEL = 3  # LLVM's passes: filter gradients run 1.15 times as fast as with 2, for 6 % more time to compile
 _OPENMP_NAMES = ("libgomp", "libiomp5", "libomp")  # each of them exports GOMP_parallel
 _OF_NOTE = (
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512bf16",
-    "avx512vnni",
-    "avx512fp16",
-    "amx-bf16",
-    "neon",
-    "bf16",
-    "sve",
-)
+    "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512vnni", "avx512fp16", "amx-tile", "amx-bf16", "amx-int8",
+    "neon", "bf16", "sve",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,8 @@ def _host(switched_off: tuple[str, ...]) -> Host:
     def has(feature: str) -> bool:
         needs = {"avx512f": ("avx2", "fma"), "avx2": ("avx",), "fma": ("avx",)}
         needs |= {name: ("avx512f",) for name in _OF_NOTE if name.startswith("avx512") and name != "avx512f"}
-        return feature not in off and known.get(feature, False) and all(map(has, needs.get(feature, ())))
+        there = feature not in off and known.get(feature, False) and all(map(has, needs.get(feature, ())))
+        return there and (not feature.startswith("amx") or _tiles_allowed())
 
     flags = [known.flatten()]
     if known.get("avx512f"):
@@ -83,6 +76,14 @@ def _host(switched_off: tuple[str, ...]) -> Host:
     lanes = 16 if has("avx512f") else 8 if has("avx2") else 4
     features = ",".join(filter(None, flags))
     return Host(llvm.get_host_cpu_name(), features, lanes, tuple(f for f in _OF_NOTE if has(f)))
+
+
+@functools.lru_cache
+def _tiles_allowed() -> bool:
+    """Ask Linux for AMX's registers, which a process may use only then: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)."""
+    if sys.platform != "linux":
+        return False
+    return ctypes.CDLL(None).syscall(158, 0x1023, 18) == 0
 
 
 def llvm_version() -> str:

@@ -58,17 +58,24 @@ class Words(Operands):
             return f"words need a depth that {word.each} divides and a multiple of {LANES} columns"
         return "" if self.vector_axis(b) == 1 else "B is not contiguous along its columns"
 
-    def words_a(self, a: Value, view: View | None, rows: int, K: int, cut: bool, word: Word) -> Operand:
-        """A read as words: in place, or row-major in scratch. ``cut``: the last word may reach past the end."""
+    def words_a(
+        self, a: Value, view: View | None, rows: int, K: int, cut: bool, word: Word, apart: bool = False
+    ) -> Operand:
+        """A read as words: in place, or row-major in scratch.
+
+        cut    the last word may reach past the end
+        apart  each row's words must be neighbours, and rows a fixed distance apart
+        """
         each, kept = word.each, (view is not None and not cut and not view.red_masks)
         if view is not None and kept and (words := self.in_words(view, K, each)) is not None:
             p = view.load.operands[0]
             step = self.facts.stride(p, view.free, p.type.shape[view.free])
-            if step is not None and step % each == 0 and not view.free_masks:
+            near = not apart or words == tuple(range(len(words)))
+            if step is not None and step % each == 0 and not view.free_masks and near:
                 self.read_in_place(a, view, f"its rows lie {step} elements apart and hold words")
                 return Operand("strided", self.pointer(view), step // each, words)
             fixed = [each * w + part for w in words for part in range(each)]
-            if self.zeros_fit(fixed, a.type.elem):
+            if not apart and self.zeros_fit(fixed, a.type.elem):
                 self.read_in_place(a, view, "its rows hold words and are reached through a table of addresses")
                 zeros = self.nothing(fixed, a.type.elem) if view.free_masks else None
                 return Operand("rows", self.pointers(view, view.free, rows, fixed), 0, words, zeros)
@@ -88,8 +95,8 @@ class Words(Operands):
             return None
         return tuple(int(x) // each for x in first)
 
-    def words_b(self, b: Value, K: int, columns: int, NR: int, word: Word) -> Operand:
-        """B as panels of NR columns of words, and what the sums of each column begin lower by."""
+    def words_b(self, b: Value, K: int, columns: int, NR: int, word: Word, signed: bool = False) -> Operand:
+        """B as panels of NR columns of words; unless the instruction takes ``signed`` A, sums of i8 begin lower."""
         self.notes.reasons[b] = f"packed into panels of {NR} columns: {word.each} rows are interleaved"
         lvl, depth = self.available(b), K // word.each
         with self.at_level(lvl):
@@ -117,7 +124,7 @@ class Words(Operands):
                 return []
 
             self.loop(0, depth, 1, row)
-            lower = self.column_sums(buffer, depth, columns, NR) if word is WORDS["i8"] else None
+            lower = self.column_sums(buffer, depth, columns, NR) if word is WORDS["i8"] and not signed else None
         return Operand("strided", Res(buffer.ptr, lvl), 0, tuple(k * NR for k in range(depth)), lower=lower)
 
     def column_sums(self, packed: Buffer, depth: int, columns: int, NR: int) -> Buffer:
