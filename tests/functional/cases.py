@@ -200,6 +200,23 @@ CONV_CASES = {
     "conv2d no samples": same("conv2d", (0, 6, 5, 7), (4, 6, 3, 3), (4,)),
 }  # fmt: skip
 
+
+def indexed(name: str, *inputs: Any, **options: Any) -> Case:
+    """A pool that gives its maxima and their places."""
+    return same(name, *inputs, **options, return_indices=True)
+
+
+def unpooled(name: str, shape: tuple[int, ...], **options: Any) -> Case:
+    """What a pooling of shape took, put back."""
+    pool = getattr(F, name.replace("un", ""))
+
+    def run(module: Any, x: Any) -> Any:
+        y, at = pool(x.detach().float(), **options, return_indices=True)
+        return getattr(module, name)(x.flatten()[: y.numel()].reshape(y.shape), at, **options, output_size=shape[2:])
+
+    return Case(lambda x: run(T, x), lambda x: run(F, x), (shape,))
+
+
 POOL_CASES = {
     "max_pool2d": same("max_pool2d", IMAGE, kernel_size=2),
     "max_pool2d all": same(
@@ -221,6 +238,20 @@ POOL_CASES = {
     "adaptive_max_pool3d": same("adaptive_max_pool3d", (1, 4, 5, 6, 7), output_size=(2, 4, 3)),
     "adaptive_avg_pool2d uneven": same("adaptive_avg_pool2d", IMAGE, output_size=(3, 4)),
     "adaptive_max_pool2d uneven": same("adaptive_max_pool2d", IMAGE, output_size=(3, 4)),
+    "max_pool2d indices": indexed(
+        "max_pool2d", IMAGE, kernel_size=(3, 2), stride=(2, 1), padding=1, dilation=(1, 2), ceil_mode=True
+    ),
+    "max_pool1d indices": indexed("max_pool1d", (2, 6, 19), kernel_size=3, stride=2),
+    "max_pool3d indices": indexed("max_pool3d", (1, 4, 5, 6, 7), kernel_size=2, stride=(1, 2, 2), padding=1),
+    "adaptive_max_pool2d indices": indexed("adaptive_max_pool2d", IMAGE, output_size=(3, 4)),
+    "adaptive_max_pool3d indices": indexed("adaptive_max_pool3d", (1, 4, 5, 6, 7), output_size=2),
+    "max_unpool2d": unpooled("max_unpool2d", IMAGE, kernel_size=2, stride=(1, 2)),
+    "max_unpool1d": unpooled("max_unpool1d", (2, 6, 19), kernel_size=3, stride=2, padding=1),
+    "max_unpool3d": unpooled("max_unpool3d", (1, 4, 5, 6, 7), kernel_size=2),
+    "lp_pool1d": same("lp_pool1d", ("unit", (2, 6, 19)), norm_type=3, kernel_size=4, stride=3, ceil_mode=True),
+    "lp_pool2d": same("lp_pool2d", IMAGE, norm_type=2, kernel_size=(3, 2), ceil_mode=True),
+    "lp_pool2d sum": same("lp_pool2d", IMAGE, norm_type=1, kernel_size=2, stride=1),
+    "lp_pool3d": same("lp_pool3d", (1, 4, 5, 6, 7), norm_type=2, kernel_size=2),
     "adaptive_max_pool2d": same("adaptive_max_pool2d", (2, 6, 6, 8), output_size=2),
 }
 

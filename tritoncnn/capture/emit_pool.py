@@ -7,14 +7,14 @@ same for windows that are boxes: the first of equal values still wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.capture.emit_conv import Ints, batched, per_axis
 from tritoncnn.capture.emit_pointwise import narrow, widen
-from tritoncnn.capture.refused import Refused
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS
+from tritoncnn.ops.table import table_for
 from tritoncnn.ops.window import pool_size
 
 op = OPS
@@ -60,8 +60,77 @@ def max_pool(axes: int) -> Callable[..., Any]:
 
 
 def max_pool_with_indices(axes: int) -> Callable[..., Any]:
-    pool = max_pool(axes)
-    return lambda *args, **kwargs: (pool(*args, **kwargs), Refused(f"the indices of max_pool{axes}d"))
+    """torch's max pools and, beside the values, the place of each in its picture: i64, row-major over the last axes."""
+    name, values = f"max_pool{axes}d", max_pool(axes)
+
+    def pool(
+        x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    ) -> tuple[Any, Any]:
+        steps = _steps(name, axes, window, stride, padding, dilation)
+
+        def one(y: Any, axis: int, dim: int) -> Any:
+            R, U, PAD, DIL = (steps[key][axis] for key in ("window", "stride", "padding", "dilation"))
+            size = pool_size(name, y.shape[dim], R, U, PAD, DIL, ceil_mode)
+            return op["max_taps"](y, dim=dim, size=size, rule="windows", numbers=(R, U, PAD, DIL))
+
+        places = batched(name, axes, x, lambda x: _places(x, axes, one))
+        return values(x, window, stride, padding, dilation, ceil_mode), places
+
+    return pool
+
+
+def _places(x: Any, axes: int, one: Callable[[Any, int, int], Any]) -> Any:
+    """Where in its picture each maximum comes from; ``one(y, axis, dim)`` pools along an axis: (values, indices).
+
+    An axis joins those behind it: the row that won, times the size of a row, and the place inside of that row.
+    """
+    y, places, first = x, None, len(x.shape) - axes
+    for axis in reversed(range(axes)):
+        dim = first + axis
+        y, at = one(y, axis, dim)
+        size = table_for(x, (math.prod(x.shape[dim + 1 :]),), (), "i64")
+        places = at if places is None else op["add"](op["mul"](at, size), op["take"](places, at, dim=dim))
+    return places
+
+
+def max_unpool(axes: int, x: Any, places: Any, sizes: Sequence[int]) -> Any:
+    """x [N, C, ...] at ``places`` of a picture of zeros of ``sizes``; the last of equal places stays. Raises ShapeError."""
+    name = f"max_unpool{axes}d"
+    if len(x.shape) not in (axes + 1, axes + 2) or tuple(places.shape) != tuple(x.shape):
+        raise ShapeError(
+            f"{name}: input must be [N, C, ...] of {axes + 2} dims and indices of its shape; "
+            f"got {list(x.shape)} and {list(places.shape)}"
+        )
+    if len(sizes) != axes or min(sizes) < 1:
+        raise ShapeError(f"{name}: output_size must be {axes} numbers of at least 1; got {list(sizes)}")
+    lead = tuple(x.shape[: len(x.shape) - axes])
+    flat = (*lead, math.prod(x.shape[len(lead) :]))
+    entries, index = (op["reshape"](value, shape=flat) for value in (x, places))
+    y = op["put"](entries, index, dim=len(lead), size=math.prod(sizes), add=False)
+    return op["reshape"](y, shape=(*lead, *sizes))
+
+
+def lp_pool(axes: int, x: Any, exponent: float, window: Any, stride: Any, ceil_mode: bool) -> Any:
+    """(sum of x**exponent under the window)**(1/exponent), as torch has it; for an exponent that is a whole number from 1 to 8.
+
+    A window that hangs over the end counts as the mean of its pixels, times those of a whole window.
+    Source: Gulcehre et al. 2014, "Learned-norm pooling for deep feedforward and recurrent neural networks".
+    """
+    name = f"lp_pool{axes}d"
+    if not (isinstance(exponent, (int, float)) and 1 <= exponent <= 8 and float(exponent).is_integer()):
+        raise UnsupportedError(f"{name}: norm_type must be a whole number from 1 to 8; got {exponent}")
+    wide = y = widen(x)
+    for _ in range(int(exponent) - 1):
+        y = y * wide
+    y = avg_pool(axes)(y, window, stride, 0, ceil_mode) * float(
+        math.prod(per_axis(f"{name}: kernel_size", window, axes))
+    )
+    if exponent == 2:
+        y = op["sqrt"](y)
+    elif exponent > 2:  # 0 for a window of zeros, where log has no value
+        safe = op["where"](op["eq"](y, 0.0), 1.0, y)
+        y = op["where"](op["eq"](y, 0.0), 0.0, op["exp"](op["log"](safe) * (1 / float(exponent))))
+    return narrow(y, x)
 
 
 def avg_pool(axes: int) -> Callable[..., Any]:
@@ -130,5 +199,15 @@ def adaptive_pool(kind: str, axes: int) -> Callable[..., Any]:
 
 
 def adaptive_max_pool(axes: int) -> Callable[..., Any]:
-    pool = adaptive_pool("max", axes)
-    return lambda x, size: (pool(x, size), Refused(f"the indices of adaptive_max_pool{axes}d"))
+    """The maximum of each block, and its place in its picture."""
+    values = adaptive_pool("max", axes)
+
+    def pool(x: Any, size: Any) -> tuple[Any, Any]:
+        sizes = output_sizes(f"adaptive_max_pool{axes}d", axes, x, size)
+
+        def one(y: Any, axis: int, dim: int) -> Any:
+            return op["max_taps"](y, dim=dim, size=sizes[axis], rule="adaptive", numbers=())
+
+        return values(x, size), _places(x, axes, one)
+
+    return pool

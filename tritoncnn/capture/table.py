@@ -5,6 +5,7 @@ A function gets the ATen op's arguments, tensors as Sym. RESHAPES and IDENTITIES
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "convolution.default": conv.convolution,
     **{f"max_pool{d}d.default": pool.max_pool(d) for d in (1, 2, 3)},
     **{f"max_pool{d}d_with_indices.default": pool.max_pool_with_indices(d) for d in (2, 3)},
+    **{f"max_unpool{d}d.default": functools.partial(pool.max_unpool, d) for d in (2, 3)},
     **{f"avg_pool{d}d.default": pool.avg_pool(d) for d in (1, 2, 3)},
     **{f"adaptive_max_pool{d}d.default": pool.adaptive_max_pool(d) for d in (1, 2, 3)},
     **{

@@ -56,9 +56,15 @@ from tritoncnn.functional.pool import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_pool1d,
     max_pool2d,
     max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )
 from tritoncnn.functional.random import channel_dropout, dropout
 
@@ -68,7 +74,8 @@ __all__ = [
     "binary_cross_entropy_with_logits", "channel_dropout", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice_loss", "dropout", "elu", "embedding", "focal_loss",
     "gated", "gelu", "gram_matrix", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm",
-    "interpolate", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log_softmax",
-    "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss", "pad", "pixel_shuffle", "pixel_unshuffle", "prelu",
-    "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh", "total_variation",
+    "interpolate", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log_softmax", "lp_pool1d",
+    "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
+    "mish", "mse_loss", "pad", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "sigmoid", "silu",
+    "smooth_l1_loss", "softmax", "softplus", "tanh", "total_variation",
 ]  # fmt: skip

@@ -9,7 +9,8 @@ import torch
 
 from tritoncnn.capture import emit_conv
 from tritoncnn.capture import emit_pool as emit
-from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.errors import InputError
+from tritoncnn.functional.dispatch import Ints, Labels, fused
 
 Tensor = torch.Tensor
 Size = int | Sequence[int]
@@ -19,6 +20,23 @@ Wanted = int | Sequence[int | None] | None
 @fused
 def _max_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
     return emit.max_pool(axes)(x, window, stride, padding, dilation, ceil_mode)
+
+
+@fused
+def _max_pool_indices(
+    x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
+) -> Any:
+    return emit.max_pool_with_indices(axes)(x, window, stride, padding, dilation, ceil_mode)
+
+
+@fused
+def _max_unpool(x: Tensor, indices: Labels, axes: int, sizes: Ints) -> Any:
+    return emit.max_unpool(axes, x, indices, sizes)
+
+
+@fused
+def _lp_pool(x: Tensor, axes: int, exponent: float, window: Ints, stride: Ints, ceil_mode: bool) -> Any:
+    return emit.lp_pool(axes, x, exponent, window, stride, ceil_mode)
 
 
 @fused
@@ -37,15 +55,25 @@ def _adaptive_max_pool(x: Tensor, axes: int, size: Ints) -> Any:
     return emit.adaptive_pool("max", axes)(x, size)
 
 
+@fused
+def _adaptive_max_pool_indices(x: Tensor, axes: int, size: Ints) -> Any:
+    return emit.adaptive_max_pool(axes)(x, size)
+
+
+def _pooled(indices: bool, plain: Any, both: Any, *arguments: Any) -> Any:
+    """The values, or the values and their places."""
+    return both(*arguments)[:2] if indices else plain(*arguments)[0]
+
+
 def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
-               ceil_mode: bool = False) -> Tensor:  # fmt: skip
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """The largest value under each window of x [N, C, H, W]; pixels outside count as -inf, NaN wins. ``stride``: the window's.
 
+    With ``return_indices`` a pair: the values, and for each its place h W + w in its picture, i64; the first of equal values.
     Raises ShapeError, DTypeError.
     """
-    return _max_pool(
-        x, 2, *_numbers("max_pool2d", 2, kernel_size, stride, padding=padding, dilation=dilation), ceil_mode
-    )[0]
+    steps = _numbers("max_pool2d", 2, kernel_size, stride, padding=padding, dilation=dilation)
+    return _pooled(return_indices, _max_pool, _max_pool_indices, x, 2, *steps, ceil_mode)
 
 
 def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
@@ -64,19 +92,17 @@ def _numbers(name: str, axes: int, window: Size, stride: Size | None, **more: Si
 
 
 def max_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
-               ceil_mode: bool = False) -> Tensor:  # fmt: skip
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """As max_pool2d, for x [N, C, L]."""
-    return _max_pool(
-        x, 1, *_numbers("max_pool1d", 1, kernel_size, stride, padding=padding, dilation=dilation), ceil_mode
-    )[0]
+    steps = _numbers("max_pool1d", 1, kernel_size, stride, padding=padding, dilation=dilation)
+    return _pooled(return_indices, _max_pool, _max_pool_indices, x, 1, *steps, ceil_mode)
 
 
 def max_pool3d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
-               ceil_mode: bool = False) -> Tensor:  # fmt: skip
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """As max_pool2d, for x [N, C, D, H, W]; one axis after the other."""
-    return _max_pool(
-        x, 3, *_numbers("max_pool3d", 3, kernel_size, stride, padding=padding, dilation=dilation), ceil_mode
-    )[0]
+    steps = _numbers("max_pool3d", 3, kernel_size, stride, padding=padding, dilation=dilation)
+    return _pooled(return_indices, _max_pool, _max_pool_indices, x, 3, *steps, ceil_mode)
 
 
 def avg_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
@@ -117,16 +143,78 @@ def adaptive_avg_pool3d(x: Tensor, output_size: Wanted) -> Tensor:
     return _adaptive_avg_pool(x, 3, _sizes("adaptive_avg_pool3d", 3, x, output_size))[0]
 
 
-def adaptive_max_pool1d(x: Tensor, output_size: Wanted) -> Tensor:
+def adaptive_max_pool1d(x: Tensor, output_size: Wanted, return_indices: bool = False) -> Any:
     """As adaptive_max_pool2d, for x [N, C, L]."""
-    return _adaptive_max_pool(x, 1, _sizes("adaptive_max_pool1d", 1, x, output_size))[0]
+    sizes = _sizes("adaptive_max_pool1d", 1, x, output_size)
+    return _pooled(return_indices, _adaptive_max_pool, _adaptive_max_pool_indices, x, 1, sizes)
 
 
-def adaptive_max_pool2d(x: Tensor, output_size: Wanted) -> Tensor:
+def adaptive_max_pool2d(x: Tensor, output_size: Wanted, return_indices: bool = False) -> Any:
     """The largest value of each block of x [N, C, H, W]; blocks as in adaptive_avg_pool2d."""
-    return _adaptive_max_pool(x, 2, _sizes("adaptive_max_pool2d", 2, x, output_size))[0]
+    sizes = _sizes("adaptive_max_pool2d", 2, x, output_size)
+    return _pooled(return_indices, _adaptive_max_pool, _adaptive_max_pool_indices, x, 2, sizes)
 
 
-def adaptive_max_pool3d(x: Tensor, output_size: Wanted) -> Tensor:
+def adaptive_max_pool3d(x: Tensor, output_size: Wanted, return_indices: bool = False) -> Any:
     """As adaptive_max_pool2d, for x [N, C, D, H, W]."""
-    return _adaptive_max_pool(x, 3, _sizes("adaptive_max_pool3d", 3, x, output_size))[0]
+    sizes = _sizes("adaptive_max_pool3d", 3, x, output_size)
+    return _pooled(return_indices, _adaptive_max_pool, _adaptive_max_pool_indices, x, 3, sizes)
+
+
+def lp_pool1d(
+    x: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """As lp_pool2d, for x [N, C, L]."""
+    return _lp_pool(x, 1, float(norm_type), *_numbers("lp_pool1d", 1, kernel_size, stride), ceil_mode)[0]
+
+
+def lp_pool2d(
+    x: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x**norm_type under each window)**(1/norm_type) of x [N, C, H, W], norm_type a whole number from 1 to 8.
+
+    Raises UnsupportedError for another norm_type, ShapeError, DTypeError.
+    """
+    return _lp_pool(x, 2, float(norm_type), *_numbers("lp_pool2d", 2, kernel_size, stride), ceil_mode)[0]
+
+
+def lp_pool3d(
+    x: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """As lp_pool2d, for x [N, C, D, H, W]."""
+    return _lp_pool(x, 3, float(norm_type), *_numbers("lp_pool3d", 3, kernel_size, stride), ceil_mode)[0]
+
+
+def _unpooled(axes: int, x: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None, padding: Size,
+              output_size: Sequence[int] | None) -> Tensor:  # fmt: skip
+    name = f"max_unpool{axes}d"
+    window, step, edge = _numbers(name, axes, kernel_size, stride, padding=padding)
+    given = tuple(x.shape[x.dim() - axes :]) if isinstance(x, torch.Tensor) else (1,) * axes
+    usual = [(n - 1) * u - 2 * p + r for n, u, p, r in zip(given, step, edge, window, strict=False)]
+    sizes = usual if output_size is None else list(output_size)[-axes:]
+    for asked, size, u in zip(sizes, usual, step, strict=False):
+        if not size - u < asked < size + u:
+            raise InputError(f"{name}: output_size must lie within a stride of {usual}; got {list(sizes)}")
+    return _max_unpool(x, indices, axes, sizes)[0]
+
+
+def max_unpool1d(x: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:  # fmt: skip
+    """As max_unpool2d, for x [N, C, L]."""
+    return _unpooled(1, x, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(x: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:  # fmt: skip
+    """x [N, C, P, Q] at the places i64 [N, C, P, Q] that a max pooling gave, in pictures of zeros [N, C, H, W].
+
+    The pooling's window, stride and padding give H and W, or ``output_size`` does, which may differ by less than a stride. Of
+    equal places the last stays; a place outside is left out. Raises InputError, ShapeError, DTypeError.
+    """
+    return _unpooled(2, x, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(x: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:  # fmt: skip
+    """As max_unpool2d, for x [N, C, D, H, W]."""
+    return _unpooled(3, x, indices, kernel_size, stride, padding, output_size)
