@@ -273,6 +273,14 @@ IMAGE_CASES = {
     "pad circular": moved((2, 1, 3, 0), mode="circular"),
     "embedding": same("embedding", ("labels", (3, 5), 7), (7, 4)),
     "embedding padding": same("embedding", ("labels", (9,), 7), (7, 4), padding_idx=2),
+    "concat": Case(
+        lambda *x: T.concat(x, 1),
+        lambda *x: torch.cat(x, 1),
+        (IMAGE, (2, 1, 5, 7), ("fixed", (2, 3, 5, 7)), (2, 16, 5, 7)),
+    ),
+    "concat one": Case(lambda x: T.concat([x], -1), lambda x: torch.cat([x], -1), (ROWS,)),
+    "concat rows": Case(lambda *x: T.concat(x), lambda *x: torch.cat(x), (ROWS, (0, 33), (3, 33))),
+    "one_hot": same("one_hot", ("labels", (3, 5), 7), num_classes=7),
     "pixel_shuffle": same("pixel_shuffle", (2, 12, 3, 4), upscale_factor=2),
     "pixel_unshuffle": same("pixel_unshuffle", (2, 3, 6, 4), downscale_factor=2),
 }

@@ -10,7 +10,7 @@ empty). ``<name>_backward`` is an op of its own, so that torch.compile sees both
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,15 +21,17 @@ from tritoncnn.functional.programs import Program, Traced, trace
 Recipe = Callable[..., Any]
 Ints = Sequence[int]
 Labels = torch.Tensor  # i64
+Tensors = Sequence[torch.Tensor]
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 CACHED = 1024  # traced kinds of calls of one op, oldest first to go
 
 # How an annotation of a recipe is said in torch's schema language.
 SCHEMA = {
-    "Tensor": "Tensor", "Tensor | None": "Tensor?", "Labels": "Tensor", "Labels | None": "Tensor?", "Ints": "int[]",
+    "Tensor": "Tensor", "Tensor | None": "Tensor?", "Tensors": "Tensor[]", "Labels": "Tensor",
+    "Labels | None": "Tensor?", "Ints": "int[]",
     "int": "int", "float": "float", "bool": "bool", "str": "str",
 }  # fmt: skip
-TENSORS = ("Tensor", "Tensor | None", "Labels", "Labels | None")
+TENSORS = ("Tensor", "Tensor | None", "Tensors", "Labels", "Labels | None")
 
 LIBRARY = torch.library.Library("tritoncnn", "DEF")
 
@@ -57,8 +59,7 @@ class FusedOp:
     def _check(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
         found: list[torch.Tensor] = []
         first: tuple[str, torch.dtype] | None = None  # the first float operand
-        for i, name, kind in self._tensors:
-            value = arguments[i]
+        for name, kind, value in self._named(arguments):
             if value is None and kind.endswith("None"):
                 continue
             if not isinstance(value, torch.Tensor):
@@ -80,9 +81,21 @@ class FusedOp:
             found.append(value)
         return found
 
+    def _named(self, arguments: Sequence[Any]) -> Iterator[tuple[str, str, Any]]:
+        """Name, kind and value of each operand, those of lists one by one. Raises InputError."""
+        for i, name, kind in self._tensors:
+            value = arguments[i]
+            if kind != "Tensors":
+                yield name, kind, value
+                continue
+            if not isinstance(value, (list, tuple)) or not value:
+                raise InputError(f"{self.name}: {name} must be a list of at least one tensor; got {value!r}")
+            for j, one in enumerate(value):
+                yield f"{name}[{j}]", kind, one
+
     def present(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
         """The tensors among the arguments."""
-        return [arguments[i] for i, _, _ in self._tensors if arguments[i] is not None]
+        return [x for _, _, x in self._named(arguments) if x is not None]
 
     def trace(self, arguments: Sequence[Any], wanted: Sequence[bool]) -> Traced:
         key = (*map(_kind_of, arguments), tuple(wanted))
@@ -131,7 +144,7 @@ def _kind_of(value: Any) -> Any:
     """What a call is known by: an option, or dtype and shape of a tensor (whose sizes may be symbols under tracing)."""
     if isinstance(value, torch.Tensor):
         return value.dtype, tuple(map(int, value.shape))
-    return tuple(value) if isinstance(value, (list, tuple)) else value
+    return tuple(map(_kind_of, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _strides(tensors: Sequence[torch.Tensor]) -> tuple[tuple[int, ...], ...]:
@@ -158,14 +171,16 @@ def _remember_of(op: FusedOp) -> Callable[..., None]:
     def remember(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
         """Keep the tensors that the backward program reads; the others only as shapes, in one element of memory."""
         *arguments, wanted = inputs
-        ctx.options = [None if isinstance(x, torch.Tensor) else x for x in arguments]
-        ctx.places = [i for i, x in enumerate(arguments) if isinstance(x, torch.Tensor)]
+        operands = {i for i, _, _ in op._tensors}
+        ctx.options = [None if i in operands else x for i, x in enumerate(arguments)]
+        ctx.counts = [(i, None if isinstance(x, torch.Tensor) else len(x)) for i, x in enumerate(arguments)
+                      if i in operands and x is not None]  # fmt: skip
         ctx.wanted = list(wanted)
         if not wanted:
             return
         ctx.traced = traced = op.trace(arguments, wanted)
         assert traced.backward is not None
-        tensors = (*(arguments[place] for place in ctx.places), *output)
+        tensors = (*op.present(arguments), *output)
         reads = traced.backward.reads
         ctx.save_for_backward(
             *(x if name in reads else _hollow(x) for name, x in zip(traced.names, tensors, strict=True))
@@ -184,19 +199,20 @@ def _backward_of(op: FusedOp) -> Callable[..., Any]:
             raise UnsupportedError(
                 f"{op.name} was called without gradients: call torch.ops.tritoncnn through functional"
             )
-        saved, count = ctx.saved_tensors, len(ctx.places)
+        saved = iter(ctx.saved_tensors)
         arguments = list(ctx.options)
-        for place, tensor in zip(ctx.places, saved, strict=False):
-            arguments[place] = tensor
-        results = list(saved[count:])
+        for place, count in ctx.counts:
+            arguments[place] = next(saved) if count is None else [next(saved) for _ in range(count)]
+        results = list(saved)
         given = ((results[i], grads[i]) for i in ctx.traced.seeded)
         seeds = [torch.zeros_like(y) if dy is None else dy for y, dy in given]
         call = getattr(torch.ops.tritoncnn, f"{op.name}_backward")
         found = iter(call(seeds, results, *arguments, ctx.wanted))
+        asked = iter(ctx.wanted)
         answer: list[Any] = [None] * (len(arguments) + 1)
-        for place, asked in zip(ctx.places, ctx.wanted, strict=True):
-            if asked:
-                answer[place] = next(found)
+        for place, count in ctx.counts:
+            parts = [next(found) if next(asked) else None for _ in range(count or 1)]
+            answer[place] = parts[0] if count is None else parts
         return tuple(answer)
 
     return backward

@@ -1,4 +1,4 @@
-"""Resizing, padding and shuffling of pictures, and looking up rows: moves, each with a gradient that adds in a fixed order."""
+"""Pictures resized, padded, shuffled and joined, and rows looked up: moves, each with a gradient that adds in a fixed order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tritoncnn.capture import emit_index as take
 from tritoncnn.capture import emit_sample as emit
 from tritoncnn.capture.emit_pointwise import narrow, widen
 from tritoncnn.errors import InputError
-from tritoncnn.functional.dispatch import Ints, Labels, fused
+from tritoncnn.functional.dispatch import Ints, Labels, Tensors, fused
 
 Tensor = torch.Tensor
 
@@ -40,6 +40,16 @@ def _pad(x: Tensor, padding: Ints, mode: str, value: float) -> Any:
 @fused
 def _embedding(index: Labels, weight: Tensor, padding_idx: int) -> Any:
     return take.embedding(weight, index, padding_idx)
+
+
+@fused
+def _concat(tensors: Tensors, dim: int) -> Any:
+    return take.concat(tensors, dim)
+
+
+@fused
+def _one_hot(index: Labels, num_classes: int) -> Any:
+    return take.one_hot(index, num_classes)
 
 
 @fused
@@ -92,3 +102,18 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
 def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
     """[N, C, H r, W r] -> [N, C r r, H, W]."""
     return _pixel_unshuffle(x, downscale_factor)[0]
+
+
+def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape but for ``dim`` joined along it, as torch.cat; each gradient is its part. Raises ShapeError."""
+    return _concat(list(tensors) if isinstance(tensors, (list, tuple)) else tensors, dim)[0]
+
+
+def one_hot(index: Tensor, num_classes: int) -> Tensor:
+    """i64 numbers [...] -> i64 [..., num_classes]: 1 at the number, 0 elsewhere; all 0 for one outside 0..num_classes-1.
+
+    Raises InputError, DTypeError.
+    """
+    if num_classes < 1:
+        raise InputError(f"one_hot: num_classes must be at least 1; got {num_classes}")
+    return _one_hot(index, num_classes)[0]

@@ -100,17 +100,24 @@ class Traced:
 def trace(
     name: str, recipe: Callable[..., Any], arguments: Sequence[Any], tensors: frozenset[int], wanted: Sequence[bool]
 ) -> Traced:
-    """``arguments`` are options and, at the places ``tensors``, (dtype, shape); ``wanted`` says which of these get gradients."""
+    """``arguments`` are options and, at the places ``tensors``, (dtype, shape) or a tuple of such; ``wanted`` says which of
+    these get gradients.
+    """
     out = Rewriter(name)
     inputs: list[Value] = []
     given: list[Any] = []
+
+    def operand(dtype: torch.dtype, shape: Sequence[int]) -> Sym:
+        inputs.append(out.input(f"x{len(inputs)}", TensorType.dense(IR_DTYPE[dtype], tuple(map(int, shape)))))
+        return Sym(out, inputs[-1])
+
     for place, value in enumerate(arguments):
-        if place in tensors:
-            dtype, shape = value
-            inputs.append(out.input(f"x{len(inputs)}", TensorType.dense(IR_DTYPE[dtype], tuple(map(int, shape)))))
-            given.append(Sym(out, inputs[-1]))
-        else:
+        if place not in tensors:
             given.append(value)
+        elif isinstance(value[0], torch.dtype):
+            given.append(operand(*value))
+        else:
+            given.append([operand(*one) for one in value])
     found = recipe(*given)
     outputs = tuple(y.value for y in (found if isinstance(found, tuple) else (found,)))
     graph = out.finish(outputs)
