@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import triton
@@ -53,7 +54,15 @@ def pick_transposed(dims: list[tuple[int, list[int]]], target: str) -> Tile:
     """Tile for a copy into another order: few lanes, whose cache lines stay near while the rows walk along them."""
     rows, lanes = math.prod(size for size, _ in dims[:-1]), dims[-1][0]
     block = min(power_of_2(lanes), 64)
-    return Tile(row_block(rows, CPU_PROGRAMS, 256, 16, ceil_div(lanes, block)), block)
+    return Tile(row_block(rows, CPU_PROGRAMS, min(256, power_of_2(rows)), 16, ceil_div(lanes, block)), block)
+
+
+def row_step(sizes: Sequence[int], strides: Sequence[int]) -> int:
+    """The stride from row to row, where rows over several dims lie evenly spaced in memory; else 0."""
+    dims = [(size, stride) for size, stride in zip(sizes, strides, strict=True) if size > 1]
+    if not dims or any(outer != size * inner for (_, outer), (size, inner) in pairwise(dims)):
+        return 0
+    return dims[-1][1]
 
 
 def flatten_when_dense(y: TensorType, operands: Sequence[TensorType]) -> tuple[TensorType, tuple[TensorType, ...]]:
@@ -85,6 +94,7 @@ def pointwise_kernel(
     y_ptr, x_ptr, args,  # x_ptr: the operand of copy, None for a slot's result
     D: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,  # six dims: rows are D[0] x ... x D[4], then lanes
     Y: tl.constexpr, X: tl.constexpr,  # memory strides of the six
+    ROW_Y: tl.constexpr, ROW_X: tl.constexpr,  # stride from row to row, where it is the same for all; else 0
     RANK: tl.constexpr,  # of y, which fills the last dims
     EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
@@ -96,8 +106,11 @@ def pointwise_kernel(
     if x_ptr is None:
         value = tl.zeros((BLOCK_ROWS, BLOCK_LANES), tl.float32)
     else:
-        offs_x = i0 * X[0] + i1 * X[1] + i2 * X[2] + i3 * X[3] + i4 * X[4] + lanes * X[5]
-        value = tl.load(x_ptr + offs_x, mask=mask)
+        if ROW_X != 0:
+            rows_x = (rows * ROW_X)[:, None]
+        else:
+            rows_x = i0 * X[0] + i1 * X[1] + i2 * X[2] + i3 * X[3] + i4 * X[4]
+        value = tl.load(x_ptr + rows_x + lanes * X[5], mask=mask)
     if EPILOGUE is not None:
         if RANK <= 1:
             value = EPILOGUE(value, args, (lanes,), mask)
@@ -111,8 +124,11 @@ def pointwise_kernel(
             value = EPILOGUE(value, args, (i1, i2, i3, i4, lanes), mask)
         else:
             value = EPILOGUE(value, args, (i0, i1, i2, i3, i4, lanes), mask)
-    offs_y = i0 * Y[0] + i1 * Y[1] + i2 * Y[2] + i3 * Y[3] + i4 * Y[4] + lanes * Y[5]
-    tl.store(y_ptr + offs_y, value, mask=mask)
+    if ROW_Y != 0:
+        rows_y = (rows * ROW_Y)[:, None]
+    else:
+        rows_y = i0 * Y[0] + i1 * Y[1] + i2 * Y[2] + i3 * Y[3] + i4 * Y[4]
+    tl.store(y_ptr + rows_y + lanes * Y[5], value, mask=mask)
 
 
 def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile | None, target: str) -> Launch:
@@ -127,6 +143,7 @@ def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile |
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
         D=tuple(D), ROWS=rows, LANES=lanes, Y=lead + y.strides, X=lead + x.strides if x else None, RANK=y.rank,
+        ROW_Y=row_step(y.shape[:-1], y.strides[:-1]), ROW_X=row_step(x.shape[:-1], x.strides[:-1]) if x else 0,
         BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         slot=slot,
         flops=y.numel,

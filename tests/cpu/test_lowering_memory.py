@@ -278,3 +278,27 @@ def test_rows_and_columns_broadcast(cols: int, lanes: int) -> None:
     harness.run(mixed_kernel, (3,), args, lanes, COLS=cols, BM=8, BN=triton.next_power_of_2(cols))
     expected = torch.where(x > 0, x, 0.1 * x) * b.exp() + torch.arange(n).float().sqrt()[:, None]
     torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)
+
+
+@triton.jit
+def turn_kernel(Y, X, M, N, SCALE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    i, j = tl.arange(0, BM)[:, None], tl.arange(0, BN)[None, :]
+    x = tl.load(X + i * BN + j, mask=(i < M) & (j < N), other=7)
+    tl.store(Y + j * BM + i, x * SCALE, mask=(j < N) & (i != 3))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize(("rows", "columns"), [(32, 64), (16, 2), (4, 32), (2, 2)])
+def test_what_is_read_along_rows_and_written_along_columns_is_turned(
+    rows: int, columns: int, dtype: torch.dtype, lanes: int
+) -> None:
+    x, y = torch.randint(-99, 99, (rows, columns)).to(dtype), torch.full((columns, rows), 5).to(dtype)
+    m, n = max(rows - 3, 1), columns - 1
+    harness.run(turn_kernel, (1,), {"Y": y, "X": x, "M": m, "N": n}, lanes, SCALE=2, BM=rows, BN=columns)
+    expected = torch.full((columns, rows), 5).to(dtype)
+    expected[:n] = 14
+    expected[:n, :m] = 2 * x[:m, :n].T
+    if rows > 3:
+        expected[:, 3] = 5
+    assert torch.equal(y, expected)

@@ -61,7 +61,13 @@ class Memory(Pull):
             self.emit(f"store {llvm_type(memory)} {one}, ptr {at.v}, align {size_of(b.elem)}")
 
     def vector_axis(self, v: Value) -> int:
-        """Along which axis to compute a tensor: the one its loads and buffers are contiguous along."""
+        """Along which axis to compute a tensor: the one its loads and buffers are contiguous along, else the widest."""
+        votes, shape = self.contiguous_axes(v), v.type.shape
+        widest = max(range(len(shape)), key=lambda d: (min(shape[d], self.lanes), d))
+        return max(votes, key=lambda d: (votes[d], d)) if votes else widest
+
+    def contiguous_axes(self, v: Value) -> dict[int, int]:
+        """The axes along which loads and buffers behind v are contiguous: axis -> how much speaks for it."""
         votes: dict[int, int] = {}
         seen: set[tuple[Value, tuple[int | None, ...]]] = set()
 
@@ -93,11 +99,8 @@ class Memory(Pull):
                 axis = op.number("axis")
                 walk(op.operands[0], axes[:axis] + axes[axis + 1 :])
 
-        shape = v.type.shape
-        walk(v, tuple(range(len(shape))))
-        votes = {d: n for d, n in votes.items() if n}
-        widest = max(range(len(shape)), key=lambda d: (min(shape[d], self.lanes), d))
-        return max(votes, key=lambda d: (votes[d], d)) if votes else widest
+        walk(v, tuple(range(len(v.type.shape))))
+        return {d: n for d, n in votes.items() if n}
 
     def materialise(self, v: Value, vaxis: int | None = None) -> Buffer:
         """Compute a tensor into scratch, as far out as it can be."""

@@ -308,21 +308,3 @@ class Operands(Control):
             return []
 
         self.loop(0, columns, vl, block)
-
-    def turned(self, rows: list[str], elem: str) -> list[str]:
-        """A square of vectors transposed, by exchanging ever smaller blocks."""
-        vl, t = len(rows), llvm_type(elem, len(rows))
-        half = vl // 2
-        while half:
-            out = list(rows)
-            for i in range(vl):
-                if i & half:
-                    continue
-                low = [k if not k & half else vl + k - half for k in range(vl)]
-                high = [k + half if not k & half else vl + k for k in range(vl)]
-                for at, picks in ((i, low), (i + half, high)):
-                    mask = ", ".join(f"i32 {k}" for k in picks)
-                    text = f"shufflevector {t} {rows[i]}, {t} {rows[i + half]}, <{vl} x i32> <{mask}>"
-                    out[at] = self.let(self.depth, text)
-            rows, half = out, half // 2
-        return rows

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from .elements import FLOATS, llvm_type, size_of, stored
 from .emit import Coords, Res
-from .memory import Memory
 from .ttir import Op, Value, unsupported
+from .turns import Turns
 
 ATOMIC = {"add": "add", "fadd": "fadd", "and": "and", "or": "or", "xor": "xor", "max": "max", "min": "min",
           "umax": "umax", "umin": "umin", "exch": "xchg"}  # fmt: skip
@@ -18,7 +18,7 @@ def rank(v: Value) -> int:
     return len([n for n in v.type.shape if n > 1])
 
 
-class Stores(Memory):
+class Stores(Turns):
     """What writes the kernel's own memory."""
 
     def __init__(self, lanes: int) -> None:
@@ -80,7 +80,10 @@ class Stores(Memory):
 
     def store_nest(self, group: Sequence[Op]) -> None:
         p = group[0].operands[0]
-        vaxis, _ = self.store_axis(p)
+        vaxis, flat = self.store_axis(p)
+        if flat and len(group) == 1 and (axis := self.read_axis(group[0].operands[1], vaxis)) is not None:
+            self.store_turned(group[0], axis, vaxis)
+            return
         ends = self.cuts([x for s in group for x in s.operands], vaxis, self.lanes)
         self.nest(p.type.shape, vaxis, lambda c: self.store_vectors(group, c), cuts=ends)
 
@@ -93,6 +96,17 @@ class Stores(Memory):
             return max(flat, key=lambda d: (widths[d], d)), True
         return max(range(len(shape)), key=lambda d: (widths[d], d)), False
 
+    def store_turned(self, s: Op, axis: int, vaxis: int) -> None:
+        """A transposition, by squares: read along ``axis``, written along ``vaxis``."""
+        mask = s.operands[2] if len(s.operands) > 2 else None
+
+        def put(coords: Coords, x: str) -> None:
+            m = self.eval(mask, coords) if mask else Res("1")
+            if m.v != "0":
+                self.store_vector(s, coords, m, x)
+
+        self.squares(s.operands[1], axis, vaxis, put)
+
     def store_vectors(self, group: Sequence[Op], coords: Coords) -> None:
         """One vector of each store; all values are computed before the first is written."""
         ready = []
@@ -104,35 +118,39 @@ class Stores(Memory):
             ready.append((s, m, self.eval(s.operands[1], coords)))
         vl = max(c.vl for c in coords)
         for s, m, x in ready:
-            p, elem = s.operands[0], s.operands[1].type.elem
-            step = self.lane_stride(p, coords)
-            if not vl or (step == 0 and not m.vl):
+            if vl and (m.vl or self.lane_stride(s.operands[0], coords) != 0):
+                self.store_vector(s, coords, m, self.widen(x, s.operands[1].type.elem, vl))
+            else:
                 self.store_element(s, coords)
-                continue
-            self.notes.access(self.facts, s, coords, step, m.v != "1")
-            value, memory = self.to_memory(self.widen(x, elem, vl), elem, vl), llvm_type(stored(elem), vl)
-            masks = self.widen(m, "i1", vl)
-            if step == 1:
-                a = self.eval(p, tuple(c.first() for c in coords))
-                if m.v == "1":
-                    self.emit(f"store {memory} {value}, ptr {a.v}, align {size_of(elem)}")
-                    continue
-                to = self.unless_empty(self.depth, a.v, masks, vl, self.spare(vl * size_of(elem)))
-                kind = self.masked_kind(elem)
-                if size_of(elem) < 4:
-                    masks = self.unknown(masks, vl)
-                if kind != stored(elem):
-                    value = self.let(self.depth, f"bitcast {memory} {value} to {llvm_type(kind, vl)}")
-                    memory = llvm_type(kind, vl)
-                name = f"llvm.masked.store.{self.mangled(kind, vl)}.p0"
-                call = self.intrinsic(name, "void", memory, "ptr", "i32", f"<{vl} x i1>")
-                self.emit(f"{call}({memory} {value}, ptr {to}, i32 {size_of(elem)}, <{vl} x i1> {masks})")
-                continue
-            a = self.eval(p, coords)
-            name = f"llvm.masked.scatter.{self.mangled(stored(elem), vl)}.v{vl}p0"
-            call = self.intrinsic(name, "void", memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>")
-            where = f"<{vl} x ptr> {self.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
-            self.emit(f"{call}({memory} {value}, {where}, <{vl} x i1> {masks})")
+
+    def store_vector(self, s: Op, coords: Coords, m: Res, x: str) -> None:
+        """A vector under a mask."""
+        p, elem, vl = s.operands[0], s.operands[1].type.elem, max(c.vl for c in coords)
+        step = self.lane_stride(p, coords)
+        self.notes.access(self.facts, s, coords, step, m.v != "1")
+        value, memory = self.to_memory(x, elem, vl), llvm_type(stored(elem), vl)
+        masks = self.widen(m, "i1", vl)
+        if step == 1:
+            a = self.eval(p, tuple(c.first() for c in coords))
+            if m.v == "1":
+                self.emit(f"store {memory} {value}, ptr {a.v}, align {size_of(elem)}")
+                return
+            to = self.unless_empty(self.depth, a.v, masks, vl, self.spare(vl * size_of(elem)))
+            kind = self.masked_kind(elem)
+            if size_of(elem) < 4:
+                masks = self.unknown(masks, vl)
+            if kind != stored(elem):
+                value = self.let(self.depth, f"bitcast {memory} {value} to {llvm_type(kind, vl)}")
+                memory = llvm_type(kind, vl)
+            name = f"llvm.masked.store.{self.mangled(kind, vl)}.p0"
+            call = self.intrinsic(name, "void", memory, "ptr", "i32", f"<{vl} x i1>")
+            self.emit(f"{call}({memory} {value}, ptr {to}, i32 {size_of(elem)}, <{vl} x i1> {masks})")
+            return
+        a = self.eval(p, coords)
+        name = f"llvm.masked.scatter.{self.mangled(stored(elem), vl)}.v{vl}p0"
+        call = self.intrinsic(name, "void", memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>")
+        where = f"<{vl} x ptr> {self.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
+        self.emit(f"{call}({memory} {value}, {where}, <{vl} x i1> {masks})")
 
     def unknown(self, masks: str, vl: int) -> str:
         """The mask, kept from LLVM 22 for x86: a narrowed vector's masked store of one known lane overwrites the next ones."""
