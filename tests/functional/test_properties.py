@@ -1,22 +1,22 @@
 """The fused ops under the test kit: drawn shapes, strides, dtypes, special values; guard pages, poisoned outputs, same bits.
 
-Each drawn problem has kernels of its own to compile, so the default run draws few; the deep profile (HYPOTHESIS_PROFILE=deep)
-draws thousands.
+Each drawn problem has kernels of its own to compile: a hundred of each by default, thousands in the deep profile
+(HYPOTHESIS_PROFILE=deep).
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.kernels.cases import DEEP
 from tritoncnn import functional as T
 from tritoncnn.testing import check_kernel, convs, norms, pointwises, pools, resizes
 
-EXAMPLES = 5000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 12
+EXAMPLES = 5000 if DEEP else 100
 
 
 def options(problem: Any) -> dict[str, Any]:

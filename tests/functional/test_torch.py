@@ -20,7 +20,8 @@ from tritoncnn.errors import DTypeError, InputError, ShapeError
 
 CHECKED = ["conv2d fused", "conv1d causal", "conv_transpose2d", "batch_norm train", "group_norm", "layer_norm",
            "cross_entropy all",
-           "prelu", "softmax", "max_pool2d", "bilinear", "focal_loss", "linear fused"]  # fmt: skip
+           "prelu", "softmax", "max_pool2d", "bilinear", "focal_loss", "linear fused",
+           "max_pool2d indices", "concat", "lp_pool2d"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CHECKED)

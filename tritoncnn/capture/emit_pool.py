@@ -125,11 +125,14 @@ def lp_pool(axes: int, x: Any, exponent: float, window: Any, stride: Any, ceil_m
     y = avg_pool(axes)(y, window, stride, 0, ceil_mode) * float(
         math.prod(per_axis(f"{name}: kernel_size", window, axes))
     )
+    none = op["eq"](
+        y, 0.0
+    )  # a window whose sum is 0 has no gradient, as in torch for exponent 1; roots have none there
     if exponent == 2:
-        y = op["sqrt"](y)
-    elif exponent > 2:  # 0 for a window of zeros, where log has no value
-        safe = op["where"](op["eq"](y, 0.0), 1.0, y)
-        y = op["where"](op["eq"](y, 0.0), 0.0, op["exp"](op["log"](safe) * (1 / float(exponent))))
+        y = op["sqrt"](op["where"](none, 1.0, y))
+    elif exponent > 2:
+        y = op["exp"](op["log"](op["where"](none, 1.0, y)) * (1 / float(exponent)))
+    y = op["where"](none, 0.0, y)
     return narrow(y, x)
 
 
