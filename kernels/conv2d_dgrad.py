@@ -46,7 +46,7 @@ class Tile(NamedTuple):
 GPU_TILES = (
     Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3),
 )  # fmt: skip
-CPU_PROGRAMS = 16
+CPU_PROGRAMS = 8
 
 
 def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -> Tile:
@@ -54,8 +54,9 @@ def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -
     target = check_target(target)
     if target != "cpu":
         return gpu_tile(GPU_TILES, rows, C, phases)
-    block_c = min(power_of_2(C), 64)
-    block_nhw = row_block(rows, CPU_PROGRAMS, 256, 16, phases * ceil_div(C, block_c))
+    # With few filters dy is little work for each time it is read: many channels at once.
+    block_c = min(power_of_2(C), 64 if K > 64 else 256)
+    block_nhw = row_block(rows, CPU_PROGRAMS, min(32768 // block_c, 256), 16, phases * ceil_div(C, block_c))
     return Tile(block_nhw, block_c, min(power_of_2(K), 256))
 
 

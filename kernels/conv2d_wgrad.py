@@ -45,8 +45,8 @@ class Tile(NamedTuple):
 
 
 SPLIT_MAX = 32
-CPU_PROGRAMS = 16
-CPU_PIXELS = 256  # of a part, at least: less would not pay for its partial result
+CPU_PROGRAMS = 8
+CPU_PIXELS = 512  # of a part, at least: less would not pay for its partial result
 GPU_PROGRAMS = 128
 
 
@@ -58,8 +58,10 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, t
     target = check_target(target)
     rows = CRS if flat else C
     if target == "cpu":
-        block_k = min(power_of_2(K), 64)
-        tile = Tile(min(power_of_2(rows), 256), block_k, 256)
+        # Few pixels at a time: their rows of x lie far apart, often in the same few lines of the cache. All of CRS if it
+        # fits, for dy is packed once per block of rows.
+        block = 256 if flat and rows <= 256 else 64 if flat else 128
+        tile = Tile(min(power_of_2(rows), block), min(power_of_2(K), 64), 64)
         wanted, pixels, least = CPU_PROGRAMS, CPU_PIXELS, 1
     else:
         tile = Tile(max(min(power_of_2(rows), 128), 16), max(min(power_of_2(K), 64), 16), 32, 1, 4, 3)
