@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from tests.functional.cases import CASES
 from tests.functional.test_against_torch import as_tuple, make
 from tritoncnn import functional as T
-from tritoncnn.errors import DTypeError, InputError, ShapeError
+from tritoncnn.errors import DTypeError, InputError, ShapeError, UnsupportedError
 
 CHECKED = ["conv2d fused", "conv1d causal", "conv_transpose2d", "batch_norm train", "group_norm", "layer_norm",
            "cross_entropy all",
@@ -170,6 +170,17 @@ MISTAKES: list[tuple[Any, type[Exception], str]] = [
     (lambda: T.max_pool2d(X, 2, padding=2), ShapeError, "padding must be at most half"),
     (lambda: T.interpolate(X, 4, "area"), InputError, "mode must be one of"),
     (lambda: T.pixel_shuffle(X, 2), ShapeError, "divisible by the factor 2 squared"),
+    (lambda: T.concat([X, X.half()]), DTypeError, r"tensors\[1\] must be torch.float32, as tensors\[0\] is; got torch.float16"),
+    (lambda: T.concat([]), InputError, "tensors must be a list of at least one tensor"),
+    (lambda: T.concat(X), InputError, "tensors must be a list of at least one tensor"),
+    (lambda: T.concat([X, X[:, :, :3]], 1), ShapeError, "concat"),
+    (lambda: T.concat([X, X], 4), ShapeError, "dim"),
+    (lambda: T.one_hot(torch.zeros(3, dtype=torch.int64), 0), InputError, "num_classes must be at least 1; got 0"),
+    (lambda: T.one_hot(torch.zeros(3), 5), DTypeError, "index must hold torch.int64 numbers; got torch.float32"),
+    (lambda: T.max_unpool2d(X, torch.zeros(2, 6, 5, 6).long(), 2), ShapeError, "indices of its shape"),
+    (lambda: T.max_unpool2d(X, X, 2), DTypeError, "indices must hold torch.int64 numbers"),
+    (lambda: T.max_unpool2d(X, X.long(), 2, output_size=(30, 30)), InputError, "output_size must lie within a stride of"),
+    (lambda: T.lp_pool2d(X, 2.5, 2), UnsupportedError, "norm_type must be a whole number from 1 to 8; got 2.5"),
     (lambda: T.linear(X, torch.randn(3, 6)), ShapeError, r"x must be \[..., 6\]"),
 ]  # fmt: skip
 
