@@ -37,14 +37,18 @@ def row_block(rows: int, programs: int, largest: int, smallest: int, columns: in
 
 AnyTile = TypeVar("AnyTile", bound=tuple[int, ...])
 GPU_PROGRAMS = 128  # about one per multiprocessor
+GPU_SUMS_F32 = 64 * 128  # products of f32 need more registers than wider tiles of four warps leave
 
 
-def gpu_tile(tiles: tuple[AnyTile, ...], rows: int, columns: int, copies: int = 1) -> AnyTile:
-    """First of the tiles (rows, columns, ...) that is no wider than the result and leaves enough programs, else the last."""
+def gpu_tile(tiles: tuple[AnyTile, ...], rows: int, columns: int, dtype: str, copies: int = 1) -> AnyTile:
+    """First of the tiles (rows, columns, ...) that is no wider than the result, leaves enough programs and keeps its sums in
+    registers for operands of ``dtype``; else the last.
+    """
 
     def fits(tile: AnyTile) -> bool:
         programs = copies * ceil_div(rows, tile[0]) * ceil_div(columns, tile[1])
-        return tile[1] <= power_of_2(columns) and programs >= GPU_PROGRAMS
+        kept = dtype != "f32" or tile[0] * tile[1] <= GPU_SUMS_F32
+        return kept and tile[1] <= power_of_2(columns) and programs >= GPU_PROGRAMS
 
     return next(filter(fits, tiles), tiles[-1])
 

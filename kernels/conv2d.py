@@ -63,11 +63,12 @@ def is_flat(C: int, CRS: int, padded: bool) -> bool:
     return not padded and (CRS <= WHOLE_CRS or C < 16)
 
 
-def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, target: str = "cpu") -> Tile:
-    """Tile for NPQ rows, K filters, a reduction of CRS; ``window`` rows are pooled into one."""
+def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, target: str = "cpu",
+              dtype: str = "f32") -> Tile:  # fmt: skip
+    """Tile for NPQ rows, K filters, a reduction of CRS over operands of ``dtype``; ``window`` rows are pooled into one."""
     target = check_target(target)
     if target != "cpu":
-        return gpu_tile(GPU_TILES, NPQ, K)
+        return gpu_tile(GPU_TILES, NPQ, K, dtype)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
     # Filters heavier than the picture: many rows, for they are packed once per block of rows. Else many filters, for the
     # picture is read once per block of filters.
@@ -245,7 +246,7 @@ def conv2d(
     rows = N * O * wanted[-2] * wanted[-1] * window
     CRS = problem.C_G * problem.taps
     flat = is_flat(problem.C_G, CRS, problem.padded)
-    tile = tile or pick_tile(rows, problem.K_G, problem.C_G, CRS, flat, window, target)
+    tile = tile or pick_tile(rows, problem.K_G, problem.C_G, CRS, flat, window, target, x.dtype)
     return build(
         conv2d_kernel,
         (ceil_div(rows, tile.BLOCK_NPQ), groups * ceil_div(problem.K_G, tile.BLOCK_K)),

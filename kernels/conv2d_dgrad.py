@@ -49,11 +49,11 @@ GPU_TILES = (
 CPU_PROGRAMS = 8
 
 
-def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu") -> Tile:
+def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu", dtype: str = "f32") -> Tile:
     """Tile for so many pixels of a phase, C channels, a reduction over K filters a tap."""
     target = check_target(target)
     if target != "cpu":
-        return gpu_tile(GPU_TILES, rows, C, phases)
+        return gpu_tile(GPU_TILES, rows, C, dtype, phases)
     # With few filters dy is little work for each time it is read: many channels at once.
     block_c = min(power_of_2(C), 64 if K > 64 else 256)
     block_nhw = row_block(rows, CPU_PROGRAMS, min(32768 // block_c, 256), 16, phases * ceil_div(C, block_c))
@@ -214,7 +214,7 @@ def conv2d_dgrad(
         return depthwise_dgrad(dx, dy, w, problem, epilogue, target)
     phases = STEP[0] * STEP[1] * STEP[2]
     rows = N * ceil_div(problem.D, STEP[0]) * ceil_div(problem.H, STEP[1]) * ceil_div(problem.W, STEP[2])
-    tile = tile or pick_tile(rows, problem.C_G, problem.K_G, phases * groups, target)
+    tile = tile or pick_tile(rows, problem.C_G, problem.K_G, phases * groups, target, dy.dtype)
     return build(
         conv2d_dgrad_kernel,
         (ceil_div(rows, tile.BLOCK_NHW), groups * ceil_div(problem.C_G, tile.BLOCK_C), phases),

@@ -50,7 +50,8 @@ CPU_PIXELS = 512  # of a part, at least: less would not pay for its partial resu
 GPU_PROGRAMS = 128
 
 
-def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, target: str = "cpu") -> Tile:
+def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, target: str = "cpu",
+              dtype: str = "f32") -> Tile:  # fmt: skip
     """Tile for filters of CRS x K, in each of the groups, and NPQ pixels.
 
     The split depends on sizes only, never on threads: results keep their bits.
@@ -64,7 +65,8 @@ def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, t
         tile = Tile(min(power_of_2(rows), block), min(power_of_2(K), 64), 64)
         wanted, pixels, least = CPU_PROGRAMS, CPU_PIXELS, 1
     else:
-        tile = Tile(max(min(power_of_2(rows), 128), 16), max(min(power_of_2(K), 64), 16), 32, 1, 4, 3)
+        most = 64 if dtype == "f32" else 128  # products of f32 need more registers
+        tile = Tile(max(min(power_of_2(rows), most), 16), max(min(power_of_2(K), 64), 16), 32, 1, 4, 3)
         wanted, pixels, least = GPU_PROGRAMS, 512, 16  # tl.dot reduces over 16 or more
     blocks = ceil_div(rows, tile.BLOCK_CRS) * (CRS // rows) * ceil_div(K, tile.BLOCK_K) * groups
     split = max(min(ceil_div(wanted, blocks), NPQ // pixels, SPLIT_MAX), 1)
@@ -199,7 +201,7 @@ def conv2d_wgrad(
         return depthwise_wgrad(dw, db, x, dy, problem, target)
     NPQ = problem.pixels
     flat = is_flat(C, CRS, problem.padded)
-    tile = tile or pick_tile(CRS, C, problem.K_G, NPQ, flat, groups, target)
+    tile = tile or pick_tile(CRS, C, problem.K_G, NPQ, flat, groups, target, x.dtype)
     order = (*range(2, dw.rank), 1, 0)
     dw_rsck = TensorType(dw.dtype, tuple(dw.shape[d] for d in order), tuple(dw.strides[d] for d in order))
     parts = parts_type(dw_rsck, db, tile.SPLIT) if tile.SPLIT > 1 else None

@@ -53,11 +53,11 @@ SPLIT_MAX = 16  # ... into at most so many parts, until there are SPLIT_PROGRAMS
 SPLIT_PROGRAMS = 16
 
 
-def pick_tile(M: int, N: int, K: int, target: str = "cpu", split: bool = True) -> Tile:
+def pick_tile(M: int, N: int, K: int, target: str = "cpu", split: bool = True, dtype: str = "f32") -> Tile:
     """Tile for y [M, N] reduced over K. The split depends on sizes only, never on threads: results keep their bits."""
     target = check_target(target)
     if target != "cpu":
-        tile = gpu_tile(GPU_TILES, M, N)
+        tile = gpu_tile(GPU_TILES, M, N, dtype)
         programs, most, wanted = ceil_div(M, tile.BLOCK_M) * ceil_div(N, tile.BLOCK_N), K // 512, 128
     else:
         block_n = min(power_of_2(N), 64)
@@ -140,7 +140,7 @@ def matmul(
     check_shape("matmul", "y", y, (M, N), f"from a {list(a.shape)} and b {list(b.shape)}")
     if sums is not None:
         check_shape("matmul", "sums", sums, (N,), "one per column of b")
-    tile = tile or pick_tile(M, N, K, target)
+    tile = tile or pick_tile(M, N, K, target, dtype=a.dtype)
     parts = parts_type(y, sums, tile.SPLIT) if tile.SPLIT > 1 else None
     # Sums need a row of programs even when y has no rows.
     grid = (max(ceil_div(M, tile.BLOCK_M), int(sums is not None)), ceil_div(N, tile.BLOCK_N), tile.SPLIT)

@@ -226,7 +226,7 @@ def test_tiles_of_lenet() -> None:
     """First layer, one picture: some programs to share, filters in 8 lanes, the whole filter in one step."""
     assert forward.pick_tile(784, 6, 1, 25, flat=True, window=4) == forward.Tile(256, 8, 32)
     assert forward.pick_tile(64 * 784, 6, 1, 25, flat=True, window=4) == forward.Tile(512, 8, 32)
-    assert forward.pick_tile(128 * 56 * 56, 256, 64, 576, flat=False, target="cuda").BLOCK_K == 128
+    assert forward.pick_tile(128 * 56 * 56, 256, 64, 576, flat=False, target="cuda", dtype="bf16").BLOCK_K == 128
     assert wgrad.pick_tile(25, 1, 6, 64 * 784, flat=True).SPLIT == 8
     assert wgrad.pick_tile(25, 1, 6, 100, flat=True).SPLIT == 1
     with pytest.raises(UnsupportedError, match=r"^pick_tile: target must be one of cpu, cuda, hip; got tpu$"):

@@ -78,7 +78,8 @@ def test_tiles_follow_from_sizes() -> None:
     assert pick_tile(1, 10, 84) == Tile(1, 16, 128)
     assert pick_tile(10, 84, 100_000).SPLIT > 1, "few results, a long reduction"
     assert pick_tile(4096, 4096, 100_000).SPLIT == 1
-    assert pick_tile(4096, 4096, 4096, target="cuda").BLOCK_N == 128
+    assert pick_tile(4096, 4096, 4096, target="cuda", dtype="bf16").BLOCK_N == 128
+    assert pick_tile(4096, 4096, 4096, target="cuda").BLOCK_N == 64, "f32 needs more registers"
 
 
 @examples(10)
