@@ -1,14 +1,15 @@
-"""sgd, adamw: one optimizer step over flat arenas, in place; increment: the step count.
+"""sgd, adamw: one optimizer step over flat arenas, in place; ema: their moving average; increment: the step count.
 
 sgd      g' = g + WEIGHT_DECAY*p;  m' = MOMENTUM*m + g';  p' = p - lr * (g' + MOMENTUM*m' if NESTEROV else m')
          Source: torch.optim.SGD with dampening 0. m starts as zeros, which makes the first step torch's.
 adamw    p1 = p * (1 - lr*WEIGHT_DECAY);  m' = m + (g - m)*(1 - BETA1);  v' = BETA2*v + (1 - BETA2)*g*g
          p' = p1 - lr / (1 - BETA1**step) * m' / (sqrt(v' / (1 - BETA2**step)) + EPS)
          Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2; torch.optim.AdamW.
+ema      e' = e + (p - e)*(1 - DECAY), and p in step 1.  Source: torch.optim.swa_utils.get_ema_multi_avg_fn.
 Data     lr (one float) and step (one i64, the number of this very step, from 1) are read from memory.
 Precise  f32, but 1 - BETA**step in f64: at step 1 it is 0.001, and f32 would leave 4 digits of it.
 Tile     one program takes BLOCK elements.
-Traffic  12 bytes a parameter for sgd without momentum, 20 with, 28 for adamw.
+Traffic  12 bytes a parameter for sgd without momentum, 20 with, 28 for adamw, 12 for ema.
 Layout   every arena dense and flat.
 """
 
@@ -102,18 +103,29 @@ def adamw_kernel(
 
 
 @triton.jit
+def ema_kernel(
+    e_ptr, p_ptr, step_ptr, NUMEL: tl.constexpr, DECAY: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    offs = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
+    mask = offs < NUMEL
+    e = tl.load(e_ptr + offs, mask=mask, other=0.0).to(tl.float32)
+    p = tl.load(p_ptr + offs, mask=mask, other=0.0).to(tl.float32)
+    tl.store(e_ptr + offs, tl.where(tl.load(step_ptr) == 1, p, e + (p - e) * (1.0 - DECAY)), mask=mask)
+
+
+@triton.jit
 def increment_kernel(step_ptr, GRID: tl.constexpr, WIDE: tl.constexpr):
     tl.store(step_ptr, tl.load(step_ptr) + 1)
 
 
-def _check_arenas(op: str, lr: TensorType, p: TensorType, **others: TensorType | None) -> None:
+def _check_arenas(op: str, lr: TensorType | None, p: TensorType, **others: TensorType | None) -> None:
     check_floats(op, p=p, lr=lr, **others)
     if p.rank != 1 or not p.is_row_major:
         raise LayoutError(f"{op}: p must be flat and dense; got {p}")
     for name, arena in others.items():
         if arena is not None and arena != p:
             raise ShapeError(f"{op}: {name} must be {p}, as p is; got {arena}")
-    if lr.numel != 1:
+    if lr is not None and lr.numel != 1:
         raise ShapeError(f"{op}: lr must be one number; got {list(lr.shape)}")
 
 
@@ -162,6 +174,25 @@ def adamw(
         BLOCK=tile.BLOCK,
         results=3,
         flops=14 * p.numel,
+        num_warps=tile.num_warps,
+    )
+
+
+def ema(
+    e: TensorType, p: TensorType, step: TensorType, *, decay: float, tile: Tile | None = None, target: str = "cpu"
+) -> Launch:
+    """Updates e [L], the moving average of p, in place; operands e, p, step."""
+    _check_arenas("ema", None, p, e=e)
+    _check_step("ema", step)
+    tile = tile or pick_tile(p.numel, target)
+    return build(
+        ema_kernel,
+        (ceil_div(p.numel, tile.BLOCK),),
+        {"e_ptr": e, "p_ptr": p, "step_ptr": step},
+        NUMEL=p.numel,
+        DECAY=decay,
+        BLOCK=tile.BLOCK,
+        flops=3 * p.numel,
         num_warps=tile.num_warps,
     )
 

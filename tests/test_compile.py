@@ -292,3 +292,32 @@ def test_adam_and_clipped_gradients_follow_torch(kind: str) -> None:
         torch.testing.assert_close(step(x, target), loss.detach())
     for name, tensor in theirs.state_dict().items():
         torch.testing.assert_close(step.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "SGD"])
+def test_moving_averages_follow_torch(kind: str) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    theirs = copy.deepcopy(model)
+    average = torch.optim.swa_utils.AveragedModel(theirs, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.75))
+    optimizer = getattr(torch.optim, kind)(theirs.parameters(), lr=0.05)
+    x, target = torch.randn(8, 6), torch.randint(0, 3, (8,))
+    step = tritoncnn.compile_step(model, F.cross_entropy, getattr(tritoncnn, kind)(lr=0.05, ema=0.75), (x, target))
+    assert all(torch.equal(tensor, step.state_dict()[name]) for name, tensor in step.averages().items())
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(theirs(x), target).backward()
+        optimizer.step()
+        average.update_parameters(theirs)
+        step(x, target)
+    for name, tensor in average.module.state_dict().items():
+        torch.testing.assert_close(step.averages()[name], tensor, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(step.averages()[name], step.state_dict()[name])
+    assert "average.0.weight" in step.optimizer_state()
+
+
+def test_an_optimizer_without_averages_says_how_to_get_them(fresh_step: tritoncnn.CompiledStep) -> None:
+    with pytest.raises(InputError, match=r"the optimizer keeps none; compile with \w+\(ema=0\.999\)"):
+        fresh_step.averages()
+    with pytest.raises(InputError, match=r"SGD: ema must lie in \[0, 1\); got 1\.0"):
+        tritoncnn.SGD(ema=1.0)

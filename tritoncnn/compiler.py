@@ -18,7 +18,7 @@ from tritoncnn.capture import Captured, capture, capture_loss
 from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError
 from tritoncnn.ir import Graph, TensorType, Value, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
-from tritoncnn.optim import SGD, AdamW, Optimizer, add_optimizer
+from tritoncnn.optim import AVERAGE, SGD, AdamW, Optimizer, add_optimizer
 from tritoncnn.passes import FORWARD, LOWERING, Stage, run_passes
 from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pack_parameters
 from tritoncnn.plan import Plan, make_plan
@@ -228,7 +228,8 @@ class CompiledStep(_Compiled):
         self.optimizer = optimizer
         self._lr = torch.tensor(optimizer.lr, dtype=torch.float32)
         self._step = torch.zeros((), dtype=torch.int64)
-        self._states = {name: self._parameters.new_arena() for name in optimizer.state}
+        kept = (*optimizer.state, AVERAGE) if optimizer.ema else optimizer.state
+        self._states = {name: self._parameters.new_arena() for name in kept}
         self._loss = torch.zeros((), dtype=TORCH_DTYPE[plan.graph.outputs[0].type.dtype])
         fixed = {"lr": self._lr, "step": self._step, **self._states, "output 0": self._loss}
         self._run = self._program(fixed)
@@ -248,6 +249,17 @@ class CompiledStep(_Compiled):
     @lr.setter
     def lr(self, value: float) -> None:
         self._lr.fill_(value)
+
+    def averages(self) -> dict[str, torch.Tensor]:
+        """Copies of the parameters' moving averages, named as in ``state_dict``; before the first step the parameters.
+
+        Raises InputError when the optimizer keeps none.
+        """
+        if AVERAGE not in self._states:
+            raise InputError(
+                f"averages: the optimizer keeps none; compile with {type(self.optimizer).__name__}(ema=0.999)"
+            )
+        return self._parameters.read(self._states[AVERAGE] if int(self._step) else self._parameters.arena)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Copies: ``step`` (i64) and each state tensor as ``momentum_buffer.conv1.weight`` and so on."""

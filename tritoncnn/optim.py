@@ -16,11 +16,18 @@ def _check(name: str, **numbers: float) -> None:
             raise InputError(f"{name}: {key} must be a finite number from 0; got {value}")
 
 
+def _check_ema(name: str, decay: float) -> None:
+    if not 0 <= decay < 1:
+        raise InputError(f"{name}: ema must lie in [0, 1); got {decay}")
+
+
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent as torch.optim.SGD (dampening 0). ``lr`` is only the start: it is data of the step.
 
     ``clip_norm`` above 0: all gradients together are scaled down to at most this 2-norm first (``clipped``).
+    ``ema`` above 0: a moving average of the parameters is kept, e' = ema e + (1 - ema) p, from the first step's p on;
+    ``CompiledStep.averages`` reads it. Source: Polyak & Juditsky 1992.
     """
 
     lr: float = 0.01
@@ -28,9 +35,11 @@ class SGD:
     weight_decay: float = 0.0
     nesterov: bool = False
     clip_norm: float = 0.0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         _check("SGD", lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
+        _check_ema("SGD", self.ema)
         if self.nesterov and not self.momentum:
             raise InputError("SGD: nesterov needs a momentum above 0; got momentum 0")
 
@@ -53,7 +62,7 @@ class SGD:
 class AdamW:
     """Loshchilov & Hutter 2019, as torch.optim.AdamW. ``lr`` is only the start: it is data of the step.
 
-    ``clip_norm`` as for SGD.
+    ``clip_norm`` and ``ema`` as for SGD.
     """
 
     lr: float = 1e-3
@@ -61,10 +70,12 @@ class AdamW:
     eps: float = 1e-8
     weight_decay: float = 0.01
     clip_norm: float = 0.0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         name = type(self).__name__
         _check(name, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
+        _check_ema(name, self.ema)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"{name}: betas must lie in [0, 1); got {self.betas}")
 
@@ -102,6 +113,7 @@ class Adam(AdamW):
 
 
 Optimizer = SGD | AdamW
+AVERAGE = "average"  # the arena of the parameters' moving average
 
 
 def clipped(g: Sym, most: float) -> Sym:
@@ -111,7 +123,7 @@ def clipped(g: Sym, most: float) -> Sym:
 
 
 def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
-    """(loss, gradient arena)   =>   (loss, step', parameters', states'...), all but the loss updated in place.
+    """(loss, gradient arena)   =>   (loss, step', parameters', states'..., average'), all but the loss updated in place.
 
     New inputs: ``lr`` f32, ``step`` i64 (counts finished steps), one arena per state.
     """
@@ -121,6 +133,7 @@ def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
     lr = out.input("lr", TensorType.dense("f32", ()))
     step = out.input("step", TensorType.dense("i64", ()))
     states = tuple(out.input(name, parameters.type) for name in optimizer.state)
+    average = out.input(AVERAGE, parameters.type) if optimizer.ema else None
     for node in graph.nodes:
         out.keep(node)
     loss, gradients = (out.value(v) for v in graph.outputs)
@@ -129,4 +142,6 @@ def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
     g = clipped(g, optimizer.clip_norm) if optimizer.clip_norm else g
     new = optimizer.update(Sym(out, parameters), g, Sym(out, lr), now, tuple(Sym(out, s) for s in states))
     new = new if isinstance(new, tuple) else (new,)
+    if average is not None:
+        new = (*new, OPS["ema"](Sym(out, average), new[0], now, decay=optimizer.ema))
     return out.finish((loss, now.value, *(s.value for s in new)))

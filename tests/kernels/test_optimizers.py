@@ -13,7 +13,7 @@ from tests.kernels.cases import UNIT, examples, floats, seeds, widened
 from tests.kernels.run import place, run, surroundings_intact
 from tritoncnn.errors import DTypeError, LayoutError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.optimizers import adamw, adamw_torch, increment, sgd, sgd_torch
+from tritoncnn.kernels.optimizers import adamw, adamw_torch, ema, increment, sgd, sgd_torch
 
 dense = TensorType.dense
 sizes = st.sampled_from((0, 1, 37, 300, 1025))
@@ -101,3 +101,26 @@ def test_a_refusal_is_one_sentence(call: Any, kind: type[Exception], sentence: s
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value) == sentence
+
+
+@examples(8)
+@given(sizes, st.sampled_from((0.0, 0.75, 0.999)), seeds, st.booleans())
+def test_moving_averages_follow_torch(size: int, decay: float, seed: int, wide: bool) -> None:
+    arena = dense("f32", (size,))
+    e, count = place(arena, torch.full((size,), torch.nan)), place(COUNT, torch.tensor(0))
+    launch, mean = widened(ema(arena, arena, COUNT, decay=decay), wide), torch.zeros(size, dtype=torch.float64)
+    for step in range(STEPS):
+        p = place(arena, floats((size,), seed + step))
+        run(increment(COUNT), count)
+        run(launch, e, p, count)
+        mean = p.double() if step == 0 else mean + (p.double() - mean) * (1 - decay)
+    assert surroundings_intact(e)
+    # A step rounds 3 times, and 1 - decay once; values stay under 8.
+    torch.testing.assert_close(e.double(), mean, rtol=0.0, atol=STEPS * 4 * 8 * UNIT)
+
+
+def test_moving_averages_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"ema: e must be"):
+        ema(dense("f32", (3,)), dense("f32", (4,)), COUNT, decay=0.5)
+    with pytest.raises(DTypeError, match=r"ema: step must be i64; got f32"):
+        ema(dense("f32", (4,)), dense("f32", (4,)), NUMBER, decay=0.5)

@@ -15,14 +15,14 @@ from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import types_of
 
 
-def check_arenas(op: str, *arenas: TensorType, lr: TensorType) -> None:
+def check_arenas(op: str, *arenas: TensorType, lr: TensorType | None = None) -> None:
     """Raises unless the arenas are flat, of one size and dtype, and lr is a 0-d float."""
     first = arenas[0]
     if first.rank != 1 or any(arena.shape != first.shape for arena in arenas):
         raise ShapeError(f"{op}: arenas must be flat and of one size; got {[list(a.shape) for a in arenas]}")
     if not first.is_float or any(arena.dtype != first.dtype for arena in arenas):
         raise DTypeError(f"{op}: arenas must hold floats of one dtype; got {', '.join(a.dtype for a in arenas)}")
-    if lr.rank != 0 or not lr.is_float:
+    if lr is not None and (lr.rank != 0 or not lr.is_float):
         raise ShapeError(f"{op}: lr must be a 0-d float tensor; got {lr}")
 
 
