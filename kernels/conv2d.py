@@ -52,7 +52,7 @@ class Tile(NamedTuple):
 GPU_TILES = (
     Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3),
 )  # fmt: skip
-CPU_PROGRAMS = 16  # enough for an even spread over a few cores
+CPU_PROGRAMS = 8  # enough for an even spread over a few cores
 CPU_PROGRAMS_SMALL = 4  # below SMALL_FLOPS a program's own cost counts
 SMALL_FLOPS = 2_000_000
 WHOLE_CRS = 512  # longest reduction taken in one piece on a CPU
@@ -71,12 +71,14 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
         return gpu_tile(GPU_TILES, NPQ, K, dtype)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
     # Filters heavier than the picture: many rows, for they are packed once per block of rows. Else many filters, for the
-    # picture is read once per block of filters.
-    block_k, area = (64, 32768) if CRS * K > NPQ * C else (256, 16384)
-    block_k = min(power_of_2(K), block_k)
+    # picture is read once per block of filters. Sums that are taken up again at each tap for few channels stay in L1.
+    heavy = CRS * K > NPQ * C
+    area = 32768 if heavy else 65536 if flat else 32768 if C > 32 else 4096
+    block_k = min(power_of_2(K), 64 if heavy else 256)
     while block_k > 64 and ceil_div(NPQ, 64) * ceil_div(K, block_k) < programs:
         block_k //= 2
-    rows = row_block(NPQ, programs, min(area // block_k, 512), max(16, window), ceil_div(K, block_k))
+    largest = min(area // block_k, 512 if heavy or block_k < 64 else 256)
+    rows = row_block(NPQ, programs, largest, max(16, window), ceil_div(K, block_k))
     length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
     return Tile(rows, block_k, length)
 

@@ -2,7 +2,8 @@
 
 Method   implicit GEMM: rows are CRS, columns filters, reduced over the pixels NPQ. x is loaded pixel by pixel, as in the
          forward pass (address base(npq) + offset(crs)), and transposed in the tile. Without padding a block of rows runs
-         over all of CRS (``FLAT``); else it holds channels of one tap, and pixels whose tap lies in the padding read 0.
+         over all of CRS, or with few channels over a line of taps (``ROWS``), whose offsets are known beforehand; else it
+         holds channels of one tap, and pixels whose tap lies in the padding read 0.
 Split    the pixels are cut into SPLIT parts for parallelism; a second launch adds the partial results in fixed order.
 Tile     one program makes BLOCK_CRS x BLOCK_K of dw, in steps of BLOCK_NPQ pixels of its part.
 Traffic  x once per block of filters (R*S times from cache), dy once per block of CRS, 8 * SPLIT bytes per element of dw.
@@ -27,7 +28,6 @@ from tritoncnn.kernels.building import (
     check_target,
     power_of_2,
 )
-from tritoncnn.kernels.conv2d import is_flat
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
 from tritoncnn.kernels.depthwise import depthwise_wgrad, is_depthwise
 from tritoncnn.kernels.device import block_offsets, program
@@ -47,21 +47,27 @@ class Tile(NamedTuple):
 SPLIT_MAX = 32
 CPU_PROGRAMS = 8
 CPU_PIXELS = 512  # of a part, at least: less would not pay for its partial result
+WHOLE_CRS = 256  # longest block of rows, on a CPU
 GPU_PROGRAMS = 128
 
 
-def pick_tile(CRS: int, C: int, K: int, NPQ: int, flat: bool, groups: int = 1, target: str = "cpu",
+def rows_together(C: int, S: int, CRS: int, padded: bool) -> int:
+    """How many rows of CRS follow each other in blocks: all, those of a line of S taps, or those of one tap."""
+    if C == CRS or (not padded and CRS <= WHOLE_CRS):
+        return CRS
+    return S * C if not padded and C <= 16 else C
+
+
+def pick_tile(CRS: int, rows: int, K: int, NPQ: int, groups: int = 1, target: str = "cpu",
               dtype: str = "f32") -> Tile:  # fmt: skip
-    """Tile for filters of CRS x K, in each of the groups, and NPQ pixels.
+    """Tile for filters of CRS x K, in each of the groups, of which so many ``rows`` go together, and NPQ pixels.
 
     The split depends on sizes only, never on threads: results keep their bits.
     """
     target = check_target(target)
-    rows = CRS if flat else C
     if target == "cpu":
-        # Few pixels at a time: their rows of x lie far apart, often in the same few lines of the cache. All of CRS if it
-        # fits, for dy is packed once per block of rows.
-        block = 256 if flat and rows <= 256 else 64 if flat else 128
+        # Few pixels at a time: their rows of x lie far apart, often in the same few lines of the cache.
+        block = WHOLE_CRS if rows < WHOLE_CRS or rows == CRS else 128
         tile = Tile(min(power_of_2(rows), block), min(power_of_2(K), 64), 64)
         wanted, pixels, least = CPU_PROGRAMS, CPU_PIXELS, 1
     else:
@@ -82,7 +88,7 @@ def conv2d_wgrad_kernel(
     O: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, G: tl.constexpr,
     STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,  # by axis: d, h, w
     DW: tl.constexpr, STRIDE_DB: tl.constexpr, X: tl.constexpr, DY: tl.constexpr,  # strides: dw kctrs, x ncdhw, dy nkopq
-    BIAS: tl.constexpr, FLAT: tl.constexpr, PADDED: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    BIAS: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_CRS: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_NPQ: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     NPQ: tl.constexpr = N * O * P * Q
@@ -91,16 +97,16 @@ def conv2d_wgrad_kernel(
     CRS: tl.constexpr = CG * T * R * S
     # Which rows of dw (c, t, r, s), which filters of which group, which part of the pixels.
     pid_crs, pid_k, part = program(0, GRID, WIDE), program(1, GRID, WIDE), program(2, GRID, WIDE)
-    if FLAT:
-        offs_crs = block_offsets(pid_crs * BLOCK_CRS, BLOCK_CRS, WIDE)
-        mask_crs = offs_crs < CRS
-        c, t = offs_crs % CG, offs_crs // (CG * R * S)
-        r, s = offs_crs // (CG * S) % R, offs_crs // CG % S
+    BLOCKS: tl.constexpr = (ROWS + BLOCK_CRS - 1) // BLOCK_CRS  # of rows that go together
+    offs_crs = block_offsets(pid_crs % BLOCKS * BLOCK_CRS, BLOCK_CRS, WIDE)
+    mask_crs = offs_crs < ROWS
+    part_crs = pid_crs // BLOCKS
+    if ROWS == CG:
+        c, t, r, s = offs_crs, part_crs // (R * S), part_crs // S % R, part_crs % S
+    elif ROWS == CG * S:
+        c, t, r, s = offs_crs % CG, part_crs // R, part_crs % R, offs_crs // CG
     else:
-        BLOCKS: tl.constexpr = (CG + BLOCK_CRS - 1) // BLOCK_CRS  # of channels, for each tap
-        c = block_offsets(pid_crs % BLOCKS * BLOCK_CRS, BLOCK_CRS, WIDE)
-        mask_crs = c < CG
-        t, r, s = pid_crs // (BLOCKS * R * S), pid_crs // (BLOCKS * S) % R, pid_crs // BLOCKS % S
+        c, t, r, s = offs_crs % CG, offs_crs // (CG * R * S), offs_crs // (CG * S) % R, offs_crs // CG % S
     if G == 1:
         group = tl.full((), 0, tl.int32)
         offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
@@ -130,7 +136,7 @@ def conv2d_wgrad_kernel(
         if D > 1 or T > 1:
             rows += (o * STEP[0] - PAD[0]) * X[2]
         inside = mask_npq
-        if not FLAT:
+        if ROWS == CG:
             if PAD[0] > 0 or (O - 1) * STEP[0] + (T - 1) * DIL[0] >= D:
                 d = o * STEP[0] + (t * DIL[0] - PAD[0])
                 inside = inside & (d >= 0) & (d < D)
@@ -200,19 +206,19 @@ def conv2d_wgrad(
     if is_depthwise(problem) and tile is None:
         return depthwise_wgrad(dw, db, x, dy, problem, target)
     NPQ = problem.pixels
-    flat = is_flat(C, CRS, problem.padded)
-    tile = tile or pick_tile(CRS, C, problem.K_G, NPQ, flat, groups, target, x.dtype)
+    rows = rows_together(C, problem.S, CRS, problem.padded)
+    tile = tile or pick_tile(CRS, rows, problem.K_G, NPQ, groups, target, x.dtype)
     order = (*range(2, dw.rank), 1, 0)
     dw_rsck = TensorType(dw.dtype, tuple(dw.shape[d] for d in order), tuple(dw.strides[d] for d in order))
     parts = parts_type(dw_rsck, db, tile.SPLIT) if tile.SPLIT > 1 else None
-    blocks = ceil_div(CRS, tile.BLOCK_CRS) if flat else problem.taps * ceil_div(C, tile.BLOCK_CRS)
+    blocks = CRS // rows * ceil_div(rows, tile.BLOCK_CRS)
     products = build(
         conv2d_wgrad_kernel,
         (blocks, groups * ceil_div(problem.K_G, tile.BLOCK_K), tile.SPLIT),
         {"dw_ptr": parts or dw, "db_ptr": None if parts else db, "x_ptr": x, "dy_ptr": dy},
         **problem._asdict(),
         DW=volume(dw).strides, STRIDE_DB=db.strides[0] if db else 0, X=volume(x).strides, DY=volume(dy).strides,
-        BIAS=int(db is not None), FLAT=flat, PADDED=problem.padded,
+        BIAS=int(db is not None), ROWS=rows, PADDED=problem.padded,
         BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
         results=2 if db and not parts else 1,
         flops=problem.flops,

@@ -227,8 +227,8 @@ def test_tiles_of_lenet() -> None:
     assert forward.pick_tile(784, 6, 1, 25, flat=True, window=4) == forward.Tile(256, 8, 32)
     assert forward.pick_tile(64 * 784, 6, 1, 25, flat=True, window=4) == forward.Tile(512, 8, 32)
     assert forward.pick_tile(128 * 56 * 56, 256, 64, 576, flat=False, target="cuda", dtype="bf16").BLOCK_K == 128
-    assert wgrad.pick_tile(25, 1, 6, 64 * 784, flat=True).SPLIT == 8
-    assert wgrad.pick_tile(25, 1, 6, 100, flat=True).SPLIT == 1
+    assert wgrad.pick_tile(25, 25, 6, 64 * 784).SPLIT == 8
+    assert wgrad.pick_tile(25, 25, 6, 100).SPLIT == 1
     with pytest.raises(UnsupportedError, match=r"^pick_tile: target must be one of cpu, cuda, hip; got tpu$"):
         forward.pick_tile(1, 1, 1, 1, flat=True, target="tpu")
 

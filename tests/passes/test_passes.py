@@ -6,8 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from tritoncnn.ir import Graph, parse_graph, verify
-from tritoncnn.ops import check_node
+from tritoncnn.ir import Graph, Rewriter, TensorType, parse_graph, verify
+from tritoncnn.ops import Sym, check_node
+from tritoncnn.ops.define import sum_to
 from tritoncnn.passes.choose_layout import ChooseLayout
 from tritoncnn.passes.decompose import Decompose
 from tritoncnn.passes.define import Pass
@@ -210,8 +211,19 @@ def test_fuse_bias_grad_takes_the_sum_whichever_comes_first() -> None:
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_the_gradient_of_a_broadcast_bias_sums_over_pictures_even_if_there_is_one(pictures: int) -> None:
+    """So that the filter gradient finds it."""
+    out = Rewriter("g")
+    dy = Sym(out, out.input("dy", TensorType.dense("f32", (pictures, 5, 4, 4))))
+    db = sum_to(dy, (1, 5, 1, 1))
+    assert tuple(db.shape) == (1, 5, 1, 1)
+    summed, _ = out.finish((db.value,)).nodes
+    assert (summed.op, summed.attrs["dims"]) == ("sum", (0, 2, 3))
+
+
 def test_materialise_padding_pads_pictures_of_few_channels_only() -> None:
-    for channels, padded in ((1, True), (16, False)):
+    for channels, padded in ((1, True), (16, True), (17, False)):
         text = f"""
             graph g(x: f32[2,{channels},4,4], w: f32[5,{channels},3,3]) {{
               %1 = conv2d(x, w) {{stride=[1,1], padding=[1,1], dilation=[1,1], groups=1}} : f32[2,5,4,4]

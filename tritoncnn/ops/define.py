@@ -187,8 +187,8 @@ class Sym:
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     """The gradient of broadcasting: sum ``x`` over the dims along which ``shape`` was stretched."""
     lead = len(x.shape) - len(shape)
-    dims = tuple(d for d in range(len(x.shape)) if d < lead or (shape[d - lead] == 1 and x.shape[d] != 1))
-    if dims:
+    dims = tuple(d for d in range(len(x.shape)) if d < lead or shape[d - lead] == 1)
+    if any(d < lead or x.shape[d] != 1 for d in dims):  # dims of size 1 join: one form for any number of pictures
         x = op_named("sum")(x, dims=dims)
     return x if tuple(x.shape) == tuple(shape) else op_named("reshape")(x, shape=tuple(shape))
 

@@ -9,7 +9,7 @@ from tritoncnn.kernels.conv_problem import edges
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
 
-MAX_CHANNELS = 4  # above this a tap's channels fill vectors, and masking a whole tap is cheap
+MAX_CHANNELS = 16  # above this a tap's channels fill vectors, and masking a whole tap is cheap
 
 
 @dataclass(frozen=True)
