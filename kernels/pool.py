@@ -105,10 +105,12 @@ def pool2d_kernel(
 
     if EPILOGUE is not None:
         acc = EPILOGUE(acc, args, (n[:, None], offs_c[None, :], p[:, None], q[:, None]), mask)
-    tl.store(y_ptr + (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_c * Y[1])[None, :], acc, mask=mask)
-    if i_ptr is not None:
-        offs_i = (n * I[0] + p * I[2] + q * I[3])[:, None] + (offs_c * I[1])[None, :]
-        tl.store(i_ptr + offs_i, tl.maximum(index, 0).to(i_ptr.dtype.element_ty), mask=mask)  # 0: no tap inside x
+    y_ptr += (n * Y[0] + p * Y[2] + q * Y[3])[:, None] + (offs_c * Y[1])[None, :]
+    tl.store(y_ptr, acc, mask=mask)
+    if i_ptr is not None:  # addressed as y is, so that one loop on a CPU writes both
+        i_ptr += (n * I[0] + p * I[2] + q * I[3])[:, None] + (offs_c * I[1])[None, :]
+        index = tl.maximum(index, 0)  # 0: no tap inside x
+        tl.store(i_ptr, index.to(i_ptr.dtype.element_ty), mask=mask)
 
 
 def _forward(

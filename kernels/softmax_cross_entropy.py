@@ -53,7 +53,7 @@ def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), False, 4)
     if N * C <= WHOLE_ELEMENTS:
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), True)
-    return Tile(row_block(N, 8, max(4096 // columns, 1), 1))
+    return Tile(row_block(N, 8, max(256 // columns, 1), 1))
 
 
 @triton.jit

@@ -145,6 +145,9 @@ IMAGES = {
     "max_pool2d with indices": (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], (IMAGE,)),
     "indices of max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[1] * x.mean(), (IMAGE,)),
     "indices of adaptive_max_pool2d": (lambda x: F.adaptive_max_pool2d(x, 2, return_indices=True)[1] * x.mean(), (IMAGE,)),
+    "max_unpool3d": (
+        lambda x: F.max_unpool3d(*F.max_pool3d(x, 2, return_indices=True), 2, output_size=x.shape[2:]), ((1, 2, 4, 5, 3),)
+    ),
     "max_unpool2d": (lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), (IMAGE,)),
     "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), (IMAGE,)),
     "avg_pool2d all": (lambda x: F.avg_pool2d(x, (3, 2), (2, 3), 1, True, False), (IMAGE,)),

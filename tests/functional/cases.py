@@ -114,6 +114,9 @@ NORM_CASES = {
     "layer_norm": Case(
         lambda x, w, b: T.layer_norm(x, (33,), w, b), lambda x, w, b: F.layer_norm(x, (33,), w, b), (ROWS, (33,), (33,))
     ),
+    "layer_norm sequence": Case(
+        lambda x, w: T.layer_norm(x, (9,), w), lambda x, w: F.layer_norm(x, (9,), w), ((2, 5, 9), (9,))
+    ),
     "local_response_norm": same("local_response_norm", IMAGE, size=3, alpha=0.5, beta=0.75, k=2.0),
     "local_response_norm even": same("local_response_norm", (2, 7, 9), size=4, alpha=0.5),
     "layer_norm image": same("layer_norm", IMAGE, normalized_shape=(5, 7)),

@@ -138,8 +138,8 @@ def test_decompose_takes_a_norm_apart() -> None:
     nodes = after(
         Decompose(),
         """
-        graph g(x: f32[4,8]) {
-          %1, %2, %3 = standardize(x) {dims=[1], eps=0.1} : f32[4,8], f32[4,1], f32[4,1]
+        graph g(x: f32[4,8,3]) {
+          %1, %2, %3 = standardize(x) {dims=[2], eps=0.1} : f32[4,8,3], f32[4,8,1], f32[4,8,1]
           return %1
         }""",
     )
@@ -260,3 +260,21 @@ def test_choose_layout_copies_only_where_a_view_cannot_be() -> None:
         "reshape",
     ]  # x to N,H,W,C, w to R,S,C,K
     assert new.nodes[2].result.type.order == (0, 2, 3, 1)
+
+
+def test_fuse_epilogue_leaves_further_results_to_those_who_read_them_later() -> None:
+    text = """
+        graph g(x: f32[4,8], w: f32[8]) {
+          %1, %2, %3 = standardize_rows(x) {eps=0.1} : f32[4,8], f32[4,1], f32[4,1]
+          MIDDLE
+          %4 = pointwise(%1, w) {expr='mul($0, $1)'} : f32[4,8]
+          %6 = pointwise(%3) {expr='exp($0)'} : f32[4,1]
+          return %4, %6
+        }"""
+    fused = after(FuseEpilogue(), text.replace("MIDDLE", ""))
+    assert fused[0] == "%1, %2, %3 = standardize_rows(x, w) {eps=0.1, epilogue='mul(acc, $0)'}"
+    early = after(
+        FuseEpilogue(),
+        text.replace("MIDDLE", "%5 = pointwise(%2) {expr='exp($0)'} : f32[4,1]").replace("%6 }", "%5, %6 }"),
+    )
+    assert "epilogue" not in " ".join(early)

@@ -88,6 +88,15 @@ class Lowering(Batches):
                 break
         return group
 
+    def leader(self, op: Op) -> Op:
+        if op.name == "tt.store" and op not in self.leaders:
+            assert op.block is not None
+            ops = op.block.ops
+            for at, store in enumerate(ops):
+                if store.name == "tt.store" and store not in self.leaders:
+                    self.leaders.update(dict.fromkeys(self.together(ops, at), store))
+        return self.leaders.get(op, op)
+
     def check(self, op: Op) -> None:
         """In the modes that ask for it: is each element that the op touches one of its tensor?"""
         if self.guard is not None and op.name in ACCESSES:

@@ -7,6 +7,7 @@ loads at other addresses is computed as a whole first. Arguments are assumed to 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from .analysis import is_elementwise
@@ -30,6 +31,7 @@ class Memory(Pull):
         super().__init__(lanes)
         self.loads: list[Op] = []  # tensor loads met so far: candidates for forcing
         self._sinks: dict[Value, frozenset[Op]] = {}
+        self.leaders: dict[Op, Op] = {}  # store -> first store of its loop
         self._trees: dict[Value, int] = {}
 
     # ---- buffers -----------------------------------------------------------------------------------------------
@@ -132,9 +134,13 @@ class Memory(Pull):
                     for r in user.results:
                         found |= self.sinks(r)
                 else:
-                    found.add(user)
+                    found.add(self.leader(user))
             self._sinks[v] = frozenset(found)
         return self._sinks[v]
+
+    @abstractmethod
+    def leader(self, op: Op) -> Op:
+        """The first of the stores that are done in one loop with this one; any other op itself."""
 
     def weight(self, op: Op) -> int:
         """Cost of one vector of an op's result, in plain instructions."""
