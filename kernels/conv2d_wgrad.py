@@ -72,7 +72,8 @@ def pick_tile(CRS: int, rows: int, K: int, NPQ: int, groups: int = 1, target: st
         wanted, pixels, least = CPU_PROGRAMS, CPU_PIXELS, 1
     else:
         most = 64 if dtype == "f32" else 128  # products of f32 need more registers
-        tile = Tile(max(min(power_of_2(rows), most), 16), max(min(power_of_2(K), 64), 16), 32, 1, 4, 3)
+        block, block_k = (max(min(power_of_2(n), largest), 16) for n, largest in ((rows, most), (K, 64)))
+        tile = Tile(block, block_k, 32, 1, 4 if block * block_k > 512 else 2, 3)
         wanted, pixels, least = GPU_PROGRAMS, 512, 16  # tl.dot reduces over 16 or more
     blocks = ceil_div(rows, tile.BLOCK_CRS) * (CRS // rows) * ceil_div(K, tile.BLOCK_K) * groups
     split = max(min(ceil_div(wanted, blocks), NPQ // pixels, SPLIT_MAX), 1)
