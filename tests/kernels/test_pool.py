@@ -29,6 +29,7 @@ from tritoncnn.kernels import pool
 from tritoncnn.kernels.pool_grad import max_pool2d_grad_torch
 from tritoncnn.kernels.windows import Tile, pick_tile, pool_size, tap_steps
 from tritoncnn.ops.slot import make_slot
+from tritoncnn.runtime.cpu_program import compile_launch
 
 dense = TensorType.dense
 Steps = dict[str, Any]
@@ -187,6 +188,16 @@ def test_pools_have_an_epilogue() -> None:
     dy = place(y_type, integers(y_type.shape, 2))
     (dx,) = execute(pool.avg_pool2d_grad(x_type, y_type, **window, epilogue=slot), [x_type], [dy], [x])
     assert_exact(dx, dy.double().repeat_interleave(2, 2).repeat_interleave(2, 3) / 4 * (x > 0))
+
+
+def test_one_loop_writes_maxima_and_their_places() -> None:
+    """On a CPU nothing of a block's size is kept between the taps."""
+    x = dense("f32", (1, 64, 9, 9)).with_order(NHWC)
+    y, index = dense("f32", (1, 64, 5, 5)).with_order(NHWC), dense("u8", (1, 64, 5, 5)).with_order(NHWC)
+    launch = pool.max_pool2d(y, index, x, window=(3, 3), stride=(2, 2), padding=(1, 1))
+    tile = pick_tile(25, 64, True)
+    kept = f"alloca float, i64 {tile.BLOCK_PIXELS * tile.BLOCK_C},"
+    assert kept not in compile_launch(launch)[0].llvm_ir()
 
 
 def test_index_of_a_large_window_is_i32() -> None:

@@ -1,4 +1,4 @@
-"""softmax, cross entropy and reductions against torch in f64."""
+"""softmax, cross entropy, norms of rows and reductions against torch in f64."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.kernels.run import place
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import reduce as reduction
+from tritoncnn.kernels import row_norm as norm
 from tritoncnn.kernels import softmax_cross_entropy as xent
 
 dense = TensorType.dense
@@ -22,6 +23,31 @@ dense = TensorType.dense
 def close(result: torch.Tensor, wanted: torch.Tensor, rounding: int) -> None:
     """Within ``rounding`` units, relative or of 1: logits are around 1, exp and log are good to a few units."""
     torch.testing.assert_close(result.double(), wanted, rtol=rounding * UNIT, atol=rounding * UNIT, equal_nan=True)
+
+
+@examples(20)
+@given(st.sampled_from((0, 1, 5, 67)), st.sampled_from((1, 2, 33, 300)), st.data(), seeds, st.booleans())
+def test_norms_of_rows_agree_with_torch(N: int, C: int, data: st.DataObject, seed: int, wide: bool) -> None:
+    x_type, y_type, mean_type, var_type = (data.draw(layouts(shape)) for shape in ((N, C), (N, C), (N, 1), (N, 1)))
+    tile = data.draw(st.sampled_from((None, norm.Tile(1), norm.Tile(4))))
+    x = place(x_type, floats((N, C), seed) * 2 + 1)
+    launch = norm.row_norm(y_type, mean_type, var_type, x_type, eps=1e-5, tile=tile)
+    y, mean, var = execute(launch, [y_type, mean_type, var_type], [x], wide=wide)
+    exact = x.double()
+    wanted = exact.mean(1, keepdim=True)
+    spread = (exact - wanted).square().mean(1, keepdim=True)
+    # Sums of C terms below 16, and then of their squares; a row of equal numbers has a root of eps, which divides errors.
+    close(mean, wanted, 16 * C + 16)
+    close(var, spread, 64 * C + 64)
+    close(y * (var + 1e-5).sqrt(), exact - wanted, 64 * C + 64)
+
+
+def test_rows_that_are_too_long_for_a_norm_are_refused() -> None:
+    long, one = dense("f32", (2, 20000)), dense("f32", (2, 1))
+    with pytest.raises(UnsupportedError, match=r"row_norm: x must have 1 to 16384 columns; got \[2, 20000\]"):
+        norm.row_norm(long, one, one, long, eps=1e-5)
+    with pytest.raises(ShapeError, match="row_norm: mean must be"):
+        norm.row_norm(dense("f32", (2, 3)), dense("f32", (2, 3)), one, dense("f32", (2, 3)), eps=1e-5)
 
 
 @examples(20)
