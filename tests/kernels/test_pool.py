@@ -191,13 +191,13 @@ def test_pools_have_an_epilogue() -> None:
 
 
 def test_one_loop_writes_maxima_and_their_places() -> None:
-    """On a CPU nothing of a block's size is kept between the taps."""
+    """On a CPU no block is kept between the taps: at most the one that is written, where y may be x's own memory."""
     x = dense("f32", (1, 64, 9, 9)).with_order(NHWC)
     y, index = dense("f32", (1, 64, 5, 5)).with_order(NHWC), dense("u8", (1, 64, 5, 5)).with_order(NHWC)
     launch = pool.max_pool2d(y, index, x, window=(3, 3), stride=(2, 2), padding=(1, 1))
     tile = pick_tile(25, 64, True)
     kept = f"alloca float, i64 {tile.BLOCK_PIXELS * tile.BLOCK_C},"
-    assert kept not in compile_launch(launch)[0].llvm_ir()
+    assert compile_launch(launch)[0].llvm_ir().count(kept) <= 1
 
 
 def test_index_of_a_large_window_is_i32() -> None:
