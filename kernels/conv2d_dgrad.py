@@ -138,7 +138,7 @@ def conv2d_dgrad_kernel(
     s0 = first_tap(phase_w, PAD[2], STEP[2], TAPS_W)
     nt, nr, ns = count_taps(t0, T, TAPS_D), count_taps(r0, R, TAPS_H), count_taps(s0, S, TAPS_W)
     first, last = 0, nt * nr
-    if D == 1 and T == 1 and STEP[1] == 1:
+    if D == 1 and T == 1 and STEP[0] == 1 and STEP[1] == 1:
         # The block's rows lie between two h: taps that put all of them outside dy are left out.
         h_low, h_high = start // ROW, (start + BLOCK_NHW - 1) // ROW
         first = tl.maximum(h_low + PAD[1] - (P - 1) + DIL[1] - 1, 0) // DIL[1]

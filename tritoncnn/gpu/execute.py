@@ -82,7 +82,9 @@ def execute(case: Case) -> Executed:
     found = [memory[f"r{i}"] for i in range(len(node.results))]
     rounding = max((ROUNDING[v.type.dtype] for v in node.results if v.type.is_float), default=0.0)
     if part:
-        written = [~x.isnan() if x.is_floating_point() else x != 85 for x in found]
+        # What is updated in place held the operand; other results held NaN (or 85).
+        before = [given[shared[i]] if i in shared else _place(value.type) for i, value in enumerate(node.results)]
+        written = [(x != y) & ~(x.isnan() & y.isnan()) for x, y in zip(found, before, strict=True)]
         assert all(mask.any() for mask in written), f"{case.name}: the blocks wrote nothing"
         found = [x[mask] for x, mask in zip(found, written, strict=True)]
         wanted = tuple(x[mask] for x, mask in zip(wanted, written, strict=True))
@@ -105,8 +107,9 @@ def _data(case: Case) -> list[torch.Tensor]:
     """Random operands: normal floats, and what the sample's specs say: positive ones, whole numbers below an end."""
     generator = torch.Generator().manual_seed(len(case.name))
     found = []
+    specs = case.sample or OPS[case.node.op].samples[0][0]  # a plan's nodes: the same kinds of data as the op's samples
     for i, value in enumerate(case.node.operands):
-        spec: Any = case.sample[i] if case.sample is not None and i < len(case.sample) else ()
+        spec: Any = specs[i] if i < len(specs) else ()
         if spec and spec[0] == "positive":
             found.append(torch.rand(value.type.shape, generator=generator) + 0.25)
         elif value.type.dtype == "i1":
