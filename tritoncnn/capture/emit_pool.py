@@ -93,8 +93,13 @@ def _places(x: Any, axes: int, one: Callable[[Any, int, int], Any]) -> Any:
     return places
 
 
-def max_unpool(axes: int, x: Any, places: Any, sizes: Sequence[int]) -> Any:
-    """x [N, C, ...] at ``places`` of a picture of zeros of ``sizes``; the last of equal places stays. Raises ShapeError."""
+def max_unpool(
+    axes: int, x: Any, places: Any, sizes: Sequence[int], stride: Sequence[int] = (), padding: Sequence[int] = ()
+) -> Any:
+    """x [N, C, ...] at ``places`` of a picture of zeros of ``sizes``; the last of equal places stays. Raises ShapeError.
+
+    ATen's max_unpool3d has the pooling's stride and padding too; they say nothing that sizes do not.
+    """
     name = f"max_unpool{axes}d"
     if len(x.shape) not in (axes + 1, axes + 2) or tuple(places.shape) != tuple(x.shape):
         raise ShapeError(
