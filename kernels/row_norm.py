@@ -41,7 +41,7 @@ def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
     columns = power_of_2(C)
     if check_target(target) != "cpu":
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), 4 if columns <= 4096 else 8)
-    return Tile(row_block(N, 8, max(256 // columns, 1), 1))
+    return Tile(row_block(N, 8, max(1024 // columns, 1), 1))
 
 
 @triton.jit

@@ -5,7 +5,7 @@ Also     softmax: y[n,c] = exp(x[n,c]) / sum over c of exp(x[n,c]), or its logar
 Stable   the row's maximum is taken off before exp.
 Targets  i64. One outside 0..C-1 makes its row's loss and gradient NaN; nothing outside x is read.
 Tile     one program takes BLOCK_N whole rows at a time. ``whole`` tile: one program takes all rows and writes the loss.
-         Else each program writes its rows' losses to a workspace, and a second launch adds them in fixed order.
+         Else each of at most PARTS programs writes its rows' losses to a workspace, and a second launch adds them in fixed order.
 Traffic  x and dx once.
 Layout   any strides; fast: classes contiguous.
 """
@@ -41,6 +41,7 @@ class Tile(NamedTuple):
     num_warps: int = 4
 
 
+PARTS = 256
 WHOLE_ELEMENTS = 8192  # up to so many logits one program is faster than a second launch
 LONGEST_ROW = 65536
 
@@ -53,7 +54,7 @@ def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), False, 4)
     if N * C <= WHOLE_ELEMENTS:
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), True)
-    return Tile(row_block(N, 8, max(256 // columns, 1), 1))
+    return Tile(row_block(N, 8, max(1024 // columns, 1), 1))
 
 
 @triton.jit
@@ -144,7 +145,8 @@ def softmax_cross_entropy(
         raise ShapeError(f"{op}: reduction must be mean or sum; got {reduction}")
     tile = tile or pick_tile(N, C, target_device)
     blocks = ceil_div(N, tile.BLOCK_N)
-    programs = 1 if tile.whole else max(blocks, 1)
+    steps = max(ceil_div(blocks, 1 if tile.whole else PARTS), 1)
+    programs = max(ceil_div(blocks, steps), 1)
     parts = parts_type(loss, None, programs) if programs > 1 else None
     scale = 1.0 if reduction == "sum" else 1.0 / N if N else float("nan")
     rows = build(
@@ -152,7 +154,7 @@ def softmax_cross_entropy(
         (programs,),
         {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": target},
         N=N, C=C, DX=dx.strides if dx else None, X=x.strides, STRIDE_T=target.strides[0], SCALE=scale,
-        STEPS=blocks if tile.whole else 1, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
+        STEPS=steps, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
         results=1 if dx is None else 2,
         flops=6 * N * C,
         num_warps=tile.num_warps,

@@ -19,6 +19,8 @@ from tritoncnn.kernels.building import build, ceil_div, check_floats, check_targ
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 
+UNROLLED = 32  # up to so many parts are written out one by one
+
 
 class Tile(NamedTuple):
     BLOCK: int
@@ -37,13 +39,17 @@ def sum_parts_kernel(
     D: tl.constexpr,  # y's sizes, filled up to five with ones at the end
     NUMEL: tl.constexpr, LENGTH: tl.constexpr, SPLIT: tl.constexpr,  # elements of y and of a part; number of parts
     Y: tl.constexpr, STRIDE_SUMS: tl.constexpr, DENSE: tl.constexpr,  # memory strides; y lies in row-major order
-    EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     offs = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
     mask = offs < LENGTH
     acc = tl.load(part_ptr + offs, mask=mask, other=0.0)
-    for s in tl.static_range(1, SPLIT):
-        acc += tl.load(part_ptr + s * LENGTH + offs, mask=mask, other=0.0)
+    if UNROLL:
+        for s in tl.static_range(1, SPLIT):
+            acc += tl.load(part_ptr + s * LENGTH + offs, mask=mask, other=0.0)
+    else:
+        for s in range(1, SPLIT):
+            acc += tl.load(part_ptr + s * LENGTH + offs, mask=mask, other=0.0)
 
     if sums_ptr is not None:
         tl.store(sums_ptr + (offs - NUMEL) * STRIDE_SUMS, acc, mask=mask & (offs >= NUMEL))
@@ -90,7 +96,8 @@ def sum_parts(
         (ceil_div(length, tile.BLOCK),),
         {"y_ptr": y, "sums_ptr": sums, "part_ptr": parts},
         D=shape, NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
-        STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, BLOCK=tile.BLOCK,
+        STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, UNROLL=parts.shape[0] <= UNROLLED,
+        BLOCK=tile.BLOCK,
         slot=epilogue,
         results=1 if sums is None else 2,
         flops=parts.numel,

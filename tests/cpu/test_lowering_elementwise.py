@@ -354,3 +354,22 @@ def test_tanh_by_composition_is_close() -> None:
     harness.run(tanh_kernel, (1,), {"Y": y, "X": x}, BLOCK=256)
     torch.testing.assert_close(y, torch.tanh(x), rtol=0, atol=4 * 2**-24)
     assert math.isfinite(float(y.sum()))
+
+
+@triton.jit
+def chain_kernel(Y, X, STEPS: tl.constexpr, B: tl.constexpr):
+    offs = tl.arange(0, B)
+    x = tl.load(X + offs)
+    y = x
+    for _ in tl.static_range(STEPS):
+        y = y * 0.5 + x
+    tl.store(Y + offs, y)
+
+
+def test_a_chain_of_a_thousand_ops_is_lowered() -> None:
+    x = torch.arange(32.0)
+    y, wanted = torch.empty(32), x
+    harness.run(chain_kernel, (1,), {"Y": y, "X": x}, STEPS=600, B=32)
+    for _ in range(600):
+        wanted = wanted * 0.5 + x
+    torch.testing.assert_close(y, wanted, rtol=2**-20, atol=0)

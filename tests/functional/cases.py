@@ -134,6 +134,7 @@ LOSS_CASES = {
     "cross_entropy sum": same("cross_entropy", ROWS, LABELS, reduction="sum"),
     "cross_entropy soft": same("cross_entropy", ROWS, ("unit", ROWS), label_smoothing=0.1),
     "cross_entropy one": same("cross_entropy", (7,), ("labels", (), 7)),
+    "cross_entropy many": same("cross_entropy", (700, 130), ("labels", (700,), 130)),
     "mse_loss": same("mse_loss", IMAGE, IMAGE),
     "mse_loss none": same("mse_loss", IMAGE, IMAGE, reduction="none"),
     "l1_loss": same("l1_loss", IMAGE, IMAGE, reduction="sum"),

@@ -81,6 +81,21 @@ def test_cross_entropy_and_its_gradient_agree_with_torch(
         close(found, leaf.grad, 32)
 
 
+@pytest.mark.parametrize(("N", "C"), [(1100, 600), (9000, 33)])
+def test_many_rows_are_added_up_in_a_bounded_number_of_parts(N: int, C: int) -> None:
+    x_type, t_type, loss_type = dense("f32", (N, C)), dense("i64", (N,)), dense("f32", ())
+    x, target = floats((N, C), 0), torch.randint(0, C, (N,), generator=torch.Generator().manual_seed(0))
+    launches, parts = xent.softmax_cross_entropy(loss_type, x_type, x_type, t_type)
+    assert parts is not None
+    assert 1 < parts.shape[0] <= xent.PARTS
+    loss, dx = execute((launches, parts), [loss_type, x_type], [place(x_type, x), place(t_type, target)])
+    leaf = x.double().requires_grad_()
+    wanted = xent.softmax_cross_entropy_torch(leaf, target)
+    wanted.backward()
+    close(loss, wanted.detach(), 64)
+    close(dx, leaf.grad, 32)
+
+
 def test_large_logits_do_not_overflow() -> None:
     x_type, t_type, loss_type = dense("f32", (2, 3)), dense("i64", (2,)), dense("f32", ())
     x = place(x_type, torch.tensor([[1e4, -1e4, 0.0], [-3e38, 3e38, 0.0]]))

@@ -56,8 +56,9 @@ def batched(name: str, axes: int, x: Any, compute: Callable[[Any], Any]) -> Any:
         return compute(x)
     if len(x.shape) != axes + 1:
         raise ShapeError(f"{name}: input must be [N, C, {AXES[axes]}]; got {list(x.shape)}")
-    y = compute(op["reshape"](x, shape=(1, *x.shape)))
-    return op["reshape"](y, shape=tuple(y.shape[1:]))
+    found = compute(op["reshape"](x, shape=(1, *x.shape)))
+    one = tuple(op["reshape"](y, shape=tuple(y.shape[1:])) for y in (found if isinstance(found, tuple) else (found,)))
+    return one if isinstance(found, tuple) else one[0]
 
 
 def conv(axes: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:

@@ -123,8 +123,8 @@ def layer_norm(
             raise ShapeError(
                 f"layer_norm: {key} must be {list(inner)}, as normalized_shape is; got {list(value.shape)}"
             )
-    rows = len(inner) == 1 and len(x.shape) == 3  # as a matrix, whose rows have a kernel of their own
-    flat = op["reshape"](x, shape=(x.shape[0] * x.shape[1], *inner)) if rows else x
+    rows = len(inner) == 1  # a matrix's rows have a kernel of their own
+    flat = op["reshape"](x, shape=(math.prod(x.shape[:-1]), *inner)) if rows else x
     dims = tuple(range(len(flat.shape) - len(inner), len(flat.shape)))
     y, _, _ = op["standardize"](widen(flat), dims=dims, eps=float(eps))
     y = narrow(_affine(y, weight, bias, inner), x)

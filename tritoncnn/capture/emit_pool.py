@@ -41,56 +41,71 @@ def _by_axis(name: str, x: Any, steps: Steps, ceil_mode: bool, one: Callable[...
     return narrow(y, x)
 
 
-def max_pool(axes: int) -> Callable[..., Any]:
-    """torch's max_pool1d to max_pool3d."""
-    name = f"max_pool{axes}d"
+class _Best:
+    """The largest values so far, and the place of each in its picture: i64, row-major over the last axes.
 
-    def one(x: Any, dim: int, size: int, *numbers: int) -> Any:
-        return op["max_taps"](x, dim=dim, size=size, rule="windows", numbers=numbers)[0]
+    An axis joins those behind it: the row that won, times the size of a row of ``picture``, and the place in that row.
+    """
 
-    def pool(
-        x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-    ) -> Any:
-        steps = _steps(name, axes, window, stride, padding, dilation)
-        if axes == 2:
-            return batched(name, axes, x, lambda x: op["max_pool2d"](x, **steps, ceil_mode=ceil_mode)[0])
-        return batched(name, axes, x, lambda x: _by_axis(name, x, steps, ceil_mode, one))
+    def __init__(self, picture: Any) -> None:
+        self.shape: Ints = tuple(picture.shape)
+        self.places: Any = None
 
-    return pool
+    def along(self, x: Any, dim: int, **taps: Any) -> Any:
+        y, at = op["max_taps"](x, dim=dim, **taps)
+        if self.places is None:
+            self.places = at
+        else:
+            row = _table(x, [math.prod(self.shape[dim + 1 :])])
+            self.places = at * row + op["take"](self.places, at, dim=dim)
+        return y
+
+
+def _table(x: Any, numbers: Sequence[int], *shape: int) -> Any:
+    return table_for(x, tuple(numbers), shape, "i64")
+
+
+def _picture_places(x: Any, taps: Any, steps: Steps, P: int, Q: int) -> Any:
+    """The places in pictures x that the ``taps`` of the windows of max_pool2d mean."""
+    (R, S), (U, V), (PAD_H, PAD_W), (DIL_H, DIL_W) = (steps[key] for key in ("window", "stride", "padding", "dilation"))
+    W = x.shape[3]
+    inside = _table(x, [r * DIL_H * W + s * DIL_W for r in range(R) for s in range(S)], R * S, 1, 1, 1)
+    rows = _table(x, [(p * U - PAD_H) * W for p in range(P)], P, 1)
+    columns = _table(x, [q * V - PAD_W for q in range(Q)], Q)
+    return op["take"](inside, taps, dim=0) + rows + columns
 
 
 def max_pool_with_indices(axes: int) -> Callable[..., Any]:
-    """torch's max pools and, beside the values, the place of each in its picture: i64, row-major over the last axes."""
-    name, values = f"max_pool{axes}d", max_pool(axes)
+    """torch's max pools: the values, and the place of each in its picture. The first of equal values wins."""
+    name = f"max_pool{axes}d"
 
     def pool(
         x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> tuple[Any, Any]:
         steps = _steps(name, axes, window, stride, padding, dilation)
 
-        def one(y: Any, axis: int, dim: int) -> Any:
-            R, U, PAD, DIL = (steps[key][axis] for key in ("window", "stride", "padding", "dilation"))
-            size = pool_size(name, y.shape[dim], R, U, PAD, DIL, ceil_mode)
-            return op["max_taps"](y, dim=dim, size=size, rule="windows", numbers=(R, U, PAD, DIL))
+        def picture(x: Any) -> tuple[Any, Any]:
+            y, taps = op["max_pool2d"](x, **steps, ceil_mode=ceil_mode)
+            return y, _picture_places(x, taps, steps, *y.shape[2:])
 
-        places = batched(name, axes, x, lambda x: _places(x, axes, one))
-        return values(x, window, stride, padding, dilation, ceil_mode), places
+        def axis_by_axis(x: Any) -> tuple[Any, Any]:
+            best = _Best(x)
+
+            def one(x: Any, dim: int, size: int, *numbers: int) -> Any:
+                return best.along(x, dim, size=size, rule="windows", numbers=numbers)
+
+            return _by_axis(name, x, steps, ceil_mode, one), best.places
+
+        found: tuple[Any, Any] = batched(name, axes, x, picture if axes == 2 else axis_by_axis)
+        return found
 
     return pool
 
 
-def _places(x: Any, axes: int, one: Callable[[Any, int, int], Any]) -> Any:
-    """Where in its picture each maximum comes from; ``one(y, axis, dim)`` pools along an axis: (values, indices).
-
-    An axis joins those behind it: the row that won, times the size of a row, and the place inside of that row.
-    """
-    y, places, first = x, None, len(x.shape) - axes
-    for axis in reversed(range(axes)):
-        dim = first + axis
-        y, at = one(y, axis, dim)
-        size = table_for(x, (math.prod(x.shape[dim + 1 :]),), (), "i64")
-        places = at if places is None else op["add"](op["mul"](at, size), op["take"](places, at, dim=dim))
-    return places
+def max_pool(axes: int) -> Callable[..., Any]:
+    """torch's max_pool1d to max_pool3d. Places that nobody reads are not computed."""
+    pool = max_pool_with_indices(axes)
+    return lambda *args, **kwargs: pool(*args, **kwargs)[0]
 
 
 def max_unpool(
@@ -177,45 +192,51 @@ def output_sizes(name: str, axes: int, x: Any, size: Any) -> Ints:
     return sizes
 
 
-def adaptive_pool(kind: str, axes: int) -> Callable[..., Any]:
-    """torch's adaptive pools: block p of n spans pixels floor(p H / n) to ceil((p + 1) H / n).
+def _blocks(x: Any, first: int, sizes: Ints) -> Ints | None:
+    """The window of an adaptive pool where all blocks are of one size."""
+    full = tuple(x.shape[first:])
+    if any(n == 0 or m % n for m, n in zip(full, sizes, strict=True)):
+        return None
+    return tuple(m // n for m, n in zip(full, sizes, strict=True))
 
-    Where sizes divide they are plain pools of pictures; one block of all pixels is a mean.
+
+def adaptive_avg_pool(axes: int) -> Callable[..., Any]:
+    """Block p of n spans pixels floor(p H / n) to ceil((p + 1) H / n).
+
+    Where sizes divide it is a plain pool of pictures; one block of all pixels is a mean.
     """
-    name = f"adaptive_{kind}_pool{axes}d"
-    plain = {"max": max_pool, "avg": avg_pool}[kind](2)
+    name = f"adaptive_avg_pool{axes}d"
 
     def pool(x: Any, size: Any) -> Any:
         sizes = output_sizes(name, axes, x, size)
         first = len(x.shape) - axes
-        full = tuple(x.shape[first:])
-        if kind == "avg" and set(sizes) == {1}:
-            y = op["sum"](widen(x), dims=tuple(range(first, len(x.shape)))) * (1 / max(math.prod(full), 1))
+        if set(sizes) == {1}:
+            dims = tuple(range(first, len(x.shape)))
+            y = op["sum"](widen(x), dims=dims) * (1 / max(math.prod(x.shape[first:]), 1))
             return narrow(op["reshape"](y, shape=(*x.shape[:first], *sizes)), x)
-        if axes == 2 and not any(n == 0 or m % n for m, n in zip(full, sizes, strict=True)):
-            return plain(x, tuple(m // n for m, n in zip(full, sizes, strict=True)))
+        if axes == 2 and (window := _blocks(x, first, sizes)):
+            return avg_pool(2)(x, window)
         y = widen(x)
         for dim in reversed(range(first, len(x.shape))):
-            n = sizes[dim - first]
-            if kind == "max":
-                y = op["max_taps"](y, dim=dim, size=n, rule="adaptive", numbers=())[0]
-            else:
-                y = op["resample"](y, dim=dim, size=n, rule="adaptive", numbers=())
+            y = op["resample"](y, dim=dim, size=sizes[dim - first], rule="adaptive", numbers=())
         return narrow(y, x)
 
     return pool
 
 
 def adaptive_max_pool(axes: int) -> Callable[..., Any]:
-    """The maximum of each block, and its place in its picture."""
-    values = adaptive_pool("max", axes)
+    """The largest value of each block, and its place in its picture; blocks as in ``adaptive_avg_pool``."""
+    name = f"adaptive_max_pool{axes}d"
 
     def pool(x: Any, size: Any) -> tuple[Any, Any]:
-        sizes = output_sizes(f"adaptive_max_pool{axes}d", axes, x, size)
-
-        def one(y: Any, axis: int, dim: int) -> Any:
-            return op["max_taps"](y, dim=dim, size=sizes[axis], rule="adaptive", numbers=())
-
-        return values(x, size), _places(x, axes, one)
+        sizes = output_sizes(name, axes, x, size)
+        first = len(x.shape) - axes
+        if axes == 2 and (window := _blocks(x, first, sizes)):
+            found: tuple[Any, Any] = max_pool_with_indices(2)(x, window)
+            return found
+        y, best = widen(x), _Best(x)
+        for dim in reversed(range(first, len(x.shape))):
+            y = best.along(y, dim, size=sizes[dim - first], rule="adaptive", numbers=())
+        return narrow(y, x), best.places
 
     return pool

@@ -36,7 +36,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     **{f"avg_pool{d}d.default": pool.avg_pool(d) for d in (1, 2, 3)},
     **{f"adaptive_max_pool{d}d.default": pool.adaptive_max_pool(d) for d in (1, 2, 3)},
     **{
-        f"{lead}adaptive_avg_pool{d}d.default": pool.adaptive_pool("avg", d)
+        f"{lead}adaptive_avg_pool{d}d.default": pool.adaptive_avg_pool(d)
         for lead, d in (
             ("", 1),
             ("", 2),

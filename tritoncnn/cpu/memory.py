@@ -19,6 +19,7 @@ from .pull import Pull
 from .ttir import Op, Value
 
 TREE_LIMIT = 64  # instructions for one vector
+CHAIN_LIMIT = 150  # ops pulled through each other: pulling goes by recursion
 # No load may move before an assertion, out of a loop.
 WRITERS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.call", "tt.assert"}
 LOOPS = {"scf.for", "scf.while"}
@@ -33,6 +34,7 @@ class Memory(Pull):
         self._sinks: dict[Value, frozenset[Op]] = {}
         self.leaders: dict[Op, Op] = {}  # store -> first store of its loop
         self._trees: dict[Value, int] = {}
+        self._lengths: dict[Value, int] = {}
 
     # ---- buffers -----------------------------------------------------------------------------------------------
     def new_buffer(self, v: Value, vaxis: int | None = None) -> Buffer:
@@ -127,15 +129,17 @@ class Memory(Pull):
     # ---- is it worth a buffer? ---------------------------------------------------------------------------------
     def sinks(self, v: Value) -> frozenset[Op]:
         """The ops that will pull v, through lazy ops."""
-        if v not in self._sinks:
-            found: set[Op] = set()
-            for user in v.users:
-                if self.is_lazy(user):
-                    for r in user.results:
-                        found |= self.sinks(r)
-                else:
-                    found.add(self.leader(user))
-            self._sinks[v] = frozenset(found)
+        todo = [] if v in self._sinks else [v]
+        while todo:  # not by recursion: chains may be long
+            x = todo[-1]
+            through = [r for user in x.users if self.is_lazy(user) for r in user.results]
+            unknown = [r for r in through if r not in self._sinks]
+            if unknown:
+                todo += unknown
+                continue
+            found = {self.leader(user) for user in x.users if not self.is_lazy(user)}
+            self._sinks[x] = frozenset(found.union(*(self._sinks[r] for r in through)))
+            todo.pop()
         return self._sinks[v]
 
     @abstractmethod
@@ -161,17 +165,28 @@ class Memory(Pull):
             return len(op.regions[0][0].ops)
         return 1 if is_elementwise(n) else 2 * op.operands[0].type.shape[op.number("axis")] if n == "tt.reduce" else 0
 
-    def cost(self, v: Value, seen: dict[Value, int] | None = None) -> int:
+    def cost(self, v: Value) -> int:
         """Cost of pulling one vector of v. A shared operand counts once."""
-        seen = {} if seen is None else seen
-        if v in seen:
-            return 0
-        seen[v] = 0
-        if v in self.buffers or v in self.scalars or v.op is None or not v.type.shape:
-            return 0
-        if self.facts.static(v) is not None:
-            return 1
-        return self.weight(v.op) + sum(self.cost(x, seen) for x in v.op.operands)
+        total, todo, seen = 0, [v], {v}
+        while todo:
+            x = todo.pop()
+            if x in self.buffers or x in self.scalars or x.op is None or not x.type.shape:
+                continue
+            if self.facts.static(x) is not None:
+                total += 1
+                continue
+            total += self.weight(x.op)
+            fresh = [y for y in x.op.operands if y not in seen]
+            seen.update(fresh)
+            todo += dict.fromkeys(fresh)
+        return total
+
+    def chain(self, v: Value) -> int:
+        """The longest way from v back to what is read, in ops that are pulled through."""
+        assert v.op is not None
+        behind = (self._lengths.get(x, 0) for x in v.op.operands if x not in self.buffers)
+        self._lengths[v] = 1 + max(behind, default=0)
+        return self._lengths[v]
 
     def tree(self, v: Value) -> int:
         """Cost of pulling v where nothing is shared by what reads an operand at several places, as a sort's steps do."""
@@ -225,6 +240,8 @@ class Memory(Pull):
         if v.type.elem == "ptr" or self.facts.static(v) is not None:
             return False
         sinks, cost = self.sinks(v), self.cost(v)
+        if self.chain(v) > CHAIN_LIMIT:
+            return True
         if self.tree(v) > max(TREE_LIMIT, 2 * cost):
             return True
         if not sinks or cost < 4 or all(s.name == "tt.dot" for s in sinks):

@@ -6,7 +6,7 @@ a window's offsets, or the transpose of that. Rows that are masked off read zero
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -264,15 +264,19 @@ class Operands(Control):
 
     def pack_rows(self, b: Value, buffer: Buffer, K: int, columns: int, NR: int) -> None:
         vl = min(self.lanes, NR)
-        vl = 0 if vl == 1 else vl
+        self.panels(buffer, K, columns, NR, 0 if vl == 1 else vl, lambda k, at: self.eval(b, (k, at)))
+
+    def panels(self, buffer: Buffer, depth: int, columns: int, NR: int, vl: int,
+               element: Callable[[Coord, Coord], Res]) -> None:  # fmt: skip
+        """Fill panels of NR columns with vectors of ``element(row, columns)``."""
 
         def row(k: Coord, _: list[str]) -> list[str]:
             def panel(j: Coord, _: list[str]) -> list[str]:
-                to = self.panel(buffer, j, K)
+                to = self.panel(buffer, j, depth)
 
                 def vector(n: Coord, _: list[str]) -> list[str]:
                     at = self.plus(Coord(j.name, j.lvl, vl), Coord(n.name, n.lvl))
-                    self.write(to, (k, Coord(n.name, n.lvl, vl)), self.eval(b, (k, at)))
+                    self.write(to, (k, Coord(n.name, n.lvl, vl)), element(k, at))
                     return []
 
                 self.loop(0, NR, max(vl, 1), vector)
@@ -281,7 +285,7 @@ class Operands(Control):
             self.loop(0, columns, NR, panel)
             return []
 
-        self.loop(0, K, 1, row)
+        self.loop(0, depth, 1, row)
 
     def pack_transposed(self, b: Value, buffer: Buffer, K: int, columns: int, NR: int) -> None:
         """B lies with k contiguous: square blocks are turned in registers."""

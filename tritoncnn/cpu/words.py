@@ -104,26 +104,12 @@ class Words(Operands):
                 self.alloca(llvm_type(word.into), depth * columns), (depth, columns), (NR, 1), word.into, lvl
             )
 
-            def row(k: Coord, _: list[str]) -> list[str]:
+            def made(k: Coord, at: Coord) -> Res:
                 first = self.times(k, word.each)
+                rows = [self.eval(b, (self.plus(first, x), at)) for x in range(word.each)]
+                return self.interleaved(rows, b.type.elem, word)
 
-                def panel(j: Coord, _: list[str]) -> list[str]:
-                    to = self.panel(buffer, j, depth)
-
-                    def vector(n: Coord, _: list[str]) -> list[str]:
-                        at = self.plus(Coord(j.name, j.lvl, LANES), Coord(n.name, n.lvl))
-                        rows = [self.eval(b, (self.plus(first, x), at)) for x in range(word.each)]
-                        made = self.interleaved(rows, b.type.elem, word)
-                        self.write(to, (k, Coord(n.name, n.lvl, LANES)), made)
-                        return []
-
-                    self.loop(0, NR, LANES, vector)
-                    return []
-
-                self.loop(0, columns, NR, panel)
-                return []
-
-            self.loop(0, depth, 1, row)
+            self.panels(buffer, depth, columns, NR, LANES, made)
             lower = self.column_sums(buffer, depth, columns, NR) if word is WORDS["i8"] and not signed else None
         return Operand("strided", Res(buffer.ptr, lvl), 0, tuple(k * NR for k in range(depth)), lower=lower)
 

@@ -47,6 +47,7 @@ class FusedOp:
         unknown = [kind for _, kind in self.kinds if kind not in SCHEMA]
         assert not unknown, f"{self.name}: annotations {unknown} have no schema"
         self._tensors = tuple((i, name, kind) for i, (name, kind) in enumerate(self.kinds) if kind in TENSORS)
+        self.places = tuple(i for i, _, _ in self._tensors)  # of the operands among the arguments
         self._traced: dict[tuple[Any, ...], Traced] = {}
 
     def __call__(self, *arguments: Any) -> tuple[torch.Tensor, ...]:
@@ -105,7 +106,7 @@ class FusedOp:
         if known is None:
             if len(self._traced) >= CACHED:
                 self._traced.pop(next(iter(self._traced)))
-            places = frozenset(i for i, _, _ in self._tensors if arguments[i] is not None)
+            places = frozenset(i for i in self.places if arguments[i] is not None)
             known = self._traced[key] = trace(self.name, self.recipe, key[:-1], places, wanted)
         return known
 
@@ -173,10 +174,9 @@ def _remember_of(op: FusedOp) -> Callable[..., None]:
     def remember(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
         """Keep the tensors that the backward program reads; the others only as shapes, in one element of memory."""
         *arguments, wanted = inputs
-        operands = {i for i, _, _ in op._tensors}
-        ctx.options = [None if i in operands else x for i, x in enumerate(arguments)]
-        ctx.counts = [(i, None if isinstance(x, torch.Tensor) else len(x)) for i, x in enumerate(arguments)
-                      if i in operands and x is not None]  # fmt: skip
+        ctx.options = [None if i in op.places else x for i, x in enumerate(arguments)]
+        given = [(i, arguments[i]) for i in op.places if arguments[i] is not None]
+        ctx.counts = [(i, None if isinstance(x, torch.Tensor) else len(x)) for i, x in given]
         ctx.wanted = list(wanted)
         if not wanted:
             return

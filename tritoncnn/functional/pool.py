@@ -18,15 +18,10 @@ Wanted = int | Sequence[int | None] | None
 
 
 @fused
-def _max_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
-    return emit.max_pool(axes)(x, window, stride, padding, dilation, ceil_mode)
-
-
-@fused
-def _max_pool_indices(
-    x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
-) -> Any:
-    return emit.max_pool_with_indices(axes)(x, window, stride, padding, dilation, ceil_mode)
+def _max_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool,
+              indices: bool) -> Any:  # fmt: skip
+    found = emit.max_pool_with_indices(axes)(x, window, stride, padding, dilation, ceil_mode)
+    return found if indices else found[0]
 
 
 @fused
@@ -47,22 +42,18 @@ def _avg_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, c
 
 @fused
 def _adaptive_avg_pool(x: Tensor, axes: int, size: Ints) -> Any:
-    return emit.adaptive_pool("avg", axes)(x, size)
+    return emit.adaptive_avg_pool(axes)(x, size)
 
 
 @fused
-def _adaptive_max_pool(x: Tensor, axes: int, size: Ints) -> Any:
-    return emit.adaptive_pool("max", axes)(x, size)
+def _adaptive_max_pool(x: Tensor, axes: int, size: Ints, indices: bool) -> Any:
+    found = emit.adaptive_max_pool(axes)(x, size)
+    return found if indices else found[0]
 
 
-@fused
-def _adaptive_max_pool_indices(x: Tensor, axes: int, size: Ints) -> Any:
-    return emit.adaptive_max_pool(axes)(x, size)
-
-
-def _pooled(indices: bool, plain: Any, both: Any, *arguments: Any) -> Any:
+def _largest(found: tuple[Tensor, ...], indices: bool) -> Any:
     """The values, or the values and their places."""
-    return both(*arguments)[:2] if indices else plain(*arguments)[0]
+    return found[:2] if indices else found[0]
 
 
 def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
@@ -73,7 +64,7 @@ def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
     Raises ShapeError, DTypeError.
     """
     steps = _numbers("max_pool2d", 2, kernel_size, stride, padding=padding, dilation=dilation)
-    return _pooled(return_indices, _max_pool, _max_pool_indices, x, 2, *steps, ceil_mode)
+    return _largest(_max_pool(x, 2, *steps, ceil_mode, return_indices), return_indices)
 
 
 def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
@@ -95,14 +86,14 @@ def max_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
                ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """As max_pool2d, for x [N, C, L]."""
     steps = _numbers("max_pool1d", 1, kernel_size, stride, padding=padding, dilation=dilation)
-    return _pooled(return_indices, _max_pool, _max_pool_indices, x, 1, *steps, ceil_mode)
+    return _largest(_max_pool(x, 1, *steps, ceil_mode, return_indices), return_indices)
 
 
 def max_pool3d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
                ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """As max_pool2d, for x [N, C, D, H, W]; one axis after the other."""
     steps = _numbers("max_pool3d", 3, kernel_size, stride, padding=padding, dilation=dilation)
-    return _pooled(return_indices, _max_pool, _max_pool_indices, x, 3, *steps, ceil_mode)
+    return _largest(_max_pool(x, 3, *steps, ceil_mode, return_indices), return_indices)
 
 
 def avg_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
@@ -146,19 +137,19 @@ def adaptive_avg_pool3d(x: Tensor, output_size: Wanted) -> Tensor:
 def adaptive_max_pool1d(x: Tensor, output_size: Wanted, return_indices: bool = False) -> Any:
     """As adaptive_max_pool2d, for x [N, C, L]."""
     sizes = _sizes("adaptive_max_pool1d", 1, x, output_size)
-    return _pooled(return_indices, _adaptive_max_pool, _adaptive_max_pool_indices, x, 1, sizes)
+    return _largest(_adaptive_max_pool(x, 1, sizes, return_indices), return_indices)
 
 
 def adaptive_max_pool2d(x: Tensor, output_size: Wanted, return_indices: bool = False) -> Any:
     """The largest value of each block of x [N, C, H, W]; blocks as in adaptive_avg_pool2d."""
     sizes = _sizes("adaptive_max_pool2d", 2, x, output_size)
-    return _pooled(return_indices, _adaptive_max_pool, _adaptive_max_pool_indices, x, 2, sizes)
+    return _largest(_adaptive_max_pool(x, 2, sizes, return_indices), return_indices)
 
 
 def adaptive_max_pool3d(x: Tensor, output_size: Wanted, return_indices: bool = False) -> Any:
     """As adaptive_max_pool2d, for x [N, C, D, H, W]."""
     sizes = _sizes("adaptive_max_pool3d", 3, x, output_size)
-    return _pooled(return_indices, _adaptive_max_pool, _adaptive_max_pool_indices, x, 3, sizes)
+    return _largest(_adaptive_max_pool(x, 3, sizes, return_indices), return_indices)
 
 
 def lp_pool1d(
