@@ -2,8 +2,9 @@
 
 y[n,k,p,q] = sum over r,s of x[n, k // M, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W] * w[k,0,r,s], then an epilogue; so in 3 axes.
 
-Method   lanes run over channels, rows over pixels; each tap is one multiply-add of a tile. dw: a program sums one tap of its
-         part of the pixels; a second launch adds the parts in fixed order.
+Method   lanes run over channels, rows over the pixels of one line of the picture; each tap is one multiply-add of a tile. dx:
+         the pixels of a line that see the same taps go together (a phase of the stride). dw: a program sums some taps
+         over its part of the lines; a second launch adds the parts in fixed order.
 Traffic  x (or dy) R*S times, from cache; the result once.
 Layout   any strides; fast: activations NHWC, filters R,S,K.
 """
@@ -17,7 +18,7 @@ import triton
 import triton.language as tl
 
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_target, power_of_2
 from tritoncnn.kernels.conv_problem import ConvProblem, volume
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
@@ -25,13 +26,14 @@ from tritoncnn.kernels.sum_parts import parts_type, sum_parts
 
 
 class Tile(NamedTuple):
-    BLOCK_ROWS: int
+    BLOCK_W: int  # pixels of a line
     BLOCK_C: int
-    SPLIT: int = 1
     num_warps: int = 4
 
 
-CPU_PROGRAMS = 16
+PART, MOST_PARTS = 512, 32  # pixels in a part of a filter gradient
+MOST_TAPS = 12  # of a filter gradient's program: their sums stay in registers
+LINES = 256  # longest piece of a line
 MOST_FILTERS = 4  # on one channel; beyond this a product pays
 
 
@@ -39,19 +41,30 @@ def is_depthwise(problem: ConvProblem) -> bool:
     return problem.C_G == 1 and problem.G > 1 and problem.K_G <= MOST_FILTERS
 
 
-def pick_tile(rows: int, C: int, target: str = "cpu") -> Tile:
-    """Tile for so many pixels of C channels."""
-    check_target(target)
-    block_c = min(power_of_2(C), 64)
-    return Tile(row_block(rows, CPU_PROGRAMS, 32, 1, ceil_div(C, block_c)), block_c)
+def pick_tile(Q: int, C: int, target: str = "cpu") -> Tile:
+    """Tile for rows of Q pixels of C channels: on a CPU one vector of channels, whose filters stay in registers."""
+    if check_target(target) == "cpu":
+        return Tile(min(power_of_2(Q), LINES), min(power_of_2(C), 16))
+    return Tile(min(power_of_2(Q), 32), min(power_of_2(C), 64))
 
 
-def pick_wgrad_tile(rows: int, K: int, taps: int, target: str = "cpu") -> Tile:
-    """The same for the filter gradient. The split depends on sizes only, never on threads: results keep their bits."""
-    check_target(target)
-    block = min(power_of_2(K), 64)
-    wanted = ceil_div(CPU_PROGRAMS, taps * ceil_div(K, block))
-    return Tile(16, block, max(min(wanted, rows // 512, 16), 1))
+def pick_split(lines: int, Q: int) -> int:
+    """Parts of the filter gradient's sum: some lines of all channels stay in cache. By sizes only, never by threads:
+    results keep their bits."""
+    return max(min(lines, lines * Q // PART, MOST_PARTS), 1)
+
+
+@triton.jit
+def line_and_lanes(pid, LENGTH: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
+                   WIDE: tl.constexpr):  # fmt: skip
+    """(line, its pixels, channels) of a program; channels go fastest, for their neighbours share cache lines."""
+    BLOCKS: tl.constexpr = (CHANNELS + BLOCK_C - 1) // BLOCK_C
+    PIECES: tl.constexpr = (LENGTH + BLOCK_W - 1) // BLOCK_W
+    lanes = block_offsets(pid % BLOCKS * BLOCK_C, BLOCK_C, WIDE)
+    if PIECES == 1:
+        return pid // BLOCKS, block_offsets(0, BLOCK_W, WIDE), lanes
+    else:
+        return pid // (BLOCKS * PIECES), block_offsets(pid // BLOCKS % PIECES * BLOCK_W, BLOCK_W, WIDE), lanes
 
 
 @triton.jit
@@ -86,14 +99,13 @@ def depthwise_kernel(
     STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,
     Y: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y nkopq, x ncdhw, w kctrs
     RANK: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+    BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    offs = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
-    n, o, p, q = offs // (O * P * Q), offs // (P * Q) % O, offs // Q % P, offs % Q
-    k = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
-    mask_rows, mask_k = offs < N * O * P * Q, k < K
+    line, q, k = line_and_lanes(program(0, GRID, WIDE), Q, K, BLOCK_W, BLOCK_C, WIDE)
+    n, o, p = line // (O * P), line // P % O, line % P
+    mask_q, mask_k = q < Q, k < K
     c = k // (K // C)
-    acc = tl.zeros((BLOCK_ROWS, BLOCK_C), tl.float32)
+    acc = tl.zeros((BLOCK_W, BLOCK_C), tl.float32)
     for trs in tl.static_range(0, T * R * S):
         t = trs // (R * S)
         r = trs // S % R
@@ -101,19 +113,17 @@ def depthwise_kernel(
         d, inside_d = axis_inside(o, t, D, O, T, STEP[0], PAD[0], DIL[0])
         h, inside_h = axis_inside(p, r, H, P, R, STEP[1], PAD[1], DIL[1])
         w, inside_w = axis_inside(q, s, W, Q, S, STEP[2], PAD[2], DIL[2])
-        inside = mask_rows & inside_d & inside_h & inside_w
-        rows = tl.where(inside, n * X[0] + d * X[2] + h * X[3] + w * X[4], 0)
-        x = tl.load(x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0).to(
-            tl.float32
-        )
+        inside = mask_q & inside_d & inside_h & inside_w
+        rows = n * X[0] + d * X[2] + h * X[3] + w * X[4]
+        x = tl.load(x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0)
         f = tl.load(w_ptr + k * F[0] + (t * F[2] + r * F[3] + s * F[4]), mask=mask_k, other=0.0).to(tl.float32)
-        acc += x * f[None, :]
-    mask = mask_rows[:, None] & mask_k[None, :]
+        acc += x.to(tl.float32) * f[None, :]
+    mask = mask_q[:, None] & mask_k[None, :]
     if EPILOGUE is not None:
         if RANK == 4:
-            acc = EPILOGUE(acc, args, (n[:, None], k[None, :], p[:, None], q[:, None]), mask)
+            acc = EPILOGUE(acc, args, (n, k[None, :], p, q[:, None]), mask)
         else:
-            acc = EPILOGUE(acc, args, (n[:, None], k[None, :], o[:, None], p[:, None], q[:, None]), mask)
+            acc = EPILOGUE(acc, args, (n, k[None, :], o, p, q[:, None]), mask)
     tl.store(y_ptr + (n * Y[0] + o * Y[2] + p * Y[3] + q * Y[4])[:, None] + (k * Y[1])[None, :], acc, mask=mask)
 
 
@@ -126,38 +136,42 @@ def depthwise_dgrad_kernel(
     STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,
     DX: tl.constexpr, DY: tl.constexpr, F: tl.constexpr,
     RANK: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+    BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     M: tl.constexpr = K // C
-    offs = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
-    n, d, h, w = offs // (D * H * W), offs // (H * W) % D, offs // W % H, offs % W
-    c = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
-    mask_rows, mask_c = offs < N * D * H * W, c < C
-    acc = tl.zeros((BLOCK_ROWS, BLOCK_C), tl.float32)
-    for trs in tl.static_range(0, T * R * S):
-        t = trs // (R * S)
-        r = trs // S % R
-        s = trs % S
-        o, inside_d = window_of(d, t, O, STEP[0], PAD[0], DIL[0])
-        p, inside_h = window_of(h, r, P, STEP[1], PAD[1], DIL[1])
-        q, inside_w = window_of(w, s, Q, STEP[2], PAD[2], DIL[2])
-        inside = mask_rows & inside_d & inside_h & inside_w
-        rows = tl.where(inside, n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4], 0)
-        for m in tl.static_range(0, M):
-            dy = tl.load(
-                dy_ptr + rows[:, None] + ((c * M + m) * DY[1])[None, :],
-                mask=inside[:, None] & mask_c[None, :],
-                other=0.0,
-            ).to(tl.float32)
-            offs_f = (c * M + m) * F[0] + (t * F[2] + r * F[3] + s * F[4])
-            acc += dy * tl.load(w_ptr + offs_f, mask=mask_c, other=0.0).to(tl.float32)[None, :]
-    mask = mask_rows[:, None] & mask_c[None, :]
-    if EPILOGUE is not None:
-        if RANK == 4:
-            acc = EPILOGUE(acc, args, (n[:, None], c[None, :], h[:, None], w[:, None]), mask)
-        else:
-            acc = EPILOGUE(acc, args, (n[:, None], c[None, :], d[:, None], h[:, None], w[:, None]), mask)
-    tl.store(dx_ptr + (n * DX[0] + d * DX[2] + h * DX[3] + w * DX[4])[:, None] + (c * DX[1])[None, :], acc, mask=mask)
+    V: tl.constexpr = STEP[2]
+    line, j, c = line_and_lanes(program(0, GRID, WIDE), (W + V - 1) // V, C, BLOCK_W, BLOCK_C, WIDE)
+    n, d, h = line // (D * H), line // H % D, line % H
+    mask_c = c < C
+    for phase in tl.static_range(0, V):
+        w = j * V + phase
+        mask_w = w < W
+        acc = tl.zeros((BLOCK_W, BLOCK_C), tl.float32)
+        for trs in tl.static_range(0, T * R * S):
+            t = trs // (R * S)
+            r = trs // S % R
+            s = trs % S
+            if (phase + PAD[2] - s * DIL[2]) % V == 0:
+                o, inside_d = window_of(d, t, O, STEP[0], PAD[0], DIL[0])
+                p, inside_h = window_of(h, r, P, STEP[1], PAD[1], DIL[1])
+                q = j + (phase + PAD[2] - s * DIL[2]) // V
+                inside = mask_w & inside_d & inside_h & (q >= 0) & (q < Q)
+                rows = n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4]
+                for m in tl.static_range(0, M):
+                    k = c * M + m
+                    dy = tl.load(
+                        dy_ptr + rows[:, None] + (k * DY[1])[None, :], mask=inside[:, None] & mask_c[None, :], other=0.0
+                    )
+                    f = tl.load(w_ptr + k * F[0] + (t * F[2] + r * F[3] + s * F[4]), mask=mask_c, other=0.0)
+                    acc += dy.to(tl.float32) * f.to(tl.float32)[None, :]
+        mask = mask_w[:, None] & mask_c[None, :]
+        if EPILOGUE is not None:
+            if RANK == 4:
+                acc = EPILOGUE(acc, args, (n, c[None, :], h, w[:, None]), mask)
+            else:
+                acc = EPILOGUE(acc, args, (n, c[None, :], d, h, w[:, None]), mask)
+        rows = n * DX[0] + d * DX[2] + h * DX[3] + w * DX[4]
+        tl.store(dx_ptr + rows[:, None] + (c * DX[1])[None, :], acc, mask=mask)
 
 
 @triton.jit
@@ -169,62 +183,76 @@ def depthwise_wgrad_kernel(
     STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,
     DW: tl.constexpr, STRIDE_DB: tl.constexpr, X: tl.constexpr, DY: tl.constexpr,
     BIAS: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr, SPLIT: tl.constexpr,
+    BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, SPLIT: tl.constexpr, TAPS: tl.constexpr,  # a program's taps
+    LINE_SUMS: tl.constexpr,  # sum each line at once, or once at the end, which GPUs do better
 ):  # fmt: skip
-    NPQ: tl.constexpr = N * O * P * Q
-    tap, part = program(0, GRID, WIDE), program(2, GRID, WIDE)
-    t, r, s = tap // (R * S), tap // S % R, tap % S
+    first, part = program(0, GRID, WIDE) * TAPS, program(2, GRID, WIDE)
     k = block_offsets(program(1, GRID, WIDE) * BLOCK_C, BLOCK_C, WIDE)
     mask_k = k < K
     c = k // (K // C)
-    STEPS: tl.constexpr = ((NPQ + BLOCK_ROWS - 1) // BLOCK_ROWS + SPLIT - 1) // SPLIT
-    if SPLIT == 1:
-        first = 0
-    else:
-        first = part * (STEPS * BLOCK_ROWS)
-    acc = tl.zeros((BLOCK_ROWS, BLOCK_C), tl.float32)
-    sums = tl.zeros((BLOCK_ROWS, BLOCK_C), tl.float32)
-    for step in range(0, STEPS):
-        offs = block_offsets(first + step * BLOCK_ROWS, BLOCK_ROWS, WIDE)
-        n, o, p, q = offs // (O * P * Q), offs // (P * Q) % O, offs // Q % P, offs % Q
-        mask_rows = offs < NPQ
-        d, inside_d = axis_inside(o, t, D, O, T, STEP[0], PAD[0], DIL[0])
-        h, inside_h = axis_inside(p, r, H, P, R, STEP[1], PAD[1], DIL[1])
-        w, inside_w = axis_inside(q, s, W, Q, S, STEP[2], PAD[2], DIL[2])
-        inside = mask_rows & inside_d & inside_h & inside_w
-        rows = tl.where(inside, n * X[0] + d * X[2] + h * X[3] + w * X[4], 0)
-        x = tl.load(x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0)
-        rows_dy = n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4]
+    PIECES: tl.constexpr = (Q + BLOCK_W - 1) // BLOCK_W
+    LINES: tl.constexpr = N * O * P * PIECES
+    STEPS: tl.constexpr = (LINES + SPLIT - 1) // SPLIT
+    zero = tl.zeros((BLOCK_C,), tl.float32) if LINE_SUMS else tl.zeros((BLOCK_W, BLOCK_C), tl.float32)
+    bias, sums = zero, ()
+    for _ in tl.static_range(0, TAPS):
+        sums += (zero,)  # type: ignore[assignment]
+    for line in range(part * STEPS, tl.minimum(part * STEPS + STEPS, LINES)):
+        q = block_offsets(line % PIECES * BLOCK_W, BLOCK_W, WIDE)
+        n, o, p = line // (O * P * PIECES), line // (P * PIECES) % O, line // PIECES % P
+        mask_q = q < Q
+        rows = n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4]
         dy = tl.load(
-            dy_ptr + rows_dy[:, None] + (k * DY[1])[None, :], mask=mask_rows[:, None] & mask_k[None, :], other=0.0
+            dy_ptr + rows[:, None] + (k * DY[1])[None, :], mask=mask_q[:, None] & mask_k[None, :], other=0.0
         ).to(tl.float32)
-        acc += x.to(tl.float32) * dy
         if BIAS:
-            sums += dy
-    mask_db = k < tl.where(tap == 0, K, 0)  # the first tap's programs write db
-    if SPLIT == 1:
-        tl.store(dw_ptr + k * DW[0] + (t * DW[2] + r * DW[3] + s * DW[4]), tl.sum(acc, 0), mask=mask_k)
-        if BIAS:
-            tl.store(db_ptr + k * STRIDE_DB, tl.sum(sums, 0), mask=mask_db)
-    else:
+            bias += tl.sum(dy, 0) if LINE_SUMS else dy
+        added = ()
+        for i in tl.static_range(0, TAPS):
+            trs = first + i
+            d, inside_d = axis_inside(o, trs // (R * S), D, O, T, STEP[0], PAD[0], DIL[0])
+            h, inside_h = axis_inside(p, trs // S % R, H, P, R, STEP[1], PAD[1], DIL[1])
+            w, inside_w = axis_inside(q, trs % S, W, Q, S, STEP[2], PAD[2], DIL[2])
+            inside = mask_q & inside_d & inside_h & inside_w & (trs < T * R * S)
+            rows = n * X[0] + d * X[2] + h * X[3] + w * X[4]
+            x = tl.load(x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_k[None, :], other=0.0)
+            product = x.to(tl.float32) * dy
+            added += (sums[i] + (tl.sum(product, 0) if LINE_SUMS else product),)  # type: ignore[assignment]
+        sums = added
+    if SPLIT > 1:
         dw_ptr += part * (T * R * S * K + K * BIAS)
-        tl.store(dw_ptr + tap * K + k, tl.sum(acc, 0), mask=mask_k)
-        if BIAS:
-            tl.store(dw_ptr + T * R * S * K + k, tl.sum(sums, 0), mask=mask_db)
+    for i in tl.static_range(0, TAPS):
+        trs = first + i
+        dw = sums[i] if LINE_SUMS else tl.sum(sums[i], 0)
+        mask = mask_k & (trs < T * R * S)
+        if SPLIT == 1:
+            offs = trs // (R * S) * DW[2] + trs // S % R * DW[3] + trs % S * DW[4]
+            tl.store(dw_ptr + offs + k * DW[0], dw, mask=mask)
+        else:
+            tl.store(dw_ptr + trs * K + k, dw, mask=mask)
+    if BIAS:
+        db = bias if LINE_SUMS else tl.sum(bias, 0)
+        mask = k < tl.where(first == 0, K, 0)  # the first tap's programs write db
+        if SPLIT == 1:
+            tl.store(db_ptr + k * STRIDE_DB, db, mask=mask)
+        else:
+            tl.store(dw_ptr + T * R * S * K + k, db, mask=mask)
 
 
 def depthwise(
     y: TensorType, x: TensorType, w: TensorType, problem: ConvProblem, epilogue: Slot | None, target: str
 ) -> Launch:
     """The launch of conv2d for a depthwise problem (already checked)."""
-    tile = pick_tile(problem.pixels, problem.K, target)
+    tile = pick_tile(problem.Q, problem.K, target)
+    lines = problem.N * problem.O * problem.P * ceil_div(problem.Q, tile.BLOCK_W)
     return build(
         depthwise_kernel,
-        (ceil_div(problem.pixels, tile.BLOCK_ROWS), ceil_div(problem.K, tile.BLOCK_C)),
+        (lines * ceil_div(problem.K, tile.BLOCK_C),),
         {"y_ptr": y, "x_ptr": x, "w_ptr": w},
         **problem._asdict(),
-        Y=volume(y).strides, X=volume(x).strides, F=volume(w).strides, RANK=x.rank, BLOCK_ROWS=tile.BLOCK_ROWS,
-        BLOCK_C=tile.BLOCK_C, slot=epilogue, flops=problem.flops, num_warps=tile.num_warps,
+        Y=volume(y).strides, X=volume(x).strides, F=volume(w).strides, RANK=x.rank, BLOCK_W=tile.BLOCK_W,
+        BLOCK_C=tile.BLOCK_C,
+        slot=epilogue, flops=problem.flops, num_warps=tile.num_warps,
     )  # fmt: skip
 
 
@@ -232,15 +260,17 @@ def depthwise_dgrad(
     dx: TensorType, dy: TensorType, w: TensorType, problem: ConvProblem, epilogue: Slot | None, target: str
 ) -> Launch:
     """The launch of conv2d_dgrad for a depthwise problem (already checked)."""
-    rows = problem.N * problem.D * problem.H * problem.W
-    tile = pick_tile(rows, problem.C, target)
+    phase = ceil_div(problem.W, problem.STEP[2])
+    tile = pick_tile(phase, problem.C, target)
+    lines = problem.N * problem.D * problem.H * ceil_div(phase, tile.BLOCK_W)
     return build(
         depthwise_dgrad_kernel,
-        (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(problem.C, tile.BLOCK_C)),
+        (lines * ceil_div(problem.C, tile.BLOCK_C),),
         {"dx_ptr": dx, "dy_ptr": dy, "w_ptr": w},
         **problem._asdict(),
-        DX=volume(dx).strides, DY=volume(dy).strides, F=volume(w).strides, RANK=dx.rank, BLOCK_ROWS=tile.BLOCK_ROWS,
-        BLOCK_C=tile.BLOCK_C, slot=epilogue, flops=problem.flops, num_warps=tile.num_warps,
+        DX=volume(dx).strides, DY=volume(dy).strides, F=volume(w).strides, RANK=dx.rank, BLOCK_W=tile.BLOCK_W,
+        BLOCK_C=tile.BLOCK_C,
+        slot=epilogue, flops=problem.flops, num_warps=tile.num_warps,
     )  # fmt: skip
 
 
@@ -248,17 +278,21 @@ def depthwise_wgrad(
     dw: TensorType, db: TensorType | None, x: TensorType, dy: TensorType, problem: ConvProblem, target: str
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """The launches of conv2d_wgrad for a depthwise problem (already checked), and their workspace."""
-    tile = pick_wgrad_tile(problem.pixels, problem.K, problem.taps, target)
+    tile = pick_tile(problem.Q, problem.K, target)
+    lines, blocks = problem.N * problem.O * problem.P, ceil_div(problem.K, tile.BLOCK_C)
+    groups = ceil_div(problem.taps, MOST_TAPS)
+    split = pick_split(lines, problem.Q)
     order = (*range(2, dw.rank), 1, 0)
     dw_rsk = TensorType(dw.dtype, tuple(dw.shape[d] for d in order), tuple(dw.strides[d] for d in order))
-    parts = parts_type(dw_rsk, db, tile.SPLIT) if tile.SPLIT > 1 else None
+    parts = parts_type(dw_rsk, db, split) if split > 1 else None
     products = build(
         depthwise_wgrad_kernel,
-        (problem.taps, ceil_div(problem.K, tile.BLOCK_C), tile.SPLIT),
+        (groups, blocks, split),
         {"dw_ptr": parts or dw, "db_ptr": None if parts else db, "x_ptr": x, "dy_ptr": dy},
         **problem._asdict(),
         DW=volume(dw).strides, STRIDE_DB=db.strides[0] if db else 0, X=volume(x).strides, DY=volume(dy).strides,
-        BIAS=int(db is not None), BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_C=tile.BLOCK_C, SPLIT=tile.SPLIT,
+        BIAS=int(db is not None), BLOCK_W=tile.BLOCK_W,
+        BLOCK_C=tile.BLOCK_C, SPLIT=split, TAPS=ceil_div(problem.taps, groups), LINE_SUMS=target == "cpu",
         results=2 if db and not parts else 1, flops=problem.flops, num_warps=tile.num_warps,
     )  # fmt: skip
     if parts is None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import triton
 import triton.language as tl
+
+from tritoncnn.cpu.lower import lower
 
 from . import harness
 
@@ -182,3 +186,38 @@ def test_scans_run_in_order(axis: int, reverse: bool) -> None:
         state = state * p + q
         expected.append(state)
     assert z.tolist() == expected
+
+
+@triton.jit
+def several_kernel(Y, X, ROWS, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr):
+    """Sums that may share a loop, and one that needs the first."""
+    i, j = tl.arange(0, M)[:, None], tl.arange(0, N)[None, :]
+    at = tl.arange(0, N if AXIS == 0 else M)
+    x = tl.load(X + i * N + j, mask=i < ROWS, other=0.0)
+    total = tl.sum(x, AXIS)
+    highest = tl.max(x, AXIS)
+    weighted = tl.sum(x * (i + j), AXIS)
+    spread = tl.sum(x * tl.expand_dims(total, AXIS), AXIS)
+    tl.store(Y + at, total)
+    tl.store(Y + 256 + at, highest + weighted)
+    tl.store(Y + 512 + at, spread)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_reductions_of_one_tile_share_a_loop_where_they_do_not_need_each_other(axis: int, lanes: int) -> None:
+    m, n = 64, 32
+    x, y = torch.randint(-9, 9, (m, n)).float(), torch.zeros(3, 256)
+    harness.run(several_kernel, (1,), {"Y": y, "X": x, "ROWS": 50}, lanes, M=m, N=n, AXIS=axis)
+    x[50:] = 0
+    kept, weights = n if axis == 0 else m, torch.arange(m)[:, None] + torch.arange(n)
+    assert torch.equal(y[0, :kept], x.sum(axis))
+    assert torch.equal(y[1, :kept], x.amax(axis) + (x * weights).sum(axis))
+    assert torch.equal(y[2, :kept], (x * x.sum(axis, keepdim=True)).sum(axis))
+
+
+def test_sums_of_one_loop_read_their_tile_once() -> None:
+    pointers = {"Y": "*fp32", "X": "*fp32", "ROWS": "i32"}
+    text = lower(harness.ttir(several_kernel, pointers, {"M": 64, "N": 16, "AXIS": 0}), lanes=16)
+    masked = re.findall(r"select i1 \S+, ptr", text)  # a mask of a row chooses what address a vector of it is read from
+    assert len(masked) == 4  # the first row and the others, in the loop of three sums and in that of the fourth

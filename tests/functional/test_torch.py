@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.functional.cases import CASES
 from tests.functional.test_against_torch import as_tuple, make
@@ -204,3 +205,48 @@ def test_every_public_op_has_a_case() -> None:
     named |= {"dropout": "relu", "channel_dropout": "relu"}  # test_dropout.py
     assert [name for name in T.__all__ if named.get(name, name) not in words] == []
     assert all(as_tuple(getattr(T, name).__doc__)[0] for name in T.__all__)
+
+
+class Watching(TorchDispatchMode):
+    """Notes our ops as they pass torch's dispatcher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "tritoncnn":
+            self.seen.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_call_that_is_watched_goes_through_the_dispatcher_with_the_same_bits() -> None:
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        y = T.conv2d(x, w, padding=1, activation="gelu")
+        return y.detach(), torch.autograd.grad(y.square().sum(), [w])[0]
+
+    direct = run()
+    with Watching() as mode:
+        watched = run()
+    assert mode.seen == ["tritoncnn::conv", "tritoncnn::conv_backward"]
+    assert all(torch.equal(a, b) for a, b in zip(direct, watched, strict=True))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, torch.no_grad():
+        T.conv2d(x, w, padding=1, activation="gelu")
+    assert any(event.key == "tritoncnn::conv" for event in profile.key_averages())
+
+
+def test_a_gradient_of_a_gradient_is_refused() -> None:
+    x = torch.randn(3, 5, requires_grad=True)
+    with pytest.raises(UnsupportedError, match="gradients of gradients"):
+        torch.autograd.grad(T.gelu(x).sum(), [x], create_graph=True)
+
+
+def test_gradients_that_nobody_has_count_as_zero() -> None:
+    x = torch.randn(2, 3, 6, 6, requires_grad=True)
+    values, _ = T.max_pool2d(x, 2, return_indices=True)
+    other = T.gelu(x)
+    (dx,) = torch.autograd.grad(other.sum(), [x], retain_graph=True)
+    (both,) = torch.autograd.grad([values, other], [x], [torch.zeros_like(values), torch.ones_like(other)])
+    torch.testing.assert_close(dx, both)

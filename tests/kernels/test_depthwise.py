@@ -17,7 +17,7 @@ from tritoncnn.ir import TensorType
 from tritoncnn.kernels.conv2d import conv2d
 from tritoncnn.kernels.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.kernels.conv2d_wgrad import conv2d_wgrad
-from tritoncnn.kernels.depthwise import pick_wgrad_tile
+from tritoncnn.kernels.depthwise import pick_split
 from tritoncnn.ops.conv_torch import conv_dgrad_torch, conv_torch, conv_wgrad_torch
 from tritoncnn.ops.slot import make_slot
 
@@ -161,7 +161,7 @@ def test_narrow_types_accumulate_in_f32(dtype: str) -> None:
 def test_the_filter_gradient_adds_parts_in_a_fixed_order() -> None:
     """Enough pixels for a split; its parts depend on sizes only, so that the bits are the same every time."""
     shape, filters = (3, 5, 30, 31), (5, 1, 3, 3)
-    assert pick_wgrad_tile(3 * 30 * 31, 5, 9).SPLIT == 2
+    assert pick_split(3 * 30, 31) == 5
     x_type, dw_type, db_type = dense("f32", shape, channels_last(shape)), dense("f32", filters), dense("f32", (5,))
     x, dy = place(x_type, integers(shape, 0)), place(x_type, integers(shape, 1))
     launches = conv2d_wgrad(dw_type, db_type, x_type, x_type, padding=(1, 1), groups=5)

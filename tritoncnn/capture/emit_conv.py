@@ -15,6 +15,8 @@ AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 def per_axis(name: str, value: int | Sequence[int], axes: int) -> Ints:
     """(2, 2) for 2, [2] and [2, 2]. Raises ShapeError for another number of numbers."""
+    if type(value) is int:
+        return (value,) * axes
     numbers = (value,) if isinstance(value, int) else tuple(value)
     if len(numbers) not in (1, axes):
         raise ShapeError(f"{name} must be one number or {axes}; got {list(numbers)}")
@@ -24,7 +26,9 @@ def per_axis(name: str, value: int | Sequence[int], axes: int) -> Ints:
 def padding_of(padding: Any, taps: Sequence[int], stride: Ints, dilation: Ints) -> Ints:
     """Before and after, axis by axis, for torch's ``padding`` or "causal": all of it before, so no tap sees what follows."""
     axes = len(taps)
-    spans = [d * (r - 1) for d, r in zip(dilation, taps, strict=True)]
+    if type(padding) is int and padding >= 0:
+        return (padding,) * (2 * axes)
+    spans = [d * (int(r) - 1) for d, r in zip(dilation, taps, strict=True)]
     if padding == "valid":
         return (0,) * (2 * axes)
     if padding == "causal":

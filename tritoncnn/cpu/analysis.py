@@ -242,6 +242,11 @@ class Facts:
             last = bounds[0] + max(0, (bounds[1] - bounds[0] - 1) // bounds[2]) * bounds[2]
         return lo[0], max(last, lo[0])
 
+    def fits(self, v: Value) -> bool:
+        """Is it known that computing v does not wrap around?"""
+        found = self.range(v)
+        return found is not None and -inf < found[0] and found[1] < inf
+
     def nonnegative(self, v: Value) -> bool:
         found = self.range(v)
         return found is not None and found[0] >= 0

@@ -27,6 +27,7 @@ INTRINSIC = {
 }  # fmt: skip
 DIVISIONS = {"arith.divsi", "arith.remsi", "arith.divui", "arith.remui"}
 SHIFTS = {"arith.shli": "shl", "arith.shrsi": "ashr", "arith.shrui": "lshr"}
+WRAPPING = {"arith.addi", "arith.subi", "arith.muli"}
 AS_IT_IS = {"arith.select", "tt.addptr", *CASTS}  # need no f32 in place of an 8-bit float
 FUNCTIONS = {**{name: name for name in (*FAST, *WIDE)}, "powf": "pow"}
 
@@ -55,7 +56,8 @@ class Arith(Casts):
         xs = [self.widen(r, x.type.elem, vl) for r, x in zip(rs, op.operands, strict=True)]
         t = llvm_type(elem, vl)
         if n in BINARY:
-            text = f"{BINARY[n]} {t} {xs[0]}, {xs[1]}"
+            fits = " nsw" if n in WRAPPING and self.facts.fits(op.results[0]) else ""
+            text = f"{BINARY[n]}{fits} {t} {xs[0]}, {xs[1]}"
         elif n in INTRINSIC:
             text = self._call(f"llvm.{INTRINSIC[n]}.{self.mangled(elem, vl)}", t, t, xs)
         elif n in ("arith.cmpi", "arith.cmpf"):

@@ -85,8 +85,13 @@ class Loads(Arith):
         if step == 1:
             a = self.eval(p, first)
             lvl = max(a.lvl, m.lvl, o.lvl, floor)
-            if m.v == "1":
-                x = self.let(lvl, f"load {memory}, ptr {a.v}, align {size_of(elem)}")
+            if not m.vl and (m.v == "1" or self.is_nothing(o, elem)):  # one mask for all lanes chooses an address
+                at = (
+                    a.v
+                    if m.v == "1"
+                    else self.let(lvl, f"select i1 {m.v}, ptr {a.v}, ptr {self.zeros(vl * size_of(elem))}")
+                )
+                x = self.let(lvl, f"load {memory}, ptr {at}, align {size_of(elem)}")
             else:
                 x = self._masked_load(lvl, a.v, elem, vl, self.widen(m, "i1", vl), self.widen(o, elem, vl))
         else:
@@ -100,6 +105,10 @@ class Loads(Arith):
         if elem == "i1":
             x = self.let(lvl, truth_of(x, memory))
         return Res(x, lvl, vl)
+
+    def is_nothing(self, other: Res, elem: str) -> bool:
+        """Is what masked lanes read 0, or not asked for?"""
+        return other.v in ("poison", "zeroinitializer", literal("0", elem))
 
     def _masked_load(self, lvl: int, p: str, elem: str, vl: int, mask: str, other: str) -> str:
         kind = self.masked_kind(elem)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from .analysis import is_elementwise
 from .batches import Batches
 from .calls import call, give_back
 from .elements import llvm_type
@@ -17,6 +18,7 @@ from .guards import ACCESSES, Guard, slots
 from .inductions import rewrite_inductions
 from .notes import Notes
 from .origins import Origins
+from .reduce import MOST_SUMS
 from .report import asserted, printed
 from .reshapes import rewrite_reshapes
 from .scaled import rewrite_scaled
@@ -54,10 +56,18 @@ class Lowering(Batches):
         give_back(self, end)
 
     def block(self, ops: Sequence[Op]) -> None:
-        at = 0
+        at, done = 0, set[Op]()
         while at < len(ops):
             op = ops[at]
-            if op.name == "tt.store":
+            if op in done:
+                pass
+            elif op.name == "tt.reduce" and not self.is_lazy(op):
+                group, before = self.reductions(ops, at)
+                for x in before:
+                    self.op(x)
+                self.reduce(group)
+                done.update(before, group)
+            elif op.name == "tt.store":
                 group = self.together(ops, at)
                 for lazy in ops[at : ops.index(group[-1])]:
                     if lazy.name != "tt.store":
@@ -88,13 +98,42 @@ class Lowering(Batches):
                 break
         return group
 
+    def reductions(self, ops: Sequence[Op], at: int) -> tuple[list[Op], list[Op]]:
+        """Reductions of one shape and axis from ops[at] on that don't need each other, and what must come before them."""
+        first = ops[at]
+        group, before = [first], list[Op]()
+        after, between = set(first.results), list[Op]()  # what needs one of their results; what does not
+        for op in ops[at + 1 :]:
+            reduces = op.name == "tt.reduce" and not self.is_lazy(op)
+            if any(x in after for x in op.operands):
+                if reduces or op.regions or not (self.is_lazy(op) or is_elementwise(op.name)):
+                    break
+                after.update(op.results)
+            elif reduces:
+                operands = sum(len(x.operands) for x in (*group, op))
+                same = op.operands[0].type.shape == first.operands[0].type.shape
+                if not same or op.number("axis") != first.number("axis") or operands > MOST_SUMS:
+                    break
+                group.append(op)
+                after.update(op.results)
+                before = list(between)
+            elif self.is_lazy(op) or is_elementwise(op.name) or op.name in ("arith.constant", "tt.load"):
+                between.append(op)
+            else:
+                break
+        return group, before
+
     def leader(self, op: Op) -> Op:
-        if op.name == "tt.store" and op not in self.leaders:
+        if op.name in ("tt.store", "tt.reduce") and op not in self.leaders:
             assert op.block is not None
             ops = op.block.ops
-            for at, store in enumerate(ops):
-                if store.name == "tt.store" and store not in self.leaders:
-                    self.leaders.update(dict.fromkeys(self.together(ops, at), store))
+            for at, x in enumerate(ops):
+                if x in self.leaders:
+                    continue
+                if x.name == "tt.store":
+                    self.leaders.update(dict.fromkeys(self.together(ops, at), x))
+                elif x.name == "tt.reduce" and not self.is_lazy(x):
+                    self.leaders.update(dict.fromkeys(self.reductions(ops, at)[0], x))
         return self.leaders.get(op, op)
 
     def check(self, op: Op) -> None:
@@ -233,7 +272,7 @@ HANDLERS: dict[str, Callable[[Lowering, Op], None]] = {
     "tt.call": call,
     "tt.print": printed, "tt.assert": asserted,
     "scf.for": Lowering.scf_for, "scf.if": Lowering.scf_if, "scf.while": Lowering.scf_while, "tt.dot": Lowering.product,
-    "tt.reduce": Lowering.reduce, "tt.scan": Lowering.scan, "tt.atomic_rmw": Lowering.atomic,
+    "tt.scan": Lowering.scan, "tt.atomic_rmw": Lowering.atomic,
     "tt.atomic_cas": Lowering.atomic, "tt.reshape": Lowering.reshape, "tt.join": Lowering.join, "tt.cat": Lowering.cat,
     "tt.gather": Lowering.gather, "tt.histogram": Lowering.histogram, "tt.unsplat": Lowering.unsplat,
 }  # fmt: skip

@@ -32,7 +32,7 @@ class Memory(Pull):
         super().__init__(lanes)
         self.loads: list[Op] = []  # tensor loads met so far: candidates for forcing
         self._sinks: dict[Value, frozenset[Op]] = {}
-        self.leaders: dict[Op, Op] = {}  # store -> first store of its loop
+        self.leaders: dict[Op, Op] = {}  # store or reduction -> first one of its loop
         self._trees: dict[Value, int] = {}
         self._lengths: dict[Value, int] = {}
 
@@ -144,7 +144,7 @@ class Memory(Pull):
 
     @abstractmethod
     def leader(self, op: Op) -> Op:
-        """The first of the stores that are done in one loop with this one; any other op itself."""
+        """The first of the stores or reductions that are done in one loop with this one; any other op itself."""
 
     def weight(self, op: Op) -> int:
         """Cost of one vector of an op's result, in plain instructions."""

@@ -287,3 +287,9 @@ class NativePlan:
         data = kernel.pack(arg_index, address)
         with self._lock:
             ctypes.memmove(self._records[launch_index] + 8 * (ARGUMENTS + arg_index), data, 8)
+
+    def pointer(self, launch_index: int, arg_index: int) -> ctypes.c_uint64:
+        """Where an argument that is an address is kept, for who sets many: a caller that runs the plan elsewhere waits."""
+        kernel = self._kernels[launch_index]
+        kernel.pack(arg_index, 0)  # is there one, and may it be any address?
+        return ctypes.c_uint64.from_address(self._records[launch_index] + 8 * (ARGUMENTS + arg_index))

@@ -10,16 +10,32 @@ from .emit import ZERO, Buffer, Coord, Coords, Res
 from .stores import Stores
 from .ttir import Op
 
+MOST_SUMS = 16  # partial results that are kept in registers
 CHAINS = 4  # independent partial results: a sum waits for an addition's latency otherwise
+
+
+class Group:
+    """Reductions of one shape and axis that are done in one loop."""
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self.ops = ops
+        self.axis = ops[0].number("axis")
+        self.operands = [x for op in ops for x in op.operands]
+        self.results = [r for op in ops for r in op.results]
+        self.elems = [x.type.elem for x in self.operands]
+        self.shape = self.operands[0].type.shape
+
+    def types(self, vl: int) -> list[str]:
+        return [llvm_type(elem, vl) for elem in self.elems]
 
 
 class Reduce(Stores):
     """Reductions that are not written out inside of their reader."""
 
-    def reduce(self, op: Op) -> None:
+    def reduce(self, ops: Sequence[Op]) -> None:
         """Results go to scalars or buffers."""
-        shape = op.operands[0].type.shape
-        axis = op.number("axis")
+        op = Group(ops)
+        shape, axis = op.shape, op.axis
         others = [d for d in range(len(shape)) if d != axis and shape[d] > 1]
         votes = [self.vector_axis(x) for x in op.operands]
         lanes_on = votes[0] if votes[0] != axis else None
@@ -30,36 +46,42 @@ class Reduce(Stores):
         else:
             self._reduce_lanes_merged(op, axis)
 
-    def _outputs(self, op: Op, vaxis: int | None) -> list[Buffer]:
+    def combined(self, group: Group, a: Sequence[Res], b: Sequence[Res]) -> list[Res]:
+        """Each reduction's combiner on its own operands."""
+        found, at = [], 0
+        for op in group.ops:
+            part = slice(at, at + len(op.operands))
+            found += self.combine(op, a[part], b[part])
+            at = part.stop
+        return found
+
+    def _outputs(self, op: Group, vaxis: int | None) -> list[Buffer]:
         return [self.new_buffer(r, vaxis) for r in op.results] if op.results[0].type.shape else []
 
-    def _types(self, op: Op, vl: int) -> list[str]:
-        return [llvm_type(x.type.elem, vl) for x in op.operands]
-
-    def _along(self, op: Op, start: list[Res], coords: Coords, axis: int, vl: int, first: int, step: int, stop: int,
+    def _along(self, op: Group, start: list[Res], coords: Coords, axis: int, vl: int, first: int, step: int, stop: int,
                width: int) -> list[Res]:  # fmt: skip
         """Combine start with the elements first, first + step, ... < stop of the axis; ``width`` lanes lie on the axis."""
-        elems = [x.type.elem for x in op.operands]
+        elems = op.elems
 
         def body(c: Coord, args: list[str]) -> Sequence[str]:
             at = Coord(c.name, c.lvl, width)
             xs = [self.eval(x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
             level = self.depth
             known = [Res(a, level, vl) for a in args]
-            merged = self.combine(
+            merged = self.combined(
                 op, known, [Res(self.widen(x, e, vl), x.lvl, vl) for x, e in zip(xs, elems, strict=True)]
             )
             return [self.widen(m, e, vl) for m, e in zip(merged, elems, strict=True)]
 
         carried = list(
-            zip(self._types(op, vl), [self.widen(s, e, vl) for s, e in zip(start, elems, strict=True)], strict=True)
+            zip(op.types(vl), [self.widen(s, e, vl) for s, e in zip(start, elems, strict=True)], strict=True)
         )
         found = self.loop(first, stop, step, body, carried)
         return [Res(f, self.depth, vl) for f in found]
 
-    def _reduce_lanes_kept(self, op: Op, axis: int, vaxis: int) -> None:
+    def _reduce_lanes_kept(self, op: Group, axis: int, vaxis: int) -> None:
         """Lanes run along another axis: one chain of vectors per result vector."""
-        shape = op.operands[0].type.shape
+        shape = op.shape
         out_axis = vaxis - (vaxis > axis)
         outputs = self._outputs(op, out_axis)
 
@@ -74,13 +96,13 @@ class Reduce(Stores):
         self.nest(op.results[0].type.shape, out_axis, one)
         self.buffers.update(zip(op.results, outputs, strict=True))
 
-    def _reduce_lanes_merged(self, op: Op, axis: int) -> None:
+    def _reduce_lanes_merged(self, op: Group, axis: int) -> None:
         """Lanes run along the reduced axis: partial results, merged at the end in halves."""
-        size = op.operands[0].type.shape[axis]
+        size = op.shape[axis]
         vl = min(self.lanes, size)
         vl = 0 if vl == 1 else vl
         width = max(vl, 1)
-        chains = CHAINS if size >= 2 * CHAINS * width else 1
+        chains = CHAINS if size >= 2 * CHAINS * width and len(op.operands) * CHAINS <= MOST_SUMS else 1
         outputs = self._outputs(op, None)
 
         def one(coords: Coords) -> None:
@@ -91,7 +113,7 @@ class Reduce(Stores):
                 start.append([self.eval(x, at) for x in op.operands])
             merged = self._chains(op, start, inner, axis, vl, width, size)
             for k in range(1, chains):
-                merged[0] = self.combine(op, merged[0], merged[k])
+                merged[0] = self.combined(op, merged[0], merged[k])
             final = self._halves(op, merged[0], vl)
             for b, f in zip(outputs, final, strict=False):
                 self.write(b, coords, f)
@@ -101,10 +123,10 @@ class Reduce(Stores):
         self.nest(op.results[0].type.shape, None, one)
         self.buffers.update(zip(op.results, outputs, strict=False))
 
-    def _chains(self, op: Op, start: list[list[Res]], coords: Coords, axis: int, vl: int, width: int,
+    def _chains(self, op: Group, start: list[list[Res]], coords: Coords, axis: int, vl: int, width: int,
                 size: int) -> list[list[Res]]:  # fmt: skip
         """Several chains in one loop."""
-        elems, n = [x.type.elem for x in op.operands], len(op.operands)
+        elems, n = op.elems, len(op.operands)
 
         def body(c: Coord, args: list[str]) -> Sequence[str]:
             out: list[str] = []
@@ -113,12 +135,10 @@ class Reduce(Stores):
                 xs = [self.eval(x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
                 known = [Res(a, self.depth, vl) for a in args[k * n : k * n + n]]
                 wide = [Res(self.widen(x, e, vl), x.lvl, vl) for x, e in zip(xs, elems, strict=True)]
-                out += [self.widen(m, e, vl) for m, e in zip(self.combine(op, known, wide), elems, strict=True)]
+                out += [self.widen(m, e, vl) for m, e in zip(self.combined(op, known, wide), elems, strict=True)]
             return out
 
-        carried = [
-            (t, self.widen(s, e, vl)) for row in start for t, s, e in zip(self._types(op, vl), row, elems, strict=True)
-        ]
+        carried = [(t, self.widen(s, e, vl)) for row in start for t, s, e in zip(op.types(vl), row, elems, strict=True)]
         step = len(start) * width
         ends = [e for e in sorted(set(self.cuts(op.operands, axis, step))) if step < e < size]
         found = [start for _, start in carried]
@@ -126,11 +146,11 @@ class Reduce(Stores):
             found = self.loop(lo, hi, step, body, [(t, x) for (t, _), x in zip(carried, found, strict=True)])
         return [[Res(f, self.depth, vl) for f in found[k * n : k * n + n]] for k in range(len(start))]
 
-    def _halves(self, op: Op, rs: list[Res], vl: int) -> list[Res]:
+    def _halves(self, op: Group, rs: list[Res], vl: int) -> list[Res]:
         """The lanes of vectors, combined."""
         if not vl:
             return rs
-        elems = [x.type.elem for x in op.operands]
+        elems = op.elems
         wide = [Res(self.widen(r, e, vl), r.lvl, vl) for r, e in zip(rs, elems, strict=True)]
         lanes = vl
         while lanes > 1:
@@ -144,7 +164,7 @@ class Reduce(Stores):
 
             low = [part(r, e, 0) for r, e in zip(wide, elems, strict=True)]
             high = [part(r, e, half) for r, e in zip(wide, elems, strict=True)]
-            merged = self.combine(op, low, high)
+            merged = self.combined(op, low, high)
             wide = [Res(self.widen(m, e, half), m.lvl, half) for m, e in zip(merged, elems, strict=True)]
             lanes = half
         return [
@@ -182,7 +202,7 @@ class Reduce(Stores):
 
             edge = Coord(str(size - 1 if backwards else 0))
             start = put(edge, [self.eval(x, at(edge)) for x in op.operands])
-            self.loop(1, size, 1, body, list(zip(self._types(op, vl), start, strict=True)))
+            self.loop(1, size, 1, body, list(zip([llvm_type(e, vl) for e in elems], start, strict=True)))
 
         outer = tuple(1 if d == axis else n for d, n in enumerate(shape))
         self.nest(outer, vaxis, one)

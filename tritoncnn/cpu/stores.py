@@ -132,8 +132,10 @@ class Stores(Turns):
         masks = self.widen(m, "i1", vl)
         if step == 1:
             a = self.eval(p, tuple(c.first() for c in coords))
-            if m.v == "1":
-                self.emit(f"store {memory} {value}, ptr {a.v}, align {size_of(elem)}")
+            if not m.vl:  # one mask for all lanes chooses an address
+                spare = self.spare(vl * size_of(elem)) if m.v != "1" else ""
+                to = self.let(self.depth, f"select i1 {m.v}, ptr {a.v}, ptr {spare}") if spare else a.v
+                self.emit(f"store {memory} {value}, ptr {to}, align {size_of(elem)}")
                 return
             to = self.unless_empty(self.depth, a.v, masks, vl, self.spare(vl * size_of(elem)))
             kind = self.masked_kind(elem)

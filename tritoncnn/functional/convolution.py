@@ -71,7 +71,7 @@ def _convolve(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride:
         got = list(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
         raise ShapeError(f"{name}: weight must be a tensor [K, C/groups, {emit.AXES[axes]}]; got {got}")
     step, spacing = emit.per_axis(f"{name}: stride", stride, axes), emit.per_axis(f"{name}: dilation", dilation, axes)
-    sides = emit.padding_of(padding, [int(n) for n in weight.shape[2:]], step, spacing)
+    sides = emit.padding_of(padding, weight.shape[2:], step, spacing)
     return _conv(x, weight, bias, step, sides, spacing, groups, scale, shift, residual, activation, pool)[0]
 
 

@@ -4,7 +4,8 @@ The recipe is written once, on ``Sym``s; ``programs.py`` makes programs of it. T
 second call of a kind costs two lookups, binding and one native call.
 
 The library op answers with a list: the results first, then what the backward pass needs (nothing when ``wanted`` is
-empty). ``<name>_backward`` is an op of its own, so that torch.compile sees both.
+empty). ``<name>_backward`` is an op of its own, so that torch.compile sees both. Where nothing but the CPU would see a call
+(``_unwatched``), torch's dispatcher is left out: it takes longer than a small op.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import torch
 
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.functional.programs import Program, Traced, trace
+from tritoncnn.ops import TORCH_DTYPE
 
 Recipe = Callable[..., Any]
 Ints = Sequence[int]
 Labels = torch.Tensor  # i64
 Tensors = Sequence[torch.Tensor]
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+PLAIN = {torch.Tensor, torch.nn.Parameter}
+OPTIONS = {bool, int, float, str, type(None)}
 CACHED = 1024  # traced kinds of calls of one op, oldest first to go
 
 # How an annotation of a recipe is said in torch's schema language.
@@ -49,13 +53,25 @@ class FusedOp:
         self._tensors = tuple((i, name, kind) for i, (name, kind) in enumerate(self.kinds) if kind in TENSORS)
         self.places = tuple(i for i, _, _ in self._tensors)  # of the operands among the arguments
         self._traced: dict[tuple[Any, ...], Traced] = {}
+        self._ready: dict[tuple[Any, ...], tuple[Traced, Program]] = {}  # for calls that were checked
 
     def __call__(self, *arguments: Any) -> tuple[torch.Tensor, ...]:
         """All results. Raises InputError, DTypeError, ShapeError for bad operands."""
-        tensors = self._check(arguments)
-        wanted = [bool(x.requires_grad) for x in tensors] if torch.is_grad_enabled() else []
-        found = getattr(torch.ops.tritoncnn, self.name)(*arguments, wanted if any(wanted) else [])
-        return tuple(found)
+        key = _exact_kind(arguments) if _unwatched() else None
+        ready = self._ready.get(key) if key else None
+        if ready is None:
+            tensors = self._check(arguments)
+            wanted = [bool(x.requires_grad) for x in tensors] if torch.is_grad_enabled() else []
+            wanted = wanted if any(wanted) else []
+            if key is None:
+                return tuple(getattr(torch.ops.tritoncnn, self.name)(*arguments, wanted))
+            ready = self.trace(arguments, wanted), self._forward(*arguments, wanted)[0]
+            if len(self._ready) >= CACHED:
+                self._ready.pop(next(iter(self._ready)))
+            self._ready[key] = ready
+        traced, program = ready
+        tensors = self.present(arguments)
+        return tuple(program.run(tensors)) if traced.backward is None else _Direct.apply(traced, program, *tensors)
 
     def _check(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
         found: list[torch.Tensor] = []
@@ -98,7 +114,14 @@ class FusedOp:
 
     def present(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
         """The tensors among the arguments."""
-        return [x for _, _, x in self._named(arguments) if x is not None]
+        found: list[torch.Tensor] = []
+        for place in self.places:
+            value = arguments[place]
+            if isinstance(value, (list, tuple)):
+                found += value
+            elif value is not None:
+                found.append(value)
+        return found
 
     def trace(self, arguments: Sequence[Any], wanted: Sequence[bool]) -> Traced:
         key = (*map(_kind_of, arguments), tuple(wanted))
@@ -135,12 +158,47 @@ class FusedOp:
         self, seeds: Sequence[torch.Tensor], results: Sequence[torch.Tensor], *given: Any
     ) -> tuple[Program, list[torch.Tensor]]:
         *arguments, wanted = given
-        traced = self.trace(arguments, wanted)
+        return self._gradients(self.trace(arguments, wanted), seeds, (*self.present(arguments), *results))
+
+    def _gradients(self, traced: Traced, seeds: Tensors, saved: Tensors) -> tuple[Program, list[torch.Tensor]]:
         assert traced.backward is not None
-        known = dict(zip(traced.names, (*self.present(arguments), *results), strict=True))
+        known = dict(zip(traced.names, saved, strict=True))
         known.update((f"dy{i}", dy) for i, dy in zip(traced.seeded, seeds, strict=True))
-        tensors = [known[value.name] for value in traced.backward.graph.inputs]
+        tensors = [known[name] for name in traced.backward.inputs]
         return traced.backward.program(_strides(tensors)), tensors
+
+
+def _unwatched() -> bool:
+    """Is torch neither tracing, compiling, transforming nor profiling?"""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch._C._get_tracing_state()
+        or torch._C._autograd._profiler_enabled()
+    )
+
+
+def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+    """What a call on plain tensors is known by, strides and wanted gradients and all; None for another."""
+    gradients, key = torch.is_grad_enabled(), list[Any]()
+    for x in arguments:
+        if type(x) in PLAIN:
+            if not x.is_cpu:
+                return None
+            key += (x.dtype, x.shape, x.stride(), gradients and x.requires_grad)
+        elif type(x) in OPTIONS:
+            key.append(x)
+        elif type(x) not in (list, tuple):
+            return None
+        elif x and type(x[0]) in OPTIONS:
+            key.append(tuple(x))
+        elif (part := _exact_kind(x)) is not None:
+            key.append(part)
+        else:
+            return None
+    return tuple(key)
 
 
 def _kind_of(value: Any) -> Any:
@@ -183,7 +241,7 @@ def _remember_of(op: FusedOp) -> Callable[..., None]:
         ctx.traced = traced = op.trace(arguments, wanted)
         assert traced.backward is not None
         tensors = (*op.present(arguments), *output)
-        reads = traced.backward.reads
+        reads = traced.backward.inputs
         ctx.save_for_backward(
             *(x if name in reads else _hollow(x) for name, x in zip(traced.names, tensors, strict=True))
         )
@@ -218,3 +276,37 @@ def _backward_of(op: FusedOp) -> Callable[..., Any]:
         return tuple(answer)
 
     return backward
+
+
+class _Direct(torch.autograd.Function):
+    """A call that is recorded for gradients without torch's dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, traced: Traced, program: Program, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = program.run(tensors)
+        ctx.traced = traced
+        assert traced.backward is not None
+        known = dict(zip(traced.names, (*tensors, *outputs), strict=True))
+        ctx.save_for_backward(*(known[name] for name in traced.backward.inputs if name in known))
+        ctx.set_materialize_grads(False)
+        results = tuple(outputs[: traced.results])
+        ctx.mark_non_differentiable(*(y for i, y in enumerate(results) if i not in traced.seeded))
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                f"{ctx.traced.name}: gradients of gradients are not known; leave out create_graph=True"
+            )
+        saved, half = iter(ctx.saved_tensors), ctx.traced.backward
+        tensors = []
+        for value in half.graph.inputs:
+            if value.name not in ctx.traced.names:  # dy<n>
+                dy = grads[int(value.name[2:])]
+                t = value.type
+                tensors.append(torch.zeros(t.shape, dtype=TORCH_DTYPE[t.dtype]) if dy is None else dy)
+            else:
+                tensors.append(next(saved))
+        found = iter(half.program(_strides(tensors)).run(tensors))
+        return (None, None, *(next(found) if asked else None for asked in ctx.needs_input_grad[2:]))

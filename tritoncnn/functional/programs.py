@@ -58,7 +58,7 @@ class Half:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.reads = frozenset(value.name for value in graph.inputs)
+        self.inputs = tuple(value.name for value in graph.inputs)
         self._programs: dict[tuple[Any, ...], Program] = {}
 
     def program(self, strides: tuple[tuple[int, ...], ...]) -> Program:
@@ -87,6 +87,7 @@ class Traced:
     def __init__(
         self, forward: Graph, backward: Graph | None, operands: int, results: int, seeded: tuple[int, ...]
     ) -> None:
+        self.name = forward.name
         self.forward = Half(forward)
         self.backward = None if backward is None else Half(backward)
         self.results = results

@@ -51,26 +51,30 @@ class CpuProgram:
         for offset, numbers, dtype in plan.constants:
             array = torch.tensor(numbers, dtype=TORCH_DTYPE[dtype])
             self.buffers["constants"][offset : offset + array.nbytes] = array.view(torch.uint8)
-        self._pointers: dict[str, list[tuple[int, int, int]]] = {}  # buffer -> (launch, argument, byte offset)
+        places: dict[str, list[tuple[int, int, int]]] = {}  # buffer -> (launch, argument, byte offset)
         launches = []
         for index, call in enumerate(plan.calls):
             kernel, arguments = compile_launch(call.launch)
             values = [0] * len(kernel.arguments)
             for place, argument, type in zip(call.places, arguments, call.launch.operands, strict=True):
-                self._pointers.setdefault(place.buffer, []).append((index, argument, place.offset))
+                places.setdefault(place.buffer, []).append((index, argument, place.offset))
                 known = place.buffer in self.buffers
                 address = self.buffers[place.buffer].data_ptr() + place.offset if known else 0
                 values[argument] = cpu.Address(address, _reach(type))
             launches.append((kernel, call.launch.grid, values))
         self._native = cpu.NativePlan(launches)
+        self._pointers = {
+            name: [(self._native.pointer(launch, argument), offset) for launch, argument, offset in found]
+            for name, found in places.items()
+        }
         self.run = self._native.run
 
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         """Let ``tensor`` be the memory of an input or output from now on; the caller checked its type."""
         self.buffers[name] = tensor
         address = tensor.data_ptr()
-        for launch, argument, offset in self._pointers.get(name, ()):
-            self._native.set_pointer(launch, argument, address + offset)
+        for pointer, offset in self._pointers.get(name, ()):
+            pointer.value = address + offset
 
 
 def _reach(type: TensorType) -> int:
