@@ -135,3 +135,31 @@ def test_rows_of_any_stride_and_start_make_words(row, step, start, used, tall, d
     a = memory[start:].as_strided((32, 32), (row, step), start).double()
     a[m:], a[:, used:] = 0, 0
     assert torch.equal(y.double(), a @ b.double())
+
+
+@triton.jit
+def lines_kernel(y_ptr, a_ptr, b_ptr, m, K: tl.constexpr, RUN: tl.constexpr, M: tl.constexpr, BLOCK: tl.constexpr):
+    """Rows of A are K numbers that lie in lines of RUN neighbours, 50 apart, as those of a convolution do."""
+    rows, red, columns = tl.arange(0, M), tl.arange(0, BLOCK), tl.arange(0, 16)
+    at = rows[:, None] * 3 + (red // RUN * 50 + red % RUN)
+    a = tl.load(a_ptr + at, mask=(rows[:, None] < m) & (red < K), other=0)
+    b = tl.load(b_ptr + red[:, None] * 16 + columns, mask=red[:, None] < K, other=0)
+    tl.store(y_ptr + rows[:, None] * 16 + columns, tl.dot(a, b))
+
+
+@pytest.mark.parametrize(
+    ("run", "k", "block"), [(7, 21, 32), (9, 27, 32), (40, 120, 128), (5, 15, 16), (128, 127, 128)]
+)
+def test_rows_that_are_copied_in_runs_bring_nothing_of_what_lies_between_them(run: int, k: int, block: int) -> None:
+    torch.manual_seed(2)
+    m, lines = 5, -(-k // run)
+    a, b = torch.full((16 * 3 + max(run, 50) * lines,), torch.nan).bfloat16(), torch.randn(block, 16).bfloat16()
+    at = torch.arange(m)[:, None] * 3 + torch.arange(k) // run * 50 + torch.arange(k) % run
+    a[at.flatten()] = torch.randn(at.numel()).bfloat16()
+    y = torch.full((16, 16), torch.nan)
+    with cpu.active():
+        lines_kernel[(1,)](y, a, b, m, k, run, 16, block)
+    rows, columns = a[at].double(), b[:k].double()
+    error = (y[:m].double() - rows @ columns).abs()
+    assert (error <= (k + 2) * 2**-24 * (rows.abs() @ columns.abs())).all()
+    assert (y[m:] == 0).all()

@@ -114,6 +114,10 @@ class Notes:
         """A load that a dot does by itself, from where its operand lies."""
         self._add(load, "in place", 0, len(load.operands) > 1, f"the dot reads it where it lies: {why}")
 
+    def copied(self, load: Op, width: int) -> None:
+        """A load that a dot does by itself, row by row into scratch."""
+        self._add(load, "vector", width, True, "the dot copies its rows, as far as their elements are neighbours")
+
     def product(self, note: Product) -> None:
         self.products.setdefault(note)
 

@@ -10,10 +10,13 @@ i8    VPDPBUSD takes A without a sign: A + 128 is multiplied, and sums begin 128
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .elements import llvm_type
+import numpy as np
+
+from .elements import llvm_type, size_of
 from .emit import Buffer, Coord, Res
 from .operands import Operand, Operands, View
 from .ttir import Op, Value
@@ -36,6 +39,13 @@ WORDS = {
     "bf16": Word(2, "f32", "avx512bf16", "pairs of bf16 (avx512-bf16)"),
     "i8": Word(4, "i32", "avx512vnni", "fours of i8 (avx512-vnni)"),
 }
+
+
+def runs(offsets: np.ndarray) -> list[tuple[int, int, int]]:
+    """(where in the row, where in memory, length) of neighbours along the reduction; [] where they are too short to pay."""
+    breaks = [0, *(int(n) + 1 for n in np.flatnonzero(np.diff(offsets) != 1)), len(offsets)]
+    found = [(a, int(offsets[a]), b - a) for a, b in itertools.pairwise(breaks)]
+    return found if 4 * len(found) <= len(offsets) else []
 
 
 class Words(Operands):
@@ -79,6 +89,11 @@ class Words(Operands):
                 self.read_in_place(a, view, "its rows hold words and are reached through a table of addresses")
                 zeros = self.nothing(fixed, a.type.elem) if view.free_masks else None
                 return Operand("rows", self.pointers(view, view.free, rows, fixed), 0, words, zeros)
+        red = self.offsets(view.load.operands[0], view.red) if view is not None and not view.red_masks else None
+        if view is not None and red is not None and (found := runs(red[: min(K, view.red_size)])):
+            self.notes.reasons[a] = f"copied row by row, in {len(found)} runs: neighbours make one word"
+            self.notes.copied(view.load, 64 // size_of(a.type.elem))
+            return self.copy_runs(a, view, rows, found, K // each, each)
         self.notes.reasons[a] = "copied row by row: neighbours make one word"
         with self.at_level(self.available(a)):
             buffer = self.new_buffer(a, 1)
@@ -94,6 +109,34 @@ class Words(Operands):
         if (first % each).any() or any((red[part:K:each] != first + part).any() for part in range(1, each)):
             return None
         return tuple(int(x) // each for x in first)
+
+    def copy_runs(
+        self, a: Value, view: View, rows: int, found: Sequence[tuple[int, int, int]], words: int, each: int
+    ) -> Operand:
+        """A row-major in scratch, each row by whole vectors; what the last one of a run brings too much is zero."""
+        elem, width = a.type.elem, 64 // size_of(a.type.elem)
+        chunks = [(at + n, far + n, min(size - n, width)) for at, far, size in found for n in range(0, size, width)]
+        reach = tuple(far + n for _, far, size in chunks for n in (0, size - 1))
+        table = self.pointers(view, view.free, rows, reach)
+        memory, kind = llvm_type(self.masked_kind(elem), width), self.masked_kind(elem)
+        call = self.intrinsic(f"llvm.masked.load.v{width}{kind}.p0", memory, "ptr", "i32", f"<{width} x i1>", memory)
+        step = a.type.shape[1]
+        with self.at_level(table.lvl):
+            buffer = self.alloca(llvm_type(elem), rows * step + width)
+
+            def row(i: Coord, _: list[str]) -> list[str]:
+                slot = self.element(table, "ptr", (i,), (1,))
+                start = Res(self.let(self.depth, f"load ptr, ptr {slot.v}, align 8"), self.depth)
+                to = self.element(Res(buffer, table.lvl), elem, (i,), (step,))
+                for at, far, size in chunks:
+                    mask = ", ".join(f"i1 {int(n < size)}" for n in range(width))
+                    x = f"ptr {self.offset(start, elem, far).v}, i32 {size_of(elem)}, <{width} x i1> <{mask}>"
+                    x = self.let(self.depth, f"{call}({x}, {memory} zeroinitializer)")
+                    self.emit(f"store {memory} {x}, ptr {self.offset(to, elem, at).v}, align {size_of(elem)}")
+                return []
+
+            self.loop(0, rows, 1, row)
+        return Operand("strided", Res(buffer, table.lvl), step // each, tuple(range(words)))
 
     def words_b(self, b: Value, K: int, columns: int, NR: int, word: Word, signed: bool = False) -> Operand:
         """B as panels of NR columns of words; unless the instruction takes ``signed`` A, sums of i8 begin lower."""
