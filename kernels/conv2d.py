@@ -9,6 +9,8 @@ Method   implicit GEMM: NPQ rows times K columns, reduced over CRS. x is never c
 Pooling  optional max over windows of y that do not overlap (step = window, no padding): rows are ordered window by window,
          so the rows of one window are neighbours in the tile. Emits the pooled y and, if asked, which tap won. A window
          takes a power of two of rows (WINDOW): those past its POOL_H * POOL_W taps are wasted.
+Moments  optional: per block of rows and filter the sum and the squared distances from its mean (``moments.py`` joins them), of
+         what the epilogue gets.
 Tile     one program makes BLOCK_NPQ rows of BLOCK_K filters.
 Traffic  x once per block of filters, w once per block of rows, y once (a POOL_H*POOL_W-th of it when pooled).
 Layout   any strides; fast: x and y NHWC, w RSCK (filters innermost).
@@ -38,6 +40,7 @@ from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
 from tritoncnn.kernels.depthwise import depthwise, is_depthwise
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.moments import parts_of_blocks
 
 
 class Tile(NamedTuple):
@@ -85,7 +88,7 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
 
 @triton.jit
 def conv2d_kernel(
-    y_ptr, i_ptr, x_ptr, w_ptr, args,  # results first, then operands; args belongs to the epilogue
+    y_ptr, i_ptr, s_ptr, x_ptr, w_ptr, args,  # results first, then operands; args belongs to the epilogue
     N: tl.constexpr, C: tl.constexpr, D: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
     K: tl.constexpr, T: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
     O: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, G: tl.constexpr,
@@ -169,7 +172,14 @@ def conv2d_kernel(
                 )
                 acc = tl.dot(x, f, acc, input_precision="ieee")
 
-    # Epilogue, pooling, store.
+    # Statistics, epilogue, pooling, store.
+    if s_ptr is not None:
+        rows = tl.minimum(N * O * P * Q - pid_npq * BLOCK_NPQ, BLOCK_NPQ).to(tl.float32)
+        total = tl.sum(acc, 0)  # rows past the end are 0
+        far = tl.where(mask_npq[:, None], acc - (total / rows)[None, :], 0.0)
+        offs_s = pid_npq * (2 * K) + offs_k
+        tl.store(s_ptr + offs_s, total, mask=mask_k)
+        tl.store(s_ptr + offs_s + K, tl.sum(far * far, 0), mask=mask_k)
     if EPILOGUE is not None:
         mask = mask_npq[:, None] & mask_k[None, :]
         if RANK == 4:
@@ -210,6 +220,7 @@ def conv2d(
     epilogue: Slot | None = None,
     pool: tuple[int, int] | None = None,
     indices: TensorType | None = None,
+    statistics: bool = False,
     tile: Tile | None = None,
     target: str = "cpu",
 ) -> Launch:
@@ -218,6 +229,7 @@ def conv2d(
     ``padding`` has one number per axis, or two: before and after. With ``pool`` (a window of at most 64 pixels of a
     picture) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given, gets the winning tap of each window (u8 of
     y's shape, second result). The epilogue comes before the pooling; its coordinates are n, k, (o,) p, q of the convolution.
+    With ``statistics`` the second result is ``moments.parts_of_blocks`` of BLOCK_NPQ rows each; not with a pool, or depthwise.
     Raises ShapeError, DTypeError; UnsupportedError for larger windows.
     """
     check_floats("conv2d", y=y, x=x, w=w)
@@ -243,22 +255,25 @@ def conv2d(
                 f"conv2d: indices must be u8 and come with a pooling window; got {indices.dtype}, {POOL_H} x {POOL_W}"
             )
 
-    if is_depthwise(problem) and pool is None and tile is None:
+    if is_depthwise(problem) and pool is None and tile is None and not statistics:
         return depthwise(y, x, w, problem, epilogue, target)
+    if statistics and pool is not None:
+        raise UnsupportedError("conv2d: statistics are of a result that is not pooled")
     rows = N * O * wanted[-2] * wanted[-1] * window
     CRS = problem.C_G * problem.taps
     flat = is_flat(problem.C_G, CRS, problem.padded)
     tile = tile or pick_tile(rows, problem.K_G, problem.C_G, CRS, flat, window, target, x.dtype)
+    parts = parts_of_blocks(rows, tile.BLOCK_NPQ, K) if statistics else None
     return build(
         conv2d_kernel,
         (ceil_div(rows, tile.BLOCK_NPQ), groups * ceil_div(problem.K_G, tile.BLOCK_K)),
-        {"y_ptr": y, "i_ptr": indices, "x_ptr": x, "w_ptr": w},
+        {"y_ptr": y, "i_ptr": indices, "s_ptr": parts, "x_ptr": x, "w_ptr": w},
         **problem._asdict(),
         POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=volume(y).strides, I=volume(indices).strides if indices else None,
         X=volume(x).strides, F=volume(w).strides, RANK=x.rank, FLAT=flat,
         BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
-        results=1 if indices is None else 2,
+        results=1 if indices is None and parts is None else 2,
         flops=problem.flops,
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,

@@ -67,6 +67,31 @@ def norm_case(training: bool, shape: tuple[int, ...]) -> Case:
     return Case(lambda *x: run(T, *x), lambda *x: run(F, *x), (shape, shape[1:2], shape[1:2]))
 
 
+def conv_norm_case(training: bool, activation: str = "none", **steps: Any) -> Case:
+    """Convolution and batch norm, with a residual where there is an activation."""
+    groups = steps.get("groups", 1)
+
+    def buffers(x: Any) -> tuple[Any, Any]:
+        return torch.linspace(-1, 1, 12).to(x.dtype), torch.linspace(0.5, 2, 12).to(x.dtype)
+
+    def ours(x: Any, w: Any, g: Any, b: Any, *r: Any) -> Any:
+        mean, var = buffers(x)
+        y = T.conv2d_batch_norm(
+            x, w, mean, var, g, b, training, **steps, residual=r[0] if r else None, activation=activation
+        )
+        return (y, mean, var) if training else y
+
+    def theirs(x: Any, w: Any, g: Any, b: Any, *r: Any) -> Any:
+        mean, var = buffers(x)
+        y = F.batch_norm(F.conv2d(x, w, **steps), mean, var, g, b, training)
+        y = F.silu(y + r[0]) if r else y
+        return (y, mean, var) if training else y
+
+    return Case(
+        ours, theirs, (IMAGE, (12, 6 // groups, 3, 3), (12,), (12,), *([(2, 12, 3, 4)] if activation == "silu" else []))
+    )
+
+
 ACTIVATION_CASES = {
     name: same(name, IMAGE)
     for name in (
@@ -98,6 +123,10 @@ ACTIVATION_CASES = {
 }
 
 NORM_CASES = {
+    "conv2d_batch_norm": conv_norm_case(False),
+    "conv2d_batch_norm train": conv_norm_case(True),
+    "conv2d_batch_norm train fused": conv_norm_case(True, "silu", padding=1, stride=2),
+    "conv2d_batch_norm depthwise": conv_norm_case(True, groups=6),
     "batch_norm": norm_case(False, IMAGE),
     "batch_norm train": norm_case(True, IMAGE),
     "batch_norm train rows": norm_case(True, ROWS),

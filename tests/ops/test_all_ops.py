@@ -114,7 +114,8 @@ def compare(
     """Run the node's kernels and compare: integers bit for bit, else within the op's bound."""
     found = run_node(node, operands)
     for x, type, y in zip(found, (v.type for v in node.results), wanted, strict=True):
-        if not type.is_float or op.name in EXACT:
+        further = "statistics" in sample[1] and len(y.shape) == 1  # mean and variance beside a convolution's result
+        if not type.is_float or (op.name in EXACT and not further):
             assert torch.equal(x, y.to(x.dtype)), f"{op.name} {sample}"
             continue
         # The samples sum at most 64 terms after another (more go in trees); functions are good to 16 units in the last place.

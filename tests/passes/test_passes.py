@@ -18,6 +18,7 @@ from tritoncnn.passes.fuse_epilogue import FuseEpilogue
 from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
+from tritoncnn.passes.fuse_statistics import FuseStatistics
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
 from tritoncnn.passes.recompute_light import RecomputeLight
@@ -278,3 +279,18 @@ def test_fuse_epilogue_leaves_further_results_to_those_who_read_them_later() -> 
         text.replace("MIDDLE", "%5 = pointwise(%2) {expr='exp($0)'} : f32[4,1]").replace("%6 }", "%5, %6 }"),
     )
     assert "epilogue" not in " ".join(early)
+
+
+def test_a_convolution_finds_the_statistics_that_its_norm_needs() -> None:
+    def text(dims: str, groups: int) -> str:
+        return f"""
+        graph g(x: f32[2,4,8,8], w: f32[8,{4 // groups},3,3]) {{
+          %1 = conv2d(x, w) {{{STEPS}, groups={groups}}} : f32[2,8,6,6]
+          %2, %3, %4 = standardize(%1) {{dims={dims}, eps=0.5}} : f32[2,8,6,6], f32[1,8,1,1], f32[1,8,1,1]
+          return %2, %3
+        }}"""
+
+    fused = after(FuseStatistics(), text("[0,2,3]", 2))
+    assert fused[0] == f"%1, %2, %3 = conv2d(x, w) {{{STEPS}, groups=2, statistics=True}}"
+    assert [line.split("=")[1].split("(")[0].strip() for line in fused[1:-1]].count("reshape") == 2
+    assert "standardize" in after(FuseStatistics(), text("[0,2,3]", 4))[1]  # depthwise

@@ -26,6 +26,7 @@ from tritoncnn.functional.activation import (
 from tritoncnn.functional.convolution import (
     conv1d,
     conv2d,
+    conv2d_batch_norm,
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
@@ -71,7 +72,8 @@ from tritoncnn.functional.random import channel_dropout, dropout
 __all__ = [
     "activate", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
-    "binary_cross_entropy_with_logits", "channel_dropout", "concat", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "binary_cross_entropy_with_logits", "channel_dropout", "concat", "conv1d", "conv2d", "conv2d_batch_norm", "conv3d",
+    "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice_loss", "dropout", "elu", "embedding", "focal_loss",
     "gated", "gelu", "gram_matrix", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm",
     "interpolate", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log_softmax", "lp_pool1d",

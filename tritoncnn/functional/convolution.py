@@ -9,6 +9,7 @@ import torch
 
 from tritoncnn.capture import emit_conv as emit
 from tritoncnn.capture import emit_matrix as matrix
+from tritoncnn.capture import emit_norm as norm
 from tritoncnn.errors import InputError, ShapeError
 from tritoncnn.functional.activation import apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
@@ -66,13 +67,63 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | N
 def _convolve(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size | str, dilation: Size,
               groups: int, scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str,
               pool: bool = False) -> Tensor:  # fmt: skip
-    name = f"conv{axes}d"
+    step, sides, spacing = _steps(f"conv{axes}d", axes, weight, stride, padding, dilation)
+    return _conv(x, weight, bias, step, sides, spacing, groups, scale, shift, residual, activation, pool)[0]
+
+
+def _steps(
+    name: str, axes: int, weight: Any, stride: Size, padding: Size | str, dilation: Size
+) -> tuple[Ints, Ints, Ints]:
+    """stride, padding (before and after) and dilation, axis by axis."""
     if not isinstance(weight, torch.Tensor) or weight.dim() != axes + 2:
         got = list(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
         raise ShapeError(f"{name}: weight must be a tensor [K, C/groups, {emit.AXES[axes]}]; got {got}")
     step, spacing = emit.per_axis(f"{name}: stride", stride, axes), emit.per_axis(f"{name}: dilation", dilation, axes)
-    sides = emit.padding_of(padding, weight.shape[2:], step, spacing)
-    return _conv(x, weight, bias, step, sides, spacing, groups, scale, shift, residual, activation, pool)[0]
+    return step, emit.padding_of(padding, weight.shape[2:], step, spacing), spacing
+
+
+@fused
+def _conv_batch_norm(x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, scale: Tensor | None, shift: Tensor | None,
+                     training: bool, momentum: float, eps: float, stride: Ints, padding: Ints, dilation: Ints, groups: int,
+                     residual: Tensor | None, activation: str) -> Any:  # fmt: skip
+    y = emit.conv(len(weight.shape) - 2, x, weight, None, stride, padding, dilation, groups)
+    if training:
+        y, new_mean, new_var = norm.batch_norm_train(y, scale, shift, mean, var, momentum, eps)
+        return _after(y, None, None, residual, activation), new_mean, new_var
+    return _after(norm.batch_norm_eval(y, scale, shift, mean, var, eps), None, None, residual, activation)
+
+
+def conv2d_batch_norm(
+    x: Tensor,
+    weight: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    bn_weight: Tensor | None = None,
+    bn_bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    residual: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """activation(batch_norm(conv2d(x, weight), ...) + residual), sizes as of conv2d, the rest as of batch_norm.
+
+    In training the convolution's kernel finds the statistics of its own result (f32; not depthwise), and the running ones
+    are updated in place; else all is one kernel. Raises ShapeError, DTypeError, InputError.
+    """
+    step, sides, spacing = _steps("conv2d_batch_norm", 2, weight, stride, padding, dilation)
+    statistics = (running_mean, running_var, bn_weight, bn_bias, training, momentum, eps)
+    y, *new = _conv_batch_norm(x, weight, *statistics, step, sides, spacing, groups, residual, activation)
+    if new:
+        with torch.no_grad():
+            running_mean.copy_(new[0])
+            running_var.copy_(new[1])
+    return y
 
 
 def conv1d(

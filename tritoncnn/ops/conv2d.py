@@ -3,6 +3,9 @@
 With ``pool=(R, S)`` the result (after the epilogue) is max-pooled over windows of R x S that do not overlap, and there
 are two results: the pooled tensor and, as u8, the number r*S + s of the winning tap, the first one on ties. Without
 ``index`` the second is left out.
+
+With ``statistics`` there are three results: y, and the mean and (biased) variance of each of its channels, f32, taken before
+the epilogue.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d as kernel
+from tritoncnn.kernels.moments import moments
 from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
 from tritoncnn.ops.conv_torch import conv_torch
 from tritoncnn.ops.define import Lowering, OpDef, Types
-from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
+from tritoncnn.ops.lowering import epilogue_of, one_launch, refs_of, types_of
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
 from tritoncnn.ops.window import (
@@ -33,7 +37,7 @@ from tritoncnn.ops.window import (
 
 
 def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
-          pool: Pair = (), index: bool = True) -> Types:  # fmt: skip
+          pool: Pair = (), index: bool = True, statistics: bool = False) -> Types:  # fmt: skip
     check_float("conv2d", x, "x")
     if x.rank not in (4, 5):
         raise ShapeError(f"conv2d: x must be [N, C, H, W] or [N, C, D, H, W]; got {list(x.shape)}")
@@ -45,6 +49,13 @@ def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation
             f"and K divisible by groups = {groups}; got {list(w.shape)}"
         )
     sizes = conv_sizes("conv2d", x.shape, w.shape, stride, padding, dilation)
+    if statistics:
+        if pool or 0 in (x.shape[0], *sizes):
+            raise ShapeError(
+                f"conv2d: statistics are of results with pixels, not pooled; got {list(x.shape)}, pool {pool}"
+            )
+        per_channel = TensorType.dense("f32", (w.shape[0],))
+        return TensorType.dense(x.dtype, (x.shape[0], w.shape[0], *sizes)), per_channel, per_channel
     if not pool:
         return TensorType.dense(x.dtype, (x.shape[0], w.shape[0], *sizes))
     if x.rank != 4:
@@ -58,8 +69,12 @@ def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation
 
 
 def reference(x: torch.Tensor, w: torch.Tensor, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
-              pool: Pair = (), index: bool = True) -> Any:  # fmt: skip
+              pool: Pair = (), index: bool = True, statistics: bool = False) -> Any:  # fmt: skip
     y = conv_torch(x, w, stride, padding, dilation, groups)
+    if statistics:
+        wide = y if y.dtype == torch.float64 else y.float()
+        var, mean = torch.var_mean(wide, (0, *range(2, y.dim())), correction=0)
+        return y, mean, var
     if not pool:
         return y
     pooled = max_pool2d_torch(y, window=pool, stride=pool, padding=(0, 0), dilation=(1, 1))
@@ -67,7 +82,7 @@ def reference(x: torch.Tensor, w: torch.Tensor, *, stride: Pair, padding: Pair, 
 
 
 def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
-         pool: Pair = (), index: bool = True) -> tuple[Any, Any]:  # fmt: skip
+         pool: Pair = (), index: bool = True, statistics: bool = False) -> tuple[Any, Any]:  # fmt: skip
     """With ``pool`` the winning taps are needed, so there must have been an index."""
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
     if pool:
@@ -80,19 +95,25 @@ def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilati
 
 
 def lower(node: Node) -> Lowering:
-    (y, *index), (x, w, *_) = types_of(node)
-    attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "index")}
-    sizes = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])  # type: ignore[arg-type]
+    (y, *further), (x, w, *_) = types_of(node)
+    attrs: dict[str, Any] = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "index")}
+    sizes = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])
     unpooled = TensorType.dense(y.dtype, (*y.shape[:2], *sizes))
-    indices = index[0] if index else None
-    launch = kernel.conv2d(y, x, w, **attrs, indices=indices, epilogue=epilogue_of(node, 2, unpooled))  # type: ignore[arg-type]
-    return one_launch(node, launch)
+    epilogue = epilogue_of(node, 2, unpooled)
+    if "statistics" not in attrs:
+        indices = further[0] if further else None
+        return one_launch(node, kernel.conv2d(y, x, w, **attrs, indices=indices, epilogue=epilogue))
+    launch = kernel.conv2d(y, x, w, **attrs, epilogue=epilogue)
+    parts = launch.operands[1]
+    joined = moments(further[0], further[1], parts, y.numel // y.shape[1], launch.constants["BLOCK_NPQ"])
+    operands = refs_of(node)[3:]
+    return Lowering(((launch, ("r0", "w0", *operands)), (joined, ("r1", "r2", "w0"))), (parts,))
 
 
 def _sample(x: Pair, w: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: int = 1,
-            pool: Pair = ()) -> Any:  # fmt: skip
+            pool: Pair = (), statistics: bool = False) -> Any:  # fmt: skip
     attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return ((x, w), attrs | ({"pool": pool} if pool else {}))
+    return ((x, w), attrs | ({"pool": pool} if pool else {}) | ({"statistics": True} if statistics else {}))
 
 
 SAMPLES = (
@@ -120,6 +141,10 @@ SAMPLES = (
     _sample((0, 4, 5, 5), (8, 1, 3, 3), groups=4),
     _sample((2, 4, 8, 8), (4, 1, 3, 3), groups=4, pool=(2, 2)),
     _sample((1, 17, 3, 4, 4), (33, 17, 1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1)),
+    _sample((2, 3, 11, 8), (5, 3, 3, 2), (2, 3), (1, 0), statistics=True),
+    _sample((3, 17, 9, 9), (33, 17, 3, 3), padding=(1, 1), statistics=True),
+    _sample((2, 4, 6, 6), (6, 2, 3, 3), groups=2, statistics=True),
+    _sample((1, 3, 2, 5, 4), (4, 3, 2, 2, 2), (1, 1, 1), (1, 0, 1), (1, 1, 1), statistics=True),
 )
 conv2d = OpDef(
     "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders=ACTIVATIONS, wants={0: ACTIVATIONS, 1: FILTERS},

@@ -17,7 +17,7 @@ class FuseEpilogue(Pass):
        =>   %2 = conv2d(x, w, b) {epilogue='relu(add(acc, $0))'}
 
     When   the op's kernel has an epilogue slot, %1 has no other reader, and %2 has its shape and dtype. Further results of
-           the op, such as a norm's mean, must not be read before %2.
+           the op, such as a norm's mean, must not be read before %2 or by it.
     The fused node stands where the pointwise node stood, where all operands are known.
     """
 
@@ -66,7 +66,7 @@ def _joinable(graph: Graph, value: Value, node: Node, position: Mapping[Value, i
     if above is None or not OPS[above.op].epilogue or "epilogue" in above.attrs or value != above.results[0]:
         return False
     readers = (reader for other in above.results[1:] for reader in graph.users.get(other, ()))
-    if any(position[reader.results[0]] < position[node.result] for reader in readers):
+    if any(position[reader.results[0]] <= position[node.result] for reader in readers):
         return False
     same = value.type.shape == node.result.type.shape and value.type.dtype == node.result.type.dtype
     return same and graph.only_user(value) is node

@@ -17,6 +17,7 @@ from tritoncnn.passes.fuse_epilogue import FuseEpilogue
 from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
+from tritoncnn.passes.fuse_statistics import FuseStatistics
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
 from tritoncnn.passes.recompute_light import RecomputeLight
@@ -28,6 +29,7 @@ FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     FlattenIntoMatmul(),  # before gradients: they then come in the stored order by themselves
 )
 LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
+    FuseStatistics(),  # before Decompose: takes norms as a whole
     Decompose(),
     Simplify(),
     MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation

@@ -1,0 +1,64 @@
+"""moments: mean and (biased) variance per channel, from what each block of a producer's tile found of its own rows.
+
+A producer writes, for each block of rows and each channel, the sum of the block's values and the sum of the squares of
+their distances from the block's mean: nothing cancels, as it does in E[x^2] - E[x]^2.
+Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance".
+
+Order    block 0, 1, 2, ...: the same bits on every run and for any number of threads.
+Tile     one program makes BLOCK channels.
+Traffic  8 bytes per block and channel, twice; the results once.
+Layout   parts [blocks, 2, channels], row-major.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape, power_of_2
+from tritoncnn.kernels.device import block_offsets, program
+from tritoncnn.kernels.launch import Launch
+
+
+@triton.jit
+def moments_kernel(
+    mean_ptr, var_ptr, part_ptr,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr,  # rows of all blocks; rows of a block
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    c = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
+    mask = c < CHANNELS
+    BLOCKS: tl.constexpr = (ROWS + BLOCK_ROWS - 1) // BLOCK_ROWS
+    total = tl.zeros((BLOCK,), tl.float32)
+    for i in range(0, BLOCKS):
+        total += tl.load(part_ptr + i * (2 * CHANNELS) + c, mask=mask, other=0.0)
+    mean = total / ROWS
+    squares = tl.zeros((BLOCK,), tl.float32)
+    for i in range(0, BLOCKS):
+        rows = tl.minimum(ROWS - i * BLOCK_ROWS, BLOCK_ROWS).to(tl.float32)
+        part = tl.load(part_ptr + i * (2 * CHANNELS) + c, mask=mask, other=0.0)
+        far = part / rows - mean
+        squares += tl.load(part_ptr + (i * 2 + 1) * CHANNELS + c, mask=mask, other=0.0) + far * far * rows
+    tl.store(mean_ptr + c, mean, mask=mask)
+    tl.store(var_ptr + c, squares / ROWS, mask=mask)
+
+
+def parts_of_blocks(rows: int, block_rows: int, channels: int) -> TensorType:
+    """What a producer writes."""
+    return TensorType.dense("f32", (ceil_div(rows, block_rows), 2, channels))
+
+
+def moments(mean: TensorType, var: TensorType, parts: TensorType, rows: int, block_rows: int) -> Launch:
+    """mean, var [channels] of ``rows`` rows from ``parts`` over blocks of ``block_rows``. Raises ShapeError, DTypeError."""
+    check_floats("moments", mean=mean, var=var, parts=parts)
+    channels = mean.numel
+    check_shape("moments", "parts", parts, parts_of_blocks(rows, block_rows, channels).shape, f"for {rows} rows")
+    block = min(power_of_2(channels), 64)
+    return build(
+        moments_kernel,
+        (ceil_div(channels, block),),
+        {"mean_ptr": mean, "var_ptr": var, "part_ptr": parts},
+        ROWS=rows, CHANNELS=channels, BLOCK_ROWS=block_rows, BLOCK=block,
+        results=2, flops=6 * parts.numel,
+    )  # fmt: skip
