@@ -62,6 +62,11 @@ def running(training: bool, activation: str = "none") -> Callable[..., Any]:
     return run
 
 
+def running_instances(module: Any, x: Any, w: Any, b: Any) -> Any:
+    mean, var = torch.linspace(-1, 1, x.shape[1]).to(x.dtype), torch.linspace(0.5, 2, x.shape[1]).to(x.dtype)
+    return module.instance_norm(x, mean, var, w, b, momentum=0.3), mean, var
+
+
 def norm_case(training: bool, shape: tuple[int, ...]) -> Case:
     run = running(training)
     return Case(lambda *x: run(T, *x), lambda *x: run(F, *x), (shape, shape[1:2], shape[1:2]))
@@ -138,7 +143,11 @@ NORM_CASES = {
     "group_norm": Case(lambda x, w, b: T.group_norm(x, 3, w, b), lambda x, w, b: F.group_norm(x, 3, w, b), (IMAGE, (6,), (6,))),
     "group_norm bare": same("group_norm", (2, 4, 9), num_groups=2),
     "instance_norm": Case(
-        lambda x, w, b: T.instance_norm(x, w, b), lambda x, w, b: F.instance_norm(x, weight=w, bias=b), (IMAGE, (6,), (6,))
+        lambda x, w, b: T.instance_norm(x, weight=w, bias=b), lambda x, w, b: F.instance_norm(x, weight=w, bias=b),
+        (IMAGE, (6,), (6,)),
+    ),
+    "instance_norm running": Case(
+        lambda *x: running_instances(T, *x), lambda *x: running_instances(F, *x), (IMAGE, (6,), (6,))
     ),
     "layer_norm": Case(
         lambda x, w, b: T.layer_norm(x, (33,), w, b), lambda x, w, b: F.layer_norm(x, (33,), w, b), (ROWS, (33,), (33,))
@@ -259,6 +268,7 @@ POOL_CASES = {
     "avg_pool2d all": same(
         "avg_pool2d", IMAGE, kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False
     ),
+    "avg_pool2d divisor": same("avg_pool2d", IMAGE, kernel_size=(3, 2), stride=2, padding=1, divisor_override=-4),
     "adaptive_avg_pool2d": same("adaptive_avg_pool2d", (2, 6, 6, 8), output_size=(3, 2)),
     "global pooling": same("adaptive_avg_pool2d", IMAGE, output_size=1),
     "max_pool1d": same("max_pool1d", (2, 6, 19), kernel_size=3, stride=2, padding=1, dilation=2),
@@ -300,6 +310,8 @@ IMAGE_CASES = {
     "bilinear aligned": same("interpolate", IMAGE, size=(9, 12), mode="bilinear", align_corners=True),
     "linear": same("interpolate", (2, 3, 9), size=(14,), mode="linear"),
     "bicubic": same("interpolate", IMAGE, size=(8, 9), mode="bicubic"),
+    "bilinear factor": same("interpolate", IMAGE, scale_factor=(1.7, 0.6), mode="bilinear"),
+    "area": same("interpolate", IMAGE, size=(3, 4), mode="area"),
     "pad": moved((1, 2, 0, 3), value=1.5),
     "pad reflect": moved((2, 1, 3, 0), mode="reflect"),
     "pad replicate": moved((2, 1, 3, 0), mode="replicate"),

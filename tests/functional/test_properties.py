@@ -80,7 +80,7 @@ def test_norms(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["nearest", "bilinear"])
 def test_resizing(kind: str) -> None:
     def fused(y: torch.Tensor, x: torch.Tensor, problem: Any) -> None:
-        y.copy_(T.interpolate(x, y.shape[2:], kind, problem.align_corners))
+        y.copy_(T.interpolate(x, y.shape[2:], mode=kind, align_corners=problem.align_corners))
 
     check_kernel(fused, None, resizes(kind), max_examples=EXAMPLES)
 

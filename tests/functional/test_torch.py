@@ -143,6 +143,17 @@ def test_an_expanded_input_and_an_unused_gradient_are_fine() -> None:
     torch.testing.assert_close(T.conv2d(x, w), F.conv2d(x, w))
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_softmax_is_taken_in_the_dtype_that_is_asked_for(name: str, dtype: torch.dtype) -> None:
+    x = torch.randn(5, 7, dtype=torch.bfloat16, requires_grad=True)
+    found, wanted = getattr(T, name)(x, 1, dtype=dtype), getattr(F, name)(x, 1, dtype=dtype)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, wanted)
+    dy = torch.randn(5, 7).to(dtype)
+    torch.testing.assert_close(torch.autograd.grad(found, x, dy), torch.autograd.grad(wanted, x, dy))
+
+
 X, W = torch.randn(2, 6, 5, 7), torch.randn(4, 6, 3, 3)
 MISTAKES: list[tuple[Any, type[Exception], str]] = [
     (lambda: T.conv2d(X, torch.randn(4, 5, 3, 3)), ShapeError, r"w must be \[K, C/groups, R, S\] with C = 6 channels"),
@@ -169,7 +180,7 @@ MISTAKES: list[tuple[Any, type[Exception], str]] = [
     (lambda: T.cross_entropy(torch.randn(3, 4), torch.zeros(3, dtype=torch.int32)), DTypeError, "torch.int64"),
     (lambda: T.mse_loss(X, X, "average"), InputError, "reduction must be one of none, mean, sum; got 'average'"),
     (lambda: T.max_pool2d(X, 2, padding=2), ShapeError, "padding must be at most half"),
-    (lambda: T.interpolate(X, 4, "area"), InputError, "mode must be one of"),
+    (lambda: T.interpolate(X, 4, mode="cubic"), InputError, "mode must be one of"),
     (lambda: T.pixel_shuffle(X, 2), ShapeError, "divisible by the factor 2 squared"),
     (lambda: T.concat([X, X.half()]), DTypeError, r"tensors\[1\] must be torch.float32, as tensors\[0\] is; got torch.float16"),
     (lambda: T.concat([]), InputError, "tensors must be a list of at least one tensor"),

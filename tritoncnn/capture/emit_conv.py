@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,14 +14,22 @@ Ints = tuple[int, ...]
 AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 
+def numbers_of(name: str, value: int | Sequence[int]) -> Ints:
+    """One whole number, or all of a list. Raises ShapeError for what is none."""
+    try:
+        return (operator.index(value),) if hasattr(value, "__index__") else tuple(map(operator.index, value))
+    except TypeError:
+        raise ShapeError(f"{name} must be whole numbers; got {value!r}") from None
+
+
 def per_axis(name: str, value: int | Sequence[int], axes: int) -> Ints:
     """(2, 2) for 2, [2] and [2, 2]. Raises ShapeError for another number of numbers."""
     if type(value) is int:
         return (value,) * axes
-    numbers = (value,) if isinstance(value, int) else tuple(value)
+    numbers = numbers_of(name, value)
     if len(numbers) not in (1, axes):
-        raise ShapeError(f"{name} must be one number or {axes}; got {list(numbers)}")
-    return tuple(int(n) for n in (numbers * axes if len(numbers) == 1 else numbers))
+        raise ShapeError(f"{name} must be one number{f' or {axes}' if axes > 1 else ''}; got {list(numbers)}")
+    return numbers * axes if len(numbers) == 1 else numbers
 
 
 def padding_of(padding: Any, taps: Sequence[int], stride: Ints, dilation: Ints) -> Ints:
@@ -39,9 +48,9 @@ def padding_of(padding: Any, taps: Sequence[int], stride: Ints, dilation: Ints) 
         return tuple(n for span in spans for n in (span // 2, span - span // 2))
     if isinstance(padding, str):
         raise ShapeError(f"padding must be numbers, 'valid', 'same' or 'causal'; got {padding!r}")
-    numbers = (padding,) if isinstance(padding, int) else tuple(padding)
+    numbers = numbers_of("padding", padding)
     if len(numbers) == 2 * axes:
-        sides = tuple(int(n) for n in numbers)
+        sides = numbers
     else:
         sides = tuple(n for size in per_axis("padding", padding, axes) for n in (size, size))
     if min(sides) < 0:

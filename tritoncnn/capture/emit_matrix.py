@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from tritoncnn.capture.emit_pointwise import as_float
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.ops import OPS
+from tritoncnn.ops import IR_DTYPE, OPS
 from tritoncnn.ops.define import broadcast_shape
 
 op = OPS
@@ -96,12 +98,20 @@ def _along_rows(name: str, x: Any, dim: int) -> Any:
     return op["permute"](op["reshape"](op[name](rows), shape=tuple(turned.shape)), dims=back)
 
 
-def softmax(x: Any, dim: int, dtype: Any = None) -> Any:
-    return _along_rows("softmax", x, dim)
+def _cast(name: str, x: Any, dtype: torch.dtype | None) -> Any:
+    """x as ``dtype``, None as it is. Raises UnsupportedError for one that is not f32, bf16 or f16."""
+    wanted = None if dtype is None else IR_DTYPE.get(dtype, "")
+    if wanted not in (None, "f32", "bf16", "f16"):
+        raise UnsupportedError(f"{name}: dtype must be torch.float32, torch.bfloat16 or torch.float16; got {dtype}")
+    return x if wanted in (None, x.dtype) else op[f"cast_{wanted}"](x)
 
 
-def log_softmax(x: Any, dim: int, dtype: Any = None) -> Any:
-    return _along_rows("log_softmax", x, dim)
+def softmax(x: Any, dim: int, dtype: torch.dtype | None = None) -> Any:
+    return _along_rows("softmax", _cast("softmax", x, dtype), dim)
+
+
+def log_softmax(x: Any, dim: int, dtype: torch.dtype | None = None) -> Any:
+    return _along_rows("log_softmax", _cast("log_softmax", x, dtype), dim)
 
 
 def default_softmax(x: Any, dim: int, half_to_float: bool) -> Any:

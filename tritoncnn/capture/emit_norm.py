@@ -86,17 +86,34 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
 def instance_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input_stats: bool, momentum: float, eps: float,
                   cudnn: bool = True) -> Any:  # fmt: skip
     """Source: Ulyanov et al. 2016, "Instance normalization: the missing ingredient for fast stylization"."""
-    if len(x.shape) < 3:
-        raise ShapeError(f"instance_norm: x must be [N, C, ...pixels]; got {list(x.shape)}")
     if not use_input_stats:
         return batch_norm_eval(x, weight, bias, mean, var, eps)
     if mean is not None:
         raise UnsupportedError("instance_norm that keeps running statistics")
-    check_parameters("instance_norm", x.shape[1], weight=weight, bias=bias)
-    if math.prod(x.shape[2:]) < 2:
+    return instance_norm_train(x, weight, bias, None, None, momentum, eps)[0]
+
+
+def instance_norm_train(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float
+) -> tuple[Any, Any, Any]:
+    """(y, running mean, running variance), the latter two moved towards the samples' mean ones by ``momentum`` (or None)."""
+    if len(x.shape) < 3:
+        raise ShapeError(f"instance_norm: x must be [N, C, ...pixels]; got {list(x.shape)}")
+    N, C, *pixels = x.shape
+    count = math.prod(pixels)
+    check_parameters("instance_norm", C, weight=weight, bias=bias, running_mean=mean, running_var=var)
+    if count < 2:
         raise ShapeError(f"instance_norm: it needs more than 1 pixel per channel; x is {list(x.shape)}")
-    y, _, _ = op["standardize"](widen(x), dims=tuple(range(2, len(x.shape))), eps=float(eps))
-    return narrow(_affine(y, weight, bias, (1, x.shape[1], *(1,) * (len(x.shape) - 2))), x)
+    y, means, variances = op["standardize"](widen(x), dims=tuple(range(2, len(x.shape))), eps=float(eps))
+    y = narrow(_affine(y, weight, bias, (1, C, *(1,) * (len(x.shape) - 2))), x)
+    if mean is None or not N:
+        return y, mean, var
+
+    def moved(old: Any, samples: Any, factor: float) -> Any:
+        new = op["sum"](op["reshape"](samples, shape=(N, C)), dims=(0,)) * (momentum * factor / N)
+        return narrow(widen(old) * (1 - momentum) + new, old)
+
+    return y, moved(mean, means, 1.0), moved(var, variances, count / (count - 1))
 
 
 def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tritoncnn.errors import UnsupportedError
+from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS, Sym
 
 Emit = Callable[..., Any]
@@ -88,10 +88,14 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
 
 
 def prelu(x: Any, w: Any) -> Any:
-    if not x.shape:
+    """w is one number, or one per channel of x [N, C, ...]. Raises ShapeError."""
+    channels = x.shape[1] if len(x.shape) > 1 else 1
+    if tuple(w.shape) not in ((), (1,), (channels,)):
+        raise ShapeError(f"prelu: weight must be [1] or [{channels}] for x {list(x.shape)}; got {list(w.shape)}")
+    if tuple(w.shape) in ((), (1,)):
         w = op["reshape"](w, shape=())
-    elif len(x.shape) > 1 and w.shape[0] > 1:
-        w = op["reshape"](w, shape=(1, w.shape[0], *(1,) * (len(x.shape) - 2)))
+    else:
+        w = op["reshape"](w, shape=(1, channels, *(1,) * (len(x.shape) - 2)))
     return op["where"](x > 0, x, x * w)
 
 

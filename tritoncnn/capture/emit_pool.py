@@ -157,22 +157,34 @@ def lp_pool(axes: int, x: Any, exponent: float, window: Any, stride: Any, ceil_m
 
 
 def avg_pool(axes: int) -> Callable[..., Any]:
-    """torch's avg_pool1d to avg_pool3d: the mean over a box is the mean of means along its axes."""
+    """torch's avg_pool1d to avg_pool3d: the mean over a box is the mean of means along its axes.
+
+    With ``divisor_override`` the sum under each window, over that number.
+    """
     name = f"avg_pool{axes}d"
 
     def pool(x: Any, window: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
              count_include_pad: bool = True, divisor_override: int | None = None) -> Any:  # fmt: skip
-        if divisor_override is not None:
-            raise UnsupportedError(f"{name} with divisor_override")
+        if divisor_override == 0:
+            raise ShapeError(f"{name}: divisor_override must not be zero; got 0")
         steps = _steps(name, axes, window, stride, padding)
 
         def one(x: Any, dim: int, size: int, R: int, U: int, PAD: int, DIL: int) -> Any:
             return op["resample"](x, dim=dim, size=size, rule="average", numbers=(R, U, PAD, int(count_include_pad)))
 
+        def add_up(x: Any, dim: int, size: int, *numbers: int) -> Any:
+            return op["resample"](x, dim=dim, size=size, rule="windows", numbers=numbers)
+
+        def divided(x: Any) -> Any:
+            total = _by_axis(name, widen(x), steps, ceil_mode, add_up)
+            return narrow(total * (1 / float(divisor_override or 1)), x)
+
         def picture(x: Any) -> Any:
             plain = {key: steps[key] for key in ("window", "stride", "padding")}
             return op["avg_pool2d"](x, **plain, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
 
+        if divisor_override is not None:
+            return batched(name, axes, x, divided)
         return batched(name, axes, x, picture if axes == 2 else lambda x: _by_axis(name, x, steps, ceil_mode, one))
 
     return pool

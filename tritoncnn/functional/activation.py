@@ -10,7 +10,7 @@ import torch
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_pointwise as point
 from tritoncnn.errors import InputError
-from tritoncnn.functional.dispatch import fused
+from tritoncnn.functional.dispatch import AnyFloat, fused
 from tritoncnn.ops import OPS
 
 Tensor = torch.Tensor
@@ -57,7 +57,7 @@ def _elu(x: Tensor, alpha: float) -> Any:
 
 
 @fused
-def _softplus(x: Tensor, beta: float, threshold: float) -> Any:
+def _softplus(x: Tensor, beta: float, threshold: AnyFloat) -> Any:
     return point.softplus(x, beta, threshold)
 
 
@@ -72,13 +72,13 @@ def _gated(x: Tensor, gate: Tensor) -> Any:
 
 
 @fused
-def _softmax(x: Tensor, dim: int) -> Any:
-    return matrix.softmax(x, dim)
+def _softmax(x: Tensor, dim: int, dtype: torch.dtype | None) -> Any:
+    return matrix.softmax(x, dim, dtype)
 
 
 @fused
-def _log_softmax(x: Tensor, dim: int) -> Any:
-    return matrix.log_softmax(x, dim)
+def _log_softmax(x: Tensor, dim: int, dtype: torch.dtype | None) -> Any:
+    return matrix.log_softmax(x, dim, dtype)
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
@@ -152,7 +152,7 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """x above 0, x times weight elsewhere; weight [1] or [C] for x [N, C, ...]. Source: He et al. 2015.
+    """x above 0, x times weight elsewhere; weight one number or [C] for x [N, C, ...]. Source: He et al. 2015.
 
     Raises ShapeError when weight has another number of channels.
     """
@@ -164,11 +164,14 @@ def gated(x: Tensor, gate: Tensor) -> Tensor:
     return _gated(x, gate)[0]
 
 
-def softmax(x: Tensor, dim: int) -> Tensor:
-    """exp(x) over its sum along ``dim``. Fast where dim is contiguous: the last, or 1 of channels-last pictures."""
-    return _softmax(x, dim)[0]
+def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """exp(x) over its sum along ``dim``. Fast where dim is contiguous: the last, or 1 of channels-last pictures.
+
+    ``dtype``: x is cast to it first (f32, bf16 or f16). Raises ShapeError, DTypeError, UnsupportedError.
+    """
+    return _softmax(x, dim, dtype)[0]
 
 
-def log_softmax(x: Tensor, dim: int) -> Tensor:
-    """x - log(sum of exp(x) along ``dim``)."""
-    return _log_softmax(x, dim)[0]
+def log_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """x - log(sum of exp(x) along ``dim``); as softmax."""
+    return _log_softmax(x, dim, dtype)[0]

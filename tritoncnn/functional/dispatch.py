@@ -11,12 +11,13 @@ empty). ``<name>_backward`` is an op of its own, so that torch.compile sees both
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from tritoncnn.errors import DTypeError, InputError, UnsupportedError
+from tritoncnn.errors import DTypeError, InputError, LayoutError, UnsupportedError
 from tritoncnn.functional.programs import Program, Traced, trace
 from tritoncnn.ops import TORCH_DTYPE
 
@@ -24,6 +25,8 @@ Recipe = Callable[..., Any]
 Ints = Sequence[int]
 Labels = torch.Tensor  # i64
 Tensors = Sequence[torch.Tensor]
+Floats = Sequence[float]
+AnyFloat = float  # infinite too
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 PLAIN = {torch.Tensor, torch.nn.Parameter}
 OPTIONS = {bool, int, float, str, type(None)}
@@ -33,7 +36,8 @@ CACHED = 1024  # traced kinds of calls of one op, oldest first to go
 SCHEMA = {
     "Tensor": "Tensor", "Tensor | None": "Tensor?", "Tensors": "Tensor[]", "Labels": "Tensor",
     "Labels | None": "Tensor?", "Ints": "int[]",
-    "int": "int", "float": "float", "bool": "bool", "str": "str",
+    "int": "int", "float": "float", "bool": "bool", "str": "str", "AnyFloat": "float", "Floats": "float[]",
+    "int | None": "int?", "Ints | None": "int[]?", "torch.dtype | None": "ScalarType?",
 }  # fmt: skip
 TENSORS = ("Tensor", "Tensor | None", "Tensors", "Labels", "Labels | None")
 
@@ -52,6 +56,7 @@ class FusedOp:
         assert not unknown, f"{self.name}: annotations {unknown} have no schema"
         self._tensors = tuple((i, name, kind) for i, (name, kind) in enumerate(self.kinds) if kind in TENSORS)
         self.places = tuple(i for i, _, _ in self._tensors)  # of the operands among the arguments
+        self._finite = tuple((i, name) for i, (name, kind) in enumerate(self.kinds) if kind == "float")
         self._traced: dict[tuple[Any, ...], Traced] = {}
         self._ready: dict[tuple[Any, ...], tuple[Traced, Program]] = {}  # for calls that were checked
 
@@ -85,6 +90,12 @@ class FusedOp:
                 raise InputError(
                     f"{self.name}: {name} must be on the cpu; it is on {value.device}; move it with .cpu()"
                 )
+            if found and value.device != found[0].device:
+                raise InputError(
+                    f"{self.name}: {name} must be on {found[0].device}, as the other operands are; it is on {value.device}"
+                )
+            if value.layout != torch.strided:
+                raise LayoutError(f"{self.name}: {name} must be a dense tensor; got {value.layout}; use .to_dense()")
             if kind.startswith("Labels"):
                 if value.dtype != torch.int64:
                     raise DTypeError(f"{self.name}: {name} must hold torch.int64 numbers; got {value.dtype}")
@@ -96,6 +107,9 @@ class FusedOp:
             elif value.dtype != first[1]:
                 raise DTypeError(f"{self.name}: {name} must be {first[1]}, as {first[0]} is; got {value.dtype}")
             found.append(value)
+        for i, name in self._finite:
+            if not math.isfinite(arguments[i]):
+                raise InputError(f"{self.name}: {name} must be a finite number; got {arguments[i]}")
         return found
 
     def _named(self, arguments: Sequence[Any]) -> Iterator[tuple[str, str, Any]]:
@@ -269,7 +283,8 @@ def _backward_of(op: FusedOp) -> Callable[..., Any]:
         call = getattr(torch.ops.tritoncnn, f"{op.name}_backward")
         found = iter(call(seeds, results, *arguments, ctx.wanted))
         asked = iter(ctx.wanted)
-        answer: list[Any] = [None] * (len(arguments) + 1)
+        # torch takes an empty list for a list of tensors, and wants one back.
+        answer: list[Any] = [[] if isinstance(x, (list, tuple)) and not x else None for x in (*ctx.options, None)]
         for place, count in ctx.counts:
             parts = [next(found) if next(asked) else None for _ in range(count or 1)]
             answer[place] = parts[0] if count is None else parts

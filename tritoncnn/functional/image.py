@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 
 from tritoncnn.capture import emit_index as take
 from tritoncnn.capture import emit_sample as emit
+from tritoncnn.capture.emit_conv import numbers_of, per_axis
 from tritoncnn.capture.emit_pointwise import narrow, widen
-from tritoncnn.errors import InputError
-from tritoncnn.functional.dispatch import Ints, Labels, Tensors, fused
+from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.functional.dispatch import AnyFloat, Floats, Ints, Labels, Tensors, fused
+from tritoncnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 Tensor = torch.Tensor
 
@@ -23,17 +26,22 @@ RESIZERS = {
     "trilinear": emit.upsample_linear,
     "bicubic": emit.upsample_bicubic,
 }
+MODES = {  # how many axes of pixels each resizes
+    "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bilinear": (2,), "trilinear": (3,), "bicubic": (2,),
+    "area": (1, 2, 3),
+}  # fmt: skip
 
 
 @fused
-def _resize(x: Tensor, size: Ints, mode: str, align_corners: bool) -> Any:
+def _resize(x: Tensor, size: Ints | None, scale_factor: Floats, mode: str, align_corners: bool) -> Any:
     if mode.startswith("nearest"):
-        return RESIZERS[mode](x, size)
-    return narrow(RESIZERS[mode](widen(x), size, align_corners), x)  # one axis after the other, rounded once
+        return RESIZERS[mode](x, size, scale_factor)
+    y = RESIZERS[mode](widen(x), size, align_corners, scale_factor)  # one axis after the other, rounded once
+    return narrow(y, x)
 
 
 @fused
-def _pad(x: Tensor, padding: Ints, mode: str, value: float) -> Any:
+def _pad(x: Tensor, padding: Ints, mode: str, value: AnyFloat) -> Any:
     return emit.pad(x, padding, mode, value)
 
 
@@ -62,28 +70,62 @@ def _pixel_unshuffle(x: Tensor, factor: int) -> Any:
     return emit.pixel_unshuffle(x, factor)
 
 
-def interpolate(x: Tensor, size: int | Sequence[int], mode: str = "nearest", align_corners: bool = False) -> Tensor:
-    """x [N, C, ...] resized to ``size`` pixels along each axis, by one of RESIZERS, with torch's rules for pixel centres.
+def interpolate(
+    x: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+) -> Tensor:
+    """x [N, C, ...] resized to ``size`` pixels, or to ``scale_factor`` times as many (rounded down), along each axis.
 
-    Raises InputError for another mode, ShapeError.
+    ``mode``: one of RESIZERS, with torch's rules for pixel centres; they go by the scale factor given, or with
+    ``recompute_scale_factor`` by that of the sizes. "area" is adaptive_avg_pool. Raises InputError, ShapeError, DTypeError.
     """
-    if mode not in RESIZERS:
-        raise InputError(f"interpolate: mode must be one of {', '.join(RESIZERS)}; got {mode!r}")
-    if align_corners and mode.startswith("nearest"):
+    if mode not in RESIZERS and mode != "area":
+        raise InputError(f"interpolate: mode must be one of {', '.join(RESIZERS)}, area; got {mode!r}")
+    if align_corners and (mode == "area" or mode.startswith("nearest")):
         raise InputError(f"interpolate: align_corners is for linear and cubic modes; got mode {mode!r}")
-    axes = x.dim() - 2 if isinstance(x, torch.Tensor) else 0
-    sizes = [int(size)] * axes if isinstance(size, int) else list(size)
-    return _resize(x, sizes, mode, align_corners)[0]
+    axes = x.dim() - 2 if isinstance(x, torch.Tensor) else 1
+    if axes not in MODES[mode]:
+        dims = " or ".join(str(n + 2) for n in MODES[mode])
+        raise ShapeError(
+            f"interpolate: x must have {dims} dims, [N, C, ...pixels], for mode {mode!r}; got {list(x.shape)}"
+        )
+    if (size is None) == (scale_factor is None):
+        raise InputError(f"interpolate: one of size and scale_factor must be given; got {size} and {scale_factor}")
+    factors = _factors(scale_factor, axes)
+    sizes = None if size is None else per_axis("interpolate: size", size, axes)
+    if factors and (mode == "area" or recompute_scale_factor) and isinstance(x, torch.Tensor):
+        sizes, factors = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)), []
+    if mode == "area":
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[axes - 1](x, sizes)
+    return _resize(x, sizes, factors, mode, bool(align_corners))[0]
 
 
-def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+def _factors(scale_factor: float | Sequence[float] | None, axes: int) -> list[float]:
+    """One per axis, none for None. Raises InputError, ShapeError."""
+    if scale_factor is None:
+        return []
+    given = [scale_factor] * axes if isinstance(scale_factor, (int, float)) else list(scale_factor)
+    if len(given) != axes:
+        raise ShapeError(f"interpolate: scale_factor must be one number or {axes}; got {given}")
+    if not all(0 < factor < math.inf for factor in given):
+        raise InputError(f"interpolate: scale_factor must be finite and above 0; got {given}")
+    return [float(factor) for factor in given]
+
+
+def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """Pixels added (or with negative numbers taken away) as torch.nn.functional.pad does: last axis first, before and after.
 
     ``mode`` is constant (with ``value``), reflect, replicate or circular. Raises ShapeError, InputError.
     """
     if mode not in ("constant", "reflect", "replicate", "circular"):
         raise InputError(f"pad: mode must be one of constant, reflect, replicate, circular; got {mode!r}")
-    return _pad(x, list(padding), mode, value)[0]
+    if mode != "constant" and value:
+        raise InputError(f"pad: value is for mode 'constant'; got {value} for mode {mode!r}")
+    return _pad(x, numbers_of("pad: padding", padding), mode, value or 0.0)[0]
 
 
 def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:

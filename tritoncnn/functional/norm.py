@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture import emit_norm as norm
-from tritoncnn.errors import InputError
+from tritoncnn.errors import InputError, LayoutError
 from tritoncnn.functional.activation import apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
 
@@ -16,16 +16,17 @@ Tensor = torch.Tensor
 
 
 @fused
-def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float,
+def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor, running_var: Tensor, eps: float,
                 residual: Tensor | None, activation: str) -> Any:  # fmt: skip
-    y = norm.batch_norm_eval(x, weight, bias, mean, var, eps)
+    y = norm.batch_norm_eval(x, weight, bias, running_mean, running_var, eps)
     return apply_activation(activation, y if residual is None else y + residual)
 
 
 @fused
-def _batch_norm_train(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, var: Tensor | None,
-                      momentum: float, eps: float, residual: Tensor | None, activation: str) -> Any:  # fmt: skip
-    y, new_mean, new_var = norm.batch_norm_train(x, weight, bias, mean, var, momentum, eps)
+def _batch_norm_train(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+                      running_var: Tensor | None, momentum: float, eps: float, residual: Tensor | None,
+                      activation: str) -> Any:  # fmt: skip
+    y, new_mean, new_var = norm.batch_norm_train(x, weight, bias, running_mean, running_var, momentum, eps)
     y = apply_activation(activation, y if residual is None else y + residual)
     return y if new_mean is None else (y, new_mean, new_var)
 
@@ -36,8 +37,10 @@ def _group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor 
 
 
 @fused
-def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
-    return norm.instance_norm(x, weight, bias, None, None, True, 0.0, eps)
+def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+                   running_var: Tensor | None, momentum: float, eps: float) -> Any:  # fmt: skip
+    y, *new = norm.instance_norm_train(x, weight, bias, running_mean, running_var, momentum, eps)
+    return y if new[0] is None else (y, *new)
 
 
 @fused
@@ -76,16 +79,38 @@ def batch_norm(
     In training the statistics are the batch's, and the running ones ([C], if given) move towards them by ``momentum``, in
     place; else they are the running ones. Source: Ioffe & Szegedy 2015. Raises ShapeError, DTypeError, InputError.
     """
+    _check_running("batch_norm", running_mean, running_var, needed=not training)
     if training:
         y, *new = _batch_norm_train(x, weight, bias, running_mean, running_var, momentum, eps, residual, activation)
-        if new and running_mean is not None and running_var is not None:
-            with torch.no_grad():
-                running_mean.copy_(new[0])
-                running_var.copy_(new[1])
+        _move(running_mean, running_var, new)
         return y
-    if running_mean is None or running_var is None:
-        raise InputError("batch_norm: running_mean and running_var must be given when training is False; got None")
     return _batch_norm(x, weight, bias, running_mean, running_var, eps, residual, activation)[0]
+
+
+def _check_running(name: str, mean: Any, var: Any, needed: bool) -> None:
+    """Raises InputError unless both are there or, if not ``needed``, none; and each has memory for each of its numbers."""
+    if (mean is None) != (var is None) or (needed and mean is None):
+        flag = "training is False" if name == "batch_norm" else "use_input_stats is False"
+        kind = f"must be given when {flag}" if needed else "must be given both or none"
+        absent = "None" if mean is var else f"{'running_mean' if mean is None else 'running_var'} = None"
+        raise InputError(f"{name}: running_mean and running_var {kind}; got {absent}")
+    if needed:
+        return
+    for key, value in {"running_mean": mean, "running_var": var}.items():
+        if isinstance(value, Tensor) and any(
+            n > 1 and step == 0 for n, step in zip(value.shape, value.stride(), strict=True)
+        ):
+            raise LayoutError(
+                f"{name}: {key} is written to, so its elements must not overlap in memory; got strides "
+                f"{list(value.stride())} for {list(value.shape)}; use .contiguous()"
+            )
+
+
+def _move(mean: Tensor | None, var: Tensor | None, new: Sequence[Tensor]) -> None:
+    if new and mean is not None and var is not None:
+        with torch.no_grad():
+            mean.copy_(new[0])
+            var.copy_(new[1])
 
 
 def group_norm(
@@ -95,9 +120,27 @@ def group_norm(
     return _group_norm(x, num_groups, weight, bias, eps)[0]
 
 
-def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Each channel of each sample gets mean 0 and variance 1. Source: Ulyanov et al. 2016."""
-    return _instance_norm(x, weight, bias, eps)[0]
+def instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each channel of each sample gets mean 0 and variance 1. Source: Ulyanov et al. 2016.
+
+    Running statistics ([C], if given) move towards the samples' mean ones by ``momentum``, in place. Without
+    ``use_input_stats`` the running ones are what is normalized by. Raises ShapeError, DTypeError, InputError.
+    """
+    _check_running("instance_norm", running_mean, running_var, needed=not use_input_stats)
+    if not use_input_stats:
+        return _batch_norm(x, weight, bias, running_mean, running_var, eps, None, "none")[0]
+    y, *new = _instance_norm(x, weight, bias, running_mean, running_var, momentum, eps)
+    _move(running_mean, running_var, new)
+    return y
 
 
 def layer_norm(

@@ -36,8 +36,8 @@ def _lp_pool(x: Tensor, axes: int, exponent: float, window: Ints, stride: Ints, 
 
 @fused
 def _avg_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, ceil_mode: bool,
-              count_include_pad: bool) -> Any:  # fmt: skip
-    return emit.avg_pool(axes)(x, window, stride, padding, ceil_mode, count_include_pad)
+              count_include_pad: bool, divisor_override: int | None) -> Any:  # fmt: skip
+    return emit.avg_pool(axes)(x, window, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @fused
@@ -68,17 +68,19 @@ def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
 
 
 def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Tensor:  # fmt: skip
-    """The mean under each window of x [N, C, H, W]; ``count_include_pad``: padding counts as zeros. Raises as max_pool2d."""
-    return _avg_pool(
-        x, 2, *_numbers("avg_pool2d", 2, kernel_size, stride, padding=padding), ceil_mode, count_include_pad
-    )[0]
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:  # fmt: skip
+    """The mean under each window of x [N, C, H, W]; ``count_include_pad``: padding counts as zeros. Raises as max_pool2d.
+
+    With ``divisor_override`` the sum under each window, over that number.
+    """
+    steps = _numbers("avg_pool2d", 2, kernel_size, stride, padding=padding)
+    return _avg_pool(x, 2, *steps, ceil_mode, count_include_pad, divisor_override)[0]
 
 
 def _numbers(name: str, axes: int, window: Size, stride: Size | None, **more: Size) -> list[tuple[int, ...]]:
-    """kernel_size, stride (the window's, if None) and the rest, one number per axis. Raises ShapeError."""
+    """kernel_size, stride (the window's, if None or empty) and the rest, one number per axis. Raises ShapeError."""
     per = emit_conv.per_axis(f"{name}: kernel_size", window, axes)
-    step = per if stride is None else emit_conv.per_axis(f"{name}: stride", stride, axes)
+    step = per if stride is None or stride in ((), []) else emit_conv.per_axis(f"{name}: stride", stride, axes)
     return [per, step, *(emit_conv.per_axis(f"{name}: {key}", value, axes) for key, value in more.items())]
 
 
@@ -99,17 +101,15 @@ def max_pool3d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
 def avg_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
                count_include_pad: bool = True) -> Tensor:  # fmt: skip
     """As avg_pool2d, for x [N, C, L]."""
-    return _avg_pool(
-        x, 1, *_numbers("avg_pool1d", 1, kernel_size, stride, padding=padding), ceil_mode, count_include_pad
-    )[0]
+    steps = _numbers("avg_pool1d", 1, kernel_size, stride, padding=padding)
+    return _avg_pool(x, 1, *steps, ceil_mode, count_include_pad, None)[0]
 
 
 def avg_pool3d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Tensor:  # fmt: skip
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:  # fmt: skip
     """As avg_pool2d, for x [N, C, D, H, W]; one axis after the other."""
-    return _avg_pool(
-        x, 3, *_numbers("avg_pool3d", 3, kernel_size, stride, padding=padding), ceil_mode, count_include_pad
-    )[0]
+    steps = _numbers("avg_pool3d", 3, kernel_size, stride, padding=padding)
+    return _avg_pool(x, 3, *steps, ceil_mode, count_include_pad, divisor_override)[0]
 
 
 def _sizes(name: str, axes: int, x: Tensor, size: Wanted) -> tuple[int, ...]:
