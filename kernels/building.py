@@ -118,7 +118,7 @@ def conv_size(op: str, H: int, R: int, U: int, sides: tuple[int, int], DIL: int)
     padded = H + sum(sides)
     if length > padded:
         raise ShapeError(
-            f"{op}: a filter of {R} taps with dilation {DIL} is longer than the padded input of {padded} pixels"
+            f"{op}: weight of {R} taps with dilation {DIL} must fit into the padded input; got {padded} pixels"
         )
     return (padded - length) // U + 1
 

@@ -47,14 +47,14 @@ def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bo
     starts in the padding after the input. Raises ShapeError when no window fits or padding passes half a window.
     """
     if 2 * PAD > R:
-        raise ShapeError(f"{op}: padding must be at most half of the window of {R}; got {PAD}")
+        raise ShapeError(f"{op}: padding must be at most half of kernel_size {R}; got {PAD}")
     room = H + 2 * PAD - DIL * (R - 1) - 1
     size = (ceil_div(room, U) if ceil_mode else room // U) + 1
     if ceil_mode and (size - 1) * U >= H + PAD:
         size -= 1
     if size < 1:
         raise ShapeError(
-            f"{op}: a window of {R} taps with dilation {DIL} does not fit into {H + 2 * PAD} padded pixels"
+            f"{op}: kernel_size {R} with dilation {DIL} must fit into the padded input; got {H + 2 * PAD} pixels"
         )
     return size
 

@@ -260,7 +260,7 @@ REFUSED = [
      "conv2d: w must be [K, 3 / 3 groups, ...] with K a multiple of 3, as x [2, 3, 7, 8] has 3 channels; got [5, 3, 3, 3]"),
     (lambda: forward.conv2d(Y, X, W, stride=(0, 1)), ShapeError, "conv2d: stride[0] must be at least 1; got 0"),
     (lambda: forward.conv2d(Y, X, W, dilation=(4, 1)), ShapeError,
-     "conv2d: a filter of 3 taps with dilation 4 is longer than the padded input of 7 pixels"),
+     "conv2d: weight of 3 taps with dilation 4 must fit into the padded input; got 7 pixels"),
     (lambda: forward.conv2d(dense("f32", (2, 5)), X, W), ShapeError,
      "conv2d: y must be [2, 5, 5, 6], from x [2, 3, 7, 8] and w [5, 3, 3, 3]; got [2, 5]"),
     (lambda: forward.conv2d(Y, X, W, pool=(9, 9)), UnsupportedError,

@@ -243,9 +243,9 @@ REFUSED = [
     ({"window": (2, 2), "stride": (1, 1)},
      "max_pool2d: the pooled tensor must be [2, 3, 5, 5], from [2, 3, 6, 6]; got [2, 3, 3, 3]"),
     ({"window": (2, 2), "stride": (2, 2), "padding": (2, 0)},
-     "max_pool2d: padding must be at most half of the window of 2; got 2"),
+     "max_pool2d: padding must be at most half of kernel_size 2; got 2"),
     ({"window": (7, 2), "stride": (2, 2)},
-     "max_pool2d: a window of 7 taps with dilation 1 does not fit into 6 padded pixels"),
+     "max_pool2d: kernel_size 7 with dilation 1 must fit into the padded input; got 6 pixels"),
     ({"window": (2, 0), "stride": (2, 2)}, "max_pool2d: S must be at least 1; got 0"),
 ]  # fmt: skip
 

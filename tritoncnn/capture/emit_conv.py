@@ -8,6 +8,7 @@ from typing import Any
 
 from tritoncnn.errors import ShapeError
 from tritoncnn.ops import OPS
+from tritoncnn.ops.window import conv_sizes
 
 op = OPS
 Ints = tuple[int, ...]
@@ -32,6 +33,11 @@ def per_axis(name: str, value: int | Sequence[int], axes: int) -> Ints:
     return numbers * axes if len(numbers) == 1 else numbers
 
 
+def at_least(what: str, numbers: Ints, least: int) -> None:
+    if min(numbers) < least:
+        raise ShapeError(f"{what} must be at least {least}; got {list(numbers)}")
+
+
 def padding_of(padding: Any, taps: Sequence[int], stride: Ints, dilation: Ints) -> Ints:
     """Before and after, axis by axis, for torch's ``padding`` or "causal": all of it before, so no tap sees what follows."""
     axes = len(taps)
@@ -44,7 +50,7 @@ def padding_of(padding: Any, taps: Sequence[int], stride: Ints, dilation: Ints) 
         return tuple(n for span in spans for n in (span, 0))
     if padding == "same":
         if any(step != 1 for step in stride):
-            raise ShapeError(f"padding='same' needs stride 1; got {list(stride)}")
+            raise ShapeError(f"stride must be 1 for padding 'same'; got {list(stride)}")
         return tuple(n for span in spans for n in (span // 2, span - span // 2))
     if isinstance(padding, str):
         raise ShapeError(f"padding must be numbers, 'valid', 'same' or 'causal'; got {padding!r}")
@@ -68,7 +74,7 @@ def batched(name: str, axes: int, x: Any, compute: Callable[[Any], Any]) -> Any:
     if len(x.shape) == axes + 2:
         return compute(x)
     if len(x.shape) != axes + 1:
-        raise ShapeError(f"{name}: input must be [N, C, {AXES[axes]}]; got {list(x.shape)}")
+        raise ShapeError(f"{name}: x must be [N, C, {AXES[axes]}] or [C, {AXES[axes]}]; got {list(x.shape)}")
     found = compute(op["reshape"](x, shape=(1, *x.shape)))
     one = tuple(op["reshape"](y, shape=tuple(y.shape[1:])) for y in (found if isinstance(found, tuple) else (found,)))
     return one if isinstance(found, tuple) else one[0]
@@ -76,14 +82,22 @@ def batched(name: str, axes: int, x: Any, compute: Callable[[Any], Any]) -> Any:
 
 def conv(axes: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """x [N, C, ...] or [C, ...] with filters w [K, C/groups, ...] and bias b [K]. Raises ShapeError."""
-    _check_weight(f"conv{axes}d", axes, w)
+    name = f"conv{axes}d"
+    _check_weight(name, axes, w)
     step, spacing = per_axis("stride", stride, axes), per_axis("dilation", dilation, axes)
-    if min(step) < 1 or min(spacing) < 1:
-        raise ShapeError(f"conv{axes}d: stride and dilation must be at least 1; got {list(step)} and {list(spacing)}")
+    at_least(f"{name}: stride", step, 1)
+    at_least(f"{name}: dilation", spacing, 1)
     sides = padding_of(padding, w.shape[2:], step, spacing)
-    _check_bias(f"conv{axes}d", b, w.shape[0])
+    _check_bias(name, b, w.shape[0])
 
     def compute(x: Any) -> Any:
+        _check_groups(name, groups)
+        if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+            raise ShapeError(
+                f"{name}: weight must be [K, C/groups, {AXES[axes]}] with C = {x.shape[1]} channels of x and K divisible by "
+                f"groups = {groups}; got {list(w.shape)}"
+            )
+        conv_sizes(name, x.shape, w.shape, step, sides, spacing)
         if axes > 1:
             return _biased(op["conv2d"](x, w, stride=step, padding=short(sides), dilation=spacing, groups=groups), b)
         row, taps = op["reshape"](x, shape=_with_height(x)), op["reshape"](w, shape=_with_height(w))
@@ -91,7 +105,7 @@ def conv(axes: int, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation:
         y = _biased(op["conv2d"](row, taps, **steps, groups=groups), b)
         return op["reshape"](y, shape=(*y.shape[:2], y.shape[3]))
 
-    return batched(f"conv{axes}d", axes, x, compute)
+    return batched(name, axes, x, compute)
 
 
 def conv_transpose(
@@ -105,20 +119,22 @@ def conv_transpose(
         return batched(name, axes, x, lambda x: conv_transpose(axes, x, *rest))
     step, spacing = per_axis("stride", stride, axes), per_axis("dilation", dilation, axes)
     pad, more = per_axis("padding", padding, axes), per_axis("output_padding", output_padding, axes)
-    if min(step) < 1 or min(spacing) < 1 or min(pad) < 0:
-        raise ShapeError(f"{name}: stride and dilation must be at least 1, padding 0; got {step}, {spacing}, {pad}")
+    at_least(f"{name}: stride", step, 1)
+    at_least(f"{name}: dilation", spacing, 1)
+    at_least(f"{name}: padding", pad, 0)
+    _check_groups(name, groups)
     if any(not 0 <= m < max(u, d) for m, u, d in zip(more, step, spacing, strict=True)):
         raise ShapeError(f"{name}: output_padding must be below stride or dilation; got {list(more)}")
-    if groups < 1 or x.shape[1] != w.shape[0] or w.shape[0] % groups:
+    if x.shape[1] != w.shape[0] or w.shape[0] % groups:
         raise ShapeError(
-            f"{name}: weight must be [C, K/groups, ...] with C = {x.shape[1]} channels of input, divisible by groups = "
+            f"{name}: weight must be [C, K/groups, {AXES[axes]}] with C = {x.shape[1]} channels of x, divisible by groups = "
             f"{groups}; got {list(w.shape)}"
         )
     _check_bias(name, b, w.shape[1] * groups)
     walk = list(zip(x.shape[2:], w.shape[2:], step, pad, spacing, more, strict=True))
     sizes = tuple((n - 1) * u - 2 * p + d * (r - 1) + m + 1 for n, r, u, p, d, m in walk)
     if min(sizes) < 1:
-        raise ShapeError(f"{name}: the output would be {list(sizes)}; use less padding than {list(pad)}")
+        raise ShapeError(f"{name}: the output would have {list(sizes)} pixels; padding must be less; got {list(pad)}")
     # More pixels than a window step at the end are padding taken away, seen from the convolution.
     sides = tuple(n for _, _, u, p, _, m in walk for n in (p, p if m < u else p - m))
     shape = (x.shape[0], w.shape[1] * groups, *sizes)
@@ -138,6 +154,11 @@ def _with_height(x: Any) -> Ints:
 def _check_weight(name: str, axes: int, w: Any) -> None:
     if len(w.shape) != axes + 2:
         raise ShapeError(f"{name}: weight must have {axes + 2} dims, [.., .., {AXES[axes]}]; got {list(w.shape)}")
+
+
+def _check_groups(name: str, groups: int) -> None:
+    if groups < 1:
+        raise ShapeError(f"{name}: groups must be at least 1; got {groups}")
 
 
 def _check_bias(name: str, b: Any, K: int) -> None:

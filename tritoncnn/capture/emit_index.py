@@ -19,7 +19,13 @@ def concat(tensors: Sequence[Any], dim: int = 0) -> Any:
     full = [x for x in tensors if x.shape != (0,)] or list(tensors)[:1]
     if not full:
         raise ShapeError("cat: it takes at least one tensor; got none")
-    dim = wrap("cat", len(full[0].shape), dim)
+    dim, first = wrap("cat", len(full[0].shape), dim), list(full[0].shape)
+    for i, x in enumerate(tensors):
+        other = list(x.shape)
+        if other != [0] and (
+            len(other) != len(first) or other[:dim] + other[dim + 1 :] != first[:dim] + first[dim + 1 :]
+        ):
+            raise ShapeError(f"cat: tensors[{i}] must be {first}, as the first is, but along dim {dim}; got {other}")
     return full[0] if len(full) == 1 else op["concat"](*full, dim=dim)
 
 

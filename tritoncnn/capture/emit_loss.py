@@ -7,7 +7,7 @@ from typing import Any
 
 from tritoncnn.capture.emit_matrix import log_softmax, mean, total
 from tritoncnn.capture.emit_pointwise import log_one_plus_exp, narrow, widen
-from tritoncnn.errors import ShapeError
+from tritoncnn.errors import InputError, ShapeError
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 
@@ -19,27 +19,39 @@ def _same(name: str, x: Any, target: Any) -> None:
         raise ShapeError(f"{name}: target must be {list(x.shape)}, as input is; got {list(target.shape)}")
 
 
+def _broadcasts(name: str, key: str, x: Any, value: Any) -> None:
+    """Raises ShapeError unless x and ``value`` broadcast together."""
+    pairs = zip(reversed(x.shape), reversed(value.shape), strict=False)
+    if any(a != b and 1 not in (a, b) for a, b in pairs):
+        raise ShapeError(f"{name}: {key} must broadcast with input {list(x.shape)}; got {list(value.shape)}")
+
+
+def _difference(name: str, x: Any, target: Any) -> Any:
+    _broadcasts(name, "target", x, target)
+    return widen(x) - widen(target)
+
+
 def reduced(y: Any, reduction: int) -> Any:
     """0: each element's loss, 1: the mean, 2: the sum. Torch's numbers."""
     return (y, mean(y), total(y))[reduction] if reduction else y
 
 
 def mse_loss(x: Any, target: Any, reduction: int = 1) -> Any:
-    difference = widen(x) - widen(target)
+    difference = _difference("mse_loss", x, target)
     return narrow(reduced(difference * difference, reduction), x)
 
 
 def l1_loss(x: Any, target: Any, reduction: int = 1) -> Any:
-    return narrow(reduced(op["abs"](widen(x) - widen(target)), reduction), x)
+    return narrow(reduced(op["abs"](_difference("l1_loss", x, target)), reduction), x)
 
 
 def smooth_l1_loss(x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -> Any:
     """Source: Girshick 2015, "Fast R-CNN", equation 3."""
     if beta < 0:
-        raise ShapeError(f"smooth_l1_loss: beta must not be negative; got {beta}")
+        raise InputError(f"smooth_l1_loss: beta must not be negative; got {beta}")
     if beta == 0:
         return l1_loss(x, target, reduction)
-    d = widen(x) - widen(target)
+    d = _difference("smooth_l1_loss", x, target)
     a = op["abs"](d)
     return narrow(reduced(op["where"](a < beta, d * d * (0.5 / beta), a - 0.5 * beta), reduction), x)
 
@@ -47,8 +59,8 @@ def smooth_l1_loss(x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -
 def huber_loss(x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Any:
     """Source: Huber 1964, "Robust estimation of a location parameter"."""
     if delta <= 0:
-        raise ShapeError(f"huber_loss: delta must be above 0; got {delta}")
-    d = widen(x) - widen(target)
+        raise InputError(f"huber_loss: delta must be above 0; got {delta}")
+    d = _difference("huber_loss", x, target)
     a = op["abs"](d)
     return narrow(reduced(op["where"](op["le"](a, delta), d * d * 0.5, (a - 0.5 * delta) * delta), reduction), x)
 
@@ -56,6 +68,9 @@ def huber_loss(x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> A
 def bce_with_logits(x: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1) -> Any:
     """-(t log s + (1 - t) log(1 - s)) with s = sigmoid(x), as (1 - t) x + log(1 + exp(-x)): stable for all x."""
     _same("binary_cross_entropy_with_logits", x, target)
+    for key, value in {"weight": weight, "pos_weight": pos_weight}.items():
+        if value is not None:
+            _broadcasts("binary_cross_entropy_with_logits", key, x, value)
     z, t = widen(x), widen(target)
     soft = log_one_plus_exp(-z)  # -log s
     if pos_weight is not None:
@@ -68,7 +83,7 @@ def focal_loss(x: Any, target: Any, alpha: float, gamma: float, reduction: int) 
     """Of logits x and targets in [0, 1]. Source: Lin et al. 2017, "Focal loss for dense object detection", equation 5."""
     _same("focal_loss", x, target)
     if gamma < 0:
-        raise ShapeError(f"focal_loss: gamma must not be negative; got {gamma}")
+        raise InputError(f"focal_loss: gamma must not be negative; got {gamma}")
     z, t = widen(x), widen(target)
     entropy = (1.0 - t) * z + log_one_plus_exp(-z)
     s = op["sigmoid"](z)
@@ -129,7 +144,7 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int =
                   label_smoothing: float = 0.0) -> Any:  # fmt: skip
     """Logits [N, C, ...] and class numbers [N, ...], or probabilities [N, C, ...]. Source of smoothing: Szegedy et al. 2016."""
     if not 0 <= label_smoothing <= 1:
-        raise ShapeError(f"cross_entropy: label_smoothing must lie in 0..1; got {label_smoothing}")
+        raise InputError(f"cross_entropy: label_smoothing must lie in 0..1; got {label_smoothing}")
     rank = len(logits.shape)
     if rank < 1:
         raise ShapeError(f"cross_entropy: input must be [N, C, ...]; got {list(logits.shape)}")
@@ -144,6 +159,10 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int =
         raise ShapeError(
             f"cross_entropy: target must be {list(labels)} class numbers, or {list(logits.shape)} probabilities; "
             f"got {list(target.shape)}"
+        )
+    if weight is not None and tuple(weight.shape) != (logits.shape[1],):
+        raise ShapeError(
+            f"cross_entropy: weight must be [{logits.shape[1]}], one number per class; got {list(weight.shape)}"
         )
     plain = weight is None and reduction == 1 and label_smoothing == 0 and ignore_index == -100
     if plain and not soft and len(logits.shape) == 2 and logits.dtype == "f32":

@@ -42,6 +42,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 def linear(x: Any, w: Any, b: Any = None) -> Any:
     """The bias is added to the matrix, before rows are split again, so that it stays with the product."""
+    if b is not None and tuple(b.shape) != (w.shape[0],):
+        raise ShapeError(f"linear: bias must be [{w.shape[0]}], one number per row of weight; got {list(b.shape)}")
     rows = x if len(x.shape) == 2 else op["reshape"](x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
     y = op["matmul"](rows, transpose(w))
     y = y if b is None else y + b
@@ -84,13 +86,15 @@ def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) 
 
 def _along_rows(name: str, x: Any, dim: int) -> Any:
     """Op ``name``, which works on the rows of a matrix, over any dim."""
+    rank = len(x.shape)
+    if not -max(rank, 1) <= dim < max(rank, 1):
+        raise ShapeError(
+            f"{name}: dim must lie in {-max(rank, 1)}..{max(rank, 1) - 1} for x {list(x.shape)}; got {dim}"
+        )
     if not x.shape:
         return op["reshape"](op[name](op["reshape"](x, shape=(1, 1))), shape=())
     if 0 in x.shape:  # nothing to compute, of the right shape
         return x * 1.0
-    rank = len(x.shape)
-    if not -rank <= dim < rank:
-        raise ShapeError(f"{name}: dim must lie in {-rank}..{rank - 1} for x {list(x.shape)}; got {dim}")
     last = (*(d for d in range(rank) if d != dim % rank), dim % rank)
     back = tuple(last.index(d) for d in range(rank))
     turned = op["permute"](x, dims=last)

@@ -118,10 +118,10 @@ def instance_norm_train(
 
 def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
     """x / (k + alpha * mean of x^2 over ``size`` channels around)^beta. Source: Krizhevsky et al. 2012, section 3.3."""
-    if len(x.shape) < 3 or size < 1:
-        raise ShapeError(
-            f"local_response_norm: x must be [N, C, ...pixels] and size at least 1; got {list(x.shape)}, {size}"
-        )
+    if len(x.shape) < 3:
+        raise ShapeError(f"local_response_norm: x must be [N, C, ...pixels]; got {list(x.shape)}")
+    if size < 1:
+        raise ShapeError(f"local_response_norm: size must be at least 1; got {size}")
     z = widen(x)
     numbers = (size, 1, size // 2, 1)
     mean = op["resample"](z * z, dim=1, size=x.shape[1], rule="average", numbers=numbers)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.errors import InputError, ShapeError, UnsupportedError
 from tritoncnn.ops import OPS, Sym
 
 Emit = Callable[..., Any]
@@ -161,6 +161,8 @@ def log_one_plus_exp(z: Any) -> Any:
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + exp(beta x)) / beta; x itself past the threshold, as in torch."""
+    if beta == 0:
+        raise InputError(f"softplus: beta must not be 0; got {beta}")
     z = widen(x) * float(beta)
     y = log_one_plus_exp(z) * (1 / beta)
     return narrow(op["where"](z > float(threshold), widen(x), y), x)
@@ -177,6 +179,8 @@ def mish(x: Any) -> Any:
 
 def gated(x: Any, gate: Any) -> Any:
     """tanh(x) * sigmoid(gate). Source: van den Oord et al. 2016, "WaveNet: a generative model for raw audio", equation 2."""
+    if tuple(gate.shape) != tuple(x.shape):
+        raise ShapeError(f"gated: gate must be {list(x.shape)}, as x is; got {list(gate.shape)}")
     return op["tanh"](x) * op["sigmoid"](gate)
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritoncnn.capture.emit_conv import Ints, batched, per_axis
+from tritoncnn.capture.emit_conv import AXES, Ints, at_least, batched, per_axis
 from tritoncnn.capture.emit_pointwise import narrow, widen
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS
@@ -21,14 +21,18 @@ op = OPS
 Steps = dict[str, Ints]
 
 
-def _steps(name: str, axes: int, window: Any, stride: Any, padding: Any, dilation: Any = 1) -> Steps:
+def steps_of(name: str, axes: int, window: Any, stride: Any, padding: Any = 0, dilation: Any = 1) -> Steps:
     """One number per axis each; no stride is the window's. Raises ShapeError."""
-    given = {"window": window, "stride": stride or window, "padding": padding, "dilation": dilation}
+    given = {
+        "window": window,
+        "stride": window if stride in (None, (), []) else stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
     words = {"window": "kernel_size"}
     steps = {key: per_axis(f"{name}: {words.get(key, key)}", value, axes) for key, value in given.items()}
     for key, numbers in steps.items():
-        if min(numbers) < (least := 0 if key == "padding" else 1):
-            raise ShapeError(f"{name}: {words.get(key, key)} must be at least {least}; got {list(numbers)}")
+        at_least(f"{name}: {words.get(key, key)}", numbers, 0 if key == "padding" else 1)
     return steps
 
 
@@ -82,7 +86,7 @@ def max_pool_with_indices(axes: int) -> Callable[..., Any]:
     def pool(
         x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> tuple[Any, Any]:
-        steps = _steps(name, axes, window, stride, padding, dilation)
+        steps = steps_of(name, axes, window, stride, padding, dilation)
 
         def picture(x: Any) -> tuple[Any, Any]:
             y, taps = op["max_pool2d"](x, **steps, ceil_mode=ceil_mode)
@@ -116,11 +120,9 @@ def max_unpool(
     ATen's max_unpool3d has the pooling's stride and padding too; they say nothing that sizes do not.
     """
     name = f"max_unpool{axes}d"
-    if len(x.shape) not in (axes + 1, axes + 2) or tuple(places.shape) != tuple(x.shape):
-        raise ShapeError(
-            f"{name}: input must be [N, C, ...] of {axes + 2} dims and indices of its shape; "
-            f"got {list(x.shape)} and {list(places.shape)}"
-        )
+    _check_dims(name, axes, x)
+    if tuple(places.shape) != tuple(x.shape):
+        raise ShapeError(f"{name}: indices must be {list(x.shape)}, as x is; got {list(places.shape)}")
     if len(sizes) != axes or min(sizes) < 1:
         raise ShapeError(f"{name}: output_size must be {axes} numbers of at least 1; got {list(sizes)}")
     lead = tuple(x.shape[: len(x.shape) - axes])
@@ -142,7 +144,7 @@ def lp_pool(axes: int, x: Any, exponent: float, window: Any, stride: Any, ceil_m
     wide = y = widen(x)
     for _ in range(int(exponent) - 1):
         y = y * wide
-    y = avg_pool(axes)(y, window, stride, 0, ceil_mode) * float(
+    y = avg_pool(axes, name)(y, window, stride, 0, ceil_mode) * float(
         math.prod(per_axis(f"{name}: kernel_size", window, axes))
     )
     none = op["eq"](
@@ -156,18 +158,18 @@ def lp_pool(axes: int, x: Any, exponent: float, window: Any, stride: Any, ceil_m
     return narrow(y, x)
 
 
-def avg_pool(axes: int) -> Callable[..., Any]:
+def avg_pool(axes: int, name: str = "") -> Callable[..., Any]:
     """torch's avg_pool1d to avg_pool3d: the mean over a box is the mean of means along its axes.
 
-    With ``divisor_override`` the sum under each window, over that number.
+    With ``divisor_override`` the sum under each window, over that number. Errors are said of ``name``.
     """
-    name = f"avg_pool{axes}d"
+    name = name or f"avg_pool{axes}d"
 
     def pool(x: Any, window: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
              count_include_pad: bool = True, divisor_override: int | None = None) -> Any:  # fmt: skip
         if divisor_override == 0:
             raise ShapeError(f"{name}: divisor_override must not be zero; got 0")
-        steps = _steps(name, axes, window, stride, padding)
+        steps = steps_of(name, axes, window, stride, padding)
 
         def one(x: Any, dim: int, size: int, R: int, U: int, PAD: int, DIL: int) -> Any:
             return op["resample"](x, dim=dim, size=size, rule="average", numbers=(R, U, PAD, int(count_include_pad)))
@@ -190,17 +192,22 @@ def avg_pool(axes: int) -> Callable[..., Any]:
     return pool
 
 
+def _check_dims(name: str, axes: int, x: Any) -> None:
+    if len(x.shape) not in (axes + 1, axes + 2):
+        raise ShapeError(f"{name}: x must be [N, C, {AXES[axes]}] or [C, {AXES[axes]}]; got {list(x.shape)}")
+
+
 def output_sizes(name: str, axes: int, x: Any, size: Any) -> Ints:
     """The sizes that an adaptive pool is asked for; None keeps that of x. Raises ShapeError."""
-    if len(x.shape) not in (axes + 1, axes + 2):
-        raise ShapeError(f"{name}: input must have {axes + 2} dims, [N, C, ...]; got {list(x.shape)}")
+    _check_dims(name, axes, x)
     full = x.shape[len(x.shape) - axes :]
-    given = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
-    sizes = per_axis(
-        f"{name}: output_size", [n if n is not None else m for n, m in zip(given, full, strict=False)], axes
-    )
-    if min(sizes) < 0 or (0 in full and x.shape[0]):
-        raise ShapeError(f"{name}: from {list(full)} to {list(sizes)}: sizes must be at least 0, the input's 1")
+    given: tuple[Any, ...] = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
+    if len(given) == axes:
+        given = tuple(n if n is not None else m for n, m in zip(given, full, strict=True))
+    sizes = per_axis(f"{name}: output_size", given, axes)
+    at_least(f"{name}: output_size", sizes, 0)
+    if 0 in full and x.shape[0]:
+        raise ShapeError(f"{name}: x must have at least 1 pixel along every axis; got {list(x.shape)}")
     return sizes
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tritoncnn.capture.emit_conv import at_least
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
@@ -34,8 +35,11 @@ def _sizes(name: str, x: Any, size: Sequence[int] | None, factors: Sequence[floa
         raise ShapeError(f"{name}: x must be [N, C, ...] with pixels; got {list(x.shape)}")
     given = size if size is not None else [math.floor(n * (f or 0)) for n, f in zip(spatial, factors, strict=True)]
     sizes = tuple(int(n) for n in given)
-    if len(sizes) != len(spatial) or min(sizes) < 1 or 0 in spatial:
-        raise ShapeError(f"{name}: from {list(spatial)} pixels to {list(sizes)}: both must be at least 1 in every dim")
+    if len(sizes) != len(spatial):
+        raise ShapeError(f"{name}: size must be {len(spatial)} numbers for x {list(x.shape)}; got {list(sizes)}")
+    if 0 in spatial:
+        raise ShapeError(f"{name}: x must have at least 1 pixel along every axis; got {list(x.shape)}")
+    at_least(f"{name}: size", sizes, 1)
     return sizes
 
 
@@ -80,7 +84,7 @@ def _check_padding(x: Any, padding: Sequence[int], mode: str) -> None:
         if max(pair) > most:
             raise ShapeError(f"pad: {mode} padding of a dim of {n} must be at most {most}; got {list(padding)}")
         if n + sum(pair) < 0 or n + min(pair) < 0:
-            raise ShapeError(f"pad: padding {list(padding)} crops more than there is of x {list(x.shape)}")
+            raise ShapeError(f"pad: padding must not crop more than there is of x {list(x.shape)}; got {list(padding)}")
 
 
 def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
@@ -97,6 +101,10 @@ def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | N
         return y if rank == 4 else op["reshape"](y, shape=tuple(y.shape[1:]))
     for i in range(0, len(padding), 2):
         dim, (before, after) = rank - 1 - i // 2, padding[i : i + 2]
+        if mode == "circular" and min(before, after) < 0:  # torch repeats what is left after cropping
+            left = x.shape[dim] + min(before, 0) + min(after, 0)
+            x = op["narrow"](x, dim=dim, start=max(-before, 0), size=left)
+            before, after = max(before, 0), max(after, 0)
         if not before and not after:
             continue
         n, size = x.shape[dim], x.shape[dim] + before + after
@@ -118,12 +126,20 @@ def padder(mode: str) -> Callable[[Any, Sequence[int]], Any]:
 # Shuffles and flips
 
 
+def _check_factor(name: str, x: Any, key: str, factor: int) -> None:
+    if len(x.shape) < 3:
+        raise ShapeError(f"{name}: x must be [..., C, H, W]; got {list(x.shape)}")
+    if factor < 1:
+        raise ShapeError(f"{name}: {key} must be at least 1; got {factor}")
+
+
 def pixel_shuffle(x: Any, factor: int) -> Any:
     """[.., C*r*r, H, W] -> [.., C, H*r, W*r], first the columns, then the rows."""
+    _check_factor("pixel_shuffle", x, "upscale_factor", factor)
     *lead, C, H, W = x.shape
-    if factor < 1 or C % (factor * factor):
+    if C % (factor * factor):
         raise ShapeError(
-            f"pixel_shuffle: x {list(x.shape)} must have channels divisible by the factor {factor} squared"
+            f"pixel_shuffle: x must have channels divisible by upscale_factor {factor} squared; got {list(x.shape)}"
         )
     N, rows = math.prod(lead), C // factor
     y = op["permute"](op["reshape"](x, shape=(N, rows, factor, H, W)), dims=(0, 1, 3, 4, 2))
@@ -134,10 +150,11 @@ def pixel_shuffle(x: Any, factor: int) -> Any:
 
 def pixel_unshuffle(x: Any, factor: int) -> Any:
     """[.., C, H*r, W*r] -> [.., C*r*r, H, W], first the rows, then the columns."""
+    _check_factor("pixel_unshuffle", x, "downscale_factor", factor)
     *lead, C, HR, WR = x.shape
-    if factor < 1 or HR % factor or WR % factor:
+    if HR % factor or WR % factor:
         raise ShapeError(
-            f"pixel_unshuffle: x {list(x.shape)} must have rows and columns divisible by the factor {factor}"
+            f"pixel_unshuffle: x must have rows and columns divisible by downscale_factor {factor}; got {list(x.shape)}"
         )
     N, H, W = math.prod(lead), HR // factor, WR // factor
     y = op["permute"](op["reshape"](x, shape=(N, C, H, factor, WR)), dims=(0, 1, 3, 2, 4))

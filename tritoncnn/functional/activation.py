@@ -9,7 +9,7 @@ import torch
 
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_pointwise as point
-from tritoncnn.errors import InputError
+from tritoncnn.errors import InputError, ShapeError
 from tritoncnn.functional.dispatch import AnyFloat, fused
 from tritoncnn.ops import OPS
 
@@ -39,6 +39,13 @@ def apply_activation(name: str, y: Any) -> Any:
     if name not in ACTIVATIONS:
         raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}")
     return ACTIVATIONS[name](y)
+
+
+def add_residual(name: str, y: Any, residual: Any) -> Any:
+    """y + residual, y itself for None. Raises ShapeError."""
+    if residual is not None and tuple(residual.shape) != tuple(y.shape):
+        raise ShapeError(f"{name}: residual must be {list(y.shape)}, as the output is; got {list(residual.shape)}")
+    return y if residual is None else y + residual
 
 
 @fused

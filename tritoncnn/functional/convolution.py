@@ -11,7 +11,7 @@ from tritoncnn.capture import emit_conv as emit
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_norm as norm
 from tritoncnn.errors import InputError, ShapeError
-from tritoncnn.functional.activation import apply_activation
+from tritoncnn.functional.activation import add_residual, apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
 from tritoncnn.ops import OPS
 
@@ -24,20 +24,18 @@ def _after(y: Any, scale: Any, shift: Any, residual: Any, activation: str, pool:
     ones = (1,) * (len(y.shape) - 2)
     for name, value in {"scale": scale, "shift": shift}.items():
         if value is not None and tuple(value.shape) != (y.shape[1],):
-            raise ShapeError(f"{name} must be [{y.shape[1]}], one number per channel; got {list(value.shape)}")
+            raise ShapeError(f"conv: {name} must be [{y.shape[1]}], one number per channel; got {list(value.shape)}")
     if scale is not None:
         y = y * OPS["reshape"](scale, shape=(1, y.shape[1], *ones))
     if shift is not None:
         y = y + OPS["reshape"](shift, shape=(1, y.shape[1], *ones))
-    if residual is not None:
-        if tuple(residual.shape) != tuple(y.shape):
-            raise ShapeError(f"residual must be {list(y.shape)}, as the output is; got {list(residual.shape)}")
-        y = y + residual
-    y = apply_activation(activation, y)
+    y = apply_activation(activation, add_residual("conv", y, residual))
     if not pool:
         return y
     if len(y.shape) != 4:
         raise ShapeError(f"pool: only pictures [N, C, H, W] are pooled; got {list(y.shape)}")
+    if min(y.shape[2:]) < 2:
+        raise ShapeError(f"conv2d: pool needs an output of at least 2 x 2 pixels; got {list(y.shape[2:])}")
     two = (2, 2)
     return OPS["max_pool2d"](y, window=two, stride=two, padding=(0, 0), dilation=(1, 1), ceil_mode=False)[0]
 
@@ -59,9 +57,7 @@ def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints
 @fused
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, activation: str) -> Any:
     y = matrix.linear(x, weight, bias)
-    if residual is not None and tuple(residual.shape) != tuple(y.shape):
-        raise ShapeError(f"linear: residual must be {list(y.shape)}, as the output is; got {list(residual.shape)}")
-    return apply_activation(activation, y if residual is None else y + residual)
+    return apply_activation(activation, add_residual("linear", y, residual))
 
 
 def _convolve(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size | str, dilation: Size,
@@ -230,7 +226,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, residual: T
            activation: str = "none") -> Tensor:  # fmt: skip
     """activation(x weight^T + bias + residual) for x [..., K], weight [N, K], bias [N] -> [..., N]."""
     if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
-        raise InputError(f"linear: weight must be a tensor [N, K]; got {getattr(weight, 'shape', weight)}")
+        got = list(weight.shape) if isinstance(weight, torch.Tensor) else type(weight).__name__
+        raise ShapeError(f"linear: weight must be a tensor [N, K]; got {got}")
     if isinstance(x, torch.Tensor) and (x.dim() < 1 or x.shape[-1] != weight.shape[1]):
         raise ShapeError(
             f"linear: x must be [..., {weight.shape[1]}], as weight {list(weight.shape)}; got {list(x.shape)}"

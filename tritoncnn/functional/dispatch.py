@@ -120,9 +120,8 @@ class FusedOp:
                 yield name, kind, value
                 continue
             if not isinstance(value, (list, tuple)) or not value:
-                raise InputError(
-                    f"{self.name}: {name} must be a list of at least one tensor; got {type(value).__name__}"
-                )
+                got = "an empty list" if isinstance(value, (list, tuple)) else type(value).__name__
+                raise InputError(f"{self.name}: {name} must be a list of at least one tensor; got {got}")
             for j, one in enumerate(value):
                 yield f"{name}[{j}]", kind, one
 

@@ -133,7 +133,13 @@ def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
 
     A number outside 0..V-1 gives zeros. Raises ShapeError, DTypeError.
     """
-    return _embedding(index, weight, -1 if padding_idx is None else padding_idx)[0]
+    skipped = -1
+    if padding_idx is not None and isinstance(weight, torch.Tensor) and weight.dim():
+        V = weight.shape[0]
+        if not -V <= padding_idx < V:
+            raise InputError(f"embedding: padding_idx must lie in {-V}..{V - 1}; got {padding_idx}")
+        skipped = padding_idx % V
+    return _embedding(index, weight, skipped)[0]
 
 
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:

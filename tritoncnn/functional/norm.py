@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from tritoncnn.capture import emit_norm as norm
+from tritoncnn.capture.emit_conv import numbers_of
 from tritoncnn.errors import InputError, LayoutError
-from tritoncnn.functional.activation import apply_activation
+from tritoncnn.functional.activation import add_residual, apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
 
 Tensor = torch.Tensor
@@ -19,7 +20,7 @@ Tensor = torch.Tensor
 def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor, running_var: Tensor, eps: float,
                 residual: Tensor | None, activation: str) -> Any:  # fmt: skip
     y = norm.batch_norm_eval(x, weight, bias, running_mean, running_var, eps)
-    return apply_activation(activation, y if residual is None else y + residual)
+    return apply_activation(activation, add_residual("batch_norm", y, residual))
 
 
 @fused
@@ -27,7 +28,7 @@ def _batch_norm_train(x: Tensor, weight: Tensor | None, bias: Tensor | None, run
                       running_var: Tensor | None, momentum: float, eps: float, residual: Tensor | None,
                       activation: str) -> Any:  # fmt: skip
     y, new_mean, new_var = norm.batch_norm_train(x, weight, bias, running_mean, running_var, momentum, eps)
-    y = apply_activation(activation, y if residual is None else y + residual)
+    y = apply_activation(activation, add_residual("batch_norm", y, residual))
     return y if new_mean is None else (y, new_mean, new_var)
 
 
@@ -145,10 +146,10 @@ def instance_norm(
 
 def layer_norm(
     x: Tensor,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
     """The last dims, which must be ``normalized_shape``, get mean 0 and variance 1 together. Source: Ba et al. 2016."""
-    return _layer_norm(x, list(normalized_shape), weight, bias, eps)[0]
+    return _layer_norm(x, numbers_of("layer_norm: normalized_shape", normalized_shape), weight, bias, eps)[0]

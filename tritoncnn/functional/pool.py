@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_conv
 from tritoncnn.capture import emit_pool as emit
 from tritoncnn.errors import InputError
 from tritoncnn.functional.dispatch import Ints, Labels, fused
@@ -30,8 +29,8 @@ def _max_unpool(x: Tensor, indices: Labels, axes: int, sizes: Ints) -> Any:
 
 
 @fused
-def _lp_pool(x: Tensor, axes: int, exponent: float, window: Ints, stride: Ints, ceil_mode: bool) -> Any:
-    return emit.lp_pool(axes, x, exponent, window, stride, ceil_mode)
+def _lp_pool(x: Tensor, axes: int, norm_type: float, window: Ints, stride: Ints, ceil_mode: bool) -> Any:
+    return emit.lp_pool(axes, x, norm_type, window, stride, ceil_mode)
 
 
 @fused
@@ -79,9 +78,8 @@ def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding
 
 def _numbers(name: str, axes: int, window: Size, stride: Size | None, **more: Size) -> list[tuple[int, ...]]:
     """kernel_size, stride (the window's, if None or empty) and the rest, one number per axis. Raises ShapeError."""
-    per = emit_conv.per_axis(f"{name}: kernel_size", window, axes)
-    step = per if stride is None or stride in ((), []) else emit_conv.per_axis(f"{name}: stride", stride, axes)
-    return [per, step, *(emit_conv.per_axis(f"{name}: {key}", value, axes) for key, value in more.items())]
+    steps = emit.steps_of(name, axes, window, stride, **more)
+    return [steps[key] for key in ("window", "stride", *more)]
 
 
 def max_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,

@@ -25,6 +25,8 @@ def _seed(seed: int | Tensor | None) -> Tensor:
         if seed.numel() != 1 or seed.dtype != torch.int64:
             raise InputError(f"dropout: seed must be one torch.int64 number; got {seed.dtype} {list(seed.shape)}")
         return seed.reshape(())
+    if not isinstance(seed, int):
+        raise InputError(f"dropout: seed must be a whole number or None; got {seed!r}")
     return torch.tensor(seed, dtype=torch.int64)
 
 
