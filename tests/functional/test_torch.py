@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.functional.cases import CASES
 from tests.functional.test_against_torch import as_tuple, make
 from tritoncnn import functional as T
+from tritoncnn.errors import UnsupportedError
 
 CHECKED = ["conv2d fused", "conv1d causal", "conv_transpose2d", "batch_norm train", "group_norm", "layer_norm",
            "cross_entropy all",

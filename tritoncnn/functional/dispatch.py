@@ -29,7 +29,7 @@ Floats = Sequence[float]
 AnyFloat = float  # infinite too
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 PLAIN = {torch.Tensor, torch.nn.Parameter}
-OPTIONS = {bool, int, float, str, type(None)}
+OPTIONS = {bool, int, float, str, torch.dtype, type(None)}
 CACHED = 1024  # traced kinds of calls of one op, oldest first to go
 
 # How an annotation of a recipe is said in torch's schema language.
@@ -198,7 +198,7 @@ def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
     gradients, key = torch.is_grad_enabled(), list[Any]()
     for x in arguments:
         if type(x) in PLAIN:
-            if not x.is_cpu:
+            if not x.is_cpu or x.layout is not torch.strided:
                 return None
             key += (x.dtype, x.shape, x.stride(), gradients and x.requires_grad)
         elif type(x) in OPTIONS:
