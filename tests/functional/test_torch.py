@@ -68,15 +68,23 @@ def model_inputs() -> list[torch.Tensor]:
     return [torch.randn(shape, requires_grad=True) for shape in ((2, 3, 6, 6), (4, 3, 3, 3), (4,), (4,))]
 
 
-def test_torch_compile_gives_the_same_values_and_gradients() -> None:
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_torch_compile_gives_the_same_values_and_gradients(dynamic: bool) -> None:
+    torch._dynamo.reset()
     inputs = model_inputs()
     loss = model(*inputs)
     wanted = torch.autograd.grad(loss, inputs)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=dynamic)
     found_loss = compiled(*inputs)
     torch.testing.assert_close(found_loss, loss)
     for found, gradient in zip(torch.autograd.grad(found_loss, inputs), wanted, strict=True):
         torch.testing.assert_close(found, gradient)
+
+
+def test_torch_compile_takes_a_layout_that_rows_cannot_be_seen_in() -> None:
+    x = torch.randn(2, 4, 3, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    compiled = torch.compile(lambda x: T.layer_norm(T.relu(x), (5,)), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), T.layer_norm(T.relu(x), (5,)))
 
 
 def _train(rank: int, world: int, folder: str) -> None:

@@ -108,7 +108,7 @@ class FusedOp:
                 raise DTypeError(f"{self.name}: {name} must be {first[1]}, as {first[0]} is; got {value.dtype}")
             found.append(value)
         for i, name in self._finite:
-            if not math.isfinite(arguments[i]):
+            if not -math.inf < arguments[i] < math.inf:
                 raise InputError(f"{self.name}: {name} must be a finite number; got {arguments[i]}")
         return found
 

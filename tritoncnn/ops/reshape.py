@@ -30,7 +30,7 @@ def view(x: TensorType, *, shape: tuple[int, ...]) -> TensorType | None:
     """Strides of the result in x's memory, by torch's own rule, or None when it takes a copy."""
     try:
         strides = torch.empty_strided(x.shape, x.strides, device="meta").view(shape).stride()
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # the latter from torch.compile's fake tensors
         return None
     return TensorType(x.dtype, tuple(shape), tuple(strides))
 
