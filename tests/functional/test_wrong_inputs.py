@@ -83,8 +83,8 @@ def test_a_sparse_tensor_is_named(op: str, key: str) -> None:
 @pytest.mark.parametrize(("op", "key"), OPTIONS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_is_named(op: str, key: str, value: float) -> None:
-    changed = {"training": True} if (op, key) == ("batch_norm", "momentum") else {}
-    changed |= {"use_input_stats": True} if (op, key) == ("instance_norm", "momentum") else {}
+    flag = "use_input_stats" if op == "instance_norm" else "training"
+    changed = {flag: True} if key == "momentum" else {}  # where it is read
     refused(op, InputError, f"{key} must", f"got {value}", **changed, **{key: value})
 
 
@@ -100,10 +100,12 @@ def test_a_tensor_that_overlaps_itself_is_read_as_its_copy(op: str, key: str) ->
 
 @pytest.mark.parametrize("key", ["running_mean", "running_var"])
 @pytest.mark.parametrize(
-    ("op", "flag"), [("batch_norm", {"training": True}), ("instance_norm", {"use_input_stats": True})]
+    ("op", "flag"),
+    [("batch_norm", "training"), ("conv2d_batch_norm", "training"), ("instance_norm", "use_input_stats")],
 )
-def test_a_tensor_that_is_written_must_not_overlap_itself(op: str, flag: dict[str, bool], key: str) -> None:
-    refused(op, LayoutError, f"{key} is written to", "got strides [0]", **flag, **{key: some(1).expand(6)})
+def test_a_tensor_that_is_written_must_not_overlap_itself(op: str, flag: str, key: str) -> None:
+    over = some(1).expand(CALLS[op][key].shape)
+    refused(op, LayoutError, f"{key} is written to", "got strides [0]", **{flag: True, key: over})
 
 
 @pytest.mark.parametrize(

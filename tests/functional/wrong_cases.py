@@ -56,6 +56,10 @@ CALLS: dict[str, Arguments] = {
     "gated": {"x": PICTURE, "gate": PICTURE},
     "softmax": {"x": PICTURE, "dim": 1},
     "log_softmax": {"x": PICTURE, "dim": 1},
+    "conv2d_batch_norm": {
+        "x": PICTURE, "weight": some(4, 6, 3, 3), "running_mean": some(4), "running_var": some(4), "bn_weight": some(4),
+        "bn_bias": some(4), "residual": some(2, 4, 3, 5),
+    },
     "linear": {"x": some(2, 6), "weight": some(4, 6), "bias": some(4), "residual": some(2, 4)},
     "batch_norm": {"x": PICTURE, **RUNNING, **AFFINE, "residual": PICTURE},
     "group_norm": {"x": PICTURE, "num_groups": 2, **AFFINE},
@@ -157,6 +161,27 @@ wrong(
     residual=None,
     pool=True,
 )
+
+name = "conv2d_batch_norm"
+for more in ({}, {"training": True}):
+    for key in ("running_mean", "running_var", "bn_weight", "bn_bias"):
+        wrong(name, ShapeError, f"{key.removeprefix('bn_')} must be [4]", "got [5]", **more, **{key: some(5)})
+    wrong(name, ShapeError, "residual must be [2, 4, 3, 5]", "got [1]", residual=some(1), **more)
+    wrong(
+        name,
+        InputError,
+        "running_mean and running_var must be given",
+        "got running_var = None",
+        running_var=None,
+        **more,
+    )
+wrong(name, ShapeError, "x must be [N, C, H, W]", "got [3]", x=some(3))
+wrong(name, ShapeError, "weight must be a tensor [K, C/groups, H, W]", "got [4, 3]", weight=some(4, 3))
+wrong(name, ShapeError, "weight must be", "C = 5", "got [4, 6, 3, 3]", x=some(2, 5, 5, 7))
+wrong(name, ShapeError, "groups must be at least 1", "got 0", groups=0)
+wrong(name, ShapeError, "stride must be at least 1", "got [0, 0]", stride=0)
+wrong(name, ShapeError, "weight of 9 taps", "must fit into the padded input", "got", weight=some(4, 6, 9, 9))
+wrong(name, InputError, "activation must be one of none, relu", "got 'swish'", activation="swish")
 
 wrong("activate", InputError, "activation must be one of none, relu", "got 'swish'", activation="swish")
 wrong("gelu", InputError, "approximate must be 'none' or 'tanh'", "got 'erf'", approximate="erf")

@@ -10,9 +10,10 @@ import torch
 from tritoncnn.capture import emit_conv as emit
 from tritoncnn.capture import emit_matrix as matrix
 from tritoncnn.capture import emit_norm as norm
-from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.errors import ShapeError
 from tritoncnn.functional.activation import add_residual, apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.functional.norm import check_running, move_running
 from tritoncnn.ops import OPS
 
 Tensor = torch.Tensor
@@ -79,14 +80,15 @@ def _steps(
 
 
 @fused
-def _conv_batch_norm(x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, scale: Tensor | None, shift: Tensor | None,
-                     training: bool, momentum: float, eps: float, stride: Ints, padding: Ints, dilation: Ints, groups: int,
-                     residual: Tensor | None, activation: str) -> Any:  # fmt: skip
+def _conv_batch_norm(x: Tensor, weight: Tensor, running_mean: Tensor, running_var: Tensor, bn_weight: Tensor | None,
+                     bn_bias: Tensor | None, training: bool, momentum: float, eps: float, stride: Ints, padding: Ints,
+                     dilation: Ints, groups: int, residual: Tensor | None, activation: str) -> Any:  # fmt: skip
     y = emit.conv(len(weight.shape) - 2, x, weight, None, stride, padding, dilation, groups)
+    given = (y, bn_weight, bn_bias, running_mean, running_var)
     if training:
-        y, new_mean, new_var = norm.batch_norm_train(y, scale, shift, mean, var, momentum, eps)
+        y, new_mean, new_var = norm.batch_norm_train(*given, momentum, eps)
         return _after(y, None, None, residual, activation), new_mean, new_var
-    return _after(norm.batch_norm_eval(y, scale, shift, mean, var, eps), None, None, residual, activation)
+    return _after(norm.batch_norm_eval(*given, eps), None, None, residual, activation)
 
 
 def conv2d_batch_norm(
@@ -113,12 +115,10 @@ def conv2d_batch_norm(
     are updated in place; else all is one kernel. Raises ShapeError, DTypeError, InputError.
     """
     step, sides, spacing = _steps("conv2d_batch_norm", 2, weight, stride, padding, dilation)
+    check_running("conv2d_batch_norm", running_mean, running_var, "a batch norm follows", training)
     statistics = (running_mean, running_var, bn_weight, bn_bias, training, momentum, eps)
     y, *new = _conv_batch_norm(x, weight, *statistics, step, sides, spacing, groups, residual, activation)
-    if new:
-        with torch.no_grad():
-            running_mean.copy_(new[0])
-            running_var.copy_(new[1])
+    move_running(running_mean, running_var, new)
     return y
 
 

@@ -80,34 +80,32 @@ def batch_norm(
     In training the statistics are the batch's, and the running ones ([C], if given) move towards them by ``momentum``, in
     place; else they are the running ones. Source: Ioffe & Szegedy 2015. Raises ShapeError, DTypeError, InputError.
     """
-    _check_running("batch_norm", running_mean, running_var, needed=not training)
+    check_running("batch_norm", running_mean, running_var, "" if training else "training is False", training)
     if training:
         y, *new = _batch_norm_train(x, weight, bias, running_mean, running_var, momentum, eps, residual, activation)
-        _move(running_mean, running_var, new)
+        move_running(running_mean, running_var, new)
         return y
     return _batch_norm(x, weight, bias, running_mean, running_var, eps, residual, activation)[0]
 
 
-def _check_running(name: str, mean: Any, var: Any, needed: bool) -> None:
-    """Raises InputError unless both are there or, if not ``needed``, none; and each has memory for each of its numbers."""
+def check_running(name: str, mean: Any, var: Any, needed: str, written: bool) -> None:
+    """Raises InputError unless both are there or, where nothing says that they are ``needed``, none; LayoutError for what is
+    ``written`` and overlaps itself.
+    """
     if (mean is None) != (var is None) or (needed and mean is None):
-        flag = "training is False" if name == "batch_norm" else "use_input_stats is False"
-        kind = f"must be given when {flag}" if needed else "must be given both or none"
+        kind = f"must be given when {needed}" if needed else "must be given both or none"
         absent = "None" if mean is var else f"{'running_mean' if mean is None else 'running_var'} = None"
         raise InputError(f"{name}: running_mean and running_var {kind}; got {absent}")
-    if needed:
-        return
-    for key, value in {"running_mean": mean, "running_var": var}.items():
-        if isinstance(value, Tensor) and any(
-            n > 1 and step == 0 for n, step in zip(value.shape, value.stride(), strict=True)
-        ):
+    for key, value in {"running_mean": mean, "running_var": var}.items() if written else ():
+        strided = isinstance(value, Tensor) and value.layout is torch.strided
+        if strided and any(n > 1 and step == 0 for n, step in zip(value.shape, value.stride(), strict=True)):
             raise LayoutError(
                 f"{name}: {key} is written to, so its elements must not overlap in memory; got strides "
                 f"{list(value.stride())} for {list(value.shape)}; use .contiguous()"
             )
 
 
-def _move(mean: Tensor | None, var: Tensor | None, new: Sequence[Tensor]) -> None:
+def move_running(mean: Tensor | None, var: Tensor | None, new: Sequence[Tensor]) -> None:
     if new and mean is not None and var is not None:
         with torch.no_grad():
             mean.copy_(new[0])
@@ -136,11 +134,12 @@ def instance_norm(
     Running statistics ([C], if given) move towards the samples' mean ones by ``momentum``, in place. Without
     ``use_input_stats`` the running ones are what is normalized by. Raises ShapeError, DTypeError, InputError.
     """
-    _check_running("instance_norm", running_mean, running_var, needed=not use_input_stats)
+    needed = "" if use_input_stats else "use_input_stats is False"
+    check_running("instance_norm", running_mean, running_var, needed, use_input_stats)
     if not use_input_stats:
         return _batch_norm(x, weight, bias, running_mean, running_var, eps, None, "none")[0]
     y, *new = _instance_norm(x, weight, bias, running_mean, running_var, momentum, eps)
-    _move(running_mean, running_var, new)
+    move_running(running_mean, running_var, new)
     return y
 
 
