@@ -1,4 +1,4 @@
-"""uniform: y[i] = a number in [0, 1) from the seed and i alone, by Philox 4x32-10: the same for any tile and thread.
+"""uniform: y[i] = a number in [0, 1) from the seed and FIRST + i alone, by Philox 4x32-10: the same for any tile and thread.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; tl.rand.
 Data     the seed (one i64) is read from memory.
@@ -22,32 +22,41 @@ from tritoncnn.kernels.launch import Launch
 
 @triton.jit
 def uniform_kernel(
-    y_ptr, seed_ptr, NUMEL: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
+    y_ptr, seed_ptr, NUMEL: tl.constexpr, FIRST: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     offs = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
-    tl.store(y_ptr + offs, tl.rand(tl.load(seed_ptr), offs), mask=offs < NUMEL)
+    tl.store(y_ptr + offs, tl.rand(tl.load(seed_ptr), FIRST + offs), mask=offs < NUMEL)
 
 
-def uniform(y: TensorType, seed: TensorType) -> Launch:
-    """y [n] f32 from a seed [] i64; fewer than 2**31 numbers. Raises ShapeError, DTypeError."""
-    if y.rank != 1 or seed.numel != 1 or y.numel >= 2**31 - 2**22:
+def uniform(y: TensorType, seed: TensorType, first: int = 0) -> Launch:
+    """y [n] f32 from a seed [] i64, its ``first`` number and those after it; fewer than 2**31 in all.
+
+    Raises ShapeError, DTypeError.
+    """
+    if y.rank != 1 or seed.numel != 1 or first < 0 or first + y.numel >= 2**31 - 2**22:
         raise ShapeError(
-            f"uniform: y must be one line of less than 2**31 numbers, seed one; got {y.shape}, {seed.shape}"
+            f"uniform: y must be one line, seed one number, and a seed gives less than 2**31 numbers; got {y.shape}, "
+            f"{seed.shape}, from number {first} on"
         )
     if y.dtype != "f32" or seed.dtype != "i64":
         raise DTypeError(f"uniform: y must be f32 and seed i64; got {y.dtype} and {seed.dtype}")
     block = row_block(y.numel, 8, 2048, 64)
     return build(
-        uniform_kernel, (ceil_div(y.numel, block),), {"y_ptr": y, "seed_ptr": seed}, NUMEL=y.numel, BLOCK=block
+        uniform_kernel,
+        (ceil_div(y.numel, block),),
+        {"y_ptr": y, "seed_ptr": seed},
+        NUMEL=y.numel,
+        FIRST=first,
+        BLOCK=block,
     )
 
 
-def uniform_torch(seed: torch.Tensor, count: int) -> torch.Tensor:
+def uniform_torch(seed: torch.Tensor, count: int, first: int = 0) -> torch.Tensor:
     """What uniform means, in numpy."""
     low = np.uint64(0xFFFFFFFF)
     word = np.uint64(int(seed) & (2**64 - 1))
     keys = [word & low, word >> np.uint64(32)]
-    c = [np.arange(count, dtype=np.uint64), *(np.zeros(count, dtype=np.uint64) for _ in range(3))]
+    c = [np.arange(first, first + count, dtype=np.uint64), *(np.zeros(count, dtype=np.uint64) for _ in range(3))]
     A, B, shift = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57), np.uint64(32)
     for _ in range(10):
         first, second = c[0] * A, c[2] * B

@@ -14,7 +14,7 @@ import torch
 
 from tritoncnn import cpu, settings
 from tritoncnn.autodiff import differentiate
-from tritoncnn.capture import Captured, capture, capture_loss
+from tritoncnn.capture import SEED, Captured, capture, capture_loss
 from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError
 from tritoncnn.ir import Graph, TensorType, Value, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
@@ -51,11 +51,15 @@ def compile_step(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     optimizer: Optimizer,
     example: tuple[torch.Tensor, torch.Tensor],
+    *,
+    seed: int | None = None,
 ) -> CompiledStep:
     """Compile one training step of ``module`` on batches ``(x, target)`` of the example's shapes, on the CPU.
 
     ``loss(output, target)`` is any torch function of known ops with a scalar result. In the step's plan every launch is
     a Triton kernel. Learning rate and step count are data. The parameters are copied out of ``module``.
+    In training mode batch norm takes the batch's statistics and moves its running ones (``state_dict`` has them); dropout
+    draws other numbers in each step, which follow from ``seed`` (default: one of torch's generator) and the step's number.
     Raises UnsupportedError with every op that the compiler does not know and its source line; DTypeError, ShapeError.
     """
     if not isinstance(optimizer, Optimizer):
@@ -70,12 +74,12 @@ def compile_step(
     graph = differentiate(graph, trained)
     stages.append(Stage("differentiate", f"gradients of {len(trained)} parameters", graph))
     graph = pack_parameters(graph, layout, gradients=len(trained))
-    graph = add_optimizer(graph, optimizer, ARENA)
+    graph = add_optimizer(graph, optimizer, ARENA, captured.updated)
     stages.append(Stage("add_optimizer", f"{optimizer} on one arena of {layout.size} elements", graph))
     graph = _run(graph, LOWERING, stages)
     plan = make_plan(graph)
     _dump(f"{graph.name}-step", stages, plan)
-    return CompiledStep(captured, layout, tuple(stages), plan, module.state_dict(), optimizer)
+    return CompiledStep(captured, layout, tuple(stages), plan, module.state_dict(), optimizer, seed)
 
 
 def _run(graph: Graph, passes: tuple[Any, ...], stages: list[Stage]) -> Graph:
@@ -152,6 +156,7 @@ class _Compiled:
         self._lock = threading.Lock()
         self._parameters = Parameters(captured, layout, module_state)
         self._parameters.write(self._parameters.arena, module_state)
+        self._buffer_names = dict(captured.buffers)  # graph input -> torch name
         self._buffers = {
             key: module_state[name].detach().clone().contiguous() for key, name in captured.buffers.items()
         }
@@ -163,12 +168,21 @@ class _Compiled:
         return ReferenceProgram(self.plan, buffers) if settings.current().reference else CpuProgram(self.plan, buffers)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Copies of the parameters under torch's names, shapes and layouts."""
-        return self._parameters.read(self._parameters.arena)
+        """Copies of the parameters, and of the buffers that a step reads, under torch's names, shapes and layouts."""
+        found = self._parameters.read(self._parameters.arena)
+        return found | {name: self._buffers[key].clone() for key, name in self._buffer_names.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Set all parameters. Raises CheckpointError, before anything is changed, when one is missing or misshapen."""
+        """Set all parameters and such buffers. Raises CheckpointError, before anything is changed, when one is missing or
+        misshapen."""
+        for key, name in self._buffer_names.items():
+            buffer = self._buffers[key]
+            if name not in state or (state[name].shape, state[name].dtype) != (buffer.shape, buffer.dtype):
+                got = f"{state[name].dtype} {list(state[name].shape)}" if name in state else "none"
+                raise CheckpointError(f"buffer {name!r} must be {buffer.dtype} {list(buffer.shape)}; got {got}")
         self._parameters.write(self._parameters.arena, state)
+        for key, name in self._buffer_names.items():
+            self._buffers[key].copy_(state[name])
 
     def _bind_inputs(self, program: CpuProgram | ReferenceProgram, tensors: tuple[torch.Tensor, ...]) -> None:
         if len(tensors) != len(self._inputs):
@@ -223,21 +237,27 @@ class CompiledStep(_Compiled):
     """``step(x, target)`` -> the loss; parameters and optimizer state are updated in place."""
 
     def __init__(self, captured: Captured, layout: ParameterLayout, stages: tuple[Stage, ...], plan: Plan,
-                 module_state: Mapping[str, torch.Tensor], optimizer: Optimizer) -> None:  # fmt: skip
+                 module_state: Mapping[str, torch.Tensor], optimizer: Optimizer, seed: int | None = None) -> None:  # fmt: skip
         super().__init__(captured, layout, stages, plan, module_state)
         self.optimizer = optimizer
+        drawn = torch.randint(2**62, (), dtype=torch.int64) if seed is None else torch.tensor(seed, dtype=torch.int64)
+        self._first_seed = drawn if captured.random else None
+        self._seed = torch.zeros((), dtype=torch.int64)
         self._lr = torch.tensor(optimizer.lr, dtype=torch.float32)
         self._step = torch.zeros((), dtype=torch.int64)
         kept = (*optimizer.state, AVERAGE) if optimizer.ema else optimizer.state
         self._states = {name: self._parameters.new_arena() for name in kept}
         self._loss = torch.zeros((), dtype=TORCH_DTYPE[plan.graph.outputs[0].type.dtype])
         fixed = {"lr": self._lr, "step": self._step, **self._states, "output 0": self._loss}
+        fixed |= {SEED: self._seed} if captured.random else {}
         self._run = self._program(fixed)
 
     def __call__(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """One step. The result is a view of memory that the next step overwrites: use ``float(loss)`` to keep it."""
         with self._lock:
             self._bind_inputs(self._run, (x, target))
+            if self._first_seed is not None:
+                torch.add(self._first_seed, self._step, out=self._seed)
             self._run.run()
         return self._loss
 
@@ -262,8 +282,10 @@ class CompiledStep(_Compiled):
         return self._parameters.read(self._states[AVERAGE] if int(self._step) else self._parameters.arena)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
-        """Copies: ``step`` (i64) and each state tensor as ``momentum_buffer.conv1.weight`` and so on."""
+        """Copies: ``step`` (i64), each state tensor as ``momentum_buffer.conv1.weight`` and so on, ``seed`` where one is used."""
         found = {"step": self._step.clone()}
+        if self._first_seed is not None:
+            found[SEED] = self._first_seed.clone()
         for state, arena in self._states.items():
             found.update({f"{state}.{name}": tensor for name, tensor in self._parameters.read(arena).items()})
         return found
@@ -272,8 +294,12 @@ class CompiledStep(_Compiled):
         """The reverse of ``optimizer_state``. Raises CheckpointError when a tensor is missing or misshapen."""
         if "step" not in tensors or tensors["step"].numel() != 1:
             raise CheckpointError("optimizer state 'step' must be one whole number; it is missing or misshapen")
+        if self._first_seed is not None and (SEED not in tensors or tensors[SEED].numel() != 1):
+            raise CheckpointError("optimizer state 'seed' must be one whole number; it is missing or misshapen")
         for state, arena in self._states.items():
             prefix = f"{state}."
             part = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
             self._parameters.write(arena, part, what=f"optimizer state {state} of parameter")
         self._step.copy_(tensors["step"].reshape(()))
+        if self._first_seed is not None:
+            self._first_seed.copy_(tensors[SEED].reshape(()))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from tritoncnn.errors import InputError
-from tritoncnn.ir import Graph, Rewriter, TensorType
+from tritoncnn.ir import Graph, Rewriter, TensorType, Value
 from tritoncnn.ops import OPS, Sym
 
 
@@ -122,8 +122,9 @@ def clipped(g: Sym, most: float) -> Sym:
     return g * OPS["minimum"](most / (total + 1e-6), 1.0)
 
 
-def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
-    """(loss, gradient arena)   =>   (loss, step', parameters', states'..., average'), all but the loss updated in place.
+def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str, updated: tuple[str, ...] = ()) -> Graph:
+    """(loss, buffers'..., gradient arena)   =>   (loss, step', parameters', states'..., average', buffers'...), all but the
+    loss updated in place. ``updated``: the inputs whose new content ``buffers'`` is.
 
     New inputs: ``lr`` f32, ``step`` i64 (counts finished steps), one arena per state.
     """
@@ -136,7 +137,7 @@ def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
     average = out.input(AVERAGE, parameters.type) if optimizer.ema else None
     for node in graph.nodes:
         out.keep(node)
-    loss, gradients = (out.value(v) for v in graph.outputs)
+    loss, *contents, gradients = (out.value(v) for v in graph.outputs)
     now = OPS["increment"](Sym(out, step))
     g = Sym(out, gradients)
     g = clipped(g, optimizer.clip_norm) if optimizer.clip_norm else g
@@ -144,4 +145,13 @@ def add_optimizer(graph: Graph, optimizer: Optimizer, arena: str) -> Graph:
     new = new if isinstance(new, tuple) else (new,)
     if average is not None:
         new = (*new, OPS["ema"](Sym(out, average), new[0], now, decay=optimizer.ema))
-    return out.finish((loss, now.value, *(s.value for s in new)))
+    buffers = [
+        x if counts else OPS["assign"](Sym(out, out.value(graph.input(name))), Sym(out, x)).value
+        for name, x, counts in zip(updated, contents, (_counts(graph, v) for v in graph.outputs[1:-1]), strict=True)
+    ]
+    return out.finish((loss, now.value, *(s.value for s in new), *buffers))
+
+
+def _counts(graph: Graph, value: Value) -> bool:
+    """Is the value a counter that was increased in place?"""
+    return value in graph.producer and graph.producer[value].op == "increment"

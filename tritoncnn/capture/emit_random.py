@@ -11,8 +11,10 @@ from tritoncnn.ops import OPS
 op = OPS
 
 
-def dropout(x: Any, p: float, seed: Any, channels: bool = False) -> Any:
+def dropout(x: Any, p: float, seed: Any, channels: bool = False, first: int = 0) -> Any:
     """x / (1 - p) where a uniform number is at least p, else 0; one number per element, or per channel of [N, C, ...].
+
+    The numbers are those of the seed from ``first`` on.
 
     Source: Srivastava et al. 2014, "Dropout"; Tompson et al. 2015 for channels. Raises InputError, ShapeError.
     """
@@ -21,5 +23,5 @@ def dropout(x: Any, p: float, seed: Any, channels: bool = False) -> Any:
     if channels and len(x.shape) < 3:
         raise ShapeError(f"dropout of channels: x must be [N, C, ...pixels]; got {list(x.shape)}")
     shape = (*x.shape[:2], *(1,) * (len(x.shape) - 2)) if channels else tuple(x.shape)
-    u = op["reshape"](op["uniform"](seed, count=math.prod(shape)), shape=shape)
+    u = op["reshape"](op["uniform"](seed, count=math.prod(shape), first=first), shape=shape)
     return op["where"](op["ge"](u, float(p)), x * (1 / (1 - p) if p < 1 else 0.0), 0.0)

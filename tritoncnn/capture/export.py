@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import io
 import logging
+import math
 import operator
 import os
 import re
@@ -23,6 +24,8 @@ from typing import Any
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
+from tritoncnn.capture.emit_norm import batch_norm_eval, batch_norm_train
+from tritoncnn.capture.emit_random import dropout
 from tritoncnn.capture.refused import Refused
 from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
@@ -30,6 +33,16 @@ from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead
 from tritoncnn.ops import IR_DTYPE, OPS, Sym
 
 _HERE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parent) + os.sep)
+
+
+SEED = "seed"
+NORMS = {
+    "batch_norm.default", "_native_batch_norm_legit_functional.default", "_batch_norm_with_update_functional.default",
+    "_native_batch_norm_legit.no_stats",
+}  # fmt: skip
+TRAINING = NORMS | {  # ops with a meaning of their own in training
+    "native_dropout.default", "dropout.default", "feature_dropout.default", "bernoulli.p", "new_empty.default",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ class Captured:
     constants   graph input -> tensor that the model's code holds outside its state dict
     aliases     state-dict name of a tied tensor -> the name under which the same tensor is above
     single      the model returns a tensor, not a tuple
+    updated     for training: the buffers that the model changes (running statistics), whose new values are the last outputs
+    random      for training: the model draws random numbers (dropout) from the input ``seed``, one i64
     """
 
     graph: Graph
@@ -51,6 +66,8 @@ class Captured:
     constants: dict[str, torch.Tensor]
     aliases: dict[str, str]
     single: bool
+    updated: tuple[str, ...] = ()
+    random: bool = False
 
 
 class _Loss(torch.nn.Module):
@@ -76,12 +93,16 @@ def capture(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Captu
 
 def capture_loss(module: torch.nn.Module, loss: Callable[..., Any], inputs: tuple[torch.Tensor, ...],
                  target: torch.Tensor) -> Captured:  # fmt: skip
-    """The graph of ``loss(module(*inputs), target)``, whose only output is the loss; the last input is ``target``."""
+    """The graph of ``loss(module(*inputs), target)``, whose first output is the loss; the last input is ``target``.
+
+    In training mode batch norm takes the batch's statistics, and the outputs after the loss are the buffers' new contents;
+    dropout draws from the input ``seed``.
+    """
     names = (*_argument_names(module, len(inputs)), "target")
     wrapper = _Loss(module, loss)
     wrapper.training = module.training
     captured = _Capture(type(module).__name__, names, training=True).run(wrapper, (*inputs, target), "module.")
-    shapes = [list(value.type.shape) for value in captured.graph.outputs]
+    shapes = [list(value.type.shape) for value in captured.graph.outputs[: -len(captured.updated) or None]]
     if not captured.single or shapes != [[]]:
         raise InputError(
             f"loss must return one 0-d tensor; got {'a tensor' if captured.single else 'tensors'} {shapes}"
@@ -116,7 +137,9 @@ def _source(node: torch.fx.Node) -> str:
 
 
 def _writes(node: torch.fx.Node) -> bool:
-    """Whether the op changes an operand in place."""
+    """Whether the op changes an operand in place. Batch norm does in training, though its schema does not say so."""
+    if getattr(node.target, "__name__", "") == "batch_norm.default":
+        return bool(node.args[5]) and node.args[3] is not None
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
 
@@ -174,6 +197,9 @@ class _Capture:
     aliases: dict[str, str] = field(default_factory=dict)
     wrong_dtype: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    changed: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)  # buffer -> its new content
+    written: list[str] = field(default_factory=list)  # what the model changes beyond that
+    drawn: int = 0  # random numbers so far
 
     def run(self, module: torch.nn.Module, example: tuple[torch.Tensor, ...], prefix: str) -> Captured:
         for name, tensor in zip(self.names, example, strict=True):
@@ -181,18 +207,20 @@ class _Capture:
                 raise InputError(f"input {name} must be a tensor; got {type(tensor).__name__}")
         program = _export(module, example)
         self.out = Rewriter(re.sub(r"\W", "_", self.name))
+        (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
+        results = self._take_changes(program, returned)
         self._take_inputs(program, prefix)
         nodes = list(program.graph.nodes)
         for node in nodes:
             if node.op == "call_function":
                 self._call(node)
-        self._check_outputs(program)
-        (returned,) = next(node.args for node in nodes if node.op == "output")
-        outputs = tuple(self._argument(value) for value in returned)
+        outputs = tuple(self._argument(value) for value in results)
         spec = program.module_call_graph[0].signature
         kind = None if spec is None or spec.out_spec.is_leaf() else spec.out_spec.type
         if not self.refused and self.wrong_dtype:
             raise DTypeError("; ".join(self.wrong_dtype))
+        for name in self.written if not self.refused else ():
+            self._refuse(f"a change of {name} in place", "")
         if not self.refused and (kind not in (None, tuple, list) or not all(isinstance(v, Sym) for v in outputs)):
             self.refused["a result that is neither a tensor nor a tuple of tensors"] = None
         if self.refused:
@@ -200,9 +228,29 @@ class _Capture:
             raise UnsupportedError(
                 f"{self.name} uses {what} that tritoncnn does not support: {'; '.join(self.refused)}"
             )
-        graph = remove_dead(self.out.finish(tuple(value.value for value in outputs)))
+        buffers = {self.known[old].value.name: self.known[new] for old, new in self.changed.items()}
+        graph = remove_dead(self.out.finish(tuple(value.value for value in (*outputs, *buffers.values()))))
         tensors = (self.parameters, self.buffers, self.constants)
-        return Captured(graph, tuple(self.inputs), *tensors, self.aliases, kind is None)
+        drawn = any(value.name == SEED for value in graph.inputs)
+        return Captured(graph, tuple(self.inputs), *tensors, self.aliases, kind is None, tuple(buffers), drawn)
+
+    def _take_changes(self, program: torch.export.ExportedProgram, returned: Any) -> list[Any]:
+        """What the model returns; the rest of ``returned`` are new contents of its buffers, which training keeps."""
+        buffers = {
+            spec.target: spec.arg.name
+            for spec in program.graph_signature.input_specs
+            if spec.kind is InputKind.BUFFER and spec.persistent
+        }
+        nodes = {node.name: node for node in program.graph.nodes}
+        results = []
+        for spec, value in zip(program.graph_signature.output_specs, returned, strict=True):
+            if spec.kind is OutputKind.BUFFER_MUTATION and self.training and spec.target in buffers:
+                self.changed[nodes[buffers[spec.target]]] = value
+            elif spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
+                self.written.append(str(spec.target))
+            else:
+                results.append(value)
+        return results
 
     def _take_inputs(self, program: torch.export.ExportedProgram, prefix: str) -> None:
         state = {**program.state_dict, **program.constants}
@@ -231,13 +279,19 @@ class _Capture:
                 node,
                 name,
                 f"{spec.kind.name.lower().replace('_tensor', '')} {name}",
-                _dtypes(node),
+                ("i64",) if self._counts(node) else _dtypes(node),
             ):
                 first[id(tensor)] = name
                 if saved:
                     (self.parameters if trainable or not self.training else self.buffers)[name] = name
                 else:
                     self.constants[name] = tensor
+
+    def _counts(self, buffer: torch.fx.Node) -> bool:
+        """Is the buffer a 0-d whole number that grows by 1 each time, as num_batches_tracked is?"""
+        new = self.changed.get(buffer)
+        plus_1 = new is not None and getattr(new.target, "__name__", "") == "add.Tensor" and new.args == (buffer, 1)
+        return plus_1 and buffer.meta["val"].dtype == torch.int64 and buffer.meta["val"].dim() == 0
 
     def _input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...]) -> bool:
         tensor = node.meta["val"]
@@ -278,6 +332,13 @@ class _Capture:
             return
         if name.startswith(("_assert", "sym_")) or not (node.users or name in TABLE):
             return
+        if any(new is node and self._counts(old) for old, new in self.changed.items()):
+            self.known[node] = OPS["increment"](self.known[node.all_input_nodes[0]])
+            return
+        if self.training and name in TRAINING and (name != "batch_norm.default" or node.args[5]):
+            if all(self.known.get(operand) is not None for operand in node.all_input_nodes):
+                self.known[node] = self._emit_training(node, name)
+            return
         if name in FACTORIES:
             self._constant(node)
             return
@@ -312,6 +373,29 @@ class _Capture:
         shape = tuple(node.meta["val"].shape)
         return OPS["expand" if name in EXPANDS else "reshape"](x, shape=shape) if shape != x.shape else x
 
+    def _emit_training(self, node: torch.fx.Node, name: str) -> Any:
+        """Ops that mean something else, or anything at all, only in training."""
+        args = [self._argument(value) for value in node.args]
+        if name in NORMS:
+            return _norm(name, args)
+        if name == "new_empty.default":
+            return node.meta["val"]  # only its shape is asked for
+        shape = tuple(node.meta["val"].shape) if name == "bernoulli.p" else args[0].shape
+        channels = name == "feature_dropout.default"
+        first = self.drawn
+        self.drawn += math.prod(shape[:2] if channels else shape)
+        if name == "bernoulli.p":
+            u = OPS["reshape"](OPS["uniform"](self._seed(), count=math.prod(shape), first=first), shape=shape)
+            return OPS["where"](OPS["lt"](u, float(args[1])), u * 0.0 + 1.0, 0.0)
+        if not args[2]:
+            return args[0]
+        y = dropout(args[0], float(args[1]), self._seed(), channels, first)
+        return (y, Refused("the mask of a dropout")) if name == "native_dropout.default" else y
+
+    def _seed(self) -> Sym:
+        known = next((v for v in self.out.inputs if v.name == SEED), None)
+        return Sym(self.out, known or self.out.input(SEED, TensorType.dense("i64", ())))
+
     def _identity(self, node: torch.fx.Node, name: str, x: Any) -> Any:
         if name.startswith("detach") and self.training and self._trains(node):
             raise UnsupportedError("detach inside a model that is trained")
@@ -330,10 +414,21 @@ class _Capture:
             operand.op != "placeholder" or isinstance(self.known.get(operand), Sym) for operand in node.all_input_nodes
         )
 
-    def _check_outputs(self, program: torch.export.ExportedProgram) -> None:
-        for spec in program.graph_signature.output_specs:
-            if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION) and not self.refused:
-                self._refuse(f"a change of {spec.target} in place", "")
+
+def _norm(name: str, args: list[Any]) -> Any:
+    """ATen's batch norms of a model that is trained; layers of it may be in eval mode."""
+    x, weight, bias = args[:3]
+    mean, var = (None, None) if name.endswith("no_stats") else args[3:5]
+    momentum, eps = (args[6], args[7]) if name == "batch_norm.default" else args[-2:]
+    saved = Refused("saved statistics of batch norm")
+    training = args[3] if name.endswith("no_stats") else True if "with_update" in name else args[5]
+    if training:
+        y, mean, var = batch_norm_train(x, weight, bias, mean, var, momentum, eps)
+    else:
+        y = batch_norm_eval(x, weight, bias, mean, var, eps)
+    if name == "batch_norm.default":
+        return y
+    return (y, saved, saved, *([saved] if "with_update" in name else []), mean, var)
 
 
 def _number(out: Rewriter, tensor: torch.Tensor) -> Sym:

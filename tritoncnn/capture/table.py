@@ -199,6 +199,7 @@ WHY = {  # what the user wrote, where ATen's name does not say it
     "bernoulli.p": "dropout in training mode; call module.eval() first",
     "bernoulli.default": "dropout in training mode; call module.eval() first",
     "native_dropout.default": "dropout in training mode; call module.eval() first",
+    "new_empty.default": "dropout in training mode; call module.eval() first",
     "_native_batch_norm_legit_functional.default": "batch norm in training mode; call module.eval() first",
     "_native_batch_norm_legit.no_stats": "batch norm without running statistics",
     "_batch_norm_with_update_functional.default": "batch norm in training mode; call module.eval() first",
