@@ -5,13 +5,13 @@ Nothing here is run or timed on a GPU. ``make_report`` compiles, ``faults`` is t
 
 from tritoncnn.gpu.binary import Binary, compile_for
 from tritoncnn.gpu.cases import Case, cases
-from tritoncnn.gpu.execute import Executed, can_execute, execute
+from tritoncnn.gpu.execute import Executed, execute
 from tritoncnn.gpu.facts import Facts, facts_of
 from tritoncnn.gpu.gate import faults
 from tritoncnn.gpu.report import Row, make_report, print_table
 from tritoncnn.gpu.targets import TARGETS, Target, find_target
 
 __all__ = [
-    "TARGETS", "Binary", "Case", "Executed", "Facts", "Row", "Target", "can_execute", "cases", "compile_for", "execute",
+    "TARGETS", "Binary", "Case", "Executed", "Facts", "Row", "Target", "cases", "compile_for", "execute",
     "facts_of", "faults", "find_target", "make_report", "print_table",
 ]  # fmt: skip
