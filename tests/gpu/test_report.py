@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -56,3 +57,13 @@ def test_a_builder_without_target_picks_for_the_one_that_is_planned_for() -> Non
 
 CPU_TILE = pick_tile(16384, 128, 64, 576, False)
 measure = report.measure
+
+
+def test_the_page_tells_what_was_compiled_and_executed(tmp_path: Path) -> None:
+    file = tmp_path / "report.md"
+    words = ["gpu-report", "--fast", "--only", "softmax 0", "--target", "sm_80", "--page", str(file)]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    text = file.read_text()
+    assert "on sm_80. With faults: 0." in text
+    assert "2 cases matched, 0 failed" in text
+    assert "| softmax" in text

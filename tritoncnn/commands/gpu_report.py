@@ -16,7 +16,14 @@ import click
     "--execute", "executed", is_flag=True, help="Instead, execute the PTX of sm_80 in an interpreter on the CPU."
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of the table.")
-def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, executed: bool, as_json: bool) -> None:
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False),
+    help="Both, and the result as Markdown in this file, as docs/gpu-report.md is.",
+)
+def gpu_report(
+    targets: tuple[str, ...], only: str, fast: bool, jobs: int, executed: bool, as_json: bool, page: str | None
+) -> None:
     """Compile every kernel for GPUs and check what the compilers made of it. No GPU is used.
 
     Exit code 1 when a kernel does not compile, fails the gate, or does not match its reference. The roofline is a lower
@@ -34,7 +41,18 @@ def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, execu
     rows = make_report(targets or tuple(TARGETS), only, fast, jobs)
     if not rows:
         raise InputError(f"--only {only}: no case or kernel has this in its name")
-    if as_json:
+    if page:
+        from pathlib import Path
+
+        from tritoncnn.gpu import outcomes
+        from tritoncnn.gpu import page as page_of
+        from tritoncnn.train.atomic import write_file
+
+        done = list(outcomes(only, fast))
+        write_file(Path(page), page_of(rows, done).encode())
+        if not all(outcome.matched for outcome in done):
+            raise SystemExit(1)
+    elif as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:
         click.echo("\n".join(print_table(rows)))
@@ -44,20 +62,11 @@ def gpu_report(targets: tuple[str, ...], only: str, fast: bool, jobs: int, execu
 
 def _execute(only: str, fast: bool) -> int:
     """Execute cases one after the other; the exit code."""
-    from tritoncnn.errors import KernelError
-    from tritoncnn.gpu import cases, execute
+    from tritoncnn.gpu import outcomes
 
     matched = failed = 0
-    for case in cases(fast):
-        if only not in case.name:
-            continue
-        try:
-            done = execute(case)
-            words = f"error {done.error:.1e}, bound {done.bound:.1e}{''.join(f', race: {race}' for race in done.races)}"
-            good = done.matched
-        except KernelError as error:
-            words, good = str(error), False
-        matched, failed = matched + good, failed + (not good)
-        click.echo(f"{'matched' if good else 'FAILED'} {case.name}: {words}")
+    for done in outcomes(only, fast):
+        matched, failed = matched + done.matched, failed + (not done.matched)
+        click.echo(f"{'matched' if done.matched else 'FAILED'} {done.case}: {done.words}")
     click.echo(f"{matched} cases matched, {failed} failed")
     return int(failed > 0)
