@@ -48,14 +48,14 @@ def page(rows: Sequence[Row], executed: Sequence[Outcome]) -> str:
     lines = [
         "# GPU report: the last result",
         "",
-        f"Made {datetime.now(timezone.utc).date()} with Triton {triton.__version__} by `tritoncnn gpu-report --page`; nothing was run "
-        "or timed on a GPU. How to read it: [gpu.md](gpu.md).",
+        f"Made {datetime.now(timezone.utc).date()} with Triton {triton.__version__} by `tritoncnn gpu-report --page`; nothing "
+        "was run or timed on a GPU. How to read it: [gpu.md](gpu.md).",
         "",
         f"Compiled: {len(rows)} rows (launch and target), {len({row.key for row in rows})} launches, on "
         f"{', '.join(dict.fromkeys(row.target for row in rows))}. With faults: {sum(bool(row.faults) for row in rows)}.",
         "",
-        f"Executed (PTX of sm_80, on the CPU): {len(executed) - len(failed)} cases matched, {len(failed)} failed. Of grids of more "
-        f"than {MOST_BLOCKS} blocks the first and the last block of each launch.",
+        f"Executed (PTX of sm_80, on the CPU): {len(executed) - len(failed)} cases matched, {len(failed)} failed. Of grids of "
+        f"more than {MOST_BLOCKS} blocks the first and the last block of each launch.",
         *(f"* FAILED {outcome.case}: {outcome.words}" for outcome in failed),
         "",
         "## Layers in real sizes",
