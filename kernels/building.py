@@ -129,6 +129,7 @@ def build(
     pointers: Mapping[str, TensorType | None],
     *,
     slot: Slot | None = None,
+    prologue: Slot | None = None,
     results: int = 1,
     flops: int = 0,
     num_warps: int = 4,
@@ -138,16 +139,21 @@ def build(
     """A Launch; ``constants`` are the kernel's.
 
     A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the
-    constants WIDE (offsets are int64) and GRID and, when it takes a slot, EPILOGUE and the tuple ``args``.
+    constants WIDE (offsets are int64) and GRID and, when it takes a slot, EPILOGUE and the tuple ``args``; PROLOGUE too when
+    it takes a ``prologue``, which is made for the same operands.
     """
     present = {name: tensor for name, tensor in pointers.items() if tensor is not None}
     absent = {name: None for name, tensor in pointers.items() if tensor is None}
-    operands = tuple(present.values()) + (slot.operands if slot is not None else ())
+    slots = tuple(one for one in (slot, prologue) if one is not None)
+    extra = slots[0].operands if slots else ()
+    operands = (*present.values(), *extra)
     names = tuple(present)
     filled: dict[str, Any] = {**absent, **constants}
     if "args" in kernel.arg_names:
         filled["EPILOGUE"] = slot.function if slot is not None else None
-        if slot is not None and slot.operands:
+        if "PROLOGUE" in kernel.arg_names:
+            filled["PROLOGUE"] = prologue.function if prologue is not None else None
+        if extra:
             names += ("args",)
         else:
             filled["args"] = None
@@ -160,7 +166,7 @@ def build(
         pointers=names,
         operands=operands,
         constants=filled,
-        slot=slot,
+        slots=slots,
         results=results,
         flops=flops,
         nbytes=sum(tensor.nbytes for tensor in operands),

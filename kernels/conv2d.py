@@ -9,6 +9,7 @@ Method   implicit GEMM: NPQ rows times K columns, reduced over CRS. x is never c
 Pooling  optional max over windows of y that do not overlap (step = window, no padding): rows are ordered window by window,
          so the rows of one window are neighbours in the tile. Emits the pooled y and, if asked, which tap won. A window
          takes a power of two of rows (WINDOW): those past its POOL_H * POOL_W taps are wasted.
+Prologue optional, for one tap without padding: pointwise work on x as it is loaded, once for each block of filters.
 Moments  optional: per block of rows and filter the sum and the squared distances from its mean (``moments.py`` joins them), of
          what the epilogue gets.
 Tile     one program makes BLOCK_NPQ rows of BLOCK_K filters.
@@ -87,6 +88,18 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, t
 
 
 @triton.jit
+def prologue(x, FUNCTION: tl.constexpr, args, n, c, o, p, q, mask, STEP: tl.constexpr, RANK: tl.constexpr):
+    """Pointwise work on x, of filters with one tap and no padding; 0 where x is not."""
+    h, w = p * STEP[1], q * STEP[2]
+    if RANK == 4:
+        y = FUNCTION(x.to(tl.float32), args, (n[:, None], c[None, :], h[:, None], w[:, None]), mask)
+    else:
+        d = o * STEP[0]
+        y = FUNCTION(x.to(tl.float32), args, (n[:, None], c[None, :], d[:, None], h[:, None], w[:, None]), mask)
+    return tl.where(mask, y, 0.0).to(x.dtype)
+
+
+@triton.jit
 def conv2d_kernel(
     y_ptr, i_ptr, s_ptr, x_ptr, w_ptr, args,  # results first, then operands; args belongs to the epilogue
     N: tl.constexpr, C: tl.constexpr, D: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
@@ -95,7 +108,8 @@ def conv2d_kernel(
     STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,  # by axis: d, h, w
     POOL_H: tl.constexpr, POOL_W: tl.constexpr, WINDOW: tl.constexpr,  # pooling window and its rows: all 1 without
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkopq; x: ncdhw; w: kctrs
-    RANK: tl.constexpr, FLAT: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    RANK: tl.constexpr, FLAT: tl.constexpr, PROLOGUE: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr,
+    WIDE: tl.constexpr,
     BLOCK_NPQ: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_CRS: tl.constexpr,
 ):  # fmt: skip
     # Which rows (pixels of y, window by window), which filters of which group.
@@ -137,7 +151,10 @@ def conv2d_kernel(
             r, s = offs_crs // (CG * S) % R, offs_crs // CG % S
             offs_x = c * X[1] + t * (DIL[0] * X[2]) + r * (DIL[1] * X[3]) + s * (DIL[2] * X[4])
             offs_f = c * F[1] + t * F[2] + r * F[3] + s * F[4]
-            x = tl.load(x_ptr + base[:, None] + offs_x[None, :], mask=mask_npq[:, None] & mask_crs[None, :], other=0.0)
+            mask = mask_npq[:, None] & mask_crs[None, :]
+            x = tl.load(x_ptr + base[:, None] + offs_x[None, :], mask=mask, other=0.0)
+            if PROLOGUE is not None:
+                x = prologue(x, PROLOGUE, args, n, c + group * CG, o, p, q, mask, STEP, RANK)
             f = tl.load(
                 w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :], mask=mask_crs[:, None] & mask_k[None, :], other=0.0
             )
@@ -162,9 +179,10 @@ def conv2d_kernel(
                 c = block_offsets(c0, BLOCK_CRS, WIDE)
                 mask_c = c < CG
                 offs_f = c * F[1] + (t * F[2] + r * F[3] + s * F[4])
-                x = tl.load(
-                    x_ptr + rows[:, None] + (c * X[1])[None, :], mask=inside[:, None] & mask_c[None, :], other=0.0
-                )
+                mask = inside[:, None] & mask_c[None, :]
+                x = tl.load(x_ptr + rows[:, None] + (c * X[1])[None, :], mask=mask, other=0.0)
+                if PROLOGUE is not None:
+                    x = prologue(x, PROLOGUE, args, n, c + group * CG, o, p, q, mask, STEP, RANK)
                 f = tl.load(
                     w_ptr + offs_f[:, None] + (offs_k * F[0])[None, :],
                     mask=mask_c[:, None] & mask_k[None, :],
@@ -217,6 +235,7 @@ def conv2d(
     padding: Ints = (0, 0),
     dilation: Ints = (1, 1),
     groups: int = 1,
+    prologue: Slot | None = None,
     epilogue: Slot | None = None,
     pool: tuple[int, int] | None = None,
     indices: TensorType | None = None,
@@ -229,6 +248,8 @@ def conv2d(
     ``padding`` has one number per axis, or two: before and after. With ``pool`` (a window of at most 64 pixels of a
     picture) y is [N, K, P // POOL_H, Q // POOL_W], and ``indices``, if given, gets the winning tap of each window (u8 of
     y's shape, second result). The epilogue comes before the pooling; its coordinates are n, k, (o,) p, q of the convolution.
+    ``prologue`` is applied to x (coordinates n, c, (d,) h, w), where filters have one tap and nothing is padded; it and the
+    epilogue are made for the same operands.
     With ``statistics`` the second result is ``moments.parts_of_blocks`` of BLOCK_NPQ rows each; not with a pool, or depthwise.
     Raises ShapeError, DTypeError; UnsupportedError for larger windows.
     """
@@ -257,6 +278,10 @@ def conv2d(
 
     if is_depthwise(problem) and pool is None and tile is None and not statistics:
         return depthwise(y, x, w, problem, epilogue, target)
+    if prologue is not None and (problem.taps > 1 or problem.padded or is_depthwise(problem)):
+        raise UnsupportedError(
+            "conv2d: a prologue is for filters of one tap, without padding, that see several channels"
+        )
     if statistics and pool is not None:
         raise UnsupportedError("conv2d: statistics are of a result that is not pooled")
     rows = N * O * wanted[-2] * wanted[-1] * window
@@ -273,6 +298,7 @@ def conv2d(
         X=volume(x).strides, F=volume(w).strides, RANK=x.rank, FLAT=flat,
         BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
+        prologue=prologue,
         results=1 if indices is None and parts is None else 2,
         flops=problem.flops,
         num_warps=tile.num_warps,

@@ -47,7 +47,7 @@ class Launch:
     pointers: tuple[str, ...]
     operands: tuple[TensorType, ...]
     constants: Mapping[str, Any] = field(hash=False)
-    slot: Slot | None = None  # the fused code among the constants, for those who print or check
+    slots: tuple[Slot, ...] = ()  # the fused code among the constants, for those who print or check
     results: int = 1  # how many of the operands are written
     flops: int = 0
     nbytes: int = 0

@@ -214,6 +214,19 @@ CONV_CASES = {
         lambda x, w, b, s, h, r: F.relu(affine(F.conv2d(x, w, b, padding=1), s, h, r)),
         (IMAGE, (4, 6, 3, 3), (4,), (4,), (4,), (2, 4, 5, 7)),
     ),
+    "conv2d prologue": Case(
+        lambda x, w, b, s, t: T.conv2d(x, w, b, input_scale=s, input_shift=t, input_activation="silu", activation="tanh"),
+        lambda x, w, b, s, t: torch.tanh(F.conv2d(F.silu(affine(x, s, t, 0.0)), w, b)),
+        ((2, 6, 17, 9), (5, 6, 1, 1), (5,), (6,), (6,)),
+    ),
+    "conv3d prologue": Case(
+        lambda x, w, s: T.conv3d(x, w, stride=2, input_scale=s, input_activation="gelu"),
+        lambda x, w, s: F.conv3d(F.gelu(x * s.view(-1, 1, 1, 1)), w, stride=2), ((2, 4, 5, 9, 6), (3, 4, 1, 1, 1), (4,)),
+    ),
+    "conv2d prologue 3x3": Case(
+        lambda x, w, t: T.conv2d(x, w, padding=1, input_shift=t, input_activation="sigmoid"),
+        lambda x, w, t: F.conv2d((x + t.view(-1, 1, 1)).sigmoid(), w, padding=1), (IMAGE, (4, 6, 3, 3), (6,)),
+    ),
     "conv2d gelu": Case(
         lambda x, w, b: T.conv2d(x, w, b, activation="gelu"), lambda x, w, b: F.gelu(F.conv2d(x, w, b)),
         (IMAGE, (4, 6, 3, 3), (4,)),

@@ -55,7 +55,8 @@ def as_tuple(results: Any) -> tuple[Any, ...]:
     return results if isinstance(results, tuple) else (results,)
 
 
-def node_of(op: OpDef, sample: Sample, fast: bool, epilogue: str = "", extra: tuple[TensorType, ...] = ()) -> Node:
+def node_of(op: OpDef, sample: Sample, fast: bool, epilogue: str = "", extra: tuple[TensorType, ...] = (),
+            prologue: str = "") -> Node:  # fmt: skip
     """A node of ``op``, in the memory orders its kernel likes (``fast``) or all row-major."""
     specs, attrs = sample
     types = [type_of(spec) for spec in specs]
@@ -67,7 +68,8 @@ def node_of(op: OpDef, sample: Sample, fast: bool, epilogue: str = "", extra: tu
         ]
         results = [t.with_order(op.orders[t.rank]) if t.rank in op.orders else t for t in results]
     operands = tuple(Value(f"x{i}", type) for i, type in enumerate((*types, *extra)))
-    attrs = {**attrs, "epilogue": epilogue} if epilogue else attrs
+    slots = {"epilogue": epilogue, "prologue": prologue}
+    attrs = {**attrs, **{key: text for key, text in slots.items() if text}}
     return Node(op.name, operands, tuple(Value(f"%{i}", type) for i, type in enumerate(results)), attrs)
 
 

@@ -153,6 +153,34 @@ def test_the_pointwise_kernel_agrees_with_the_reference(op: OpDef, sample: Sampl
     compare(op, sample, node, operands, as_tuple(op.reference(*operands)))
 
 
+ONE_TAP = (  # x, w, groups
+    ((1, 17, 9, 9), (33, 17, 1, 1), 1), ((2, 34, 5, 5), (66, 17, 1, 1), 2), ((1, 17, 3, 4, 4), (33, 17, 1, 1, 1), 1),
+    ((2, 600, 5, 4), (8, 600, 1, 1), 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("epilogue", [False, True])
+@pytest.mark.parametrize("shape", ONE_TAP)
+def test_the_prologue_runs_on_what_is_convolved(shape: Any, epilogue: bool) -> None:
+    """relu(x * one value per channel + a tensor of x's shape) + 1: which is not 0 where x is masked."""
+    x, w, groups = shape
+    axes = len(x) - 2
+    attrs = {"stride": (1,) * (axes - 1) + (2,), "padding": (0,) * axes, "dilation": (1,) * axes, "groups": groups}
+    sample = ((x, w), attrs)
+    operands = operands_of(sample, whole=True)
+    op = OPS["conv2d"]
+    ones = (1,) * axes
+    extra = [TensorType.dense("f32", (x[1], *ones)), TensorType.dense("f32", x, op.orders[len(x)])]
+    extra += [TensorType.dense("f32", (w[0], *ones))] if epilogue else []
+    node = node_of(
+        op, sample, True, "add(acc, $2)" if epilogue else "", tuple(extra), "add(relu(add(mul(acc, $0), $1)), 1.0)"
+    )
+    generator = torch.Generator().manual_seed(5)
+    more = [torch.randint(-4, 5, type.shape, generator=generator).double() for type in extra]
+    wanted = op.reference(torch.relu(operands[0] * more[0] + more[1]) + 1, operands[1], **attrs)
+    compare(op, sample, node, [*operands, *more], (wanted + more[2] if epilogue else wanted,))
+
+
 @pytest.mark.parametrize(("op", "sample"), samples(lambda op: op.epilogue))
 def test_the_epilogue_runs_on_the_result(op: OpDef, sample: Sample) -> None:
     """relu(result + one value per column + a tensor of the result's shape), before a fused pooling."""

@@ -18,6 +18,7 @@ from tritoncnn.passes.fuse_epilogue import FuseEpilogue
 from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
+from tritoncnn.passes.fuse_prologue import FusePrologue
 from tritoncnn.passes.fuse_statistics import FuseStatistics
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
@@ -294,3 +295,22 @@ def test_a_convolution_finds_the_statistics_that_its_norm_needs() -> None:
     assert fused[0] == f"%1, %2, %3 = conv2d(x, w) {{{STEPS}, groups=2, statistics=True}}"
     assert [line.split("=")[1].split("(")[0].strip() for line in fused[1:-1]].count("reshape") == 2
     assert "standardize" in after(FuseStatistics(), text("[0,2,3]", 4))[1]  # depthwise
+
+
+def test_pointwise_work_before_a_convolution_of_one_tap_moves_into_its_loads() -> None:
+    def text(size: int, taps: int, extra: str = "") -> str:
+        out = size - taps + 1
+        return f"""
+        graph g(x: f32[2,4,{size},{size}], s: f32[4,1,1], b: f32[8,1,1], w: f32[8,4,{taps},{taps}]) {{
+          %1 = pointwise(x, s) {{expr='relu(mul($0, $1))'}} : f32[2,4,{size},{size}]
+          %2 = conv2d(%1, w, b) {{{STEPS}, groups=1, epilogue='add(acc, $0)'}} : f32[2,8,{out},{out}]
+          return %2{extra}
+        }}"""
+
+    fused = after(FusePrologue(), text(9, 1))
+    assert (
+        fused[0]
+        == f"%1 = conv2d(x, w, b, s) {{{STEPS}, groups=1, epilogue='add(acc, $0)', prologue='relu(mul(acc, $1))'}}"
+    )
+    for kept in (text(9, 3), text(2, 1), text(9, 1, ", %1")):  # more taps; a small picture; another reader
+        assert after(FusePrologue(), kept)[0].startswith("%1 = pointwise")

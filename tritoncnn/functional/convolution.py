@@ -41,9 +41,26 @@ def _after(y: Any, scale: Any, shift: Any, residual: Any, activation: str, pool:
     return OPS["max_pool2d"](y, window=two, stride=two, padding=(0, 0), dilation=(1, 1), ceil_mode=False)[0]
 
 
+def _before(axes: int, x: Any, scale: Any, shift: Any, activation: str) -> Any:
+    """activation(x * scale + shift) of x [(N,) C, ...], in torch's vocabulary: what a norm before the convolution does."""
+    if len(x.shape) < axes + 1:
+        return x  # refused by the convolution
+    C, ones = x.shape[-axes - 1], (1,) * axes
+    for name, value in {"input_scale": scale, "input_shift": shift}.items():
+        if value is not None and tuple(value.shape) != (C,):
+            raise ShapeError(f"conv: {name} must be [{C}], one number per channel of x; got {list(value.shape)}")
+    if scale is not None:
+        x = x * OPS["reshape"](scale, shape=(C, *ones))
+    if shift is not None:
+        x = x + OPS["reshape"](shift, shape=(C, *ones))
+    return apply_activation(activation, x)
+
+
 @fused
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints, groups: int,
-          scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str, pool: bool) -> Any:  # fmt: skip
+          scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str, pool: bool,
+          input_scale: Tensor | None, input_shift: Tensor | None, input_activation: str) -> Any:  # fmt: skip
+    x = _before(len(weight.shape) - 2, x, input_scale, input_shift, input_activation)
     y = emit.conv(len(weight.shape) - 2, x, weight, bias, stride, padding, dilation, groups)
     return _after(y, scale, shift, residual, activation, pool)
 
@@ -63,9 +80,9 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | N
 
 def _convolve(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size | str, dilation: Size,
               groups: int, scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str,
-              pool: bool = False) -> Tensor:  # fmt: skip
+              before: tuple[Tensor | None, Tensor | None, str], pool: bool = False) -> Tensor:  # fmt: skip
     step, sides, spacing = _steps(f"conv{axes}d", axes, weight, stride, padding, dilation)
-    return _conv(x, weight, bias, step, sides, spacing, groups, scale, shift, residual, activation, pool)[0]
+    return _conv(x, weight, bias, step, sides, spacing, groups, scale, shift, residual, activation, pool, *before)[0]
 
 
 def _steps(
@@ -135,13 +152,19 @@ def conv1d(
     shift: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
+    input_scale: Tensor | None = None,
+    input_shift: Tensor | None = None,
+    input_activation: str = "none",
 ) -> Tensor:
     """activation((conv(x) + bias) * scale + shift + residual) for x [N, C, L], weight [K, C/groups, S] -> [N, K, Q].
 
     ``padding``: a number, (before, after), "valid", "same" or "causal" (all before: no output sees its future). bias, scale
-    and shift are [K], residual has the output's shape. Raises ShapeError, DTypeError, InputError.
+    and shift are [K], residual has the output's shape.
+    What is convolved is input_activation(x * input_scale + input_shift), both [C] (not the padding): as x is loaded, where
+    taps are 1 and x is much larger than the weight. Raises ShapeError, DTypeError, InputError.
     """
-    return _convolve(1, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation)
+    before = (input_scale, input_shift, input_activation)
+    return _convolve(1, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation, before)
 
 
 def conv2d(
@@ -157,15 +180,22 @@ def conv2d(
     shift: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
+    input_scale: Tensor | None = None,
+    input_shift: Tensor | None = None,
+    input_activation: str = "none",
     pool: bool = False,
 ) -> Tensor:
     """activation((conv(x) + bias) * scale + shift + residual), with ``pool`` the largest of each 2 x 2 pixels of it.
 
     x [N, C, H, W] (fastest channels-last), weight [K, C/groups, R, S] -> [N, K, P, Q], channels-last.
     ``padding``: one number, (H, W), (top, bottom, left, right), "valid", "same" or "causal". bias, scale and shift are [K],
-    residual has the shape before pooling. Raises ShapeError, DTypeError, InputError.
+    residual has the shape before pooling.
+    ``input_scale``, ``input_shift``, ``input_activation``: as of conv1d. Raises ShapeError, DTypeError, InputError.
     """
-    return _convolve(2, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation, pool)
+    before = (input_scale, input_shift, input_activation)
+    return _convolve(
+        2, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation, before, pool
+    )
 
 
 def conv3d(
@@ -181,9 +211,13 @@ def conv3d(
     shift: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
+    input_scale: Tensor | None = None,
+    input_shift: Tensor | None = None,
+    input_activation: str = "none",
 ) -> Tensor:
     """As conv2d, for x [N, C, D, H, W] and weight [K, C/groups, T, R, S] -> [N, K, O, P, Q]."""
-    return _convolve(3, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation)
+    before = (input_scale, input_shift, input_activation)
+    return _convolve(3, x, weight, bias, stride, padding, dilation, groups, scale, shift, residual, activation, before)
 
 
 def _transpose(axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size, output_padding: Size,

@@ -44,6 +44,7 @@ def cases(fast: bool = False) -> Iterator[Case]:
     """All of them; ``fast``: the first two samples of an op in f32, and one real layer of each kernel."""
     yield from sample_cases(fast)
     yield from layer_cases(fast)
+    yield from prologue_cases(fast)
     if not fast:
         yield from model_cases()
 
@@ -88,6 +89,20 @@ def layer_cases(fast: bool) -> Iterator[Case]:
     for dtype in ("bf16",) if fast else ("f32", "bf16", "f16"):
         for op, shapes, attrs in _layers(fast):
             yield replace(_case(op, shapes, attrs, dtype), main=True)
+
+
+def prologue_cases(fast: bool) -> Iterator[Case]:
+    """Convolutions of one tap that scale, shift and rectify what they load: a small one, and one for each tile."""
+    shapes = [((1, 17, 9, 9), 33), *((((2 * t.BLOCK_NPQ // 32, 64, 64, 32), t.BLOCK_K)) for t in conv2d.GPU_TILES)]
+    for dtype in ("f32",) if fast else ("f32", "bf16", "f16"):
+        for x, K in shapes[: 1 if fast else None]:
+            attrs = {**STEPS, "padding": (0, 0), "prologue": "relu(add(mul(acc, $0), $1))", "epilogue": "add(acc, $2)"}
+            plain = {key: value for key, value in attrs.items() if key not in ("prologue", "epilogue")}
+            case = _case("conv2d", (x, (K, x[1], 1, 1)), plain, dtype)
+            extra = [TensorType.dense(dtype, (channels, 1, 1)) for channels in (x[1], x[1], K)]
+            operands = (*case.node.operands, *(Value(f"s{i}", type) for i, type in enumerate(extra)))
+            node = replace(case.node, operands=operands, attrs=attrs)
+            yield Case(f"{case.name} prologue", node, case.sample)
 
 
 def _layers(fast: bool) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:

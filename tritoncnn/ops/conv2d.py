@@ -4,6 +4,8 @@ With ``pool=(R, S)`` the result (after the epilogue) is max-pooled over windows 
 are two results: the pooled tensor and, as u8, the number r*S + s of the winning tap, the first one on ties. Without
 ``index`` the second is left out.
 
+A ``prologue``, of filters of one tap without padding, is an expression over x that the kernel computes as it loads x.
+
 With ``statistics`` there are three results: y, and the mean and (biased) variance of each of its channels, f32, taken before
 the epilogue.
 """
@@ -25,6 +27,7 @@ from tritoncnn.ops.define import Lowering, OpDef, Types
 from tritoncnn.ops.lowering import epilogue_of, one_launch, refs_of, types_of
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
+from tritoncnn.ops.slot import make_slot
 from tritoncnn.ops.window import (
     ACTIVATIONS,
     FILTERS,
@@ -96,14 +99,18 @@ def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilati
 
 def lower(node: Node) -> Lowering:
     (y, *further), (x, w, *_) = types_of(node)
-    attrs: dict[str, Any] = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "index")}
+    attrs: dict[str, Any] = {
+        key: value for key, value in node.attrs.items() if key not in ("epilogue", "prologue", "index")
+    }
     sizes = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])
     unpooled = TensorType.dense(y.dtype, (*y.shape[:2], *sizes))
-    epilogue = epilogue_of(node, 2, unpooled)
+    slots: dict[str, Any] = {"epilogue": epilogue_of(node, 2, unpooled)}
+    if "prologue" in node.attrs:
+        slots["prologue"] = make_slot(str(node.attrs["prologue"]), x, tuple(v.type for v in node.operands[2:]))
     if "statistics" not in attrs:
         indices = further[0] if further else None
-        return one_launch(node, kernel.conv2d(y, x, w, **attrs, indices=indices, epilogue=epilogue))
-    launch = kernel.conv2d(y, x, w, **attrs, epilogue=epilogue)
+        return one_launch(node, kernel.conv2d(y, x, w, **attrs, **slots, indices=indices))
+    launch = kernel.conv2d(y, x, w, **attrs, **slots)
     parts = launch.operands[1]
     joined = moments(further[0], further[1], parts, y.numel // y.shape[1], launch.constants["BLOCK_NPQ"])
     operands = refs_of(node)[3:]

@@ -23,6 +23,8 @@ TORCH_DTYPE = {
 }  # fmt: skip
 IR_DTYPE = {dtype: name for name, dtype in TORCH_DTYPE.items()}
 
+SLOTS = ("epilogue", "prologue")  # attributes that hold an expression over a kernel's result, or over its first operand
+
 Types = TensorType | tuple[TensorType, ...]
 
 
@@ -236,16 +238,18 @@ def check_node(node: Node) -> None:
     if op is None:
         raise GraphError(f"there is no op {node.op!r}")
     base = node.operands if op.arity < 0 or "expr" in node.attrs else node.operands[: op.arity]
-    attrs = {key: value for key, value in node.attrs.items() if key != "epilogue"}
+    attrs = {key: value for key, value in node.attrs.items() if key not in SLOTS}
     wanted = types_tuple(op.infer(*(v.type for v in base), **attrs))
     got = tuple(v.type for v in node.results)
     if [(t.dtype, t.shape) for t in wanted] != [(t.dtype, t.shape) for t in got]:
         raise GraphError(f"results must be {', '.join(map(str, wanted))}; they are {', '.join(map(str, got))}")
-    if "epilogue" in node.attrs:
+    slots = [str(node.attrs[key]) for key in SLOTS if key in node.attrs]
+    if slots:
         if not op.epilogue:
             raise GraphError(f"{op.name} has no epilogue slot")
-        used = {leaf.operand for leaf in parse_expr(str(node.attrs["epilogue"])).leaves() if leaf.operand is not None}
+        leaves = (leaf for text in slots for leaf in parse_expr(text).leaves())
+        used = {leaf.operand for leaf in leaves if leaf.operand is not None}
         if used != set(range(len(node.operands) - op.arity)):
             raise GraphError(
-                f"the epilogue {node.attrs['epilogue']} does not use the {len(node.operands) - op.arity} operands it has"
+                f"what is fused, {', '.join(slots)}, does not use the {len(node.operands) - op.arity} operands it has"
             )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from tritoncnn.ir import ACC, Expr, Graph, Node, TensorType, parse_expr
-from tritoncnn.ops.define import TORCH_DTYPE
+from tritoncnn.ops.define import SLOTS, TORCH_DTYPE
 
 
 def evaluate_expr(expr: Expr, acc: torch.Tensor | None, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -26,13 +26,16 @@ def evaluate_expr(expr: Expr, acc: torch.Tensor | None, operands: tuple[torch.Te
 
 
 def run_reference(node: Node, operands: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """The results of one node by its op's reference: the op, then its fused epilogue, then its fused pooling."""
+    """The results of one node by its op's reference: its fused prologue, the op, its fused epilogue, its fused pooling."""
     from tritoncnn.ops import OPS
 
     op = OPS[node.op]
-    fused = ("epilogue", "pool", "index") if op.epilogue and "pool" in node.attrs else ("epilogue",)
+    fused = (*SLOTS, "pool", "index") if op.epilogue and "pool" in node.attrs else SLOTS
     attrs = {key: value for key, value in node.attrs.items() if key not in fused}
-    base, extra = (operands[: op.arity], operands[op.arity :]) if "epilogue" in node.attrs else (operands, ())
+    slots = any(key in node.attrs for key in SLOTS)
+    base, extra = (operands[: op.arity], operands[op.arity :]) if slots else (operands, ())
+    if "prologue" in node.attrs:
+        base = (evaluate_expr(parse_expr(str(node.attrs["prologue"])), base[0], extra), *base[1:])
     results = op.reference(*base, **attrs)
     results = results if isinstance(results, tuple) else (results,)
     if "epilogue" in node.attrs:

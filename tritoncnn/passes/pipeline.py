@@ -17,6 +17,7 @@ from tritoncnn.passes.fuse_epilogue import FuseEpilogue
 from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
 from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
+from tritoncnn.passes.fuse_prologue import FusePrologue
 from tritoncnn.passes.fuse_statistics import FuseStatistics
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
@@ -40,6 +41,7 @@ LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     FusePointwise(),
     FuseEpilogue(),  # after FusePointwise: takes whole expressions
     FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
+    FusePrologue(),  # after FuseEpilogue, too: what is left between two products
     FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
     ChooseLayout(),  # strides are decided for the ops that are left
     WriteIntoConcat(),  # after ChooseLayout: it gives parts the strides of their whole

@@ -16,7 +16,7 @@ def si(number: float, unit: str) -> str:
 
 def _fused(call: Call) -> str:
     """What the launch computes beside its own op."""
-    parts = [call.launch.slot.text] if call.launch.slot is not None else []
+    parts = [slot.text for slot in call.launch.slots]
     if "pool" in call.node.attrs:
         parts.append("max_pool2d" + print_attrs({"window": call.node.attrs["pool"]}))
     if call.node.attrs.get("bias"):

@@ -70,7 +70,7 @@ def make_plan(graph: Graph) -> Plan:
     written = sum(align(nbytes) for nbytes in draft.bytes.values())
     return Plan(
         graph, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), _constants(draft), written,
-        {slot.function.__name__: slot.source for call in calls if (slot := call.launch.slot) is not None},
+        {slot.function.__name__: slot.source for call in calls for slot in call.launch.slots},
     )  # fmt: skip
 
 
