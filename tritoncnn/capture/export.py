@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import io
 import logging
-import math
 import operator
 import os
 import re
@@ -24,8 +23,7 @@ from typing import Any
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
-from tritoncnn.capture.emit_norm import batch_norm_eval, batch_norm_train
-from tritoncnn.capture.emit_random import dropout
+from tritoncnn.capture.emit_training import TRAINING, emit_training
 from tritoncnn.capture.refused import Refused
 from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
@@ -36,13 +34,6 @@ _HERE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parent) +
 
 
 SEED = "seed"
-NORMS = {
-    "batch_norm.default", "_native_batch_norm_legit_functional.default", "_batch_norm_with_update_functional.default",
-    "_native_batch_norm_legit.no_stats",
-}  # fmt: skip
-TRAINING = NORMS | {  # ops with a meaning of their own in training
-    "native_dropout.default", "dropout.default", "feature_dropout.default", "bernoulli.p", "new_empty.default",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -374,23 +365,10 @@ class _Capture:
         return OPS["expand" if name in EXPANDS else "reshape"](x, shape=shape) if shape != x.shape else x
 
     def _emit_training(self, node: torch.fx.Node, name: str) -> Any:
-        """Ops that mean something else, or anything at all, only in training."""
         args = [self._argument(value) for value in node.args]
-        if name in NORMS:
-            return _norm(name, args)
-        if name == "new_empty.default":
-            return node.meta["val"]  # only its shape is asked for
-        shape = tuple(node.meta["val"].shape) if name == "bernoulli.p" else args[0].shape
-        channels = name == "feature_dropout.default"
-        first = self.drawn
-        self.drawn += math.prod(shape[:2] if channels else shape)
-        if name == "bernoulli.p":
-            u = OPS["reshape"](OPS["uniform"](self._seed(), count=math.prod(shape), first=first), shape=shape)
-            return OPS["where"](OPS["lt"](u, float(args[1])), u * 0.0 + 1.0, 0.0)
-        if not args[2]:
-            return args[0]
-        y = dropout(args[0], float(args[1]), self._seed(), channels, first)
-        return (y, Refused("the mask of a dropout")) if name == "native_dropout.default" else y
+        found, drawn = emit_training(name, args, node.meta["val"], self._seed, self.drawn)
+        self.drawn += drawn
+        return found
 
     def _seed(self) -> Sym:
         known = next((v for v in self.out.inputs if v.name == SEED), None)
@@ -413,22 +391,6 @@ class _Capture:
         return any(
             operand.op != "placeholder" or isinstance(self.known.get(operand), Sym) for operand in node.all_input_nodes
         )
-
-
-def _norm(name: str, args: list[Any]) -> Any:
-    """ATen's batch norms of a model that is trained; layers of it may be in eval mode."""
-    x, weight, bias = args[:3]
-    mean, var = (None, None) if name.endswith("no_stats") else args[3:5]
-    momentum, eps = (args[6], args[7]) if name == "batch_norm.default" else args[-2:]
-    saved = Refused("saved statistics of batch norm")
-    training = args[3] if name.endswith("no_stats") else True if "with_update" in name else args[5]
-    if training:
-        y, mean, var = batch_norm_train(x, weight, bias, mean, var, momentum, eps)
-    else:
-        y = batch_norm_eval(x, weight, bias, mean, var, eps)
-    if name == "batch_norm.default":
-        return y
-    return (y, saved, saved, *([saved] if "with_update" in name else []), mean, var)
 
 
 def _number(out: Rewriter, tensor: torch.Tensor) -> Sym:
