@@ -10,6 +10,8 @@ import triton
 
 from tritoncnn.gpu import TARGETS, Facts, cases, compile_for, facts_of, faults
 from tritoncnn.gpu.gate import faults as gate
+from tritoncnn.gpu.gate import matrix_flops
+from tritoncnn.gpu.wgmma import serialised
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import conv2d, conv2d_dgrad, matmul
 from tritoncnn.kernels.conv2d import Tile
@@ -52,6 +54,28 @@ def test_a_planted_fault_is_found(launch: Launch, fault: str) -> None:
 
 def test_pointers_that_are_not_aligned_are_found() -> None:
     assert "narrow loads in the main loop" in found(conv(), unaligned=("x_ptr", "w_ptr"))
+
+
+@pytest.mark.parametrize("name", ["sm_80", "sm_90", "gfx90a", "gfx942"])
+def test_matrix_instructions_that_do_not_do_the_tiles_work_are_found(name: str) -> None:
+    launch, target = conv(), TARGETS[name]
+    facts, tile = facts_of(compile_for(launch, target)), 2 * 64 * 64 * 32
+    assert matrix_flops(facts.matrix, launch.num_warps) % tile == 0 < matrix_flops(facts.matrix, launch.num_warps)
+    assert not any("no multiple" in fault for fault in gate(facts, target, tile=tile))
+    (instruction,) = facts.matrix
+    lost = replace(facts, matrix={instruction: facts.matrix[instruction] - 1})
+    assert any("no multiple of the tile's 262144" in fault for fault in gate(lost, target, tile=tile))
+
+
+def test_products_that_are_made_to_wait_for_each_other_are_found() -> None:
+    """An accumulator is read before the products that write it are waited for."""
+    lines = compile_for(conv(), TARGETS["sm_90"]).texts["ptx"].splitlines()
+    assert serialised("\n".join(lines)) == ""
+    first = next(i for i, line in enumerate(lines) if "wgmma.mma_async" in line)
+    commit = next(i for i in range(first, len(lines)) if "wgmma.commit" in lines[i])
+    accumulator = lines[first].split("{")[1].split(",")[0]
+    planted = [*lines[:commit], f"add.f32 {accumulator}, {accumulator}, 0f3F800000;", *lines[commit:]]
+    assert "is injected" in serialised("\n".join(planted))
 
 
 def test_a_block_that_fits_nowhere_is_found() -> None:

@@ -36,6 +36,8 @@ def gpu_report(
     from tritoncnn.errors import InputError
     from tritoncnn.gpu import TARGETS, make_report, print_table
 
+    if page and (executed or as_json):
+        raise click.UsageError("--page writes both parts into a file: leave out --execute and --json")
     if executed:
         raise SystemExit(_execute(only, fast))
     rows = make_report(targets or tuple(TARGETS), only, fast, jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from tritoncnn.gpu.cases import MATRIX_KERNELS, Case, cases
 from tritoncnn.gpu.facts import Facts, facts_of, roofline
 from tritoncnn.gpu.gate import faults
 from tritoncnn.gpu.targets import TARGETS, Target, find_target
+from tritoncnn.gpu.wgmma import serialised
 from tritoncnn.kernels.launch import Launch
 
 
@@ -54,7 +56,13 @@ def judge(case: Case, launch: Launch, target: Target) -> Row:
     facts, wrong = None, []
     try:
         facts = measure(launch, target)
-        wrong = faults(facts, target, matrix=narrow, wide=narrow and _fills_wide_loads(launch, target))
+        blocks = [size for key, size in launch.constants.items() if key.startswith("BLOCK_")]
+        tile = 2 * math.prod(blocks) if name in MATRIX_KERNELS else 0
+        wide = narrow and _fills_wide_loads(launch, target)
+        wrong = faults(facts, target, matrix=narrow, wide=wide, tile=tile, warps=launch.num_warps)
+        if any(instruction.startswith("HGMMA") for instruction in facts.matrix):
+            told = serialised(compile_for(launch, target).texts["ptx"])
+            wrong += [told] if told else []
     except KernelError as error:
         wrong = [str(error)]
     return Row(case.name, name, dtype, target.name, launch_key(launch), facts, tuple(wrong))
