@@ -125,9 +125,11 @@ def strided_kernel(
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
 @pytest.mark.parametrize("tall", [False, True])
 @pytest.mark.parametrize("used", [32, 31, 6])
-@pytest.mark.parametrize(("row", "step", "start"), [(64, 1, 0), (64, 1, 1), (33, 1, 0), (33, 1, 1), (64, 2, 0)])
+@pytest.mark.parametrize(
+    ("row", "step", "start"), [(64, 1, 0), (64, 1, 1), (33, 1, 0), (33, 1, 1), (64, 2, 0), (1, 40, 0), (1, 33, 1)]
+)
 def test_rows_of_any_stride_and_start_make_words(row, step, start, used, tall, dtype):
-    memory, b = (torch.randint(-4, 5, shape).to(dtype) for shape in ((32 * row + 64,), (32, 32)))
+    memory, b = (torch.randint(-4, 5, shape).to(dtype) for shape in ((32 * max(row, step) + 64,), (32, 32)))
     y = torch.zeros(32, 32, dtype=torch.float32 if dtype == torch.bfloat16 else torch.int32)
     m = 32 if tall else 9
     with cpu.active():
