@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 
 from tritoncnn.ir import Graph, Rewriter, TensorType, parse_graph, verify
-from tritoncnn.ops import Sym, check_node
+from tritoncnn.ops import OPS, Sym, check_node
 from tritoncnn.ops.define import sum_to
 from tritoncnn.passes.choose_layout import ChooseLayout
 from tritoncnn.passes.decompose import Decompose
@@ -314,3 +314,15 @@ def test_pointwise_work_before_a_convolution_of_one_tap_moves_into_its_loads() -
     )
     for kept in (text(9, 3), text(2, 1), text(9, 1, ", %1")):  # more taps; a small picture; another reader
         assert after(FusePrologue(), kept)[0].startswith("%1 = pointwise")
+
+
+def test_filters_with_channels_innermost_are_turned_by_the_kernel_where_few_rows_read_them() -> None:
+    def copies(size: int, dtype: str = "f32") -> int:
+        out = Rewriter("g")
+        x = Sym(out, out.input("x", TensorType.dense(dtype, (2, 16, size, size), (0, 2, 3, 1))))
+        w = Sym(out, out.input("w", TensorType.dense(dtype, (32, 16, 3, 3), (0, 2, 3, 1))))
+        y = OPS["conv2d"](x, w, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
+        new, _ = ChooseLayout()(out.finish((y.value,)))
+        return sum(node.op == "copy" for node in new.nodes)
+
+    assert (copies(20), copies(40), copies(20, "bf16")) == (0, 1, 1)

@@ -12,6 +12,7 @@ the epilogue.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d as kernel
+from tritoncnn.kernels.building import check_target
 from tritoncnn.kernels.moments import moments
 from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
@@ -37,6 +39,8 @@ from tritoncnn.ops.window import (
     check_same_dtype,
     conv_sizes,
 )
+
+FEW_ROWS = 1024  # pixels of a result: two blocks of them
 
 
 def infer(x: TensorType, w: TensorType, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1,
@@ -117,6 +121,17 @@ def lower(node: Node) -> Lowering:
     return Lowering(((launch, ("r0", "w0", *operands)), (joined, ("r1", "r2", "w0"))), (parts,))
 
 
+def suits(i: int, types: tuple[TensorType, ...], attrs: Any) -> bool:
+    """Filters with channels innermost, which so few rows read that each is packed once or twice: turned on the way, on a CPU."""
+    if i != 1 or check_target("cpu") != "cpu":
+        return False
+    x, w = types[:2]
+    K, C = w.shape[:2]
+    even = w.dtype == "f32" and w.strides[1] == 1 and K % 16 == 0 and C % 16 == 0
+    sizes = conv_sizes("conv2d", x.shape, w.shape, attrs["stride"], attrs["padding"], attrs["dilation"])
+    return even and w.shape[2:] != (1,) * (w.rank - 2) and x.shape[0] * math.prod(sizes) <= FEW_ROWS
+
+
 def _sample(x: Pair, w: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: int = 1,
             pool: Pair = (), statistics: bool = False) -> Any:  # fmt: skip
     attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -155,5 +170,5 @@ SAMPLES = (
 )
 conv2d = OpDef(
     "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders=ACTIVATIONS, wants={0: ACTIVATIONS, 1: FILTERS},
-    samples=SAMPLES,
+    suits=suits, samples=SAMPLES,
 )  # fmt: skip

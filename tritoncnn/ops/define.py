@@ -70,6 +70,7 @@ class OpDef:
     follows    results lie in the memory order of the first operand
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
     wants      memory order, by rank, of operand i that the kernel needs to be fast
+    suits      (i, operand types, attrs) -> whether operand i, which is wanted otherwise, had better stay as it lies
     inplace    (result, operand) pairs that share memory
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
                ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
@@ -89,6 +90,7 @@ class OpDef:
     follows: bool = False
     offset: Callable[..., int] | None = None
     wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
+    suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr]], bool] | None = None
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()
 

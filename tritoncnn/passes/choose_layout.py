@@ -40,13 +40,17 @@ class _Layout:
         if node.op == "copy" and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):
             self.out.replace(node.result, operands[0])
             return
-        operands = tuple(self._wanted(v, op.wants.get(i, {}).get(v.type.rank)) for i, v in enumerate(operands))
+        types = tuple(v.type for v in operands)
+        operands = tuple(
+            v if op.suits and op.suits(i, types, node.attrs) else self._wanted(v, op.wants.get(i, {}).get(v.type.rank))
+            for i, v in enumerate(operands)
+        )
         inplace = dict(op.inplace)
-        types = tuple(
+        made = tuple(
             operands[inplace[i]].type if i in inplace else _result_type(node, value.type, operands)
             for i, value in enumerate(node.results)
         )
-        results = self.out.add(node.op, operands, types, node.attrs, node.source)
+        results = self.out.add(node.op, operands, made, node.attrs, node.source)
         for old, new in zip(node.results, results, strict=True):
             self.out.replace(old, new)
 
