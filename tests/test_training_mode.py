@@ -11,7 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 import tritoncnn
-from tritoncnn.errors import CheckpointError, ShapeError, UnsupportedError
+from tritoncnn.errors import CheckpointError, InputError, ShapeError, UnsupportedError
 
 X, TARGET = torch.randn(4, 1, 8, 8), torch.randint(0, 3, (4,))
 
@@ -138,6 +138,8 @@ def test_what_cannot_be_trained_or_compiled_so_is_refused() -> None:
         tritoncnn.compile(block(), X)
     with pytest.raises(UnsupportedError, match="dropout in training mode; call module.eval"):
         tritoncnn.compile(nn.Dropout(0.5).train(), X)
+    with pytest.raises(InputError, match="seed must be a whole number from 0 to below .*; got -1"):
+        tritoncnn.compile_step(block(), F.cross_entropy, tritoncnn.SGD(0.1), (X, TARGET), seed=-1)
     one = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64)).train()
     with pytest.raises((ShapeError, UnsupportedError, ValueError), match="more than 1 value per channel"):
         tritoncnn.compile_step(one, F.cross_entropy, tritoncnn.SGD(0.1), (X[:1], TARGET[:1]))

@@ -66,6 +66,8 @@ def compile_step(
         raise InputError(
             f"compile_step: optimizer must be tritoncnn.SGD(...), Adam(...) or AdamW(...); got {optimizer!r}"
         )
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**62):
+        raise InputError(f"compile_step: seed must be a whole number from 0 to below 2**62; got {seed!r}")
     captured = capture_loss(module, loss, example[:-1], example[-1])
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
