@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import triton
 from hypothesis import given
 from hypothesis import strategies as st
 from triton import knobs
@@ -22,6 +23,10 @@ from tritoncnn.ops.conv_torch import conv_dgrad_torch, conv_torch, conv_wgrad_to
 from tritoncnn.ops.slot import make_slot
 
 dense = TensorType.dense
+pytestmark = pytest.mark.skipif(
+    knobs.runtime.interpret and triton.__version__ >= "3.9",
+    reason="the interpreter of Triton 3.9 makes i32 of a mask that joins scalars with a tensor, and then refuses it",
+)
 
 
 @dataclass(frozen=True)
