@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
-from tritoncnn.capture.emit_training import TRAINING, emit_training
-from tritoncnn.capture.refused import Refused
 from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
+from tritoncnn.formulas.refused import Refused
+from tritoncnn.formulas.training import TRAINING, emit_training
 from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead
 from tritoncnn.ops import IR_DTYPE, OPS, Sym
 

@@ -9,14 +9,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tritoncnn.capture import emit_conv as conv
-from tritoncnn.capture import emit_index as index
-from tritoncnn.capture import emit_loss as loss
-from tritoncnn.capture import emit_matrix as matrix
-from tritoncnn.capture import emit_norm as norm
-from tritoncnn.capture import emit_pointwise as point
-from tritoncnn.capture import emit_pool as pool
-from tritoncnn.capture import emit_sample as sample
+from tritoncnn.formulas import convolution as conv
+from tritoncnn.formulas import index, loss, matrix, norm, pool, sample
+from tritoncnn.formulas import pointwise as point
 
 TABLE: dict[str, Callable[..., Any]] = {
     # convolutions, pools, norms, moves

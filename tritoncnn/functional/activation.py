@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_matrix as matrix
-from tritoncnn.capture import emit_pointwise as point
 from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.formulas import matrix
+from tritoncnn.formulas import pointwise as point
 from tritoncnn.functional.dispatch import AnyFloat, fused
 from tritoncnn.ops import OPS
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_conv as emit
-from tritoncnn.capture import emit_matrix as matrix
-from tritoncnn.capture import emit_norm as norm
 from tritoncnn.errors import ShapeError
+from tritoncnn.formulas import convolution as emit
+from tritoncnn.formulas import matrix, norm
 from tritoncnn.functional.activation import add_residual, apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
 from tritoncnn.functional.norm import check_running, move_running

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_index as take
-from tritoncnn.capture import emit_sample as emit
-from tritoncnn.capture.emit_conv import numbers_of, per_axis
-from tritoncnn.capture.emit_pointwise import narrow, widen
 from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.formulas import index as take
+from tritoncnn.formulas import sample as emit
+from tritoncnn.formulas.convolution import numbers_of, per_axis
+from tritoncnn.formulas.pointwise import narrow, widen
 from tritoncnn.functional.dispatch import AnyFloat, Floats, Ints, Labels, Tensors, fused
 from tritoncnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 

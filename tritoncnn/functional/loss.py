@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_loss as loss
 from tritoncnn.errors import InputError
+from tritoncnn.formulas import loss
 from tritoncnn.functional.dispatch import Labels, fused
 
 Tensor = torch.Tensor

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_norm as norm
-from tritoncnn.capture.emit_conv import numbers_of
 from tritoncnn.errors import InputError, LayoutError
+from tritoncnn.formulas import norm
+from tritoncnn.formulas.convolution import numbers_of
 from tritoncnn.functional.activation import add_residual, apply_activation
 from tritoncnn.functional.dispatch import Ints, fused
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_pool as emit
 from tritoncnn.errors import InputError
+from tritoncnn.formulas import pool as emit
 from tritoncnn.functional.dispatch import Ints, Labels, fused
 
 Tensor = torch.Tensor

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import emit_random as emit
 from tritoncnn.errors import InputError
+from tritoncnn.formulas import random as emit
 from tritoncnn.functional.dispatch import Labels, fused
 
 Tensor = torch.Tensor

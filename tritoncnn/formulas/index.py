@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tritoncnn.capture.emit_sample import wrap
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.sample import wrap
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritoncnn.capture.emit_conv import at_least
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.convolution import at_least
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tritoncnn.capture.emit_matrix import log_softmax, mean, total
-from tritoncnn.capture.emit_pointwise import log_one_plus_exp, narrow, widen
 from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.formulas.matrix import log_softmax, mean, total
+from tritoncnn.formulas.pointwise import log_one_plus_exp, narrow, widen
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 

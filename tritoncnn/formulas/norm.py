@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tritoncnn.capture.emit_pointwise import narrow, widen
-from tritoncnn.capture.refused import Refused
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.pointwise import narrow, widen
+from tritoncnn.formulas.refused import Refused
 from tritoncnn.ops import OPS
 
 op = OPS

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tritoncnn.capture.emit_conv import AXES, Ints, at_least, batched, per_axis
-from tritoncnn.capture.emit_pointwise import narrow, widen
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.convolution import AXES, Ints, at_least, batched, per_axis
+from tritoncnn.formulas.pointwise import narrow, widen
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 from tritoncnn.ops.window import pool_size

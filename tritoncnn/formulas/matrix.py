@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture.emit_pointwise import as_float
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.pointwise import as_float
 from tritoncnn.ops import IR_DTYPE, OPS
 from tritoncnn.ops.define import broadcast_shape
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tritoncnn.capture.emit_norm import batch_norm_eval, batch_norm_train
-from tritoncnn.capture.emit_random import dropout
-from tritoncnn.capture.refused import Refused
+from tritoncnn.formulas.norm import batch_norm_eval, batch_norm_train
+from tritoncnn.formulas.random import dropout
+from tritoncnn.formulas.refused import Refused
 from tritoncnn.ops import OPS
 
 NORMS = {
