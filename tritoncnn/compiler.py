@@ -37,7 +37,7 @@ def compile(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor,
     captured = capture(module, inputs)
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
-    layout = lay_out(tuple(graph.input(name) for name in captured.parameters))
+    layout = lay_out(graph, tuple(graph.input(name) for name in captured.parameters))
     graph = pack_parameters(graph, layout)
     stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters in one arena", graph))
     graph = _run(graph, LOWERING, stages)
@@ -72,10 +72,11 @@ def compile_step(
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
     trained = tuple(graph.input(name) for name in captured.parameters)
-    layout = lay_out(trained)
+    layout = lay_out(graph, trained)
     graph = differentiate(graph, trained)
     stages.append(Stage("differentiate", f"gradients of {len(trained)} parameters", graph))
     graph = pack_parameters(graph, layout, gradients=len(trained))
+    stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters and their gradients in arenas", graph))
     graph = add_optimizer(graph, optimizer, ARENA, captured.updated)
     stages.append(Stage("add_optimizer", f"{optimizer} on one arena of {layout.size} elements", graph))
     graph = _run(graph, LOWERING, stages)

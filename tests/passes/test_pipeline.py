@@ -19,7 +19,7 @@ from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pa
 def step_graph(optimizer: Optimizer) -> tuple[Graph, ParameterLayout]:
     graph, _ = run_passes(lenet.lenet_loss(), FORWARD)
     trained = tuple(graph.input(name) for name in lenet.SHAPES)
-    layout = lay_out(trained)
+    layout = lay_out(graph, trained)
     graph = pack_parameters(differentiate(graph, trained), layout, gradients=len(trained))
     return add_optimizer(graph, optimizer, ARENA), layout
 

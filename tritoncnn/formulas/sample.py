@@ -96,9 +96,10 @@ def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | N
     rank = len(x.shape)
     if mode == "constant" and not value and len(padding) <= 4 and rank in (3, 4) and x.dtype in ("f32", "f16", "bf16"):
         left, right, top, bottom = (*padding, 0, 0, 0, 0)[:4]
-        image = x if rank == 4 else op["reshape"](x, shape=(1, *x.shape))
-        y = op["pad2d"](image, padding=(top, bottom, left, right))
-        return y if rank == 4 else op["reshape"](y, shape=tuple(y.shape[1:]))
+        y = op["pad2d"](_as_image(x, top == bottom == 0), padding=(top, bottom, left, right))
+        if rank == 4:
+            return y
+        return op["reshape"](y, shape=(x.shape[0], x.shape[1] + top + bottom, y.shape[3]))
     for i in range(0, len(padding), 2):
         dim, (before, after) = rank - 1 - i // 2, padding[i : i + 2]
         if mode == "circular" and min(before, after) < 0:  # torch repeats what is left after cropping
@@ -113,6 +114,13 @@ def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | N
             inside = table_for(x, [int(0 <= p - before < n) for p in range(size)], along(rank, dim, size), "i1")
             x = op["where"](inside, x, float(value))
     return x
+
+
+def _as_image(x: Any, line: bool) -> Any:
+    """x with 4 dims. Where only the last of 3 is padded they are samples, channels, pixels of a ``line``."""
+    if len(x.shape) == 4:
+        return x
+    return op["reshape"](x, shape=(*x.shape[:2], 1, x.shape[2]) if line else (1, *x.shape))
 
 
 def constant_pad(x: Any, padding: Sequence[int], value: float = 0) -> Any:

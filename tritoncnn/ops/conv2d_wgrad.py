@@ -82,6 +82,7 @@ conv2d_wgrad = OpDef(
     lower,
     arity=2,
     orders=FILTERS,
+    any_order=True,
     wants={0: ACTIVATIONS, 1: ACTIVATIONS},
     samples=SAMPLES,
 )

@@ -69,7 +69,11 @@ class OpDef:
     orders     memory order of a result of rank n, where it is not row-major
     follows    results lie in the memory order of the first operand
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
+    before     a view's way back: (operand type, order, **attrs) -> memory order of a dense operand whose view lies in
+               ``order``, or None when there is none
     wants      memory order, by rank, of operand i that the kernel needs to be fast
+    stored     memory order, by rank, in which a parameter that is operand i is best kept, where the kernel takes any
+    any_order  the kernel writes a first result of any strides as well as the usual ones
     suits      (i, operand types, attrs) -> whether operand i, which is wanted otherwise, had better stay as it lies
     inplace    (result, operand) pairs that share memory
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
@@ -89,7 +93,10 @@ class OpDef:
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     follows: bool = False
     offset: Callable[..., int] | None = None
+    before: Callable[..., tuple[int, ...] | None] | None = None
     wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
+    stored: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
+    any_order: bool = False
     suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr]], bool] | None = None
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()

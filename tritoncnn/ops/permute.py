@@ -29,6 +29,10 @@ def view(x: TensorType, *, dims: tuple[int, ...]) -> TensorType:
     return TensorType(x.dtype, tuple(x.shape[d] for d in dims), tuple(x.strides[d] for d in dims))
 
 
-permute = OpDef("permute", infer, reference, grad, view=view, samples=(
+def before(x: TensorType, order: tuple[int, ...], *, dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dims[d] for d in order)
+
+
+permute = OpDef("permute", infer, reference, grad, view=view, before=before, samples=(
     (((2, 3, 4),), {"dims": (2, 0, 1)}), (((5, 1),), {"dims": (1, 0)}),
 ))  # fmt: skip

@@ -35,6 +35,35 @@ def view(x: TensorType, *, shape: tuple[int, ...]) -> TensorType | None:
     return TensorType(x.dtype, tuple(shape), tuple(strides))
 
 
-reshape = OpDef("reshape", infer, reference, grad, view=view, samples=(
+def before(x: TensorType, order: tuple[int, ...], *, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The order of x in which the result lies in ``order``: dims that become one, or come out of one, must stay together."""
+    if not x.numel:
+        return None
+    dims = tuple(d for d in order if shape[d] != 1)
+    found: list[int] = []
+    for group in sorted(_groups(x.shape, shape), key=lambda g: [dims.index(d) for d in g[1]]):
+        if dims[: len(group[1])] != group[1]:
+            return None
+        found += group[0]
+        dims = dims[len(group[1]) :]
+    return (*found, *(d for d in range(x.rank) if x.shape[d] == 1))
+
+
+def _groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The fewest neighbouring dims of shape a that are together as large as some of b, pair by pair; without those of size 1."""
+    rest_a, rest_b = ([d for d, size in enumerate(shape) if size != 1] for shape in (a, b))
+    found = []
+    while rest_a:
+        one, other = [rest_a.pop(0)], [rest_b.pop(0)]
+        while (size := math.prod(a[d] for d in one)) != (wanted := math.prod(b[d] for d in other)):
+            if size < wanted:
+                one.append(rest_a.pop(0))
+            else:
+                other.append(rest_b.pop(0))
+        found.append((tuple(one), tuple(other)))
+    return found
+
+
+reshape = OpDef("reshape", infer, reference, grad, view=view, before=before, samples=(
     (((2, 3, 4),), {"shape": (6, 4)}), (((0, 3),), {"shape": (3, 0)}), (((1,),), {"shape": ()}),
 ))  # fmt: skip

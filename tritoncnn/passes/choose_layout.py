@@ -11,13 +11,14 @@ from tritoncnn.passes.define import Pass, count
 
 @dataclass(frozen=True)
 class ChooseLayout(Pass):
-    """Each result gets the memory order its op asks for (activations N,H,W,C; filter gradients R,S,C,K); a pointwise
-    result follows its first full-size operand; views share their operand's memory. A copy is inserted where a view is
-    impossible, where a kernel wants an operand in another order, and a copy to the order that is there already goes.
+    """Each result gets the memory order its op asks for (activations N,H,W,C; filter gradients R,S,C,K, or as they are
+    copied by their only reader); a pointwise result follows its first full-size operand without gaps, else one with gaps; views
+    share their operand's memory. A copy is inserted where a view is impossible and where a kernel wants an operand in another
+    order; a copy to the order that is there already goes.
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        layout = _Layout(Rewriter(graph.name))
+        layout = _Layout(graph, Rewriter(graph.name))
         layout.out.keep_inputs(graph)
         for node in graph.nodes:
             layout.visit(node)
@@ -27,6 +28,7 @@ class ChooseLayout(Pass):
 
 @dataclass
 class _Layout:
+    graph: Graph
     out: Rewriter
     copies: int = 0
     copied: dict[tuple[Value, tuple[int, ...]], Value] = field(default_factory=dict)
@@ -46,13 +48,29 @@ class _Layout:
             for i, v in enumerate(operands)
         )
         inplace = dict(op.inplace)
+        asked = self._asked(node.results[0]) if op.any_order else None
         made = tuple(
-            operands[inplace[i]].type if i in inplace else _result_type(node, value.type, operands)
+            operands[inplace[i]].type
+            if i in inplace
+            else value.type.with_order(asked)
+            if asked and i == 0
+            else _result_type(node, value.type, operands)
             for i, value in enumerate(node.results)
         )
         results = self.out.add(node.op, operands, made, node.attrs, node.source)
         for old, new in zip(node.results, results, strict=True):
             self.out.replace(old, new)
+
+    def _asked(self, value: Value) -> tuple[int, ...] | None:
+        """The memory order in which the only reader of ``value`` copies it, seen through views."""
+        reader = self.graph.only_user(value)
+        if reader is None:
+            return None
+        op = OPS[reader.op]
+        if op.view is None:
+            return reader.attrs["order"] if reader.op == "copy" else None
+        order = self._asked(reader.result)
+        return op.before(value.type, order, **reader.attrs) if op.before and order else None
 
     def _view(self, node: Node, operand: Value) -> None:
         view = OPS[node.op].view
@@ -83,6 +101,13 @@ def _same_memory(a: TensorType, b: TensorType) -> bool:
     return all(x == y or size <= 1 for x, y, size in zip(a.strides, b.strides, a.shape, strict=True))
 
 
+def _order_with_gaps(type: TensorType) -> tuple[int, ...] | None:
+    """The memory order of a part of a tensor, outermost dim first; None where elements repeat."""
+    if any(stride == 0 < size - 1 for stride, size in zip(type.strides, type.shape, strict=True)):
+        return None
+    return tuple(sorted(range(type.rank), key=lambda dim: (-type.strides[dim], type.shape[dim] <= 1, dim)))
+
+
 def _result_type(node: Node, type: TensorType, operands: tuple[Value, ...]) -> TensorType:
     op = OPS[node.op]
     if node.op == "copy":
@@ -92,8 +117,8 @@ def _result_type(node: Node, type: TensorType, operands: tuple[Value, ...]) -> T
     if op.follows and operands[0].type.rank == type.rank and operands[0].type.order is not None:
         return type.with_order(operands[0].type.order)
     if node.op == "pointwise":
-        for value in operands:
-            order = value.type.order
-            if value.type.shape == type.shape and order is not None:
-                return type.with_order(order)
+        full = [v.type for v in operands if v.type.shape == type.shape]
+        orders = [t.order for t in full] + [_order_with_gaps(t) for t in full]
+        if (order := next(filter(None, orders), None)) is not None:
+            return type.with_order(order)
     return replace(type, strides=TensorType.dense(type.dtype, type.shape).strides)

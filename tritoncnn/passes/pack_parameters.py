@@ -10,7 +10,6 @@ from tritoncnn.ir import DTYPE_BYTES, Graph, Rewriter, TensorType, Value
 from tritoncnn.ops import OPS, Sym
 
 ARENA = "parameters"
-STORED = {2: (1, 0), 4: (2, 3, 1, 0)}  # memory order by rank: linear weights [in, out], filters R,S,C,K
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,34 @@ class ParameterLayout:
         return next(part.offset for part in self.slices if part.name == name)
 
 
-def lay_out(values: Collection[Value]) -> ParameterLayout:
-    """One slice a parameter, each starting on a cache line. Raises DTypeError when dtypes differ."""
+def storage_order(graph: Graph, value: Value) -> tuple[int, ...] | None:
+    """The memory order in which ``value`` is read without a copy by the first op that asks for one, seen through views and
+    pointwise work; None when no op asks."""
+    for node in graph.users.get(value, ()):
+        op = OPS[node.op]
+        if op.view is not None:
+            order = storage_order(graph, node.result)
+            order = op.before(value.type, order, **node.attrs) if op.before and order else None
+        elif op.triton:
+            order = storage_order(graph, node.result) if node.result.type.shape == value.type.shape else None
+        else:
+            i = node.operands.index(value)
+            order = op.stored.get(i, op.wants.get(i, {})).get(value.type.rank)
+        if order is not None:
+            return order
+    return None
+
+
+def lay_out(graph: Graph, values: Collection[Value]) -> ParameterLayout:
+    """One slice a parameter, each starting on a cache line, stored as the ops of ``graph`` that read it like it best.
+
+    Raises DTypeError when one is not float32.
+    """
     offset, slices = 0, []
     for value in values:
         if value.type.dtype != "f32":
             raise DTypeError(f"parameters must be float32 for now; {value.name} is {value.type.dtype}")
-        type = value.type.with_order(STORED.get(value.type.rank, tuple(range(value.type.rank))))
+        type = value.type.with_order(storage_order(graph, value) or tuple(range(value.type.rank)))
         slices.append(Slice(value.name, offset, type))
         step = 64 // DTYPE_BYTES[type.dtype]
         offset += (type.numel + step - 1) // step * step
