@@ -10,30 +10,20 @@ import contextlib
 import inspect
 import io
 import logging
-import operator
-import os
 import re
 import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
-from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
+from tritoncnn.capture.aten import SEED, Walk, dtypes_of, model_line, number_of, picks
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
-from tritoncnn.formulas.refused import Refused
-from tritoncnn.formulas.training import TRAINING, emit_training
-from tritoncnn.ir import Graph, Rewriter, TensorType, remove_dead
-from tritoncnn.ops import IR_DTYPE, OPS, Sym
-
-_HERE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parent) + os.sep)
-
-
-SEED = "seed"
+from tritoncnn.ir import Graph, Rewriter, remove_dead
+from tritoncnn.ops import Sym
 
 
 @dataclass(frozen=True)
@@ -114,39 +104,11 @@ def _argument_names(module: torch.nn.Module, count: int) -> tuple[str, ...]:
     return tuple(names[:count])
 
 
-def _model_line(frames: list[tuple[str, int]]) -> str:
-    """The innermost line that is the user's, as folder/file.py:12."""
-    for file, line in reversed(frames):
-        if not file.startswith(_HERE) and not file.startswith("<"):
-            return f"{'/'.join(Path(file).parts[-2:])}:{line}"
-    return ""
-
-
-def _source(node: torch.fx.Node) -> str:
-    trace = node.meta.get("stack_trace") or ""
-    return _model_line([(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)])
-
-
 def _writes(node: torch.fx.Node) -> bool:
     """Whether the op changes an operand in place. Batch norm does in training, though its schema does not say so."""
     if getattr(node.target, "__name__", "") == "batch_norm.default":
         return bool(node.args[5]) and node.args[3] is not None
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-
-
-def _picks(node: torch.fx.Node) -> bool:
-    """Whether a tensor of whole numbers only says which elements are picked."""
-
-    def picks(user: torch.fx.Node) -> bool:
-        name = getattr(user.target, "__name__", "")
-        return name in PICKS or (name in IDENTITIES | RESHAPES | EXPANDS and _picks(user))
-
-    return bool(node.users) and all(picks(user) for user in node.users)
-
-
-def _dtypes(node: torch.fx.Node) -> tuple[str, ...]:
-    """What an input may hold."""
-    return ("f32", "i64") if _picks(node) else ("f32",)
 
 
 def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
@@ -161,7 +123,7 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch
             # The empty table: nothing is decomposed that we know, writes become functional.
             return program.run_decompositions({}) if writes else program
     except Exception as error:
-        line = _model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
+        line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__
         why = (
             "its control flow or shapes depend on data"
@@ -175,53 +137,46 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch
 
 @dataclass
 class _Capture:
-    """State of one capture: values by FX node, and what went wrong so far."""
+    """State of one capture: which inputs of the graph hold what."""
 
     name: str
     names: tuple[str, ...]
     training: bool
-    known: dict[torch.fx.Node, Any] = field(default_factory=dict)
-    refused: dict[str, None] = field(default_factory=dict)  # ordered set
     parameters: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, str] = field(default_factory=dict)
-    constants: dict[str, torch.Tensor] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
-    wrong_dtype: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     changed: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)  # buffer -> its new content
     written: list[str] = field(default_factory=list)  # what the model changes beyond that
-    drawn: int = 0  # random numbers so far
 
     def run(self, module: torch.nn.Module, example: tuple[torch.Tensor, ...], prefix: str) -> Captured:
         for name, tensor in zip(self.names, example, strict=True):
             if not isinstance(tensor, torch.Tensor):
                 raise InputError(f"input {name} must be a tensor; got {type(tensor).__name__}")
         program = _export(module, example)
-        self.out = Rewriter(re.sub(r"\W", "_", self.name))
+        self.walk = walk = Walk(Rewriter(re.sub(r"\W", "_", self.name)), self.training)
         (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
         results = self._take_changes(program, returned)
         self._take_inputs(program, prefix)
-        nodes = list(program.graph.nodes)
-        for node in nodes:
-            if node.op == "call_function":
-                self._call(node)
-        outputs = tuple(self._argument(value) for value in results)
+        walk.counters.update(new for old, new in self.changed.items() if self._counts(old))
+        walk.run(program.graph.nodes)
+        outputs = tuple(walk.argument(value) for value in results)
         spec = program.module_call_graph[0].signature
         kind = None if spec is None or spec.out_spec.is_leaf() else spec.out_spec.type
-        if not self.refused and self.wrong_dtype:
-            raise DTypeError("; ".join(self.wrong_dtype))
-        for name in self.written if not self.refused else ():
-            self._refuse(f"a change of {name} in place", "")
-        if not self.refused and (kind not in (None, tuple, list) or not all(isinstance(v, Sym) for v in outputs)):
-            self.refused["a result that is neither a tensor nor a tuple of tensors"] = None
-        if self.refused:
-            what = "something" if len(self.refused) == 1 else f"{len(self.refused)} things"
+        if not walk.refused and walk.wrong_dtype:
+            raise DTypeError("; ".join(walk.wrong_dtype))
+        for name in self.written if not walk.refused else ():
+            walk.refuse(f"a change of {name} in place", "")
+        if not walk.refused and (kind not in (None, tuple, list) or not all(isinstance(v, Sym) for v in outputs)):
+            walk.refused["a result that is neither a tensor nor a tuple of tensors"] = None
+        if walk.refused:
+            what = "something" if len(walk.refused) == 1 else f"{len(walk.refused)} things"
             raise UnsupportedError(
-                f"{self.name} uses {what} that tritoncnn does not support: {'; '.join(self.refused)}"
+                f"{self.name} uses {what} that tritoncnn does not support: {'; '.join(walk.refused)}"
             )
-        buffers = {self.known[old].value.name: self.known[new] for old, new in self.changed.items()}
-        graph = remove_dead(self.out.finish(tuple(value.value for value in (*outputs, *buffers.values()))))
-        tensors = (self.parameters, self.buffers, self.constants)
+        buffers = {walk.known[old].value.name: walk.known[new] for old, new in self.changed.items()}
+        graph = remove_dead(walk.out.finish(tuple(value.value for value in (*outputs, *buffers.values()))))
+        tensors = (self.parameters, self.buffers, walk.constants)
         drawn = any(value.name == SEED for value in graph.inputs)
         return Captured(graph, tuple(self.inputs), *tensors, self.aliases, kind is None, tuple(buffers), drawn)
 
@@ -246,15 +201,14 @@ class _Capture:
     def _take_inputs(self, program: torch.export.ExportedProgram, prefix: str) -> None:
         state = {**program.state_dict, **program.constants}
         nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        walk = self.walk
         first: dict[int, str] = {}  # by identity: tied tensors are one input
         for spec in program.graph_signature.input_specs:
             node = nodes[spec.arg.name]
             if spec.kind is InputKind.USER_INPUT:
                 name = self.names[len(self.inputs)]
                 self.inputs.append(name)
-                self._input(
-                    node, name, f"input {name}", ("f32", "i64") if name == "target" or _picks(node) else ("f32",)
-                )
+                walk.input(node, name, f"input {name}", ("f32", "i64") if name == "target" or picks(node) else ("f32",))
                 continue
             tensor, name = state[spec.target], str(spec.target).removeprefix(prefix)
             saved = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and spec.persistent)
@@ -262,139 +216,24 @@ class _Capture:
             if not node.users and not trainable:
                 continue
             if spec.kind is InputKind.CONSTANT_TENSOR and tensor.dim() == 0:
-                self.known[node] = _number(self.out, tensor)
+                walk.known[node] = number_of(walk.out, tensor)
             elif id(tensor) in first:
                 self.aliases[name] = first[id(tensor)]
-                self.known[node] = Sym(self.out, next(v for v in self.out.inputs if v.name == first[id(tensor)]))
-            elif self._input(
+                walk.known[node] = Sym(walk.out, next(v for v in walk.out.inputs if v.name == first[id(tensor)]))
+            elif walk.input(
                 node,
                 name,
                 f"{spec.kind.name.lower().replace('_tensor', '')} {name}",
-                ("i64",) if self._counts(node) else _dtypes(node),
+                ("i64",) if self._counts(node) else dtypes_of(node),
             ):
                 first[id(tensor)] = name
                 if saved:
                     (self.parameters if trainable or not self.training else self.buffers)[name] = name
                 else:
-                    self.constants[name] = tensor
+                    walk.constants[name] = tensor
 
     def _counts(self, buffer: torch.fx.Node) -> bool:
         """Is the buffer a 0-d whole number that grows by 1 each time, as num_batches_tracked is?"""
         new = self.changed.get(buffer)
         plus_1 = new is not None and getattr(new.target, "__name__", "") == "add.Tensor" and new.args == (buffer, 1)
         return plus_1 and buffer.meta["val"].dtype == torch.int64 and buffer.meta["val"].dim() == 0
-
-    def _input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...]) -> bool:
-        tensor = node.meta["val"]
-        dtype = IR_DTYPE.get(tensor.dtype, str(tensor.dtype))
-        if dtype not in dtypes:  # told after the unsupported ops, which may be why it is there
-            self.wrong_dtype.append(f"{what} must be {' or '.join(dtypes)}; it is {dtype}")
-            return False
-        taken = {value.name for value in self.out.inputs}
-        if name in taken:
-            raise InputError(f"{what} has the name of an input of forward: rename one of them")
-        self.known[node] = Sym(self.out, self.out.input(name, TensorType.dense(dtype, tuple(tensor.shape))))
-        return True
-
-    def _argument(self, value: Any) -> Any:
-        if isinstance(value, torch.fx.Node):
-            return self.known.get(value)
-        if isinstance(value, (list, tuple)):
-            return type(value)(self._argument(item) for item in value)
-        return value
-
-    def _refuse(self, why: str, source: str) -> None:
-        self.refused[f"{why} ({source})" if source else why] = None
-
-    def _call(self, node: torch.fx.Node) -> None:
-        """Emit one ATen op; after a refusal its users are still looked up, not emitted, so that all gaps are named."""
-        source = _source(node)
-        self.out.source = source
-        name = getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
-        if node.target is operator.getitem:
-            assert isinstance(node.args[0], torch.fx.Node)
-            parent = self.known.get(node.args[0])
-            if parent is not None and node.users:
-                value = parent[node.args[1]]
-                if isinstance(value, Refused):
-                    self._refuse(value.why, source)
-                else:
-                    self.known[node] = value
-            return
-        if name.startswith(("_assert", "sym_")) or not (node.users or name in TABLE):
-            return
-        if any(new is node and self._counts(old) for old, new in self.changed.items()):
-            self.known[node] = OPS["increment"](self.known[node.all_input_nodes[0]])
-            return
-        if self.training and name in TRAINING and (name != "batch_norm.default" or node.args[5]):
-            if all(self.known.get(operand) is not None for operand in node.all_input_nodes):
-                self.known[node] = self._emit_training(node, name)
-            return
-        if name in FACTORIES:
-            self._constant(node)
-            return
-        if name not in TABLE and name not in RESHAPES | EXPANDS | IDENTITIES:
-            self._refuse(WHY.get(name, f"{name.removesuffix('.default')}"), source)
-            return
-        if any(self.known.get(operand) is None for operand in node.all_input_nodes):
-            return
-        try:
-            self.known[node] = self._emit(node, name)
-        except UnsupportedError as error:
-            self._refuse(str(error), source)
-
-    def _constant(self, node: torch.fx.Node) -> None:
-        """torch.ones(3) and the like are computed now and become an input of the graph."""
-        assert callable(node.target)
-        tensor = node.target(*node.args, **node.kwargs)
-        if tensor.dim() == 0:
-            self.known[node] = _number(self.out, tensor)
-            return
-        if self._input(node, node.name, f"the constant at {_source(node)}", _dtypes(node)):
-            self.constants[node.name] = tensor
-
-    def _emit(self, node: torch.fx.Node, name: str) -> Any:
-        args = [self._argument(value) for value in node.args]
-        kwargs = {key: self._argument(value) for key, value in node.kwargs.items()}
-        if name in TABLE:
-            return TABLE[name](*args, **kwargs)
-        x = args[0]
-        if name in IDENTITIES:
-            return self._identity(node, name, x)
-        shape = tuple(node.meta["val"].shape)
-        return OPS["expand" if name in EXPANDS else "reshape"](x, shape=shape) if shape != x.shape else x
-
-    def _emit_training(self, node: torch.fx.Node, name: str) -> Any:
-        args = [self._argument(value) for value in node.args]
-        found, drawn = emit_training(name, args, node.meta["val"], self._seed, self.drawn)
-        self.drawn += drawn
-        return found
-
-    def _seed(self) -> Sym:
-        known = next((v for v in self.out.inputs if v.name == SEED), None)
-        return Sym(self.out, known or self.out.input(SEED, TensorType.dense("i64", ())))
-
-    def _identity(self, node: torch.fx.Node, name: str, x: Any) -> Any:
-        if name.startswith("detach") and self.training and self._trains(node):
-            raise UnsupportedError("detach inside a model that is trained")
-        if "dropout" in name and node.args[1] and node.args[2]:
-            raise UnsupportedError(WHY["native_dropout.default"])
-        wanted = node.meta["val"].dtype
-        if not isinstance(x, Sym) or IR_DTYPE[wanted] == x.dtype:
-            return x
-        if wanted != torch.float32:
-            raise UnsupportedError(f"a cast from {x.dtype} to {IR_DTYPE.get(wanted, wanted)}")
-        return OPS["cast_f32"](x)
-
-    def _trains(self, node: torch.fx.Node) -> bool:
-        """Whether anything but constants comes in."""
-        return any(
-            operand.op != "placeholder" or isinstance(self.known.get(operand), Sym) for operand in node.all_input_nodes
-        )
-
-
-def _number(out: Rewriter, tensor: torch.Tensor) -> Sym:
-    """A 0-d constant of the model's code; integers serve as f32 in arithmetic, as torch promotes them."""
-    value = float(tensor)
-    types = (TensorType.dense("f32", ()),)
-    return Sym(out, out.add("const", (), types, {"value": value, "dtype": "f32"})[0])
