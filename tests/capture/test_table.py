@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from tests.capture.moves import MOVES
 from tritoncnn.autodiff import differentiate
-from tritoncnn.capture import capture_loss, export, table
+from tritoncnn.capture import aten, capture_loss, table
 from tritoncnn.capture.export import Captured
 from tritoncnn.ir import verify
 from tritoncnn.ops import check_node
@@ -269,11 +269,11 @@ def captured(name: str) -> tuple[Captured, frozenset[str]]:
             used.add(key)
             return super().__getitem__(key)
 
-    before, export.TABLE = export.TABLE, Recording(export.TABLE)
+    before, aten.TABLE = aten.TABLE, Recording(aten.TABLE)
     try:
         return capture_loss(Call(function), weighted, inputs, torch.ones(function(*inputs).shape)), frozenset(used)
     finally:
-        export.TABLE = before
+        aten.TABLE = before
 
 
 @pytest.mark.parametrize("name", CASES)
