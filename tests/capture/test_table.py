@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from tests.capture.moves import MOVES
 from tritoncnn.autodiff import differentiate
-from tritoncnn.capture import aten, capture_loss, table
+from tritoncnn.capture import aten as walk
+from tritoncnn.capture import capture_loss, table
 from tritoncnn.capture.export import Captured
 from tritoncnn.ir import verify
 from tritoncnn.ops import check_node
@@ -269,11 +270,11 @@ def captured(name: str) -> tuple[Captured, frozenset[str]]:
             used.add(key)
             return super().__getitem__(key)
 
-    before, aten.TABLE = aten.TABLE, Recording(aten.TABLE)
+    before, walk.TABLE = walk.TABLE, Recording(walk.TABLE)
     try:
         return capture_loss(Call(function), weighted, inputs, torch.ones(function(*inputs).shape)), frozenset(used)
     finally:
-        aten.TABLE = before
+        walk.TABLE = before
 
 
 @pytest.mark.parametrize("name", CASES)
