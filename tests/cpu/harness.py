@@ -16,6 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.language.extra.cuda import libdevice
 
+from tritoncnn.cpu import engine
 from tritoncnn.cpu.compiler import run_passes
 from tritoncnn.cpu.lower import lower
 
@@ -68,9 +69,6 @@ class Compiled:
     """A loaded kernel. Call it with the grid and the run-time arguments."""
 
     def __init__(self, text: str) -> None:
-        if not hasattr(llvm, "_omp"):
-            llvm._omp = ctypes.CDLL("libgomp.so.1")
-            llvm.add_symbol("GOMP_parallel", ctypes.cast(llvm._omp.GOMP_parallel, ctypes.c_void_p).value)
         module = llvm.parse_assembly(text)
         module.verify()
         tm = machine()
@@ -81,10 +79,8 @@ class Compiled:
         builder.getModulePassManager().run(module, builder)
         self.module = module
         self.object = tm.emit_object(module)
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine_of_engine())
-        self.engine.add_object_file(llvm.ObjectFileRef.from_data(self.object))
-        self.engine.finalize_object()
-        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.engine.get_function_address("launch"))
+        self.code = engine.load(self.object, ("launch",))
+        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.code.addresses["launch"])
 
     def launch(self, grid: Sequence[int], args: Sequence[Any], threads: int = 1) -> None:
         record = self.record(grid, args, threads)
@@ -98,10 +94,6 @@ class Compiled:
             else:
                 slots += struct.pack("<fi", a, 0) if isinstance(a, float) else struct.pack("<q", a)
         return ctypes.create_string_buffer(slots)
-
-
-def machine_of_engine() -> Any:
-    return llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
 
 
 _cache: dict[Any, Compiled] = {}

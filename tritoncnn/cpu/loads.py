@@ -17,6 +17,11 @@ def truth_of(x: str, type: str) -> str:
     return f"icmp ne {type} {x}, {zero}"
 
 
+def zero(elem: str) -> str:
+    """The literal whose bits are all 0."""
+    return "null" if elem == "ptr" else literal("0", elem)
+
+
 class Loads(Arith):
     """Writes what reads memory."""
 
@@ -64,7 +69,7 @@ class Loads(Arith):
         return 0
 
     def load(self, op: Op, coords: Coords) -> Res:
-        """A plain, masked, broadcast or gathering load."""
+        """A plain, masked, broadcast or gathering load; where its mask is false and no other value is given, 0."""
         p = op.operands[0]
         mask, other = (*op.operands[1:], None, None)[:2]
         v = op.results[0]
@@ -73,11 +78,9 @@ class Loads(Arith):
         first = tuple(c.first() for c in coords)
         step = self.lane_stride(p, coords)
         m = self.eval(mask, coords) if mask else Res("1")
+        o = Res("poison") if m.v == "1" else self.eval(other, coords) if other else Res(zero(elem))
         if not m.vl and m.v == "0":
-            return (
-                self.eval(other, coords) if other else Res("zeroinitializer" if elem == "ptr" else literal("0", elem))
-            )
-        o = self.eval(other, coords) if other and m.v != "1" else Res("poison")
+            return o
         self.notes.access(self.facts, op, coords, step, m.v != "1")
         if step == 0 or not vl:
             return self._load_one(p, m, o, first, elem, floor)
@@ -93,37 +96,54 @@ class Loads(Arith):
                 )
                 x = self.let(lvl, f"load {memory}, ptr {at}, align {size_of(elem)}")
             else:
-                x = self._masked_load(lvl, a.v, elem, vl, self.widen(m, "i1", vl), self.widen(o, elem, vl))
+                x = self._masked_load(lvl, a.v, elem, vl, self.widen(m, "i1", vl), o)
         else:
             a = self.eval(p, coords)
             lvl = max(a.lvl, m.lvl, o.lvl, floor)
-            masks, others = self.widen(m, "i1", vl), self.widen(o, elem, vl)
-            name = f"llvm.masked.gather.{self.mangled(stored(elem), vl)}.v{vl}p0"
-            call = self.intrinsic(name, memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>", memory)
-            where = f"<{vl} x ptr> {self.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
-            x = self.let(lvl, f"{call}({where}, <{vl} x i1> {masks}, {memory} {others})")
+            x = self._gather(lvl, self.widen(a, "ptr", vl), elem, vl, self.widen(m, "i1", vl), o)
         if elem == "i1":
             x = self.let(lvl, truth_of(x, memory))
         return Res(x, lvl, vl)
 
     def is_nothing(self, other: Res, elem: str) -> bool:
-        """Is what masked lanes read 0, or not asked for?"""
-        return other.v in ("poison", "zeroinitializer", literal("0", elem))
+        """Is what masked lanes read 0?"""
+        return other.v in ("zeroinitializer", zero(elem))
 
-    def _masked_load(self, lvl: int, p: str, elem: str, vl: int, mask: str, other: str) -> str:
+    def _others(self, lvl: int, other: Res, elem: str, vl: int) -> str:
+        """What masked lanes hold, as masked loads move it."""
+        if self.is_nothing(other, elem):
+            return "zeroinitializer"
+        x, kind = self.widen(other, elem, vl), self.masked_kind(elem)
+        if kind == elem or x == "poison":
+            return x
+        how = "zext" if elem == "i1" else "bitcast"
+        return self.let(lvl, f"{how} {llvm_type(elem, vl)} {x} to {llvm_type(kind, vl)}")
+
+    def _masked_load(self, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
         kind = self.masked_kind(elem)
         memory = llvm_type(kind, vl)
-        if elem == "i1" and other.startswith("%"):
-            other = self.let(lvl, f"zext <{vl} x i1> {other} to {memory}")
-        elif kind != stored(elem):
-            other = self.let(lvl, f"bitcast {llvm_type(elem, vl)} {other} to {memory}")
-        other = other.replace("(i1 ", "(i8 ")
         p = self.unless_empty(lvl, p, mask, vl, self.zeros(vl * size_of(elem)))
         call = self.intrinsic(
             f"llvm.masked.load.{self.mangled(kind, vl)}.p0", memory, "ptr", "i32", f"<{vl} x i1>", memory
         )
-        x = self.let(lvl, f"{call}(ptr {p}, i32 {size_of(elem)}, <{vl} x i1> {mask}, {memory} {other})")
-        return x if kind == stored(elem) else self.let(lvl, f"bitcast {memory} {x} to {llvm_type(elem, vl)}")
+        rest = f"<{vl} x i1> {mask}, {memory} {self._others(lvl, other, elem, vl)}"
+        return self._as_stored(lvl, self.let(lvl, f"{call}(ptr {p}, i32 {size_of(elem)}, {rest})"), elem, vl)
+
+    def _gather(self, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
+        kind = self.masked_kind(elem)
+        memory = llvm_type(kind, vl)
+        name = f"llvm.masked.gather.{self.mangled(kind, vl)}.v{vl}p0"
+        call = self.intrinsic(name, memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>", memory)
+        rest = f"<{vl} x i1> {mask}, {memory} {self._others(lvl, other, elem, vl)}"
+        x = self.let(lvl, f"{call}(<{vl} x ptr> {p}, i32 {size_of(elem)}, {rest})")
+        return self._as_stored(lvl, x, elem, vl)
+
+    def _as_stored(self, lvl: int, x: str, elem: str, vl: int) -> str:
+        """What a masked load has moved, in the type that stored elements have."""
+        kind = self.masked_kind(elem)
+        if kind == stored(elem):
+            return x
+        return self.let(lvl, f"bitcast {llvm_type(kind, vl)} {x} to {llvm_type(elem, vl)}")
 
     def masked_kind(self, elem: str) -> str:
         """What masked loads and stores move: without AVX512-BF16, LLVM takes bf16 lane by lane, 16-bit integers at once."""
@@ -151,7 +171,7 @@ class Loads(Arith):
         x = self.let(lvl, f"load {memory}, ptr {address}, align {size_of(elem)}")
         if elem == "i1":
             x = self.let(lvl, truth_of(x, "i8"))
-        if m.v == "1" or o.v == "poison":
+        if m.v == "1" or (not m.vl and self.is_nothing(o, elem)):  # masked, it has read zeros
             return Res(x, lvl)
         vl = max(m.vl, o.vl)
         lvl = max(lvl, o.lvl)

@@ -91,7 +91,7 @@ class Operands(Control):
                     continue
             left[d].append(part)
         masked = left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]
-        if mask is not None and masked and (other is None or not self.is_zero(other)):
+        if masked and other is not None and not self.is_zero(other):
             self.notes.reasons[asked] = "what its mask leaves out is not 0"
             return None
         return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
