@@ -10,6 +10,7 @@ from .elements import llvm_type
 from .emit import Buffer, Coord, Res
 from .guards import Guard
 from .memory import WRITERS
+from .origins import walk
 from .reduce import Reduce
 from .ttir import Block, Function, Op, Value, unsupported
 
@@ -241,10 +242,13 @@ class Control(Reduce):
         """Blocks of a function with early returns: the first stays in level 0, the others follow it, each a level."""
         by_label = {b.label: b for b in function.blocks}
         blocks = self.in_order(function.blocks[0], by_label)
+        for position, op in enumerate(walk(replace(function, blocks=blocks))):
+            op.position = position  # in the order of execution, whatever the text's is
         labels = {b.label: f"B{n}" for n, b in enumerate(blocks)}
         incoming: dict[str, list[tuple[list[str], str]]] = {}
         cells: dict[Value, Buffer] = {}
         done: set[str] = set()
+        made: dict[Value, Buffer] = {}
         tail: list[str] = []
         for n, block in enumerate(blocks):
             done.add(block.label)
@@ -255,11 +259,14 @@ class Control(Reduce):
                     if a.type.shape and a in cells:
                         self.buffers[a] = replace(cells[a], lvl=self.depth)
                 self.region(block)
+                self.force_loads(block.ops[-1], [x.results[0] for x in self.loads if x.block is not block])
             else:
                 self.block(block.ops[:-1])
                 self.push()
             self.leave(block.ops[-1], by_label, labels, incoming, cells, done)
+            made |= {v: b for v, b in self.buffers.items() if b.lvl == self.depth and v.block is block}
             code = self.pop()
+            self.buffers |= made  # what a block has made, those it leads to may read
             self.load_levels = self.load_levels[:1]
             tail += ([f"{labels[block.label]}:"] if n else []) + code
         return tail
