@@ -43,6 +43,34 @@ RESIZE = {
     "aten.upsample_bicubic2d": (lambda x: aten.upsample_bicubic2d.default(x, [9, 13], False), (IMAGE,)),
 }  # fmt: skip
 
+PLACES, DEEP_PLACES = (2, 5, 3, 2), (1, 2, 3, 4, 3)
+GRIDS = {
+    f"grid_sample {mode} {padding}{' aligned' if align else ''}{' volume' if shape == VOLUME else ''}": (
+        lambda x, g, mode=mode, padding=padding, align=align: F.grid_sample(
+            x, g, mode=mode, padding_mode=padding, align_corners=align
+        ),
+        (shape, places),
+    )
+    for shape, places in ((IMAGE, PLACES), (VOLUME, DEEP_PLACES))
+    for mode in ("bilinear", "nearest", "bicubic")
+    for padding in ("zeros", "border", "reflection")
+    for align in (False, True)
+    if (shape, mode) != (VOLUME, "bicubic")
+} | {
+    "grid_sample of one pixel": (
+        lambda x, g: F.grid_sample(x, g, padding_mode="reflection", align_corners=True), ((2, 3, 1, 1), PLACES)
+    ),
+    "aten.grid_sampler_2d": (lambda x, g: aten.grid_sampler_2d(x, g, 0, 1, True), (IMAGE, PLACES)),
+    "aten.grid_sampler_3d": (lambda x, g: aten.grid_sampler_3d(x, g, 0, 2, False), (VOLUME, DEEP_PLACES)),
+    "affine_grid": (lambda a: F.affine_grid(a, [2, 1, 5, 3], align_corners=False), ((2, 2, 3),)),
+    "affine_grid aligned": (lambda a: F.affine_grid(a, [2, 1, 5, 1], align_corners=True), ((2, 2, 3),)),
+    "affine_grid volume": (lambda a: F.affine_grid(a, [1, 1, 2, 5, 3], align_corners=False), ((1, 3, 4),)),
+    "spatial transformer": (
+        lambda x, a: F.grid_sample(x, F.affine_grid(a, [2, 4, 4, 8], align_corners=False), align_corners=False),
+        (IMAGE, (2, 2, 3)),
+    ),
+}  # fmt: skip
+
 PADS = {
     "pad": (lambda x: F.pad(x, (1, 2, 0, 3)), (IMAGE,)),
     "pad width, crop": (lambda x: F.pad(x, (-1, 2)), (IMAGE,)),
@@ -107,4 +135,4 @@ WITHOUT_GRADIENT = {  # in torch
     "native_channel_shuffle": (lambda x: torch.native_channel_shuffle(x, 4), (IMAGE,)),
 }
 
-MOVES = RESIZE | PADS | SHUFFLES | PICKS
+MOVES = RESIZE | GRIDS | PADS | SHUFFLES | PICKS

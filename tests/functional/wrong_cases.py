@@ -68,6 +68,8 @@ CALLS: dict[str, Arguments] = {
     "local_response_norm": {"x": PICTURE, "size": 3},
     "interpolate": {"x": PICTURE, "size": 4},
     "pad": {"x": PICTURE, "padding": (1, 1)},
+    "grid_sample": {"x": PICTURE, "grid": some(2, 3, 4, 2)},
+    "affine_grid": {"theta": some(2, 2, 3), "size": (2, 6, 3, 4)},
     "pixel_shuffle": {"x": some(2, 8, 3, 3), "upscale_factor": 2},
     "pixel_unshuffle": {"x": some(2, 2, 4, 6), "downscale_factor": 2},
     "concat": {"tensors": [PICTURE, PICTURE], "dim": 1},
@@ -268,6 +270,26 @@ wrong("pad", ShapeError, "padding of a dim of 7 must be at most 6", "got [7, 0]"
 wrong("pad", ShapeError, "padding of a dim of 7 must be at most 7", "got [8, 0]", padding=(8, 0), mode="circular")
 wrong("pad", InputError, "mode must be one of constant, reflect", "got 'mirror'", mode="mirror")
 wrong("pad", InputError, "value is for mode 'constant'", "got 2.0", mode="reflect", value=2.0)
+wrong("grid_sample", ShapeError, "x must be [N, C, H, W] or [N, C, D, H, W]", "got [2, 6, 7]", x=some(2, 6, 7))
+wrong("grid_sample", ShapeError, "grid must be [2, H, W, 2]", "got [2, 3, 4, 3]", grid=some(2, 3, 4, 3))
+wrong("grid_sample", ShapeError, "grid must be [2, H, W, 2]", "got [1, 3, 4, 2]", grid=some(1, 3, 4, 2))
+wrong("grid_sample", ShapeError, "grid must be [2, D, H, W, 3]", "got [2, 3, 4, 2]", x=some(2, 6, 2, 5, 7))
+wrong("grid_sample", ShapeError, "x must have at least 1 pixel", "got [2, 6, 0, 7]", x=some(2, 6, 0, 7))
+wrong("grid_sample", InputError, "mode must be one of bilinear", "got 'linear'", mode="linear")
+wrong("grid_sample", InputError, "padding_mode must be one of zeros", "got 'reflect'", padding_mode="reflect")
+wrong(
+    "grid_sample",
+    UnsupportedError,
+    "'bicubic' of 3 axes",
+    x=some(2, 6, 2, 5, 7),
+    grid=some(2, 2, 3, 4, 3),
+    mode="bicubic",
+)
+wrong("affine_grid", ShapeError, "theta must be [2, 2, 3]", "got [2, 3]", theta=some(2, 3))
+wrong("affine_grid", ShapeError, "theta must be [2, 3, 4]", "got [2, 2, 3]", size=(2, 6, 2, 3, 4))
+wrong("affine_grid", ShapeError, "size must be (N, C, H, W)", "got [2, 6, 3]", size=(2, 6, 3))
+wrong("affine_grid", ShapeError, "each from 1", "got [2, 6, 0, 4]", size=(2, 6, 0, 4))
+wrong("affine_grid", ShapeError, "size must be whole numbers", "got", size=(2, 6, 1.5, 4))
 wrong("pixel_shuffle", ShapeError, "x must be [..., C, H, W]", "got [4, 4]", x=some(4, 4))
 wrong(
     "pixel_shuffle", ShapeError, "channels divisible by upscale_factor 3 squared", "got [2, 8, 3, 3]", upscale_factor=3

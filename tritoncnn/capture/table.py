@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tritoncnn.formulas import convolution as conv
-from tritoncnn.formulas import index, loss, matrix, norm, pool, sample
+from tritoncnn.formulas import grid, index, loss, matrix, norm, pool, sample
 from tritoncnn.formulas import pointwise as point
 
 TABLE: dict[str, Callable[..., Any]] = {
@@ -71,6 +71,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     "native_channel_shuffle.default": sample.channel_shuffle,
     "flip.default": sample.flip,
     "roll.default": sample.roll,
+    "grid_sampler.default": grid.grid_sample,
+    "grid_sampler_2d.default": grid.grid_sample,
+    "grid_sampler_3d.default": grid.grid_sample,
+    "affine_grid_generator.default": grid.affine_grid,
     # picking, splitting, joining
     "cat.default": index.concat,
     "stack.default": index.stack,

@@ -33,6 +33,7 @@ from tritoncnn.functional.convolution import (
     conv_transpose3d,
     linear,
 )
+from tritoncnn.functional.grid import affine_grid, grid_sample
 from tritoncnn.functional.image import concat, embedding, interpolate, one_hot, pad, pixel_shuffle, pixel_unshuffle
 from tritoncnn.functional.loss import (
     binary_cross_entropy_with_logits,
@@ -71,11 +72,11 @@ from tritoncnn.functional.random import channel_dropout, dropout
 
 __all__ = [
     "activate", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "affine_grid", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
     "binary_cross_entropy_with_logits", "channel_dropout", "concat", "conv1d", "conv2d", "conv2d_batch_norm", "conv3d",
     "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dice_loss", "dropout", "elu", "embedding", "focal_loss",
-    "gated", "gelu", "gram_matrix", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm",
+    "gated", "gelu", "gram_matrix", "grid_sample", "group_norm", "hardsigmoid", "hardswish", "huber_loss", "instance_norm",
     "interpolate", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log_softmax", "lp_pool1d",
     "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
     "mish", "mse_loss", "one_hot", "pad", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "sigmoid",

@@ -1,0 +1,17 @@
+"""cast_i64: numbers or truth values as i64; floats lose what stands after the point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.ops.define import pointwise
+
+
+def to_i64(x: torch.Tensor) -> torch.Tensor:
+    return x.long()
+
+
+SAMPLES: tuple[Any, ...] = (((("i1", (2, 3, 5)),), {}), (((4, 7),), {}), ((("u8", (0, 2), 255),), {}))
+cast_i64 = pointwise("cast_i64", "({0}).to(tl.int64)", to_i64, None, dtype="i64", samples=SAMPLES)
