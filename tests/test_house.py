@@ -20,7 +20,7 @@ def test_every_room_is_installed() -> None:
     listed = re.search(r"\npackages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)
     assert listed is not None
     rooms = {"tritoncnn", "tritoncnn.kernels", "tritoncnn.models"}
-    rooms |= {f"tritoncnn.{path.parent.name}" for path in (ROOT / "tritoncnn").glob("*/__init__.py")}
+    rooms |= {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "tritoncnn").glob("*/**/__init__.py")}
     assert set(re.findall(r'"([\w.]+)"', listed[1])) == rooms
 
 

@@ -19,7 +19,7 @@ import tritoncnn
 from tests.train.samples import strokes, write_idx
 from tritoncnn import settings
 from tritoncnn.commands import COMMANDS, main
-from tritoncnn.train import DATA
+from tritoncnn.tasks import TASKS
 from tritoncnn.train.tensorfile import read_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert len(lines) == 7
-    assert lines[5].startswith("epoch 6/6  train loss ")
+    assert lines[5].startswith("epoch 6/6  loss ")
     assert lines[6].startswith("test accuracy ")
     assert lines[6].endswith(f"run folder {out}")
     assert "%|" not in result.stderr  # no bar without a terminal
@@ -92,12 +92,12 @@ except SystemExit:
     assert subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True).returncode == 0
 
 
-def test_every_command_has_help_and_its_choices_are_the_librarys() -> None:
+def test_every_command_has_help_and_trains_names_the_tasks() -> None:
     for name in COMMANDS:
         result = call(name, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith("Usage: ")
-    assert f"[{'|'.join(DATA)}]" in call("train", "--help").stdout
+    assert all(name in call("train", "--help").stdout for name in TASKS)
     assert tritoncnn.__version__ in call("--version").stdout
 
 
@@ -108,10 +108,9 @@ def test_help_of_infer_says_how_pictures_are_adapted() -> None:
 
 
 WRONG_WORDS: list[tuple[list[str], str]] = [
-    (["train"], "Missing argument 'MODEL'"),
+    (["train"], "Missing argument 'TASK'"),
     (["train", "lenet", "--epochs", "many"], "'many' is not a valid integer"),
     (["train", "lenet", "--lr", "fast"], "'fast' is not a valid float"),
-    (["train", "lenet", "--data", "cifar"], "'cifar' is not one of 'digits', 'mnist', 'folder'"),
     (["train", "lenet", "--optimizer", "lion"], "'lion' is not one of 'sgd', 'adamw'"),
     (["infer", "run"], "Missing argument 'PICTURE...'"),
     (["tran", "lenet"], "No such command 'tran'"),
@@ -126,7 +125,9 @@ def test_wrong_words_end_with_2(words: list[str], sentence: str) -> None:
 
 
 REFUSED: list[tuple[list[str], str]] = [
-    (["train", "lenett"], "unknown model 'lenett'; did you mean lenet?"),
+    (["train", "lenett"], "unknown task 'lenett'; did you mean lenet?"),
+    (["train", "lenet", "--model", "vgg19"], "unknown model of task 'lenet' 'vgg19'; known: lenet"),
+    (["train", "lenet", "--data", "cifar"], "unknown data set of task 'lenet' 'cifar'; known: digits, mnist, folder"),
     (["train", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
     (["train", "lenet", "--batch-size", "9999"], "--batch-size 9999 is larger than the data set: digits has 7190"),
     (["train", "lenet", "--epochs", "0"], "--epochs must be at least 1; got 0"),
@@ -136,10 +137,10 @@ REFUSED: list[tuple[list[str], str]] = [
     (["train", "lenet", "--seed", "-3"], "--seed must be from 0 to"),
     (["train", "lenet", "--data", "mnist"], "data set 'mnist' needs --data-dir, the folder of the four IDX files"),
     (["train", "lenet", "--data", "mnist", "--data-dir", "/no/such"], "--data-dir /no/such does not exist"),
-    (["train", "lenet", "--data-dir", "."], "data set 'digits' comes with scikit-learn and takes no --data-dir"),
+    (["train", "lenet", "--data-dir", "."], "data set 'digits' takes no --data-dir: it is scikit-learn's"),
     (["train", "lenet", "--resume", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
     (["infer", "/no/such", "x.png"], "/no/such does not exist; wanted a folder made by train"),
-    (["inspect", "resnet"], "unknown model 'resnet'"),
+    (["inspect", "resnet"], "unknown task 'resnet'; known: lenet"),
     (["inspect", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
 ]
 

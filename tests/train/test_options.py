@@ -9,7 +9,11 @@ import torch
 
 from tritoncnn.errors import InputError
 from tritoncnn.optim import SGD, AdamW
+from tritoncnn.tasks import find_task
 from tritoncnn.train.options import Options
+
+LENET = find_task("lenet")
+FACTS = LENET.example(1).facts
 
 WRONG = {
     "epochs": (0, "--epochs must be at least 1; got 0"),
@@ -20,8 +24,8 @@ WRONG = {
     "weight_decay": (math.inf, "--weight-decay must be a finite number from 0; got inf"),
     "save_every": (math.nan, "--save-every must be a finite number from 0; got nan"),
     "threads": (0, "--threads must be from 1 to 1024; got 0"),
-    "data": ("mist", "unknown data set 'mist'; known: digits, mnist, folder"),
-    "optimizer": ("adam", "unknown optimizer 'adam'; known: sgd, adamw"),
+    "data": ("mist", r"unknown data set of task 'lenet' 'mist'; did you mean mnist\?"),
+    "optimizer": ("adam", "unknown optimizer 'adam'; did you mean adamw"),
 }
 
 
@@ -29,33 +33,51 @@ WRONG = {
 def test_wrong_values_are_named(name: str) -> None:
     value, sentence = WRONG[name]
     with pytest.raises(InputError, match=sentence):
-        Options.of("lenet", **{name: value})
+        Options.of(LENET, **{name: value})
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
 def test_the_learning_rate_is_a_finite_number_above_0(value: float) -> None:
     with pytest.raises(InputError, match="--lr must be a finite number above 0"):
-        Options.of("lenet", lr=value)
+        Options.of(LENET, lr=value)
 
 
 def test_unknown_models_get_a_hint() -> None:
-    with pytest.raises(InputError, match=r"unknown model 'LeNet5'; did you mean lenet\?"):
-        Options.of("LeNet5")
-    with pytest.raises(InputError, match=r"unknown model 'vgg19'; known: lenet"):
-        Options.of("vgg19")
+    with pytest.raises(InputError, match=r"unknown model of task 'lenet' 'LeNet5'; did you mean lenet\?"):
+        Options.of(LENET, model="LeNet5")
+    with pytest.raises(InputError, match=r"unknown model of task 'lenet' 'resnet50'; known: lenet$"):
+        Options.of(LENET, model="resnet50")
 
 
 def test_defaults_follow_the_data_and_the_optimizer() -> None:
-    assert [Options.of("lenet", data=data).epochs for data in ("digits", "mnist", "folder")] == [12, 5, 20]
-    assert Options.of("lenet").build_optimizer() == SGD(lr=0.03, momentum=0.9, weight_decay=5e-4)
-    assert Options.of("lenet", optimizer="adamw").build_optimizer() == AdamW(lr=0.001, weight_decay=0.01)
+    assert [Options.of(LENET, data=data).fitted(60_000).epochs for data in ("digits", "mnist", "folder")] == [12, 5, 20]
+    assert Options.of(LENET).build_optimizer() == SGD(lr=0.03, momentum=0.9, weight_decay=5e-4)
+    assert Options.of(LENET, optimizer="adamw").build_optimizer() == AdamW(lr=0.001, weight_decay=0.01)
     with pytest.raises(InputError, match="--momentum belongs to --optimizer sgd"):
-        Options.of("lenet", optimizer="adamw", momentum=0.5)
+        Options.of(LENET, optimizer="adamw", momentum=0.5)
+
+
+@pytest.mark.parametrize("examples", [1, 2, 7, 30, 96, 500, 511, 512, 7190])
+def test_small_data_sets_get_smaller_batches_and_more_epochs(examples: int) -> None:
+    fitted = Options.of(LENET, data="folder").fitted(examples)
+    steps = examples // fitted.batch_size
+    assert steps >= min(8, examples)
+    assert 1 <= fitted.batch_size <= 64
+    assert fitted.epochs * steps >= LENET.recipe.steps
+    assert fitted.epochs >= 20
+    assert (fitted.batch_size, fitted.epochs) == (64, 20) or examples < 64 * 20
+
+
+def test_what_was_said_is_kept_for_any_size() -> None:
+    said = Options.of(LENET, epochs=1, batch_size=3).fitted(50)
+    assert (said.epochs, said.batch_size) == (1, 3)
+    assert Options.of(LENET, batch_size=32).fitted(32).epochs == LENET.recipe.steps
+    assert Options.of(LENET, epochs=2).fitted(96).batch_size == 8
 
 
 def test_options_come_back_from_their_note() -> None:
-    options = Options.of("lenet", data="mnist", data_dir="/some/where", lr=1)
-    assert Options.from_note(options.note()) == options
+    options = Options.of(LENET, data="mnist", data_dir="/some/where", lr=1).fitted(1000)
+    assert Options.from_note(LENET, options.note()) == options
 
 
 @pytest.mark.parametrize(
@@ -63,24 +85,24 @@ def test_options_come_back_from_their_note() -> None:
 )
 def test_damaged_notes_raise(change: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
-        Options.from_note(Options.of("lenet").note() | change)
+        Options.from_note(LENET, Options.of(LENET).note() | change)
 
 
 def test_resumption_takes_free_flags_and_refuses_the_others() -> None:
-    options = Options.of("lenet", data="mnist", data_dir="/old", epochs=3)
+    options = Options.of(LENET, data="mnist", data_dir="/old", epochs=3)
     given = {"data_dir": "/new", "threads": 2, "save_every": 1.0, "epochs": 3, "lr": None}
-    resumed = options.resumed("lenet", given)
+    resumed = options.resumed(given)
     assert (resumed.data_dir, resumed.threads, resumed.save_every, resumed.epochs) == ("/new", 2, 1.0, 3)
     with pytest.raises(InputError, match=r"differ: --epochs 9 \(the run: 3\), --seed 1 \(the run: 0\); leave them out"):
-        options.resumed("lenet", {"epochs": 9, "seed": 1})
-    with pytest.raises(InputError, match="the run to resume trained model 'lenet'; got 'alexnet'"):
-        options.resumed("alexnet", {})
+        options.resumed({"epochs": 9, "seed": 1})
+    with pytest.raises(InputError, match="the run is of task 'alexnet'; got 'lenet'"):
+        Options.from_note(LENET, options.note() | {"task": "alexnet"})
     with pytest.raises(InputError, match="--threads must be from 1 to 1024; got 0"):
-        options.resumed("lenet", {"threads": 0})
+        options.resumed({"threads": 0})
 
 
 def test_the_learning_rate_rises_then_falls_to_0() -> None:
-    options = Options.of("lenet", lr=2.0)
+    options = Options.of(LENET, lr=2.0)
     rates = [options.lr_at(step, 200) for step in range(200)]
     assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
     assert rates[10] == 2.0
@@ -94,8 +116,8 @@ def test_the_seed_decides_the_first_weights_and_torchs_generator_is_left_alone()
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    one, same = (Options.of("lenet", seed=1).build_model(10).state_dict() for _ in range(2))
+    one, same = (Options.of(LENET, seed=1).build_model(FACTS).state_dict() for _ in range(2))
     assert torch.equal(torch.rand(3), wanted)
-    other = Options.of("lenet", seed=2).build_model(10).state_dict()
+    other = Options.of(LENET, seed=2).build_model(FACTS).state_dict()
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one)

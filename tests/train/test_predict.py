@@ -12,14 +12,22 @@ from PIL import Image
 from tests.train.samples import strokes, write_pictures
 from tritoncnn.errors import CheckpointError, DataError, InputError
 from tritoncnn.models.lenet import LeNet
+from tritoncnn.task import Answer
+from tritoncnn.tasks import find_task
 from tritoncnn.train import Options, predict, train
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
+
+LENET = find_task("lenet")
+
+
+def top_of(answer: Answer) -> list[tuple[str, float]]:
+    return [(found["class"], found["probability"]) for found in answer.note["top"]]
 
 
 @pytest.fixture(scope="module")
 def run(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predict") / "run"
-    train(Options.of("lenet", data="mnist", data_dir=str(tiny_mnist), epochs=8, batch_size=8), folder)
+    train(Options.of(LENET, data="mnist", data_dir=str(tiny_mnist), epochs=8, batch_size=8), folder)
     return folder
 
 
@@ -34,58 +42,59 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_probabilities_are_those_of_torch_on_the_same_pictures(run: Path, pictures: list[Path]) -> None:
-    found = predict(run, pictures, top=10)  # one batch of 64 and a part of another
+    found = predict(LENET, run, pictures, top=10)  # one batch of 64 and a part of another
     config = json.loads((run / "config.json").read_text())
     model = LeNet()
     model.load_state_dict(read_tensors(run / "model.safetensors")[0])
     x = torch.stack([torch.from_numpy(np.asarray(Image.open(path), np.float32) / 255)[None] for path in pictures])
     with torch.no_grad():
-        wanted = torch.softmax(model((x - config["mean"]) / config["std"]).double(), 1)
-    for prediction, row, path in zip(found, wanted, pictures, strict=True):
-        assert prediction.picture == path
-        values = [value for _, value in prediction.top]
+        wanted = torch.softmax(model((x - config["mean"][0]) / config["std"][0]).double(), 1)
+    for answer, row in zip(found, wanted, strict=True):
+        values = [value for _, value in top_of(answer)]
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1)
         # logits of size near 10 from sums of 400 f32 terms: far below 1e-4 in a probability
-        assert dict(prediction.top) == pytest.approx({str(i): float(p) for i, p in enumerate(row)}, abs=1e-4)
+        assert dict(top_of(answer)) == pytest.approx({str(i): float(p) for i, p in enumerate(row)}, abs=1e-4)
 
 
 def test_a_trained_model_reads_other_pictures_of_its_kind(run: Path, pictures: list[Path]) -> None:
     labels = strokes(70, 2)[1]
-    right = [int(p.top[0][0]) == label for p, label in zip(predict(run, pictures), labels, strict=True)]
+    right = [int(top_of(p)[0][0]) == label for p, label in zip(predict(LENET, run, pictures), labels, strict=True)]
     assert sum(right) >= 63
 
 
 def test_one_picture_gives_what_it_gives_in_a_batch(run: Path, pictures: list[Path]) -> None:
-    alone, (together, _, _) = predict(run, pictures[:1])[0], predict(run, pictures[:3])
-    assert dict(alone.top) == pytest.approx(dict(together.top), abs=1e-5)  # other tiles, other order of summation
+    alone, (together, _, _) = predict(LENET, run, pictures[:1])[0], predict(LENET, run, pictures[:3])
+    assert dict(top_of(alone)) == pytest.approx(
+        dict(top_of(together)), abs=1e-5
+    )  # other tiles, other order of summation
 
 
 def test_top_is_cut_to_the_classes_there_are(run: Path, pictures: list[Path]) -> None:
-    assert len(predict(run, pictures[:1], top=99)[0].top) == 10
-    assert len(predict(run, pictures[:1], top=1)[0].top) == 1
+    assert len(top_of(predict(LENET, run, pictures[:1], top=99)[0])) == 10
+    assert len(top_of(predict(LENET, run, pictures[:1], top=1)[0])) == 1
     with pytest.raises(InputError, match="--top must be at least 1; got 0"):
-        predict(run, pictures[:1], top=0)
+        predict(LENET, run, pictures[:1], top=0)
 
 
 def test_classes_of_a_folder_keep_their_names(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "data", each=20)
-    train(Options.of("lenet", data="folder", data_dir=str(data), batch_size=8, epochs=10), tmp_path / "run")
+    train(Options.of(LENET, data="folder", data_dir=str(data), batch_size=8, epochs=10), tmp_path / "run")
     for name in ("left", "right", "top"):
         for suffix in ("0.jpg", "1.png"):
-            assert predict(tmp_path / "run", [data / name / suffix])[0].top[0][0] == name
+            assert top_of(predict(LENET, tmp_path / "run", [data / name / suffix])[0])[0][0] == name
 
 
 def test_a_picture_that_cannot_be_read_is_named(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"picture .*gone.png does not exist"):
-        predict(run, [*pictures[:2], tmp_path / "gone.png"])
+        predict(LENET, run, [*pictures[:2], tmp_path / "gone.png"])
 
 
 def test_run_folders_that_are_none(tmp_path: Path, pictures: list[Path]) -> None:
     with pytest.raises(InputError, match="is not a run folder; wanted a folder made by train"):
-        predict(pictures[0], pictures[:1])
+        predict(LENET, pictures[0], pictures[:1])
     with pytest.raises(InputError, match="is not a run folder: it holds no config.json"):
-        predict(tmp_path, pictures[:1])
+        predict(LENET, tmp_path, pictures[:1])
 
 
 @pytest.fixture
@@ -96,14 +105,15 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 
 CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
-    "classes": ({"classes": ["a"]}, r"classes must be a list of 2 or more names; got \['a'\]"),
-    "class": ({"classes": ["a", 3]}, "classes must be a list of 2 or more names"),
-    "mean": ({"mean": None}, "mean must be a number; got None"),
-    "mean text": ({"mean": "0"}, "mean must be a number; got '0'"),
-    "nan": ({"mean": float("nan")}, "mean must be a number; got nan"),
-    "std": ({"std": 0}, "std must be above 0; got 0.0"),
+    "classes": ({"classes": ["a"]}, r"config.json: classes must be a list of 2 or more names; got \['a'\]"),
+    "class": ({"classes": ["a", 3]}, r"classes must be a list of names; got \['a', 3\]"),
+    "mean": ({"mean": None}, "mean must be a list of numbers; got None"),
+    "mean text": ({"mean": ["0"]}, "mean must be a list of numbers; got '0' in it"),
+    "nan": ({"mean": [float("nan")]}, "mean must be a list of numbers; got nan in it"),
+    "std": ({"std": [0]}, r"std must be above 0; got \[0.0\]"),
+    "channels": ({"std": [1, 1]}, "mean and std must have one number per channel; got 1 and 2"),
     "model": ({"model": 3}, "model must be a name; got 3"),
-    "unknown model": ({"model": "lenot"}, r"unknown model 'lenot'; did you mean lenet\?"),
+    "unknown model": ({"model": "lenot"}, r"unknown model of task 'lenet' 'lenot'; did you mean lenet\?"),
     "another size": ({"classes": ["a", "b"]}, r"tensor 'fc3.weight' must be float32 \[2, 84\]; got float32 \[10, 84\]"),
 }
 
@@ -114,20 +124,20 @@ def test_damaged_configs_are_refused(copy: Path, pictures: list[Path], name: str
     config = json.loads((copy / "config.json").read_text()) | change
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=sentence):
-        predict(copy, pictures[:1])
+        predict(LENET, copy, pictures[:1])
 
 
 def test_damaged_files_of_a_run_are_refused(copy: Path, pictures: list[Path]) -> None:
     tensors, _ = read_tensors(copy / "model.safetensors")
     write_tensors(copy / "model.safetensors", tensors | {"fc1.bias": torch.full((120,), torch.inf)})
     with pytest.raises(CheckpointError, match="model.safetensors: tensor 'fc1.bias' holds values that are not finite"):
-        predict(copy, pictures[:1])
+        predict(LENET, copy, pictures[:1])
     (copy / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="does not exist: the run has not finished its first epoch; --resume it"):
-        predict(copy, pictures[:1])
+        predict(LENET, copy, pictures[:1])
     (copy / "config.json").write_text('{"model": "lenet", "model": "lenet"}')
     with pytest.raises(CheckpointError, match="config.json has the key 'model' twice in its JSON"):
-        predict(copy, pictures[:1])
+        predict(LENET, copy, pictures[:1])
     (copy / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="config.json has a damaged JSON"):
-        predict(copy, pictures[:1])
+        predict(LENET, copy, pictures[:1])

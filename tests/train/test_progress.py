@@ -4,20 +4,20 @@ import io
 
 import pytest
 
+from tritoncnn.tasks import find_task
 from tritoncnn.train import Bar, Lines, pick_progress
 
-ROW = {
-    "epoch": 2, "step": 9, "train_loss": 0.5, "test_loss": 0.25, "test_accuracy": 0.9876, "images_per_second": 12345.0,
-}  # fmt: skip
+LENET = find_task("lenet")
+ROW = {"epoch": 2, "step": 9, "loss": 0.5, "test_loss": 0.25, "accuracy": 0.9876}
 
 
 def test_lines_say_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
     lines.begin(100, 0)
     lines.step(8, 0.5)
-    lines.evaluated(5, ROW)
+    lines.evaluated(LENET, 5, ROW, 12345.0)
     lines.end()
-    wanted = "epoch 2/5  train loss 0.5000  test loss 0.2500  test accuracy 98.76%  12,345 images/s\n"
+    wanted = "epoch 2/5  loss 0.5000  test loss 0.2500  accuracy 98.76%  12,345 examples/s\n"
     assert capsys.readouterr().out == wanted
 
 
@@ -27,7 +27,7 @@ def test_a_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     bar.wait("compiling")
     assert terminal.getvalue() == "compiling ...\n"
     bar.begin(1000, 200)
-    bar.evaluated(5, ROW)
+    bar.evaluated(LENET, 5, ROW, 12345.0)
     assert bar.bar is not None
     bar.bar.mininterval = 0
     bar.next = 0.0
@@ -35,7 +35,7 @@ def test_a_bar_shows_loss_accuracy_speed_and_time_left() -> None:
     bar.bar.refresh()
     shown = terminal.getvalue().split("\r")[-1]
     bar.end()
-    for part in ("30%", "300/1.00k", "<", "images/s", "loss 0.4321", "accuracy 98.76%"):
+    for part in ("30%", "300/1.00k", "<", "examples/s", "loss 0.4321", "accuracy 98.76%"):
         assert part in shown
 
 

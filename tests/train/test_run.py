@@ -13,12 +13,15 @@ import torch
 
 import tritoncnn
 from tests.train.samples import write_idx, write_pictures
+from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError, SaveError
+from tritoncnn.tasks import find_task
 from tritoncnn.train import Options, Silent, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
 
+LENET = find_task("lenet")
 STEPS = 24  # 3 epochs of 8 batches of 8 pictures; 6 of the 70 pictures are left over in each
 RESULTS = ("model.safetensors", "checkpoint.safetensors")
 
@@ -29,14 +32,14 @@ class StopAt(Silent):
     def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
         self.left, self.number = step, number
 
-    def step(self, pictures: int, loss: float) -> None:
+    def step(self, examples: int, loss: float) -> None:
         self.left -= 1
         if self.left == 0:
             signal.raise_signal(self.number)
 
 
 def options(data: Path, **more: Any) -> Options:
-    return Options.of("lenet", data="mnist", data_dir=str(data), **({"epochs": 3, "batch_size": 8} | more))
+    return Options.of(LENET, data="mnist", data_dir=str(data), **({"epochs": 3, "batch_size": 8} | more))
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,7 @@ def whole(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
-    """Lines of metrics.jsonl, without the speed."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def assert_same_run(run: Path, whole: Path) -> None:
@@ -75,26 +76,26 @@ def test_a_run_folder_has_all_its_files(whole: Path, tiny_mnist: Path) -> None:
     assert config["data_dir"] == str(tiny_mnist)
     assert config["classes"] == list("0123456789")
     assert (config["train_pictures"], config["test_pictures"]) == (70, 20)
-    assert set(summary) >= {"model", "data", "epochs", "test_accuracy", "seconds", "seed", "versions"}
+    assert list(summary) == ["task", "model", "data", "epochs", "metrics", "seconds", "seed", "device", "versions"]
     rows = metrics(whole)
+    assert list(rows[0]) == ["epoch", "step", "loss", "test_loss", "accuracy"]
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 8), (2, 16), (3, 24)]
-    assert summary["test_accuracy"] == rows[-1]["test_accuracy"]
-    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert summary["metrics"] == {name: rows[-1][name] for name in ("test_loss", "accuracy")}
+    assert rows[-1]["loss"] < rows[0]["loss"]
     assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_figures_are_those_of_the_model_file(whole: Path, tiny_mnist: Path) -> None:
     from tritoncnn.models.lenet import LeNet
-    from tritoncnn.train import load_data
 
-    data, model = load_data("mnist", tiny_mnist), LeNet()
+    data, model = load_data("mnist", tiny_mnist, LENET.read), LeNet()
     model.load_state_dict(read_tensors(whole / "model.safetensors")[0])
     with torch.no_grad():
-        logits = model(data.test_x)
+        logits = model(data.test.x)
     row = metrics(whole)[-1]
-    assert row["test_accuracy"] == float((logits.argmax(1) == data.test_y).double().mean())
+    assert row["accuracy"] == float((logits.argmax(1) == data.test.y).double().mean())
     # f32 logits of two orders of summation: a few roundings of numbers near 1
-    assert row["test_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, data.test_y)), abs=1e-5)
+    assert row["test_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, data.test.y)), abs=1e-5)
 
 
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:
@@ -120,18 +121,18 @@ def test_a_run_interrupted_anywhere_ends_with_the_same_bits(
             if ahead == done:
                 train(options(tiny_mnist), run, StopAt(ahead, kind))
             else:
-                resume(run, "lenet", {}, StopAt(ahead, kind))
-        moment = Checkpoint.load(run / "checkpoint.safetensors")
+                resume(LENET, run, {}, StopAt(ahead, kind))
+        moment = Checkpoint.load(run / "checkpoint.safetensors", LENET)
         assert moment.epoch * 8 + moment.batch == done
-    resume(run, "lenet", {})
+    resume(LENET, run, {})
     assert_same_run(run, whole)
 
 
 def test_resuming_a_finished_run_changes_nothing(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:
     train(options(tiny_mnist), tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()  # killed after the last step
-    summary = resume(tmp_path / "run", "lenet", {})
-    assert summary["test_accuracy"] == metrics(whole)[-1]["test_accuracy"]
+    outcome = resume(LENET, tmp_path / "run", {})
+    assert outcome.summary["metrics"]["accuracy"] == metrics(whole)[-1]["accuracy"]
     assert (tmp_path / "run" / "summary.json").exists()
     assert_same_run(tmp_path / "run", whole)
 
@@ -142,7 +143,7 @@ def test_lines_after_the_checkpoint_are_dropped(whole: Path, tiny_mnist: Path, t
         train(options(tiny_mnist), run, StopAt(10))
     with open(run / "metrics.jsonl", "a") as file:
         file.write('{"epoch": 2, "half a li')
-    resume(run, "lenet", {})
+    resume(LENET, run, {})
     assert_same_run(run, whole)
 
 
@@ -150,7 +151,7 @@ def test_adamw_resumes_to_the_same_bits(tiny_mnist: Path, tmp_path: Path) -> Non
     train(options(tiny_mnist, optimizer="adamw", epochs=1), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(options(tiny_mnist, optimizer="adamw", epochs=1), tmp_path / "run", StopAt(3))
-    resume(tmp_path / "run", "lenet", {})
+    resume(LENET, tmp_path / "run", {})
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
@@ -163,9 +164,9 @@ def test_the_data_may_move_but_not_change(whole: Path, tiny_mnist: Path, tmp_pat
     label[-1] ^= 1
     (moved / "t10k-labels-idx1-ubyte").write_bytes(label)  # found before the .gz
     with pytest.raises(CheckpointError, match="was trained on other data than mnist now holds; begin a new run"):
-        resume(run, "lenet", {"data_dir": str(moved)})
+        resume(LENET, run, {"data_dir": str(moved)})
     (moved / "t10k-labels-idx1-ubyte").unlink()
-    resume(run, "lenet", {"data_dir": str(moved)})
+    resume(LENET, run, {"data_dir": str(moved)})
     assert_same_run(run, whole)
 
 
@@ -178,15 +179,15 @@ def test_an_epochs_order_depends_on_seed_and_epoch_only() -> None:
 
 def test_folders_of_pictures_train_with_their_own_number_of_classes(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "data", each=20)
-    given = Options.of("lenet", data="folder", data_dir=str(data), batch_size=8, epochs=10)
-    summary = train(given, tmp_path / "run")
-    assert summary["test_accuracy"] == 1.0
+    given = Options.of(LENET, data="folder", data_dir=str(data), batch_size=8, epochs=10)
+    outcome = train(given, tmp_path / "run")
+    assert outcome.summary["metrics"]["accuracy"] == 1.0
     tensors, _ = read_tensors(tmp_path / "run" / "model.safetensors")
     assert tensors["fc3.weight"].shape == (3, 84)
 
 
 def test_a_batch_larger_than_the_data_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
-    sentence = r"--batch-size 71 is larger than the data set: mnist has 70 training pictures"
+    sentence = r"--batch-size 71 is larger than the data set: mnist has 70 training examples"
     with pytest.raises(InputError, match=sentence):
         train(options(tiny_mnist, batch_size=71), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -208,7 +209,7 @@ def test_weights_that_are_not_finite_never_replace_a_checkpoint(tiny_mnist: Path
     run = tmp_path / "run"
     with pytest.raises(NonFiniteError, match=r"is no longer finite after step 1 .*checkpoint, after step 0, is kept"):
         train(options(tiny_mnist, lr=1e38, weight_decay=1e10, save_every=0.0), run)
-    assert Checkpoint.load(run / "checkpoint.safetensors").batch == 0
+    assert Checkpoint.load(run / "checkpoint.safetensors", LENET).batch == 0
 
 
 def test_a_disk_that_fills_up_keeps_the_old_checkpoint(
@@ -217,7 +218,7 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint(
     class FillAt(Silent):
         count = 0
 
-        def step(self, pictures: int, loss: float) -> None:
+        def step(self, examples: int, loss: float) -> None:
             self.count += 1
             if self.count == 5:
 
@@ -230,8 +231,8 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint(
     with pytest.raises(SaveError, match=r"checkpoint.safetensors could not be written \(No space left on device\)"):
         train(options(tiny_mnist, save_every=0.0), run, FillAt())
     monkeypatch.undo()
-    assert Checkpoint.load(run / "checkpoint.safetensors").batch == 4
-    resume(run, "lenet", {})
+    assert Checkpoint.load(run / "checkpoint.safetensors", LENET).batch == 4
+    resume(LENET, run, {})
     assert_same_run(run, whole)
 
 
@@ -257,7 +258,7 @@ def test_runs_are_numbered_where_no_name_is_given(
     tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    runs = [Path(train(options(tiny_mnist, epochs=1))["run"]) for _ in range(2)]
+    runs = [train(options(tiny_mnist, epochs=1)).run for _ in range(2)]
     assert [run.parent for run in runs] == [Path("runs")] * 2
     assert [run.name[:6] + run.name[-2:] for run in runs] == ["lenet--1", "lenet--2"]
 
@@ -268,13 +269,16 @@ def change_note(path: Path, **more: Any) -> None:
 
 
 DAMAGED_NOTES = {
-    "format": ({"format": 9}, "has checkpoint format 9; this version reads 1"),
-    "options": ({"options": {}}, "is damaged: model must be str; got None"),
-    "option value": ({"options": Options.of("lenet").note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
+    "format": ({"format": 9}, "has checkpoint format 9; this version reads 2"),
+    "options": ({"options": {}}, "is damaged: the run is of task None; got 'lenet'"),
+    "option value": ({"options": Options.of(LENET).note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
     "epoch": ({"epoch": 99}, "is damaged: epoch 99 and batch 5 are no step of the run"),
     "batch": ({"batch": 8}, "is damaged: batch 8 of an epoch of 8"),
     "batch kind": ({"batch": "5"}, "is damaged: batch must be int; got '5'"),
-    "history": ({"epoch": 1, "history": [{"epoch": 1}]}, "is damaged: a line of history must have epoch, step"),
+    "history": (
+        {"epoch": 1, "history": [{"epoch": 1}]},
+        "a line of history must have epoch, step, loss, test_loss, acc",
+    ),
     "loss": ({"loss_sum": None}, "is damaged: loss_sum must be a finite number; got None"),
 }
 
@@ -301,8 +305,8 @@ def checkpoint(stopped: Path) -> Any:
 def test_checkpoints_with_a_damaged_note_are_refused(checkpoint: Path, name: str) -> None:
     change, sentence = DAMAGED_NOTES[name]
     change_note(checkpoint, **change)
-    with pytest.raises(CheckpointError, match=f"checkpoint.safetensors {sentence}"):
-        resume(checkpoint.parent, "lenet", {})
+    with pytest.raises(CheckpointError, match=f"checkpoint.safetensors .*{sentence}"):
+        resume(LENET, checkpoint.parent, {})
 
 
 def test_checkpoints_with_wrong_tensors_are_refused(checkpoint: Path) -> None:
@@ -322,31 +326,31 @@ def test_checkpoints_with_wrong_tensors_are_refused(checkpoint: Path) -> None:
     for sentence, content in wrong.items():
         write_tensors(checkpoint, content, note)
         with pytest.raises(CheckpointError, match=f"checkpoint.safetensors.* ?{sentence}"):
-            resume(checkpoint.parent, "lenet", {})
+            resume(LENET, checkpoint.parent, {})
 
 
 def test_files_that_are_no_checkpoint_are_refused(checkpoint: Path, whole: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="is truncated or no safetensors file"):
-        resume(checkpoint.parent, "lenet", {})
+        resume(LENET, checkpoint.parent, {})
     checkpoint.write_bytes((whole / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="is no checkpoint of a training run: it holds tensors only"):
-        resume(checkpoint.parent, "lenet", {})
+        resume(LENET, checkpoint.parent, {})
     torch.save({"model": 1}, checkpoint)
     with pytest.raises(CheckpointError, match="no safetensors file"):
-        resume(checkpoint.parent, "lenet", {})
+        resume(LENET, checkpoint.parent, {})
     checkpoint.unlink()
     with pytest.raises(CheckpointError, match="checkpoint.safetensors does not exist"):
-        resume(checkpoint.parent, "lenet", {})
+        resume(LENET, checkpoint.parent, {})
 
 
 def test_only_run_folders_can_be_resumed(tmp_path: Path, stopped: Path) -> None:
     with pytest.raises(InputError, match=r"gone does not exist; wanted a folder made by train"):
-        resume(tmp_path / "gone", "lenet", {})
+        resume(LENET, tmp_path / "gone", {})
     with pytest.raises(InputError, match=r"is not a run folder: it holds no config.json"):
-        resume(tmp_path, "lenet", {})
+        resume(LENET, tmp_path, {})
     with pytest.raises(InputError, match=r"differ: --epochs 9 \(the run: 3\)"):
-        resume(stopped, "lenet", {"epochs": 9})
+        resume(LENET, stopped, {"epochs": 9})
 
 
 def test_training_uses_the_compiled_step(tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import tritoncnn
 from tritoncnn.errors import TritonCNNError
 
 COMMANDS = {
-    "train": "Train a model; the default is LeNet's main job on scanned digits.",
+    "train": "Train the model of a task, such as lenet on scanned digits.",
     "infer": "Say what is on pictures, by a trained model.",
     "inspect": "Show how a model is compiled: graph after each pass, plan, Triton source.",
     "gpu-report": "Compile every kernel for GPUs that need not be there; check what the compilers made.",

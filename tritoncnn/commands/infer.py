@@ -26,17 +26,14 @@ def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> Non
                    cut out, scaled to fit 20 x 20 with its aspect ratio kept, and centred by its centre of
                    mass in 28 x 28, as in MNIST. At most 50 megapixels.
     """
-    from tritoncnn.train import predict
+    from tritoncnn.tasks import find_task
+    from tritoncnn.train import predict, task_name
 
-    predictions = predict(run, pictures, top)
+    answers = list(zip(pictures, predict(find_task(task_name(run)), run, pictures, top), strict=True))
     if as_json:
-        rows = [
-            {"picture": str(p.picture), "top": [{"class": name, "probability": value} for name, value in p.top]}
-            for p in predictions
-        ]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([{"picture": str(picture), **answer.note} for picture, answer in answers], indent=2))
         return
-    for prediction in predictions:
-        click.echo(str(prediction.picture))
-        for name, value in prediction.top:
-            click.echo(f"  {value:7.2%}  {name}")
+    for picture, answer in answers:
+        click.echo(str(picture))
+        for line in answer.lines:
+            click.echo(f"  {line}")

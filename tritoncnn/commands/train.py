@@ -1,4 +1,4 @@
-"""tritoncnn train MODEL"""
+"""tritoncnn train TASK"""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ import click
 
 
 @click.command()
-@click.argument("model")
-@click.option("--data", type=click.Choice(["digits", "mnist", "folder"]), help="Data set (default: digits).")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of mnist's IDX files, or of class folders.")
-@click.option("--epochs", type=int, help="Passes over the training pictures (default: digits 12, mnist 5, folder 20).")
-@click.option("--batch-size", type=int, help="Pictures per step (default: 64).")
-@click.option("--lr", type=float, help="Highest learning rate (default: sgd 0.03, adamw 0.001).")
-@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Default: sgd.")
-@click.option("--momentum", type=float, help="Of sgd (default: 0.9).")
-@click.option("--weight-decay", type=float, help="Default: sgd 0.0005, adamw 0.01.")
-@click.option("--seed", type=int, help="Of the first weights and the order of pictures (default: 0).")
+@click.argument("name", metavar="TASK")
+@click.option("--model", help="One of the task's models (default: its first).")
+@click.option("--data", help="One of the task's data sets (default: its first).")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where a data set is that does not come along.")
+@click.option(
+    "--epochs", type=int, help="Passes over the training examples (default: the task's, more of few examples)."
+)
+@click.option("--batch-size", type=int, help="Examples per step (default: the task's, less of few examples).")
+@click.option("--lr", type=float, help="Highest learning rate (default: the task's).")
+@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Default: the task's.")
+@click.option("--momentum", type=float, help="Of sgd.")
+@click.option("--weight-decay", type=float, help="Share of each weight that a step of learning rate 1 takes off.")
+@click.option("--seed", type=int, help="Of the first weights and the order of examples (default: 0).")
 @click.option("--threads", type=int, help="Threads to compute with (default: torch's choice). No bit depends on it.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder (default: runs/MODEL-DATE-N).")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder (default: runs/TASK-DATE-N).")
 @click.option(
     "--resume", "run", type=click.Path(path_type=Path), metavar="RUN", help="Go on with the run in this folder."
 )
 @click.option("--save-every", type=float, help="Seconds between checkpoints within an epoch (default: 30).")
-def train(model: str, out: Path | None, run: Path | None, data_dir: Path | None, **given: Any) -> None:
-    """Train MODEL (lenet) and keep the result in a run folder.
+def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, **given: Any) -> None:
+    """Train the model of TASK and keep the result in a run folder.
 
     \b
+    lenet    handwritten digits by LeNet-5; its data sets:
     digits   scikit-learn's 1,797 scans; a fifth is held out, the rest is joined by 4 warped copies each
     mnist    the four IDX files in --data-dir, plain or .gz
     folder   --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
              out; pictures are adapted as "tritoncnn infer --help" says
 
-    The learning rate rises over the first 5 % of all steps, then falls to 0 as half a cosine. Pictures that do not fill
+    The learning rate rises over the first 5 % of all steps, then falls to 0 as half a cosine. Examples that do not fill
     a last batch are left out of that epoch; each epoch has another order. A checkpoint is written before the first
     step, after each epoch, every --save-every seconds, and on Ctrl-C or SIGTERM (exit code 130).
 
@@ -44,15 +48,17 @@ def train(model: str, out: Path | None, run: Path | None, data_dir: Path | None,
     """
     from tritoncnn import train as library
     from tritoncnn.errors import InputError
+    from tritoncnn.tasks import find_task
 
+    task = find_task(name)
     given["data_dir"] = os.path.abspath(data_dir) if data_dir is not None else None
     progress = library.pick_progress()
     if run is not None:
         if out is not None and out.resolve() != run.resolve():
             raise InputError(f"--resume {run} writes into that folder; leave out --out {out}")
-        summary = library.resume(run, model, given, progress)
+        outcome = library.resume(task, run, given, progress)
     else:
-        summary = library.train(library.Options.of(model, **given), out, progress)
-    click.echo(
-        f"test accuracy {summary['test_accuracy']:.2%} after {summary['seconds']:.1f} s; run folder {summary['run']}"
-    )
+        outcome = library.train(library.Options.of(task, **given), out, progress)
+    shown = task.metrics[task.best].show(outcome.summary["metrics"][task.best])
+    seconds = outcome.summary["seconds"]
+    click.echo(f"test {task.best.replace('_', ' ')} {shown} after {seconds:.1f} s; run folder {outcome.run}")

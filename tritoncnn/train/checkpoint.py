@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import CheckpointError, InputError
+from tritoncnn.task import Task
 from tritoncnn.train.options import Options
 from tritoncnn.train.tensorfile import check_tensors, read_tensors, write_tensors
 
-FORMAT = 1
+FORMAT = 2
 Row = dict[str, float]  # one line of metrics.jsonl
 
 
@@ -52,19 +53,19 @@ class Checkpoint:
         write_tensors(path, self.tensors, note)
 
     @classmethod
-    def load(cls, path: Path) -> Checkpoint:
-        """Raises CheckpointError. The tensors are checked against the model later, by ``fit``."""
+    def load(cls, path: Path, task: Task) -> Checkpoint:
+        """Read a checkpoint of ``task``. Raises CheckpointError. ``fit`` checks the tensors against the model, later."""
         tensors, note = read_tensors(path)
         if not note:
             raise CheckpointError(f"{path} is no checkpoint of a training run: it holds tensors only")
         if note.get("format") != FORMAT:
             raise CheckpointError(f"{path} has checkpoint format {note.get('format')!r}; this version reads {FORMAT}")
         try:
-            options = Options.from_note(_typed(note, "options", dict))
+            options = Options.from_note(task, _typed(note, "options", dict))
             found = cls(
                 options, _typed(note, "data", str), _typed(note, "epoch", int), _typed(note, "batch", int),
                 _finite(note, "loss_sum"), _finite(note, "seconds"),
-                tuple(_row(row) for row in _typed(note, "history", list)), tensors,
+                tuple(_row(row, task) for row in _typed(note, "history", list)), tensors,
             )  # fmt: skip
         except (TypeError, OverflowError, InputError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
@@ -108,10 +109,8 @@ def _finite(note: Mapping[str, Any], name: str) -> float:
     return value
 
 
-ROW = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "images_per_second")
-
-
-def _row(row: Any) -> Row:
-    if not isinstance(row, dict) or set(row) != set(ROW):
-        raise TypeError(f"a line of history must have {', '.join(ROW)}; got {row!r}")
-    return {name: _finite(row, name) for name in ROW}
+def _row(row: Any, task: Task) -> Row:
+    names = ("epoch", "step", "loss", *task.metrics)
+    if not isinstance(row, dict) or set(row) != set(names):
+        raise TypeError(f"a line of history must have {', '.join(names)}; got {row!r}")
+    return {name: _finite(row, name) for name in names}

@@ -1,4 +1,4 @@
-"""curves.png: losses and accuracy over the epochs."""
+"""curves.png: losses, and the task's best metric, over the epochs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tritoncnn.task import Task
 from tritoncnn.train.atomic import write_file
 
 
-def draw_curves(path: Path, title: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """Raises SaveError."""
+def draw_curves(path: Path, task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> None:
+    """Draw the rows of metrics.jsonl. Raises SaveError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: half a second; no pyplot, so no window system
     from matplotlib.figure import Figure
 
@@ -18,12 +19,16 @@ def draw_curves(path: Path, title: str, rows: Sequence[Mapping[str, float]]) -> 
     FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in rows]
     left, right = figure.subplots(1, 2)
-    for name in ("train_loss", "test_loss"):
+    best = task.metrics[task.best]
+    losses = ["loss", *(name for name, metric in task.metrics.items() if metric.loss and name != task.best)]
+    for name in losses:
         left.plot(epochs, [row[name] for row in rows], marker=".", label=name.replace("_", " "))
-    left.set(title=title, xlabel="epoch", ylabel="cross-entropy", yscale="log")
+    left.set(title=title, xlabel="epoch", ylabel="loss", yscale="log")
     left.legend()
-    right.plot(epochs, [100 * row["test_accuracy"] for row in rows], marker=".", color="tab:green")
-    right.set(title=f"{rows[-1]['test_accuracy']:.2%} in the end", xlabel="epoch", ylabel="test accuracy in %")
+    scale = 100 if best.percent else 1
+    right.plot(epochs, [scale * row[task.best] for row in rows], marker=".", color="tab:green")
+    label = task.best.replace("_", " ") + (" in %" if best.percent else "")
+    right.set(title=f"{best.show(rows[-1][task.best])} in the end", xlabel="epoch", ylabel=label)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     picture = io.BytesIO()

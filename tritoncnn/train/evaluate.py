@@ -1,11 +1,12 @@
-"""How well a model reads pictures that it did not learn from."""
+"""What a model makes of examples that it did not learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.utils._pytree import tree_map
 
 import tritoncnn
 
@@ -15,25 +16,20 @@ BATCH = 256
 class Evaluator:
     """A model compiled for batches; the last, partial one is filled up with zeros whose results are dropped."""
 
-    def __init__(self, module: torch.nn.Module, shape: torch.Size, batch: int) -> None:
-        """``shape`` is C, H, W."""
-        self.x = torch.zeros(batch, *shape)
+    def __init__(self, module: torch.nn.Module, like: torch.Tensor, batch: int) -> None:
+        """``like`` is inputs of any number, of the shape and dtype to come."""
+        self.x = torch.zeros(batch, *like.shape[1:], dtype=like.dtype)
         self.model = tritoncnn.compile(module.eval(), self.x)
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         self.model.load_state_dict(dict(state))
 
-    def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """f32[N,C,H,W] -> f32[N,classes], for any N."""
+    def outputs(self, x: torch.Tensor) -> Any:
+        """Run the model on inputs of any number N > 0; each tensor of its output has N rows."""
         parts = []
         for rows in x.split(len(self.x)):
             self.x.zero_()
             self.x[: len(rows)] = rows
-            parts.append(self.model(self.x)[: len(rows)].clone())
-        return torch.cat(parts)
-
-    def loss_and_accuracy(self, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
-        """(mean cross-entropy, share of pictures whose largest logit is their label's)"""
-        logits = self.logits(x)
-        loss = F.cross_entropy(logits.double(), y)
-        return float(loss), float((logits.argmax(1) == y).sum()) / len(y)
+            count = len(rows)
+            parts.append(tree_map(lambda output, n=count: output[:n].clone(), self.model(self.x)))
+        return tree_map(lambda *rows: torch.cat(rows), *parts)

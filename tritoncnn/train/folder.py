@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from tritoncnn.data import Dataset, Facts
 from tritoncnn.errors import CheckpointError, InputError, SaveError
+from tritoncnn.task import Task
 from tritoncnn.train.atomic import write_file
-from tritoncnn.train.data import Dataset
-from tritoncnn.train.options import Options, find_model
+from tritoncnn.train.options import Options, known
 from tritoncnn.train.tensorfile import check_tensors, parse_json, read_tensors, write_tensors
 
 RUNS = Path("runs")
@@ -41,17 +42,7 @@ class RunFolder:
         return self.path / "config.json"
 
     def write_config(self, options: Options, data: Dataset) -> None:
-        write_json(
-            self.config,
-            options.note()
-            | {
-                "classes": list(data.classes),
-                "mean": data.mean,
-                "std": data.std,
-                "train_pictures": len(data.train_y),
-                "test_pictures": len(data.test_y),
-            },
-        )
+        write_json(self.config, options.note() | data.facts.note() | dict(data.note))
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
@@ -66,12 +57,10 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Trained:
-    """What ``infer`` needs of a run: the module with its weights, and how its pictures were normalised."""
+    """What ``infer`` needs of a run: the module with its weights, and the facts of its data."""
 
     module: torch.nn.Module
-    classes: tuple[str, ...]
-    mean: float
-    std: float
+    facts: Facts
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -94,8 +83,8 @@ def check_out(out: Path | None) -> None:
         raise InputError(f"--out {out} is not empty and holds no run; name a new or empty folder")
 
 
-def create(out: Path | None, model: str) -> RunFolder:
-    """A new folder: ``out``, or runs/MODEL-DATE-N with the first N that is free. Raises InputError, SaveError."""
+def create(out: Path | None, task: str) -> RunFolder:
+    """A new folder: ``out``, or runs/TASK-DATE-N with the first N that is free. Raises InputError, SaveError."""
     check_out(out)
     try:
         if out is not None:
@@ -103,7 +92,7 @@ def create(out: Path | None, model: str) -> RunFolder:
             return RunFolder(out)
         RUNS.mkdir(exist_ok=True)
         for n in itertools.count(1):
-            path = RUNS / f"{model}-{datetime.date.today().isoformat()}-{n}"
+            path = RUNS / f"{task}-{datetime.date.today().isoformat()}-{n}"
             try:
                 path.mkdir()
             except FileExistsError:
@@ -125,32 +114,39 @@ def open_run(path: Path) -> RunFolder:
     return RunFolder(path)
 
 
-def load_trained(run: RunFolder) -> Trained:
-    """The trained model of a run. Raises CheckpointError naming the file and what is wrong in it."""
+def read_config(run: RunFolder) -> dict[str, Any]:
+    """Raises CheckpointError: unreadable, or damaged."""
     try:
         text = run.config.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{run.config} cannot be read: {error.strerror or error}") from error
-    config = parse_json(run.config, text, "JSON")
-    classes = config.get("classes")
-    if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)):
-        raise CheckpointError(f"{run.config}: classes must be a list of 2 or more names; got {classes!r}")
-    mean, std = (_number(run.config, config, name) for name in ("mean", "std"))
-    if not std > 0:
-        raise CheckpointError(f"{run.config}: std must be above 0; got {std}")
-    if not isinstance(config.get("model"), str):
-        raise CheckpointError(f"{run.config}: model must be a name; got {config.get('model')!r}")
-    module = find_model(config["model"]).build(len(classes)).eval()
+    return parse_json(run.config, text, "JSON")
+
+
+def task_name(path: Path) -> str:
+    """Which task the run in this folder is of. Raises InputError, CheckpointError."""
+    run = open_run(path)
+    name = read_config(run).get("task")
+    if not isinstance(name, str):
+        raise CheckpointError(f"{run.config}: task must be a name; got {name!r}")
+    return name
+
+
+def load_trained(run: RunFolder, task: Task) -> Trained:
+    """Load the trained model of a run of ``task``. Raises CheckpointError naming the file and what is wrong in it."""
+    config = read_config(run)
+    try:
+        name = config.get("model")
+        if not isinstance(name, str):
+            raise InputError(f"model must be a name; got {name!r}")
+        known("model", name, task.models, f" of task {task.name!r}")
+        facts = Facts.from_note(config)
+        module = task.models[name](facts).eval()
+    except InputError as error:
+        raise CheckpointError(f"{run.config}: {error}") from error
     if not run.model.exists():
         raise CheckpointError(f"{run.model} does not exist: the run has not finished its first epoch; --resume it")
     tensors, _ = read_tensors(run.model)
     check_tensors(run.model, tensors, module.state_dict())
     module.load_state_dict(tensors)
-    return Trained(module, tuple(classes), mean, std)
-
-
-def _number(path: Path, config: Mapping[str, Any], name: str) -> float:
-    value = config.get(name)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e6:
-        raise CheckpointError(f"{path}: {name} must be a number; got {value!r}")
-    return float(value)
+    return Trained(module, facts)

@@ -11,46 +11,55 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 import tritoncnn
+from tritoncnn import cpu
+from tritoncnn.data import Dataset, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
+from tritoncnn.task import Task
 from tritoncnn.train import folder
 from tritoncnn.train.checkpoint import Checkpoint, Row, pack
 from tritoncnn.train.curves import draw_curves
-from tritoncnn.train.data import Dataset, load_data
 from tritoncnn.train.evaluate import BATCH, Evaluator
 from tritoncnn.train.folder import RunFolder
 from tritoncnn.train.interrupt import HeldSignals, Interrupted
-from tritoncnn.train.options import Options, find_model
+from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent
 from tritoncnn.train.versions import versions
 
 
-def train(options: Options, out: Path | None = None, progress: Silent | None = None) -> dict[str, Any]:
-    """Train a new model into a new run folder; returns its summary, which names the folder.
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its folder, and what summary.json says."""
+
+    run: Path
+    summary: dict[str, Any]
+
+
+def train(options: Options, out: Path | None = None, progress: Silent | None = None) -> Outcome:
+    """Train a new model into a new run folder.
 
     Raises InputError, DataError, SaveError, NonFiniteError; Interrupted on Ctrl-C or SIGTERM, after saving.
     """
     folder.check_out(out)
     begin = time.monotonic()
     data = _load(options)
-    moment = Checkpoint.start(options, data.fingerprint)
+    moment = Checkpoint.start(_fit(options, data), data.fingerprint)
     trainer = Trainer(data, moment, progress or Silent(), begin)
-    trainer.run = folder.create(out, options.model)
+    trainer.run = folder.create(out, options.task.name)
     return trainer.go()
 
 
-def resume(run: Path, model: str, given: Mapping[str, Any], progress: Silent | None = None) -> dict[str, Any]:
-    """Go on with a run from its last checkpoint, to the bits of a run that was never interrupted.
+def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | None = None) -> Outcome:
+    """Go on with a run of ``task`` from its last checkpoint, to the bits of a run that was never interrupted.
 
     ``given`` are options as for ``Options.of``; one that differs from the run's is an InputError, but for ``data_dir``
     (the same pictures in another place), ``threads`` and ``save_every``. Raises CheckpointError besides what ``train`` does.
     """
     begin = time.monotonic()
     where = folder.open_run(run)
-    moment = Checkpoint.load(where.checkpoint)
-    moment = moment.with_options(moment.options.resumed(model, given))
+    moment = Checkpoint.load(where.checkpoint, task)
+    moment = moment.with_options(moment.options.resumed(given))
     data = _load(moment.options)
     if data.fingerprint != moment.data:
         raise CheckpointError(
@@ -65,20 +74,25 @@ def resume(run: Path, model: str, given: Mapping[str, Any], progress: Silent | N
 def _load(options: Options) -> Dataset:
     if options.threads:
         torch.set_num_threads(options.threads)
-    data = load_data(options.data, Path(options.data_dir) if options.data_dir is not None else None)
-    if options.batch_size > len(data.train_y):
+    folder = Path(options.data_dir) if options.data_dir is not None else None
+    return load_data(options.data, folder, options.task.read)
+
+
+def _fit(options: Options, data: Dataset) -> Options:
+    """Options for a new run on this data. Raises InputError when a batch is larger than the data set."""
+    if options.batch_size > len(data.train):
         raise InputError(
-            f"--batch-size {options.batch_size} is larger than the data set: {data.name} has {len(data.train_y)} "
-            "training pictures"
+            f"--batch-size {options.batch_size} is larger than the data set: {data.name} has {len(data.train)} "
+            "training examples"
         )
-    return data
+    return options.fitted(len(data.train))
 
 
-def epoch_order(seed: int, epoch: int, pictures: int) -> torch.Tensor:
-    """The order of an epoch, i64[pictures]; it depends on seed and epoch only, so any epoch can begin anywhere."""
+def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
+    """The order of an epoch, i64[examples]; it depends on seed and epoch only, so any epoch can begin anywhere."""
     mixed = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(mixed[:8], "little") >> 1)
-    return torch.randperm(pictures, generator=generator)
+    return torch.randperm(examples, generator=generator)
 
 
 @dataclass
@@ -93,14 +107,15 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.options = options = self.moment.options
-        self.steps = len(self.data.train_y) // options.batch_size  # an epoch's; the rest waits for another order
+        self.steps = len(self.data.train) // options.batch_size  # an epoch's; the rest waits for another order
         self.before = self.moment.seconds
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
-        module = options.build_model(len(self.data.classes))
-        self.x = torch.empty(options.batch_size, *find_model(options.model).shape)
-        self.y = torch.zeros(options.batch_size, dtype=torch.int64)
-        self.step = tritoncnn.compile_step(module, F.cross_entropy, options.build_optimizer(), (self.x, self.y))
-        self.evaluator = Evaluator(module, self.x.shape[1:], min(BATCH, len(self.data.test_y)))
+        module = options.build_model(self.data.facts)
+        x, y = self.data.train.x, self.data.train.y
+        self.x = torch.zeros(options.batch_size, *x.shape[1:], dtype=x.dtype)
+        self.y = torch.zeros(options.batch_size, *y.shape[1:], dtype=y.dtype)
+        self.step = tritoncnn.compile_step(module, options.task.loss, options.build_optimizer(), (self.x, self.y))
+        self.evaluator = Evaluator(module, x, min(BATCH, len(self.data.test)))
 
     def take_up(self) -> None:
         """Load the moment's tensors, after checking them against the model. Raises CheckpointError."""
@@ -111,7 +126,7 @@ class Trainer:
         self.step.load_state_dict(self.moment.part("model"))
         self.step.load_optimizer_state(self.moment.part("optimizer"))
 
-    def go(self) -> dict[str, Any]:
+    def go(self) -> Outcome:
         options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
         self.run.write_config(options, self.data)
         self.run.write_metrics(self.moment.history)  # lines after the checkpoint are dropped
@@ -131,13 +146,13 @@ class Trainer:
         """From the moment's batch to the end of its epoch, evaluated and saved. Raises Interrupted, NonFiniteError."""
         options, data, step, x, y = self.options, self.data, self.step, self.x, self.y
         epoch, first, loss_sum = self.moment.epoch, self.moment.batch, self.moment.loss_sum
-        order = epoch_order(options.seed, epoch, len(data.train_y))
+        order = epoch_order(options.seed, epoch, len(data.train))
         size, all_steps = options.batch_size, options.epochs * self.steps
         begin = saved = time.monotonic()
         for batch in range(first, self.steps):
             rows = order[batch * size : (batch + 1) * size]
-            torch.index_select(data.train_x, 0, rows, out=x)
-            torch.index_select(data.train_y, 0, rows, out=y)
+            torch.index_select(data.train.x, 0, rows, out=x)
+            torch.index_select(data.train.y, 0, rows, out=y)
             step.lr = options.lr_at(epoch * self.steps + batch, all_steps)
             loss = float(step(x, y))
             if not math.isfinite(loss):
@@ -152,28 +167,25 @@ class Trainer:
                 saved = time.monotonic()
                 self._leave_if(held)
         seconds = time.monotonic() - begin
-        row = self._evaluate(epoch, loss_sum, (self.steps - first) * size / seconds)
+        row = self._evaluate(epoch, loss_sum)
         self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
         self.run.write_metrics(self.moment.history)
         self.run.write_model(self.moment.part("model"))
-        self.progress.evaluated(options.epochs, row)
+        self.progress.evaluated(options.task, options.epochs, row, (self.steps - first) * size / seconds)
         if epoch + 1 < options.epochs:
             self._leave_if(held)
 
-    def _evaluate(self, epoch: int, loss_sum: float, images_per_second: float) -> Row:
+    def _evaluate(self, epoch: int, loss_sum: float) -> Row:
+        """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""
         self.evaluator.load(self.step.state_dict())
-        test_loss, accuracy = self.evaluator.loss_and_accuracy(self.data.test_x, self.data.test_y)
-        last = (epoch + 1) * self.steps
-        if not math.isfinite(test_loss):
-            self._stop_on(f"the test loss became {test_loss} after step {last} (learning rate {self.step.lr:g})")
-        return {
-            "epoch": epoch + 1,
-            "step": last,
-            "train_loss": loss_sum / self.steps,
-            "test_loss": test_loss,
-            "test_accuracy": accuracy,
-            "images_per_second": round(images_per_second, 1),
-        }
+        outputs, last = self.evaluator.outputs(self.data.test.x), (epoch + 1) * self.steps
+        row: Row = {"epoch": epoch + 1, "step": last, "loss": loss_sum / self.steps}
+        for name, metric in self.options.task.metrics.items():
+            row[name] = metric.measure(outputs, self.data.test.y)
+            if not math.isfinite(row[name]):
+                what = name.replace("_", " ")
+                self._stop_on(f"the {what} became {row[name]} after step {last} (learning rate {self.step.lr:g})")
+        return row
 
     def _save(self, epoch: int, batch: int, loss_sum: float, history: tuple[Row, ...] | None = None) -> None:
         """Weights that are not finite never replace a checkpoint."""
@@ -205,24 +217,24 @@ class Trainer:
             done = self.moment.epoch * self.steps + self.moment.batch
             raise Interrupted(
                 f"interrupted and saved after step {done}; go on with: "
-                f"tritoncnn train {self.options.model} --resume {self.run.path}"
+                f"tritoncnn train {self.options.task.name} --resume {self.run.path}"
             )
 
-    def _finish(self) -> dict[str, Any]:
-        last = self.moment.history[-1]
+    def _finish(self) -> Outcome:
+        options, last = self.options, self.moment.history[-1]
         self.run.write_model(self.moment.part("model"))
         summary = {
-            "run": str(self.run.path),
-            "model": self.options.model,
-            "data": self.options.data,
-            "epochs": self.options.epochs,
-            "test_accuracy": last["test_accuracy"],
-            "test_loss": last["test_loss"],
+            "task": options.task.name,
+            "model": options.model,
+            "data": options.data,
+            "epochs": options.epochs,
+            "metrics": {name: last[name] for name in options.task.metrics},
             "seconds": round(self.moment.seconds, 2),
-            "seed": self.options.seed,
+            "seed": options.seed,
+            "device": f"cpu, {cpu.host().cpu}",
             "versions": versions(),
         }
-        title = f"{self.options.model} on {self.options.data}"
-        draw_curves(self.run.path / "curves.png", title, self.moment.history)
+        title = f"{options.model} on {options.data}"
+        draw_curves(self.run.path / "curves.png", options.task, title, self.moment.history)
         self.run.write_summary(summary)
-        return summary
+        return Outcome(self.run.path, summary)

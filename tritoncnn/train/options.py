@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from tritoncnn.data import Facts
 from tritoncnn.errors import InputError
-from tritoncnn.models import MODELS, ModelEntry
 from tritoncnn.optim import SGD, AdamW
+from tritoncnn.task import Task
 
-EPOCHS = {"digits": 12, "mnist": 5, "folder": 20}
-LR = {"sgd": 0.03, "adamw": 0.001}
-WEIGHT_DECAY = {"sgd": 5e-4, "adamw": 0.01}
-MOMENTUM = 0.9
+USUAL = {  # for an optimizer other than the recipe's
+    "sgd": {"lr": 0.03, "momentum": 0.9, "weight_decay": 5e-4},
+    "adamw": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.01},
+}
 MAX_THREADS = 1024
+LEAST_STEPS = 8  # of an epoch: where the batch is not given, a small data set is cut into at least so many
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 FREE = frozenset({"data_dir", "threads", "save_every"})  # may differ between a run and its resumption
 
@@ -28,10 +30,12 @@ FREE = frozenset({"data_dir", "threads", "save_every"})  # may differ between a 
 class Options:
     """One run. ``Options.of`` fills in what was not said; every value is checked. Raises InputError.
 
-    save_every  seconds between checkpoints inside an epoch; one is written at the end of each epoch in any case
-    threads     0 leaves torch's own number
+    epochs, batch_size  0 until ``fitted`` knows the size of the data set, where they were not said
+    save_every          seconds between checkpoints inside an epoch; one is written at the end of each epoch in any case
+    threads             0 leaves torch's own number
     """
 
+    task: Task
     model: str
     data: str
     data_dir: str | None
@@ -46,38 +50,44 @@ class Options:
     save_every: float
 
     @classmethod
-    def of(cls, model: str, **given: Any) -> Options:
-        """Options from what was said; None means not said."""
+    def of(cls, task: Task, **given: Any) -> Options:
+        """Make options from what was said; None means not said, and the task's recipe decides."""
         said = {name: value for name, value in given.items() if value is not None}
-        data, optimizer = said.get("data", "digits"), said.get("optimizer", "sgd")
+        for name in ("epochs", "batch_size", "threads"):
+            if said.get(name, 1) < 1:
+                least = "at least 1" if name != "threads" else f"from 1 to {MAX_THREADS}"
+                raise InputError(f"{flag(name)} must be {least}; got {said[name]}")
+        data = said.get("data", task.data[0])
+        recipe = task.recipe_for(data)
+        optimizer = said.get("optimizer", recipe.optimizer)
         if optimizer == "adamw" and "momentum" in said:
             raise InputError("--momentum belongs to --optimizer sgd; adamw has betas of its own")
-        _check_threads(said)
+        own = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         usual = {
-            "data": data, "data_dir": None, "epochs": EPOCHS.get(data, 1), "batch_size": 64, "lr": LR.get(optimizer, 1.0),
-            "optimizer": optimizer, "momentum": MOMENTUM if optimizer == "sgd" else 0.0,
-            "weight_decay": WEIGHT_DECAY.get(optimizer, 0.0), "seed": 0, "threads": 0, "save_every": 30.0,
-        }  # fmt: skip
-        return cls(model=model, **(usual | said))
+            "model": next(iter(task.models)), "data": data, "data_dir": None, "epochs": 0, "batch_size": 0,
+            "optimizer": optimizer, "seed": 0, "threads": 0, "save_every": 30.0,
+        } | (own if optimizer == recipe.optimizer else USUAL.get(optimizer, own))  # fmt: skip
+        return cls(task=task, **(usual | said))
 
     @classmethod
-    def from_note(cls, note: Mapping[str, Any]) -> Options:
-        """Options as a checkpoint keeps them. Raises TypeError on a wrong field, InputError on a wrong value."""
+    def from_note(cls, task: Task, note: Mapping[str, Any]) -> Options:
+        """Read options as a checkpoint keeps them. Raises TypeError on a wrong field, InputError on a wrong value."""
         kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "str | None": (str, type(None))}
+        rest = {name: value for name, value in note.items() if name != "task"}
+        if note.get("task") != task.name:
+            raise InputError(f"the run is of task {note.get('task')!r}; got {task.name!r}")
         for field in dataclasses.fields(cls):
-            value = note.get(field.name)
-            if not isinstance(value, kinds[str(field.type)]) or isinstance(value, bool):
+            value = rest.get(field.name)
+            if field.name != "task" and (not isinstance(value, kinds[str(field.type)]) or isinstance(value, bool)):
                 raise TypeError(f"{field.name} must be {field.type}; got {value!r}")
-        return cls(**note)
+        return cls(task=task, **rest)
 
     def __post_init__(self) -> None:
-        find_model(self.model)
-        if self.data not in EPOCHS:
-            raise InputError(f"unknown data set {self.data!r}; known: {', '.join(EPOCHS)}")
-        if self.optimizer not in LR:
-            raise InputError(f"unknown optimizer {self.optimizer!r}; known: {', '.join(LR)}")
+        known("model", self.model, self.task.models, f" of task {self.task.name!r}")
+        known("data set", self.data, self.task.data, f" of task {self.task.name!r}")
+        known("optimizer", self.optimizer, USUAL)
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) < 0:
                 raise InputError(f"{flag(name)} must be at least 1; got {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed must be from 0 to 2**63 - 1; got {self.seed}")
@@ -93,31 +103,43 @@ class Options:
             raise InputError(f"--momentum must be below 1; got {self.momentum}")
 
     def note(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """What config.json and the checkpoint keep, the task by its name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return values | {"task": self.task.name}
 
-    def resumed(self, model: str, given: Mapping[str, Any]) -> Options:
-        """These options, continued under flags given anew. Raises InputError naming every flag that differs."""
+    def fitted(self, examples: int) -> Options:
+        """Fill in batch size and epochs where they were not said, after the number of training examples.
+
+        An epoch has 8 steps or more, as far as there are examples, and the run at least the recipe's number of steps.
+        """
+        recipe = self.task.recipe_for(self.data)
+        small = 1 << (max(1, examples // LEAST_STEPS).bit_length() - 1)  # a power of two
+        batch = self.batch_size or min(recipe.batch, small)
+        epochs = self.epochs or max(recipe.epochs, math.ceil(recipe.steps / max(1, examples // batch)))
+        return dataclasses.replace(self, batch_size=batch, epochs=epochs)
+
+    def resumed(self, given: Mapping[str, Any]) -> Options:
+        """Continue these options under flags given anew. Raises InputError naming every flag that differs."""
         said = {name: value for name, value in given.items() if value is not None}
         differ = [
             f"{flag(name)} {value} (the run: {getattr(self, name)})"
             for name, value in said.items()
             if name not in FREE and value != getattr(self, name)
         ]
-        if model != self.model:
-            raise InputError(f"the run to resume trained model {self.model!r}; got {model!r}")
         if differ:
             raise InputError(
                 f"--resume goes on with the run's own settings, but these differ: {', '.join(differ)}; "
                 "leave them out, or begin a new run"
             )
-        _check_threads(said)
+        if not 1 <= said.get("threads", 1) <= MAX_THREADS:
+            raise InputError(f"--threads must be from 1 to {MAX_THREADS}; got {said['threads']}")
         return dataclasses.replace(self, **{name: value for name, value in said.items() if name in FREE})
 
-    def build_model(self, classes: int) -> torch.nn.Module:
-        """The untrained model of this seed. torch's global generator is left as it was."""
+    def build_model(self, facts: Facts) -> torch.nn.Module:
+        """Build the untrained model of this seed. torch's global generator is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return find_model(self.model).build(classes)
+            return self.task.models[self.model](facts)
 
     def build_optimizer(self) -> SGD | AdamW:
         if self.optimizer == "sgd":
@@ -135,19 +157,14 @@ class Options:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def _check_threads(said: Mapping[str, Any]) -> None:
-    if not 1 <= said.get("threads", 1) <= MAX_THREADS:
-        raise InputError(f"--threads must be from 1 to {MAX_THREADS}; got {said['threads']}")
-
-
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def find_model(name: str) -> ModelEntry:
-    """Raises InputError that names the models with a similar name, else all."""
-    if name in MODELS:
-        return MODELS[name]
-    close = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(MODELS)}"
-    raise InputError(f"unknown model {name!r}; {hint}")
+def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:
+    """Raise InputError unless ``name`` is one of ``names``; it tells similar names, else all."""
+    names = list(names)
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.75)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+        raise InputError(f"unknown {kind}{where} {name!r}; {hint}")

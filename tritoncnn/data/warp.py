@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from tritoncnn.train.pictures import Grey
+from tritoncnn.data.pictures import Grey
 
 
 def warp(picture: Grey, random: np.random.RandomState) -> Grey:

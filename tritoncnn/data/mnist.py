@@ -15,18 +15,19 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
+from tritoncnn.data.ink import SIZE
 from tritoncnn.errors import DataError
-from tritoncnn.train.data import Dataset, Part, make_dataset
-from tritoncnn.train.pictures import SIZE
 
 CLASSES = 10
 MAX_BYTES = 2 << 30  # a damaged header must not fill the memory; MNIST itself is 47 MB
 
 
-def load_mnist(folder: Path) -> Dataset:
-    """The four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... in ``folder``. Raises DataError."""
-    parts = [_read_part(folder, name) for name in ("train", "t10k")]
-    return make_dataset("mnist", [str(digit) for digit in range(CLASSES)], *parts)
+def load_mnist(folder: Path | None, read: Reader) -> Dataset:
+    """Read the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... in ``folder``. Raises DataError."""
+    assert folder is not None, "load_data asks for one"
+    classes = [str(digit) for digit in range(CLASSES)]
+    return make_labelled("mnist", classes, _read_part(folder, "train"), _read_part(folder, "t10k"))
 
 
 def _read_part(folder: Path, name: str) -> Part:
@@ -42,7 +43,7 @@ def _read_part(folder: Path, name: str) -> Part:
         raise DataError(
             f"{label_file}: label {labels[first]} of picture {first} is out of range; wanted 0 to {CLASSES - 1}"
         )
-    return Part(pictures.astype(np.float32) / np.float32(255), labels.astype(np.int64))
+    return Part(pictures[:, None].astype(np.float32) / np.float32(255), labels.astype(np.int64))
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
@@ -86,3 +87,6 @@ def _sizes(path: Path, head: bytes, dimensions: int) -> list[int]:
     if math.prod(sizes) > MAX_BYTES:
         raise DataError(f"{path} says it holds {' x '.join(map(str, sizes))} values; that is no MNIST file")
     return sizes
+
+
+mnist = Source("mnist", "MNIST in its four IDX files", "the folder of the four IDX files, plain or .gz", load_mnist)

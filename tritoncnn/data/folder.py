@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from tritoncnn.data.define import Dataset, Part, Reader, Source, hold_out, make_labelled
+from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.errors import DataError
-from tritoncnn.train.data import Dataset, Part, hold_out, make_dataset
-from tritoncnn.train.pictures import SUFFIXES, adapt, read_picture
 
 
-def load_folder(folder: Path) -> Dataset:
+def load_folder(folder: Path | None, read: Reader) -> Dataset:
     """Classes are the sub-folders in the order of their names; a fifth of each class's pictures is held out.
 
     Other files and names that begin with a dot are passed over. Raises DataError: no class, a class with no or one
     picture, a picture that cannot be read.
     """
+    assert folder is not None, "load_data asks for one"
     names = [entry.name for entry in _entries(folder) if entry.is_dir()]
     if len(names) < 2:
         raise DataError(f"{folder} must hold at least 2 folders of pictures, one per class; got {len(names)}")
@@ -26,10 +27,10 @@ def load_folder(folder: Path) -> Dataset:
         found = _pictures(folder / name)
         paths += found
         labels += [label] * len(found)
-    pictures = np.stack([adapt(read_picture(path)) for path in paths])
+    pictures = np.stack([read(path) for path in paths])
     rows = np.array(labels, np.int64)
     test = hold_out(rows)
-    return make_dataset("folder", names, Part(pictures[~test], rows[~test]), Part(pictures[test], rows[test]))
+    return make_labelled("folder", names, Part(pictures[~test], rows[~test]), Part(pictures[test], rows[test]))
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -46,3 +47,8 @@ def _pictures(folder: Path) -> list[Path]:
     if len(found) == 1:
         raise DataError(f"class folder {folder} holds 1 picture; wanted at least 2, one of them for testing")
     return found
+
+
+folder = Source(
+    "folder", "pictures of your own", "a folder that holds one folder of pictures for each class", load_folder
+)

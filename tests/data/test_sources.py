@@ -10,31 +10,37 @@ import torch
 from PIL import Image
 
 from tests.train.samples import TEST, TRAIN, idx, strokes, write_idx, write_pictures
+from tritoncnn.data import Dataset, load_data
+from tritoncnn.data.define import hold_out
+from tritoncnn.data.digits import COPIES
+from tritoncnn.data.ink import read_ink
+from tritoncnn.data.mnist import read_idx
+from tritoncnn.data.warp import warp
 from tritoncnn.errors import DataError
-from tritoncnn.train.data import hold_out, load_data
-from tritoncnn.train.digits import COPIES
-from tritoncnn.train.mnist import read_idx
-from tritoncnn.train.warp import warp
+
+
+def load(name: str, folder: Path | None = None) -> Dataset:
+    return load_data(name, folder, read_ink)
 
 
 def test_digits_hold_out_a_fifth_of_each_class_and_repeat_themselves() -> None:
-    data, again = load_data("digits", None), load_data("digits", None)
-    assert data.classes == tuple("0123456789")
-    assert len(data.test_y) + len(data.train_y) // (1 + COPIES) == 1797
+    data, again = load("digits"), load("digits")
+    assert data.facts.classes == tuple("0123456789")
+    assert len(data.test.y) + len(data.train.y) // (1 + COPIES) == 1797
     for digit in range(10):
-        test, train = int((data.test_y == digit).sum()), int((data.train_y == digit).sum()) // (1 + COPIES)
+        test, train = int((data.test.y == digit).sum()), int((data.train.y == digit).sum()) // (1 + COPIES)
         assert abs(test / (test + train) - 0.2) < 0.01
     assert data.fingerprint == again.fingerprint
-    assert data.train_x.shape[1:] == data.test_x.shape[1:] == (1, 28, 28)
-    assert data.train_x.dtype == torch.float32
-    assert abs(float(data.train_x.mean())) < 1e-3  # the constants are rounded to 4 digits
-    assert abs(float(data.train_x.std()) - 1) < 1e-3
+    assert data.train.x.shape[1:] == data.test.x.shape[1:] == (1, 28, 28)
+    assert data.train.x.dtype == torch.float32
+    assert abs(float(data.train.x.mean())) < 1e-3  # the constants are rounded to 4 digits
+    assert abs(float(data.train.x.std()) - 1) < 1e-3
 
 
 def test_no_held_out_scan_is_in_training() -> None:
-    data = load_data("digits", None)
-    train = {x.tobytes() for x in data.train_x.numpy()}
-    assert not any(x.tobytes() in train for x in data.test_x.numpy())
+    data = load("digits")
+    train = {x.tobytes() for x in data.train.x.numpy()}
+    assert not any(x.tobytes() in train for x in data.test.x.numpy())
 
 
 def test_hold_out_takes_at_least_one_of_each_class() -> None:
@@ -58,11 +64,11 @@ def test_warp_stays_near_its_picture_and_depends_on_the_generator_only() -> None
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_mnist_files_are_read_plain_and_gzipped(tmp_path: Path, compressed: bool) -> None:
-    data = load_data("mnist", write_idx(tmp_path, compressed))
+    data = load("mnist", write_idx(tmp_path, compressed))
     pictures, labels = strokes(TRAIN, 0)
-    assert data.train_y.tolist() == labels.tolist()
-    assert data.test_x.shape == (TEST, 1, 28, 28)
-    back = data.train_x[:, 0] * data.std + data.mean
+    assert data.train.y.tolist() == labels.tolist()
+    assert data.test.x.shape == (TEST, 1, 28, 28)
+    back = data.train.x[:, 0] * data.facts.std[0] + data.facts.mean[0]
     torch.testing.assert_close(back, torch.from_numpy(pictures / np.float32(255)), rtol=0, atol=1e-6)
 
 
@@ -70,7 +76,7 @@ def test_mnist_files_named_with_a_dot_are_found(tmp_path: Path) -> None:
     write_idx(tmp_path)
     for path in tmp_path.iterdir():
         path.rename(tmp_path / path.name.replace("-idx", ".idx"))
-    assert len(load_data("mnist", tmp_path).train_y) == TRAIN
+    assert len(load("mnist", tmp_path).train.y) == TRAIN
 
 
 def cut(data: bytes) -> bytes:
@@ -111,7 +117,7 @@ def test_damaged_mnist_files_are_named(tmp_path: Path, name: str) -> None:
     file, data, sentence = DAMAGED[name]
     (write_idx(tmp_path) / file).write_bytes(data)
     with pytest.raises(DataError, match=sentence):
-        load_data("mnist", tmp_path)
+        load("mnist", tmp_path)
 
 
 def test_damaged_gzip_files_are_named(tmp_path: Path) -> None:
@@ -126,7 +132,7 @@ def test_damaged_gzip_files_are_named(tmp_path: Path) -> None:
 def test_a_missing_mnist_file_is_named(tmp_path: Path) -> None:
     (write_idx(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=r"holds no file t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz$"):
-        load_data("mnist", tmp_path)
+        load("mnist", tmp_path)
 
 
 def test_an_empty_test_part_is_refused(tmp_path: Path) -> None:
@@ -134,14 +140,14 @@ def test_an_empty_test_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((0, 28, 28), np.uint8)))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(0, np.uint8)))
     with pytest.raises(DataError, match="mnist: there are no test pictures"):
-        load_data("mnist", tmp_path)
+        load("mnist", tmp_path)
 
 
 def test_blank_training_pictures_are_refused(tmp_path: Path) -> None:
     write_idx(tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((TRAIN, 28, 28), np.uint8)))
     with pytest.raises(DataError, match="mnist: the training pictures are all blank"):
-        load_data("mnist", tmp_path)
+        load("mnist", tmp_path)
 
 
 def test_a_folder_of_classes_is_read_in_the_order_of_names(tmp_path: Path) -> None:
@@ -150,26 +156,26 @@ def test_a_folder_of_classes_is_read_in_the_order_of_names(tmp_path: Path) -> No
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "mid" / "notes.txt").write_text("passed over")
     (tmp_path / "mid" / ".9.png").write_text("passed over")
-    data = load_data("folder", tmp_path)
-    assert data.classes == ("Alpha", "mid", "zeta")
-    assert data.train_y.bincount().tolist() == [8, 8, 8]
-    assert data.test_y.bincount().tolist() == [2, 2, 2]
-    assert data.fingerprint == load_data("folder", tmp_path).fingerprint
+    data = load("folder", tmp_path)
+    assert data.facts.classes == ("Alpha", "mid", "zeta")
+    assert data.train.y.bincount().tolist() == [8, 8, 8]
+    assert data.test.y.bincount().tolist() == [2, 2, 2]
+    assert data.fingerprint == load("folder", tmp_path).fingerprint
 
 
 def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must hold at least 2 folders of pictures, one per class; got 0$"):
-        load_data("folder", tmp_path)
+        load("folder", tmp_path)
     write_pictures(tmp_path, ("a", "b"))
     (tmp_path / "c").mkdir()
     with pytest.raises(DataError, match=r"class folder .*c is empty: it holds no picture \(.png, .jpg"):
-        load_data("folder", tmp_path)
+        load("folder", tmp_path)
     Image.new("L", (9, 9)).save(tmp_path / "c" / "one.png")
     with pytest.raises(DataError, match=r"class folder .*c holds 1 picture; wanted at least 2"):
-        load_data("folder", tmp_path)
+        load("folder", tmp_path)
     (tmp_path / "c" / "two.png").write_text("no picture")
     with pytest.raises(DataError, match=r"picture .*two.png cannot be read"):
-        load_data("folder", tmp_path)
+        load("folder", tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -178,22 +184,25 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0)
     try:
         with pytest.raises(DataError, match="a cannot be read: Permission denied"):
-            load_data("folder", tmp_path)
+            load("folder", tmp_path)
     finally:
         (tmp_path / "a").chmod(0o700)
 
 
 def test_wrong_names_and_folders_of_data_sets(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown data set 'mist'; known: digits, mnist, folder"):
-        load_data("mist", None)
+    with pytest.raises(DataError, match="unknown data set 'mist'; known: digits, folder, mnist"):
+        load("mist")
     with pytest.raises(
         DataError, match="data set 'mnist' needs --data-dir, the folder of the four IDX files, plain or .gz"
     ):
-        load_data("mnist", None)
-    with pytest.raises(DataError, match="data set 'digits' comes with scikit-learn and takes no --data-dir"):
-        load_data("digits", tmp_path)
+        load("mnist")
+    with pytest.raises(
+        DataError,
+        match="data set 'digits' takes no --data-dir: it is scikit-learn's 1,797 scanned digits",
+    ):
+        load("digits", tmp_path)
     with pytest.raises(DataError, match=r"--data-dir .*gone does not exist"):
-        load_data("mnist", tmp_path / "gone")
+        load("mnist", tmp_path / "gone")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"--data-dir .*file is not a folder"):
-        load_data("folder", tmp_path / "file")
+        load("folder", tmp_path / "file")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tritoncnn.data import pictures
+from tritoncnn.data.ink import SIZE, adapt, is_dark_on_light
+from tritoncnn.data.pictures import read_grey
 from tritoncnn.errors import DataError
-from tritoncnn.train import pictures
-from tritoncnn.train.pictures import SIZE, adapt, is_dark_on_light, read_picture
 
 
 def ring(height: int, width: int, light: float = 255.0, dark: float = 0.0) -> np.ndarray:
@@ -81,9 +82,9 @@ def test_the_same_drawing_reads_alike_in_all_formats_and_modes(tmp_path: Path) -
     }
     for name, picture in files.items():
         picture.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
-        np.testing.assert_allclose(adapt(read_picture(tmp_path / name)), wanted, atol=0.02, err_msg=name)
+        np.testing.assert_allclose(adapt(read_grey(tmp_path / name)), wanted, atol=0.02, err_msg=name)
     plain.save(tmp_path / "j.jpg", quality=95)
-    assert np.abs(adapt(read_picture(tmp_path / "j.jpg")) - wanted).mean() < 0.02
+    assert np.abs(adapt(read_grey(tmp_path / "j.jpg")) - wanted).mean() < 0.02
 
 
 def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
@@ -92,14 +93,14 @@ def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
     Image.fromarray(grey).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    read = read_picture(tmp_path / "turned.jpg")
+    read = read_grey(tmp_path / "turned.jpg")
     assert read[:25].max() < 30
     assert read[35:].min() > 225
 
 
 def test_large_pictures_are_reduced_before_work(tmp_path: Path) -> None:
     Image.fromarray(ring(3000, 2400).astype(np.uint8)).save(tmp_path / "large.png")
-    read = read_picture(tmp_path / "large.png")
+    read = read_grey(tmp_path / "large.png")
     assert max(read.shape) <= 2 * pictures.WORK_SIDE
     assert np.abs(adapt(read) - adapt(ring(1500, 1200))).mean() < 0.01
 
@@ -109,28 +110,28 @@ def test_over_50_megapixels_is_refused_before_decoding(tmp_path: Path, monkeypat
     with pytest.raises(
         DataError, match=r"huge.png has 50 megapixels \(10000 x 5001\); wanted at most 50: make it smaller"
     ):
-        read_picture(tmp_path / "huge.png")
+        read_grey(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000_000)  # Pillow's own limit raises from twice this on
     with pytest.raises(DataError, match="huge.png has over 50 megapixels; make it smaller first"):
-        read_picture(tmp_path / "huge.png")
+        read_grey(tmp_path / "huge.png")
 
 
 def test_unreadable_pictures_are_named(tmp_path: Path) -> None:
     good = tmp_path / "good.png"
     Image.fromarray(ring(50, 50).astype(np.uint8)).save(good)
     with pytest.raises(DataError, match=r"picture .*missing.png does not exist$"):
-        read_picture(tmp_path / "missing.png")
+        read_grey(tmp_path / "missing.png")
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(DataError, match=r"picture .*text.png cannot be read: it is not one of PNG, JPEG"):
-        read_picture(tmp_path / "text.png")
+        read_grey(tmp_path / "text.png")
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match=r"empty.png cannot be read"):
-        read_picture(tmp_path / "empty.png")
+        read_grey(tmp_path / "empty.png")
     (tmp_path / "cut.png").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     with pytest.raises(DataError, match=r"cut.png cannot be read: .*truncated"):
-        read_picture(tmp_path / "cut.png")
+        read_grey(tmp_path / "cut.png")
     with pytest.raises(DataError, match=r"cannot be read: Is a directory$"):
-        read_picture(tmp_path)
+        read_grey(tmp_path)
 
 
 def test_random_damage_ends_in_a_data_error_or_a_picture(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_random_damage_ends_in_a_data_error_or_a_picture(tmp_path: Path) -> None
                 data[at] = random.randint(256)
             (tmp_path / f"bad.{suffix}").write_bytes(data)
             try:
-                assert adapt(read_picture(tmp_path / f"bad.{suffix}")).shape == (SIZE, SIZE)
+                assert adapt(read_grey(tmp_path / f"bad.{suffix}")).shape == (SIZE, SIZE)
             except DataError as error:
                 assert f"bad.{suffix}" in str(error)
 
@@ -152,4 +153,4 @@ def test_random_damage_ends_in_a_data_error_or_a_picture(tmp_path: Path) -> None
 def test_postscript_is_not_opened(tmp_path: Path) -> None:
     Image.fromarray(ring(40, 40).astype(np.uint8)).convert("RGB").save(tmp_path / "p.eps")
     with pytest.raises(DataError, match="is not one of"):
-        read_picture(tmp_path / "p.eps")
+        read_grey(tmp_path / "p.eps")

@@ -1,0 +1,76 @@
+"""Every task in the room, found by itself, keeps the contract that the engine relies on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tritoncnn.data import SOURCES, Facts
+from tritoncnn.errors import InputError
+from tritoncnn.tasks import TASKS, find_task
+from tritoncnn.tasks.kinds.classification import accuracy, cross_entropy, most_probable
+
+MODELS = [(name, model) for name in TASKS for model in find_task(name).models]
+
+
+def test_naming_the_tasks_imports_no_torch() -> None:
+    code = "import sys; from tritoncnn.tasks import TASKS; sys.exit('torch' in sys.modules or 'lenet' not in TASKS)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_unknown_tasks_get_a_hint_only_where_a_name_is_near() -> None:
+    with pytest.raises(InputError, match=r"^unknown task 'LeNet5'; did you mean lenet\?$"):
+        find_task("LeNet5")
+    for name in ("resnet50", "vgg19", "", "kinds", "__init__"):
+        with pytest.raises(InputError, match=rf"^unknown task '{name}'; known: .*lenet"):
+            find_task(name)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_learns_from_data_sets_that_there_are_and_the_first_needs_no_folder(name: str) -> None:
+    task = find_task(name)
+    assert set(task.data) <= set(SOURCES)
+    assert not SOURCES[task.data[0]].folder
+    assert set(task.recipes) <= set(task.data)
+
+
+@pytest.mark.parametrize(("name", "model"), MODELS)
+def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gives(name: str, model: str) -> None:
+    task = find_task(name)
+    x, y, facts = task.example(3)
+    with torch.no_grad():
+        outputs = task.models[model](facts).eval()(x)
+        assert task.loss(outputs, y).shape == ()
+    assert all(isinstance(metric.measure(outputs, y), float) for metric in task.metrics.values())
+    answers = task.answer(outputs, facts, 2)
+    assert len(answers) == 3
+    assert all(answer.lines for answer in answers)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 13])
+def test_a_classifier_has_one_logit_per_class(classes: int) -> None:
+    task = find_task("lenet")
+    x, _, facts = task.example(3)
+    model = task.models["lenet"](replace(facts, classes=tuple(map(str, range(classes)))))
+    assert model(x).shape == (3, classes)
+
+
+@pytest.mark.parametrize("classes", [(), ("one",)])
+def test_a_classifier_of_fewer_than_two_classes_is_refused(classes: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="classes must be a list of 2 or more names"):
+        find_task("lenet").models["lenet"](Facts(classes, (0.0,), (1.0,)))
+
+
+def test_metrics_and_answers_of_a_classifier() -> None:
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+    assert accuracy(logits, torch.tensor([0, 2])) == 0.5
+    wanted = torch.nn.functional.cross_entropy(logits.double(), torch.tensor([0, 2]))
+    assert cross_entropy(logits, torch.tensor([0, 2])) == float(wanted)
+    first, second = most_probable(logits, Facts(("a", "b", "c"), (), ()), 2)
+    assert [found["class"] for found in first.note["top"]] == ["a", "c"]
+    assert second.note["top"][0]["probability"] == pytest.approx(torch.softmax(logits[1].double(), 0)[1].item())
+    assert [line.split()[1] for line in first.lines] == ["a", "c"]

@@ -1,0 +1,156 @@
+"""What a data set is: examples in memory, ready for batches, and what inference must know of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tritoncnn.errors import DataError, InputError
+
+Array = NDArray[np.float32]
+Reader = Callable[[Path], Array]  # a file -> f32[C,H,W] in [0, 1], as a task wants its pictures
+
+HELD_OUT = 0.2  # share of each class that is kept for testing where the data set has no test part of its own
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model must know of its data to be built and fed again.
+
+    classes    names of the outputs, where there are such
+    mean, std  of each channel of the training pictures
+    """
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def note(self) -> dict[str, Any]:
+        return {"classes": list(self.classes), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_note(cls, note: Mapping[str, Any]) -> Facts:
+        """Facts as config.json keeps them. Raises InputError naming the field."""
+        classes = note.get("classes")
+        if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+            raise InputError(f"classes must be a list of names; got {classes!r}")
+        mean, std = _numbers(note, "mean"), _numbers(note, "std")
+        if len(mean) != len(std):
+            raise InputError(f"mean and std must have one number per channel; got {len(mean)} and {len(std)}")
+        if not all(value > 0 for value in std):
+            raise InputError(f"std must be above 0; got {list(std)}")
+        return cls(tuple(classes), mean, std)
+
+    def normalise(self, pictures: Array) -> torch.Tensor:
+        """f32[N,C,H,W] in [0, 1] -> (pictures - mean) / std, channel by channel."""
+        mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        return torch.from_numpy((pictures - mean) / std)
+
+
+def _numbers(note: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    values = note.get(name)
+    if not isinstance(values, list):
+        raise InputError(f"{name} must be a list of numbers; got {values!r}")
+    for value in values:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e6:
+            raise InputError(f"{name} must be a list of numbers; got {value!r} in it")
+    return tuple(map(float, values))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs and targets, the i-th of one for the i-th of the other."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory.
+
+    fingerprint  SHA-256 of all of it: a run goes on only with the very data it began with
+    note         what config.json says of it: how many examples there are
+    remarks      sentences for the person who trains: what was left out, and why
+    """
+
+    name: str
+    facts: Facts
+    train: Examples
+    test: Examples
+    fingerprint: str
+    note: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from: what ``--data NAME`` names.
+
+    about   one line
+    folder  what ``--data-dir`` has to be; empty: the data come with a package and take no folder
+    load    (the folder or None, the task's reader of pictures) -> the data set; raises DataError
+    """
+
+    name: str
+    about: str
+    folder: str
+    load: Callable[[Path | None, Reader], Dataset]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures f32[N,C,H,W] in [0, 1] with labels i64[N]."""
+
+    pictures: Array
+    labels: NDArray[np.int64]
+
+
+def make_labelled(name: str, classes: Sequence[str], train: Part, test: Part, remarks: tuple[str, ...] = ()) -> Dataset:
+    """Normalise pictures by mean and deviation of the training part. Raises DataError when there is nothing to learn."""
+    if len(classes) < 2:
+        raise DataError(f"{name}: wanted at least 2 classes; got {len(classes)} ({', '.join(classes) or 'none'})")
+    for what, part in (("training", train), ("test", test)):
+        if not len(part.labels):
+            raise DataError(f"{name}: there are no {what} pictures")
+    channels = [train.pictures[:, c] for c in range(train.pictures.shape[1])]
+    mean, std = (
+        tuple(round(float(measure(channel, dtype=np.float64)), 4) for channel in channels)
+        for measure in (np.mean, np.std)
+    )
+    if not all(std):
+        raise DataError(f"{name}: the training pictures are all blank")
+    facts = Facts(tuple(classes), mean, std)
+    digest = hashlib.sha256(repr(facts.classes).encode())
+    note: dict[str, Any] = {}
+    parts = []
+    for what, part in (("train", train), ("test", test)):
+        parts.append(Examples(facts.normalise(part.pictures), torch.from_numpy(part.labels)))
+        digest.update(parts[-1].x.numpy().data)
+        digest.update(parts[-1].y.numpy().data)
+        counts = np.bincount(part.labels, minlength=len(classes)).tolist()
+        note |= {f"{what}_pictures": len(part.labels), f"{what}_pictures_per_class": counts}
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks)
+
+
+def hold_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Choose pictures to keep for testing: of each class every fifth, at least one, drawn with a fixed seed.
+
+    Needs two pictures or more of each class that occurs. The same on every machine and in every run.
+    """
+    kept = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        order = np.random.RandomState(int(label)).permutation(len(rows))  # frozen by NumPy's policy, unlike Generator
+        kept[rows[order[: max(1, round(HELD_OUT * len(rows)))]]] = True
+    return kept

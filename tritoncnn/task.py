@@ -1,0 +1,109 @@
+"""A Task: all that differs between the systems this project trains. The engine in ``train/`` reads nothing else.
+
+A file in ``tasks/`` defines one. Whatever it does not say, the engine does for all alike: batches, schedule, checkpoints,
+run folder, curves, progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from tritoncnn.data import Facts
+from tritoncnn.data.define import Array
+
+Build = Callable[[Facts], torch.nn.Module]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How good outputs for the test examples are.
+
+    measure  (outputs, targets) of all test examples -> a finite number
+    percent  it is a share, shown in %
+    loss     it is drawn beside the training loss
+    """
+
+    measure: Callable[[Any, torch.Tensor], float]
+    percent: bool = False
+    loss: bool = False
+
+    def show(self, value: float) -> str:
+        return f"{value:.2%}" if self.percent else f"{value:.4f}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train where nobody says otherwise.
+
+    batch      at most; a small data set takes fewer, so that an epoch has 8 steps or more
+    epochs     at least; a small data set takes more, until there are ``steps`` steps in all
+    optimizer  its name as in ``--optimizer``; lr, momentum and weight_decay are for it
+    """
+
+    epochs: int
+    batch: int
+    steps: int
+    optimizer: str
+    lr: float
+    momentum: float
+    weight_decay: float
+
+
+class Example(NamedTuple):
+    """A batch of the right shapes and the facts of its data, to look at a model without loading any data."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one input: ``note`` for machines (JSON), ``lines`` for people."""
+
+    note: Mapping[str, Any]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One system.
+
+    name     what ``train NAME`` says; the file in ``tasks/`` has the same
+    about    one line
+    models   name -> how to build it from the facts of the data; the first is the default
+    data     names of data sets that it learns from; the first is the default
+    loss     (output, target) -> one number, of known ops: a part of the compiled step
+    metrics  name -> Metric, in the order of the columns of metrics.jsonl
+    best     the metric that is shown wherever there is room for one
+    example  batch size -> Example
+    read     a file that a person hands in -> f32[C,H,W], as the data sets have their pictures
+    answer   (outputs, facts, how many) -> one Answer per example
+    recipe   of the default data; ``recipes`` has others by the name of the data set
+    """
+
+    name: str
+    about: str
+    models: Mapping[str, Build]
+    data: tuple[str, ...]
+    loss: Callable[[Any, torch.Tensor], torch.Tensor]
+    metrics: Mapping[str, Metric]
+    best: str
+    example: Callable[[int], Example]
+    read: Callable[[Path], Array]
+    answer: Callable[[Any, Facts, int], list[Answer]]
+    recipe: Recipe
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.models, f"task {self.name} has no model"
+        assert self.data, f"task {self.name} has no data set"
+        assert self.best in self.metrics, f"task {self.name} measures no {self.best}"
+
+    def recipe_for(self, data: str) -> Recipe:
+        return self.recipes.get(data, self.recipe)

@@ -1,0 +1,33 @@
+"""The systems that ``tritoncnn train`` knows, one file each. The room finds its own modules by their names.
+
+A task's file is imported when the task is asked for: naming them all imports no torch. The folder ``kinds`` holds what
+tasks of one kind share.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+from tritoncnn.errors import InputError
+
+if TYPE_CHECKING:
+    from tritoncnn.task import Task
+
+TASKS: tuple[str, ...] = tuple(sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg))
+
+
+def find_task(name: str) -> Task:
+    """Import the task called ``name``. Raises InputError that names those with a similar name, else all."""
+    if name in TASKS:
+        task: Task = importlib.import_module(f"{__name__}.{name}").task
+        assert task.name == name, f"tasks/{name}.py must define the task {name!r}; got {task.name!r}"
+        return task
+    close = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.75)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(TASKS)}"
+    raise InputError(f"unknown task {name!r}; {hint}")
+
+
+__all__ = ["TASKS", "find_task"]

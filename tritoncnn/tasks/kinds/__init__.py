@@ -1,0 +1,1 @@
+"""What tasks of one kind have in common: loss, metrics, answers."""

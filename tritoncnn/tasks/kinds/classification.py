@@ -1,0 +1,81 @@
+"""Classification: one picture in, one logit per class out; cross-entropy; the share of pictures read rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from tritoncnn.data import Facts
+from tritoncnn.data.define import Array
+from tritoncnn.errors import InputError
+from tritoncnn.task import Answer, Example, Metric, Recipe, Task
+
+
+def classification(
+    *,
+    name: str,
+    about: str,
+    models: Mapping[str, Callable[[int], torch.nn.Module]],
+    data: tuple[str, ...],
+    read: Callable[[Path], Array],
+    shape: tuple[int, int, int],
+    classes: int,
+    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
+) -> Task:
+    """A task whose ``models`` are built from the number of classes.
+
+    ``shape`` (C, H, W) and ``classes`` are those of the default data.
+    """
+
+    def example(batch: int) -> Example:
+        facts = Facts(tuple(map(str, range(classes))), (0.0,) * shape[0], (1.0,) * shape[0])
+        return Example(torch.zeros(batch, *shape), torch.zeros(batch, dtype=torch.int64), facts)
+
+    return Task(
+        name=name,
+        about=about,
+        models={model: _for_classes(build) for model, build in models.items()},
+        data=data,
+        loss=F.cross_entropy,
+        metrics={"test_loss": Metric(cross_entropy, loss=True), "accuracy": Metric(accuracy, percent=True)},
+        best="accuracy",
+        example=example,
+        read=read,
+        answer=most_probable,
+        recipe=recipe,
+        recipes=recipes,
+    )
+
+
+def _for_classes(build: Callable[[int], torch.nn.Module]) -> Callable[[Facts], torch.nn.Module]:
+    def build_from(facts: Facts) -> torch.nn.Module:
+        if len(facts.classes) < 2:
+            raise InputError(f"classes must be a list of 2 or more names; got {list(facts.classes)}")
+        return build(len(facts.classes))
+
+    return build_from
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean over all pictures, in f64."""
+    return float(F.cross_entropy(logits.double(), labels))
+
+
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The share of pictures whose largest logit is their label's."""
+    return float((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def most_probable(logits: torch.Tensor, facts: Facts, top: int) -> list[Answer]:
+    """The ``top`` classes with their probabilities, the most probable first."""
+    values, indices = torch.softmax(logits.double(), 1).topk(min(top, len(facts.classes)))
+    answers = []
+    for row_v, row_i in zip(values.tolist(), indices.tolist(), strict=True):
+        found = [(facts.classes[i], value) for i, value in zip(row_i, row_v, strict=True)]
+        note = {"top": [{"class": name, "probability": value} for name, value in found]}
+        answers.append(Answer(note, tuple(f"{value:7.2%}  {name}" for name, value in found)))
+    return answers
