@@ -53,7 +53,8 @@ class Options:
     supported_fp8_dtypes: tuple[str, ...] = ("fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16")
     deprecated_fp8_dot_operand_dtypes: tuple[str, ...] = ()
     default_dot_input_precision: str = "ieee"
-    allowed_dot_input_precisions: tuple[str, ...] = ("ieee", "tf32")  # tf32 permits less precision; we give more
+    # All but ieee permit less precision; we give more.
+    allowed_dot_input_precisions: tuple[str, ...] = ("ieee", "tf32", "tf32x3", "bf16x3", "bf16x6")
     max_num_imprecise_acc_default: int = 0
     sanitize_overflow: bool = False
     instrumentation_mode: str = ""
@@ -62,6 +63,16 @@ class Options:
     backend_name: str = "tritoncnn"
     checks: str = ""  # a mode of modes.py
     arch: str = "host"
+    # What kernels for GPUs ask of NVIDIA's and AMD's backends: accepted, without a meaning here.
+    maxnreg: int | None = None
+    ptx_version: int | None = None
+    ptx_options: str | None = None
+    enable_reflect_ftz: bool = True
+    waves_per_eu: int = 0
+    matrix_instr_nonkdim: int = 0
+    kpack: int = 1
+    allow_flush_denorm: bool = False
+    schedule_hint: str = "none"
 
     def hash(self) -> str:
         return hashlib.sha256(repr(self).encode()).hexdigest()
@@ -102,13 +113,18 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
 
     def add_stages(self, stages: dict[str, Any], options: Options, language: Any = None) -> None:
         stages["ttir"] = lambda module, metadata: run_passes(module)
+        stages["llir"] = self.make_llvm
         stages["obj"] = self.make_object
 
     @staticmethod
-    def make_object(module: Any, metadata: dict[str, Any]) -> bytes:
+    def make_llvm(module: Any, metadata: dict[str, Any]) -> str:
         metadata["name"] = module.get_entry_func_name()
-        metadata["shared"] = 0
-        obj = to_object(metadata["name"], str(module), metadata["checks"])
+        metadata["shared"] = 1  # nobody shares memory here, but programs for GPUs divide by it
+        return to_llvm(metadata["name"], str(module), metadata["checks"])
+
+    @staticmethod
+    def make_object(text: str, metadata: dict[str, Any]) -> bytes:
+        obj = engine.compile_text(text)
         digest = hashlib.sha256(obj)
         metadata["digest"] = digest.hexdigest()
         return obj + digest.digest()
@@ -293,14 +309,14 @@ def _load_or_compile(wanted: Request) -> CpuKernel:
         code = engine.load(entry[1], EXPORTS)
         return kernel_type(wanted, code, from_cache=True)
     ttir = wanted.ttir()
-    obj = to_object(wanted.name, ttir, wanted.checks)
+    obj = engine.compile_text(to_llvm(wanted.name, ttir, wanted.checks))
     code = engine.load(obj, EXPORTS)
     cache.put(wanted.key, header, obj)
     return kernel_type(wanted, code, from_cache=False, ttir=ttir)
 
 
-def to_object(name: str, ttir: str, checks: str = "") -> bytes:
-    """TTIR -> LLVM IR -> object code; each is written out when TRITONCNN_DUMP asks for it."""
+def to_llvm(name: str, ttir: str, checks: str = "") -> str:
+    """TTIR -> LLVM IR; both, and the assembly, are written out when TRITONCNN_DUMP asks for them."""
     text = lower_text(name, ttir, checks)
     makers: dict[str, tuple[str, Callable[[], str]]] = {
         "ttir": ("ttir", lambda: ttir), "llvm": ("ll", lambda: text), "asm": ("s", lambda: engine.assembly(text)),
@@ -309,7 +325,7 @@ def to_object(name: str, ttir: str, checks: str = "") -> bytes:
     for word in dumped():
         suffix, make = makers[word]
         write_text(current().cache, "dump", f"{stem}.{suffix}", make())
-    return engine.compile_text(text)
+    return text
 
 
 def dumped() -> frozenset[str]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .analysis import is_elementwise
+from .blocks import in_order, walk
 from .elements import llvm_type
 from .emit import Buffer, Coord, Res
 from .guards import Guard
 from .memory import WRITERS
-from .origins import walk
 from .reduce import Reduce
 from .ttir import Block, Function, Op, Value, unsupported
 
@@ -241,7 +241,7 @@ class Control(Reduce):
     def branches(self, function: Function) -> list[str]:
         """Blocks of a function with early returns: the first stays in level 0, the others follow it, each a level."""
         by_label = {b.label: b for b in function.blocks}
-        blocks = self.in_order(function.blocks[0], by_label)
+        blocks = in_order(function.blocks)
         for position, op in enumerate(walk(replace(function, blocks=blocks))):
             op.position = position  # in the order of execution, whatever the text's is
         labels = {b.label: f"B{n}" for n, b in enumerate(blocks)}
@@ -270,23 +270,6 @@ class Control(Reduce):
             self.load_levels = self.load_levels[:1]
             tail += ([f"{labels[block.label]}:"] if n else []) + code
         return tail
-
-    def in_order(self, entry: Block, by_label: dict[str, Block]) -> list[Block]:
-        """Every block after those that lead to it (where there are no cycles)."""
-        seen: set[str] = set()
-        order: list[Block] = []
-
-        def visit(block: Block) -> None:
-            seen.add(block.label)
-            targets = block.ops[-1].attrs.get("targets", [])
-            assert isinstance(targets, list)
-            for label, _ in targets:
-                if label not in seen:
-                    visit(by_label[label])
-            order.append(block)
-
-        visit(entry)
-        return order[::-1]
 
     def emit_phis(self, block: Block, edges: list[tuple[list[str], str]]) -> None:
         for k, a in enumerate(block.args):

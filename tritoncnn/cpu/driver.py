@@ -24,6 +24,7 @@ from .compiler import DIGEST, EXPORTS, TARGET, Backend
 from .launch import bf16_bytes, is_known, slot_format
 from .messages import raise_failed
 
+REGISTERS = 16  # that a thread has and a kernel takes, for programs that divide one by the other
 _loaded: weakref.WeakValueDictionary[bytes, engine.Code] = weakref.WeakValueDictionary()  # by digest
 
 
@@ -39,7 +40,7 @@ class Utils:
             module = _loaded.get(digest)
             if module is None:
                 module = _loaded[digest] = engine.load(code, EXPORTS)
-        return module, module.addresses["launch"], 0, 0, 1 << 30
+        return module, module.addresses["launch"], REGISTERS, 0, 1 << 30
 
     def unload_module(self, module: Any) -> None:
         """The code goes when its last owner does."""
@@ -47,7 +48,7 @@ class Utils:
     def get_device_properties(self, device: int) -> dict[str, int]:
         return {
             "max_shared_mem": 1 << 40, "multiprocessor_count": engine.threads(), "sm_clock_rate": 0, "mem_clock_rate": 0,
-            "mem_bus_width": 0,
+            "mem_bus_width": 0, "max_num_regs": REGISTERS, "warpSize": 1,
         }  # fmt: skip
 
 

@@ -47,7 +47,12 @@ def bf16_bytes(value: float) -> bytes:
 
 def is_known(kind: str) -> bool:
     """May an argument have this type?"""
-    return kind.removeprefix("*") in TYPES or (kind[:1] == "*" and kind[1:] in FP8_TYPES)
+    return kind in TYPES or pointee(kind) in TYPES or pointee(kind) in FP8_TYPES
+
+
+def pointee(kind: str) -> str:
+    """What a pointer type points at: ``*fp32``, or ``*kfp32`` where the kernel declares ``tl.const``. "" for a number."""
+    return kind[1:].removeprefix("k") if kind[:1] == "*" else ""
 
 
 def slot_format(kind: str) -> str:
@@ -158,7 +163,7 @@ class CpuKernel:
                 raise DTypeError(f"{self.name}: {name} must be an integer ({kind}); got {arg!r}")
             return arg
         dtype = str(getattr(arg, "dtype", "")).removeprefix("torch.")
-        if dtype and _TORCH.get(dtype, dtype) != ("i1" if kind == "*u1" else kind[1:]):
+        if dtype and _TORCH.get(dtype, dtype) != ("i1" if pointee(kind) == "u1" else pointee(kind)):
             raise DTypeError(f"{self.name}: {name} must be {kind}; got a tensor of {dtype}")
         device = getattr(arg, "device", None)
         if device is not None and getattr(device, "type", "cpu") != "cpu":

@@ -46,8 +46,8 @@ def plain_name(symbol: str, kinds: Sequence[str]) -> str:
     name = symbol.removeprefix("__nv_").removeprefix("fast_")
     if match := re.fullmatch(r"[fd](add|sub|mul|div|sqrt|rcp|rsqrt)_rn|(fma)f?_rn", name):
         return match[1] or match[2]
-    if re.fullmatch(r"(isnan|isinf|signbit|finite)[fd]", name):
-        return name[:-1]
+    if re.fullmatch(r"(isnan|isinf|isfinite|signbit|finite)[fd]", name):
+        return name[:-1].removeprefix("is") if "finite" in name else name[:-1]
     return name.removesuffix("f") if "f32" in kinds else name
 
 

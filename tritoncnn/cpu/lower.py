@@ -22,6 +22,7 @@ from .reduce import MOST_SUMS
 from .report import asserted, printed
 from .reshapes import rewrite_reshapes
 from .scaled import rewrite_scaled
+from .sums import rewrite_sums
 from .ttir import Function, Op, Parser, Value, unsupported
 
 IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume", "ttg.barrier", "gpu.barrier"}  # one thread runs a program
@@ -272,7 +273,7 @@ HANDLERS: dict[str, Callable[[Lowering, Op], None]] = {
     "tt.call": call,
     "tt.print": printed, "tt.assert": asserted,
     "scf.for": Lowering.scf_for, "scf.if": Lowering.scf_if, "scf.while": Lowering.scf_while, "tt.dot": Lowering.product,
-    "tt.scan": Lowering.scan, "tt.atomic_rmw": Lowering.atomic,
+    "tt.scan": Lowering.scan, "tt.map_elementwise": Lowering.map_packs, "tt.atomic_rmw": Lowering.atomic,
     "tt.atomic_cas": Lowering.atomic, "tt.reshape": Lowering.reshape, "tt.join": Lowering.join, "tt.cat": Lowering.cat,
     "tt.gather": Lowering.gather, "tt.histogram": Lowering.histogram, "tt.unsplat": Lowering.unsplat,
 }  # fmt: skip
@@ -381,6 +382,7 @@ def lower(
     function = parser.function()
     for each in (function, *parser.callees.values()):
         rewrite_scaled(each)
+        rewrite_sums(each)
         rewrite_reshapes(each)
         rewrite_inductions(each)
     lowering = Lowering(lanes)

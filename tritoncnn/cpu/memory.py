@@ -235,6 +235,19 @@ class Memory(Pull):
             block = block.owner.block
         return False
 
+    def holds_data(self, v: Value) -> bool:
+        """Is a tensor of integers made of ones that lie in memory? Indices and masks are not, nor are bits of floats."""
+        todo, seen = [v], {v}
+        while todo:
+            x = todo.pop()
+            if x.op is None or x.type.elem in ("i1", *FLOATS) or self.facts.static(x) is not None:
+                continue
+            if x.op.name == "tt.load" and x.type.shape:
+                return True
+            todo += [y for y in x.op.operands if y not in seen]
+            seen.update(x.op.operands)
+        return False
+
     def worth_a_buffer(self, v: Value) -> bool:
         """Would pulling v again and again cost more than writing and reading it?"""
         if v.type.elem == "ptr" or self.facts.static(v) is not None:
@@ -248,7 +261,7 @@ class Memory(Pull):
             return False
         if len([n for n in v.type.shape if n > 1]) == 1 and self.spreads(v):
             return True
-        if v.type.elem not in FLOATS and len(v.type.shape) > 1:
+        if v.type.elem not in FLOATS and len(v.type.shape) > 1 and not self.holds_data(v):
             return False
         again = any(self.in_inner_loop(v, s) for s in sinks if s.name != "tt.dot")
         return cost >= 8 and (len(sinks) > 1 or again)

@@ -33,8 +33,8 @@ _failed: list[tuple[type[KernelError], str]] = []
 
 
 def lines(note: Mapping[str, Any], memory: int | None, program: tuple[int, int, int]) -> Iterator[str]:
-    """``pid (0, 0, 0) idx (3) x: 1.5``, a line for each element, as Triton prints on GPUs."""
-    head = f"pid ({', '.join(map(str, program))}) "
+    """``pid (0, 0, 0) idx (3) x: 1.5``, a line for each element, as Triton prints on GPUs; the prefix brings its blanks."""
+    head = f"pid ({', '.join(map(str, program))})"
     if memory is None:
         yield head + note["prefix"]
         return
@@ -47,7 +47,7 @@ def lines(note: Mapping[str, Any], memory: int | None, program: tuple[int, int, 
     values = np.lib.stride_tricks.as_strided(flat, shape, [s * kind.itemsize for s in strides])
     for place in np.ndindex(*shape):
         index = ", ".join(f"{i:{len(str(n - 1))}}" for i, n in zip(place, shape, strict=True))
-        yield f"{head}idx ({index}) {note['prefix']}{number(values[place], elem, note['hex'], kind)}"
+        yield f"{head} idx ({index}){note['prefix']}{number(values[place], elem, note['hex'], kind)}"
 
 
 def number(value: Any, elem: str, as_hex: bool, kind: np.dtype[Any]) -> str:

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from .ttir import Block, Function, Op, Value
-
-
-def walk(function: Function) -> Iterator[Op]:
-    """All ops of a function, those of regions too."""
-
-    def ops(blocks: Iterable[Block]) -> Iterator[Op]:
-        for block in blocks:
-            for op in block.ops:
-                yield op
-                for region in op.regions:
-                    yield from ops(region)
-
-    return ops(function.blocks)
+from .blocks import edges, walk
+from .ttir import Function, Op, Value
 
 
 class Origins:
@@ -53,10 +41,11 @@ class Origins:
             for sources in ends:
                 self._flow(op.results, sources)
         elif op.name in ("cf.br", "cf.cond_br"):
-            targets = op.attrs["targets"]
-            assert isinstance(targets, list)
-            blocks = {block.label: block for block in function.blocks}
-            for label, values in targets:
+            assert op.block is not None
+            owner = op.block.owner
+            region = function.blocks if owner is None else next(r for r in owner.regions if op.block in r)
+            blocks = {block.label: block for block in region}
+            for label, values in edges(op.block):
                 self._flow(blocks[label].args, values)
         elif op.name == "tt.call":
             callee = callees[str(op.attrs["callee"])]

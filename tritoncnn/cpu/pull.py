@@ -9,6 +9,7 @@ import numpy as np
 from .analysis import SHAPE_OPS, is_elementwise
 from .elements import llvm_type, stored
 from .emit import ZERO, Buffer, Coord, Coords, Res
+from .loads import zero
 from .regions import Regions
 from .ttir import Op, Value, unsupported
 
@@ -28,8 +29,10 @@ class Pull(Regions):
             return len(x.type.shape) > axis + 1 and x.type.shape[axis] <= SMALL_AXIS and x.type.shape[-1] > 1
         if op.name == "tt.reshape":
             return self._regroup(op) is not None
+        if op.name == "tt.map_elementwise":
+            return op.number("pack") == 1
         known = op.name in SHAPE_OPS or is_elementwise(op.name)
-        return known or op.name in ("tt.load", "tt.make_range", "arith.constant", "tt.split", "tt.map_elementwise")
+        return known or op.name in ("tt.load", "tt.make_range", "arith.constant", "tt.split", "ub.poison")
 
     # ---- reading -----------------------------------------------------------------------------------------------
     def eval(self, v: Value, coords: Coords = ()) -> Res:
@@ -100,6 +103,8 @@ class Pull(Regions):
         n = op.name
         if n == "arith.constant":
             return self.constant(op, v, coords)
+        if n == "ub.poison":
+            return Res(zero(v.type.elem))  # any value would do
         if n == "tt.splat":
             return self.eval(op.operands[0])
         if n == "tt.make_range":

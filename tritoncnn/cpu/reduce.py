@@ -1,4 +1,4 @@
-"""tt.reduce and tt.scan, with any combiner and any number of operands."""
+"""tt.reduce, tt.scan and packed tt.map_elementwise, with any function and any number of operands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .elements import llvm_type
 from .emit import ZERO, Buffer, Coord, Coords, Res
 from .stores import Stores
-from .ttir import Op
+from .ttir import Op, unsupported
 
 MOST_SUMS = 16  # partial results that are kept in registers
 CHAINS = 4  # independent partial results: a sum waits for an addition's latency otherwise
@@ -206,4 +206,21 @@ class Reduce(Stores):
 
         outer = tuple(1 if d == axis else n for d, n in enumerate(shape))
         self.nest(outer, vaxis, one)
+        self.buffers.update(zip(op.results, outputs, strict=True))
+
+    def map_packs(self, op: Op) -> None:
+        """``tl.map_elementwise`` of several neighbours along the last axis at a time, into scratch."""
+        pack, blocks, shape = op.number("pack"), op.regions[0], op.results[0].type.shape
+        if shape[-1] % pack:
+            raise unsupported(op, f"pack must divide the last axis of {list(shape)}; got {pack}")
+        outputs = [self.new_buffer(r) for r in op.results]
+
+        def one(coords: Coords) -> None:
+            at = [(*coords[:-1], self.plus(self.times(coords[-1], pack), k)) for k in range(pack)]
+            args = [self.eval(x, c) for x in op.operands for c in at]
+            found = self.region_of(op, blocks, dict(zip(blocks[0].args, args, strict=True)))
+            for n, r in enumerate(found):
+                self.write(outputs[n // pack], at[n % pack], r)
+
+        self.nest((*shape[:-1], shape[-1] // pack), len(shape) - 1, one)
         self.buffers.update(zip(op.results, outputs, strict=True))

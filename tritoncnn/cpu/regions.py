@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from .analysis import constant_elements, is_elementwise
+from .blocks import edges, in_order
 from .elements import literal, llvm_type, stored
 from .emit import ZERO, Buffer, Coord, Coords, Res
-from .loads import Loads
+from .loads import Loads, zero
 from .ttir import Block, Op, Value, unsupported
 
 
@@ -42,26 +43,49 @@ class Regions(Loads):
 
     def combine(self, op: Op, a: Sequence[Res], b: Sequence[Res]) -> list[Res]:
         """The combiner region of a reduce or scan on elements (or vectors)."""
-        block = op.regions[0][0]
-        return self.straight(op, block, dict(zip(block.args, [*a, *b], strict=True)))
+        blocks = op.regions[0]
+        return self.region_of(op, blocks, dict(zip(blocks[0].args, [*a, *b], strict=True)))
 
     def map(self, op: Op, v: Value, coords: Coords) -> Res:
         """``tl.map_elementwise``: a region of any number of operands and results, an element at a time."""
-        block = op.regions[0][0]
-        if op.number("pack") != 1 or len(op.regions[0]) != 1:
-            raise unsupported(op, "only pack=1 and functions that return once are supported")
         args = [self.eval(x, coords if x.type.shape else ()) for x in op.operands]
-        for result, r in zip(
-            op.results, self.straight(op, block, dict(zip(block.args, args, strict=True))), strict=True
-        ):
+        blocks = op.regions[0]
+        found = self.region_of(op, blocks, dict(zip(blocks[0].args, args, strict=True)))
+        for result, r in zip(op.results, found, strict=True):
             self.memo[result, coords] = r
         return self.memo[v, coords]
 
+    def region_of(self, op: Op, blocks: Sequence[Block], known: dict[Value, Res]) -> list[Res]:
+        """What a region yields. Each block is computed for all lanes; where paths meet, each lane's own is selected."""
+        entering: dict[str, list[tuple[Res, list[Res]]]] = {block.label: [] for block in blocks}
+        done: set[str] = set()
+        for block in in_order(blocks):
+            done.add(block.label)
+            reached = Res("1")
+            for n, (way, given) in enumerate(entering[block.label]):
+                reached = self._logic("or", reached, way) if n else way
+                for a, x in zip(block.args, given, strict=True):
+                    known[a] = self._choose(way, x, known[a], a.type.elem) if n else x
+            found = self.straight(op, block, known)
+            if not edges(block):
+                return found
+            ways = [reached]
+            if block.ops[-1].name == "cf.cond_br":
+                test = found[0]
+                ways = [self._logic("and", reached, w) for w in (test, self._logic("xor", test, Res("1")))]
+            for way, (label, values) in zip(ways, edges(block), strict=True):
+                if label in done:
+                    raise unsupported(op, "branches backwards are not supported inside of its function")
+                entering[label].append((way, [known[x] if x in known else self.eval(x) for x in values]))
+        raise unsupported(op, "its function must return")
+
     def straight(self, op: Op, block: Block, known: dict[Value, Res]) -> list[Res]:
-        """What a block of elementwise ops yields; both sides of a branch are computed, and one is selected."""
+        """Compute a block of elementwise ops; what its terminator takes comes back."""
         for inner in block.ops[:-1]:
             if inner.name == "arith.constant":
                 known[inner.results[0]] = self.constant(inner, inner.results[0], ())
+            elif inner.name == "ub.poison":
+                known[inner.results[0]] = Res(zero(inner.results[0].type.elem))
             elif inner.name == "scf.if":
                 known.update(zip(inner.results, self._selected(op, inner, known), strict=True))
             elif is_elementwise(inner.name):
@@ -78,10 +102,20 @@ class Regions(Loads):
         x = branch.operands[0]
         test = known[x] if x in known else self.eval(x)
         sides = [self.straight(op, region[0], dict(known)) for region in branch.regions]
-        found = []
-        for r, yes, no in zip(branch.results, *sides, strict=True):
-            lvl, vl = max(test.lvl, yes.lvl, no.lvl), max(test.vl, yes.vl, no.vl)
-            t, elem = llvm_type(r.type.elem, vl), r.type.elem
-            pick = f"select {llvm_type('i1', test.vl)} {test.v}, {t} {self.widen(yes, elem, vl)}"
-            found.append(Res(self.let(lvl, f"{pick}, {t} {self.widen(no, elem, vl)}"), lvl, vl))
-        return found
+        return [self._choose(test, yes, no, r.type.elem) for r, yes, no in zip(branch.results, *sides, strict=True)]
+
+    def _choose(self, test: Res, yes: Res, no: Res, elem: str) -> Res:
+        """``yes`` where the test holds, else ``no``."""
+        lvl, vl = max(test.lvl, yes.lvl, no.lvl), max(test.vl, yes.vl, no.vl)
+        t = llvm_type(elem, vl)
+        pick = f"select {llvm_type('i1', test.vl)} {test.v}, {t} {self.widen(yes, elem, vl)}"
+        return Res(self.let(lvl, f"{pick}, {t} {self.widen(no, elem, vl)}"), lvl, vl)
+
+    def _logic(self, how: str, a: Res, b: Res) -> Res:
+        """``and``, ``or`` or ``xor`` of two tests."""
+        if how == "and" and "1" in (a.v, b.v):
+            return b if a.v == "1" else a
+        lvl, vl = max(a.lvl, b.lvl), max(a.vl, b.vl)
+        return Res(
+            self.let(lvl, f"{how} {llvm_type('i1', vl)} {self.widen(a, 'i1', vl)}, {self.widen(b, 'i1', vl)}"), lvl, vl
+        )

@@ -20,7 +20,7 @@ def _note(code: Stores, note: dict[str, object]) -> str:
 def printed(code: Stores, op: Op) -> None:
     """One call for each operand; a tensor is written to scratch as a whole first."""
     call = code.intrinsic("tritoncnn_print", "void", "ptr", "ptr", "i32", "i32", "i32")
-    text, signs = str(op.attrs["text"]).lstrip(" "), op.attrs.get("isSigned")
+    text, signs = str(op.attrs["text"]), op.attrs.get("isSigned")
     if not op.operands:
         code.emit(f"{call}(ptr {_note(code, {'prefix': text})}, ptr null, {PROGRAM})")
     for k, x in enumerate(op.operands):

@@ -375,6 +375,8 @@ class Parser:
         found = parse_types(types)
         if op.name == "tt.load" and found:
             return [Type(found[0].shape, found[0].pointee)]
+        if op.name == "tt.unsplat":
+            return [Type((), found[0].elem, found[0].pointee)]
         return found[-1:] if op.name == "arith.select" else found[:1]
 
     def generic(self, op: Op, rest: str) -> list[Type]:
