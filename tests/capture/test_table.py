@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.capture.moves import MOVES
+from tests.capture.products import PRODUCTS
 from tritoncnn.autodiff import differentiate
 from tritoncnn.capture import aten as walk
 from tritoncnn.capture import capture_loss, table
@@ -238,7 +239,7 @@ VIEWS = {
 }
 
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = (
-    UNARY | ACTIVATIONS | ARITHMETIC | IMAGES | MATRICES | VIEWS | MOVES
+    UNARY | ACTIVATIONS | ARITHMETIC | IMAGES | MATRICES | VIEWS | MOVES | PRODUCTS
 )  # type: ignore[assignment]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import assert_exact, assert_within, examples, execute, floats, integers, layouts, seeds
 from tests.kernels.run import place
-from tritoncnn.errors import DTypeError, ShapeError
+from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.matmul import Tile, matmul, pick_tile
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
@@ -41,6 +41,28 @@ def test_matmul_agrees_with_torch(
             assert_within(y, wanted, a.double().abs() @ b.double().abs(), K)
             for found in sums:
                 assert_within(found, total, b.double().abs().sum(0), K)
+
+
+@examples(12)
+@given(st.data(), st.lists(st.sampled_from((1, 2, 3)), max_size=4), sizes, sizes, sizes, seeds, st.booleans())
+def test_batches_broadcast(data: st.DataObject, lead: list[int], M: int, N: int, K: int, seed: int, wide: bool) -> None:
+    """Any dims of a batch may be 1, or missing in front, in one of the factors; an epilogue sees the place in the batch."""
+
+    def drawn() -> list[int]:
+        kept = [data.draw(st.sampled_from((1, n))) for n in lead]
+        return kept[data.draw(st.integers(0, len(lead))) :]
+
+    a_lead = drawn()
+    b_lead = lead if data.draw(st.booleans()) or list(torch.broadcast_shapes(a_lead, lead)) != lead else drawn()
+    shape = (*torch.broadcast_shapes(a_lead, b_lead), M, N)
+    y_type, a_type, b_type = (data.draw(layouts(s)) for s in (shape, (*a_lead, M, K), (*b_lead, K, N)))
+    extra = data.draw(layouts([data.draw(st.sampled_from((1, n))) if n else 0 for n in shape]))
+    slot = make_slot("add(acc, $0)", y_type, (extra,)) if data.draw(st.booleans()) else None
+    tensors = [place(t, integers(t.shape, seed + i)) for i, t in enumerate((a_type, b_type, extra))]
+    launches = matmul(y_type, a_type, b_type, epilogue=slot)
+    (y,) = execute(launches, [y_type], tensors[:2], tensors[2:] if slot else (), wide=wide)
+    a, b, more = (t.double() for t in tensors)
+    assert_exact(y, a @ b + more if slot else a @ b)
 
 
 @pytest.mark.parametrize("K", [1, 4])
@@ -107,6 +129,11 @@ REFUSED = [
     (_matmul(A, A, B), ShapeError, "matmul: y must be [2, 4], from a [2, 3] and b [3, 4]; got [2, 3]"),
     (_matmul(dense("f32", (2, 4)), A, B.with_dtype("bf16")), DTypeError, "matmul: b must be f32, as a is; got bf16"),
     (_matmul(dense("f64", (2, 4)), A, B), DTypeError, "matmul: y must be one of f32, f16, bf16; got f64"),
+    (_matmul(dense("f32", (2,)), A, B), ShapeError, "matmul: y must have at least 2 dims; got [2]"),
+    (_matmul(dense("f32", (5, 2, 4)), A, B, sums=dense("f32", (4,))), ShapeError,
+     "matmul: y must have 2 dims beside sums; got [5, 2, 4]"),
+    (_matmul(dense("f32", (1,) * 5 + (2, 4)), A, B), UnsupportedError,
+     "matmul: y must have at most 6 dims; got [1, 1, 1, 1, 1, 2, 4]"),
     (_matmul(dense("f32", (2, 4)), A, B, sums=dense("f32", (3,))), ShapeError,
      "matmul: sums must be [4], one per column of b; got [3]"),
 ]  # fmt: skip

@@ -9,8 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tritoncnn.formulas import attention, grid, index, loss, matrix, norm, pool, sample
 from tritoncnn.formulas import convolution as conv
-from tritoncnn.formulas import grid, index, loss, matrix, norm, pool, sample
 from tritoncnn.formulas import pointwise as point
 
 TABLE: dict[str, Callable[..., Any]] = {
@@ -95,11 +95,15 @@ TABLE: dict[str, Callable[..., Any]] = {
     # matrices and reductions
     "linear.default": matrix.linear,
     "addmm.default": matrix.addmm,
-    "mm.default": matrix.matmul,
-    "matmul.default": matrix.matmul,
+    **{f"{name}.default": matrix.matmul for name in ("mm", "matmul", "bmm", "mv", "dot", "vdot")},
+    "baddbmm.default": matrix.addmm,
+    "addmv.default": matrix.addmm,
+    "addbmm.default": matrix.addbmm,
+    "scaled_dot_product_attention.default": attention.scaled_dot_product_attention,
     "broadcast_tensors.default": matrix.broadcast_tensors,
     "t.default": matrix.t,
     "numpy_T.default": matrix.t,
+    "mT.default": matrix.matrix_transpose,
     "transpose.int": matrix.transpose,
     "permute.default": matrix.permute,
     "sum.default": matrix.total,

@@ -26,18 +26,32 @@ def t(x: Any) -> Any:
     return transpose(x) if len(x.shape) == 2 else x
 
 
+def matrix_transpose(x: Any) -> Any:
+    return transpose(x, -2, -1)
+
+
 def permute(x: Any, dims: Sequence[int]) -> Any:
     return op["permute"](x, dims=tuple(d % len(x.shape) for d in dims))
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """[..., M, K] @ [K, N]: leading dims join the rows."""
-    if len(b.shape) != 2 or len(a.shape) < 1:
-        raise UnsupportedError(f"a matrix product of {list(a.shape)} and {list(b.shape)}: the second must be 2-d")
-    if len(a.shape) == 2:
-        return op["matmul"](a, b)
-    rows = op["reshape"](a, shape=(math.prod(a.shape[:-1]), a.shape[-1]))
-    return op["reshape"](op["matmul"](rows, b), shape=(*a.shape[:-1], b.shape[1]))
+    """torch.matmul: vectors become rows and columns, leading dims of several matrices broadcast.
+
+    One matrix on the right takes all rows of the left at once.
+    """
+    if not a.shape or not b.shape:
+        raise ShapeError(f"matmul: both operands must have at least 1 dim; got {list(a.shape)} and {list(b.shape)}")
+    row, column = len(a.shape) == 1, len(b.shape) == 1
+    a = op["reshape"](a, shape=(1, *a.shape)) if row else a
+    b = op["reshape"](b, shape=(*b.shape, 1)) if column else b
+    lead = broadcast_shape(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+    if len(b.shape) == 2:
+        rows = a if len(a.shape) == 2 else op["reshape"](a, shape=(math.prod(a.shape[:-1]), a.shape[-1]))
+        y = op["matmul"](rows, b)
+    else:
+        y = op["matmul"](a, b)
+    shape = (*lead, *(() if row else a.shape[-2:-1]), *(() if column else b.shape[-1:]))
+    return y if tuple(y.shape) == shape else op["reshape"](y, shape=shape)
 
 
 def linear(x: Any, w: Any, b: Any = None) -> Any:
@@ -51,9 +65,17 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
 
 
 def addmm(b: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    y = op["matmul"](x, w)
+    """beta b + alpha x w, for matrices, and for batches of them; b broadcasts, and is not read where beta is 0."""
+    y = matmul(x, w)
     y = y if alpha == 1 else y * float(alpha)
-    return y + (b if beta == 1 else b * float(beta))
+    return y if beta == 0 else y + (b if beta == 1 else b * float(beta))
+
+
+def addbmm(b: Any, x: Any, y: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta b + alpha times the sum of the products x[i] y[i]: one product, the batch joining what is summed."""
+    rows = op["reshape"](op["permute"](x, dims=(1, 0, 2)), shape=(x.shape[1], x.shape[0] * x.shape[2]))
+    columns = op["reshape"](y, shape=(y.shape[0] * y.shape[1], y.shape[2]))
+    return addmm(b, rows, columns, beta=beta, alpha=alpha)
 
 
 def broadcast_tensors(tensors: Sequence[Any]) -> tuple[Any, ...]:

@@ -50,7 +50,11 @@ def _match(graph: Graph, node: Node) -> tuple[Value, Value] | None:
     if flat is None or flat.op != "reshape" or turned is None or turned.op != "permute":
         return None
     x, w = flat.operands[0], turned.operands[0]
-    if x.type.rank != 4 or flat.result.type.rank != 2 or x.type.shape[0] != flat.result.type.shape[0]:
+    if (
+        x.type.rank != 4
+        or (flat.result.type.rank, w.type.rank) != (2, 2)
+        or x.type.shape[0] != flat.result.type.shape[0]
+    ):
         return None
     _, C, H, W = x.type.shape
     if C == 1 or H * W == 1 or w not in graph.inputs or graph.only_user(w) is not turned:

@@ -46,6 +46,8 @@ def _total(graph: Graph, node: Node) -> Node | None:
     if not flag or node.attrs.get(flag) or "epilogue" in node.attrs:
         return None
     rank = node.operands[1].type.rank
+    if node.op == "matmul" and rank != 2:
+        return None  # a batch of matrices
     dims = (0,) if node.op == "matmul" else (0, *range(2, rank))
     return next((u for u in graph.users[node.operands[1]] if u.op == "sum" and u.attrs["dims"] == dims), None)
 
