@@ -20,7 +20,17 @@ from tritoncnn.ir import Graph, TensorType, Value, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
 from tritoncnn.optim import AVERAGE, SGD, AdamW, Optimizer, add_optimizer
 from tritoncnn.passes import FORWARD, LOWERING, Stage, run_passes
-from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pack_parameters
+from tritoncnn.passes.fold_batch_norm import FoldBatchNorm
+from tritoncnn.passes.pack_parameters import (
+    ARENA,
+    ParameterLayout,
+    lay_out,
+    lay_out_prepared,
+    pack_outputs,
+    pack_parameters,
+)
+from tritoncnn.passes.simplify import Simplify
+from tritoncnn.passes.split_constants import split_constants
 from tritoncnn.plan import Plan, make_plan
 from tritoncnn.runtime import CpuProgram, ReferenceProgram
 
@@ -37,13 +47,19 @@ def compile(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor,
     captured = capture(module, inputs)
     stages = [Stage("capture", "torch.export, ATen ops as IR ops", captured.graph)]
     graph = _run(captured.graph, FORWARD, stages)
+    fixed = frozenset((*captured.parameters, *captured.constants))
+    graph = _run(graph, (FoldBatchNorm(fixed), Simplify()), stages)
     layout = lay_out(graph, tuple(graph.input(name) for name in captured.parameters))
-    graph = pack_parameters(graph, layout)
+    once, graph = split_constants(graph, fixed)
+    stages.append(Stage("SplitConstants", f"{len(once.nodes)} nodes follow from parameters alone: run at load", graph))
+    prepared = lay_out_prepared(graph)
+    graph = pack_parameters(graph, layout, *prepared)
     stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters in one arena", graph))
     graph = _run(graph, LOWERING, stages)
     plan = make_plan(graph)
     _dump(graph.name, stages, plan)
-    return CompiledModel(captured, layout, tuple(stages), plan, module.state_dict())
+    once, _ = run_passes(pack_outputs(pack_parameters(once, layout), *prepared), LOWERING)
+    return CompiledModel(captured, layout, tuple(stages), plan, module.state_dict(), make_plan(once), prepared)
 
 
 def compile_step(
@@ -75,7 +91,7 @@ def compile_step(
     layout = lay_out(graph, trained)
     graph = differentiate(graph, trained)
     stages.append(Stage("differentiate", f"gradients of {len(trained)} parameters", graph))
-    graph = pack_parameters(graph, layout, gradients=len(trained))
+    graph = pack_outputs(pack_parameters(graph, layout), layout)
     stages.append(Stage("PackParameters", f"{len(layout.slices)} parameters and their gradients in arenas", graph))
     graph = add_optimizer(graph, optimizer, ARENA, captured.updated)
     stages.append(Stage("add_optimizer", f"{optimizer} on one arena of {layout.size} elements", graph))
@@ -166,9 +182,9 @@ class _Compiled:
         self._buffers |= {key: tensor.detach().clone().contiguous() for key, tensor in captured.constants.items()}
         self._inputs = tuple(captured.graph.input(name) for name in captured.inputs)
 
-    def _program(self, fixed: Mapping[str, torch.Tensor]) -> CpuProgram | ReferenceProgram:
+    def _program(self, plan: Plan, fixed: Mapping[str, torch.Tensor]) -> CpuProgram | ReferenceProgram:
         buffers = {ARENA: self._parameters.arena, **self._buffers, **fixed}
-        return ReferenceProgram(self.plan, buffers) if settings.current().reference else CpuProgram(self.plan, buffers)
+        return ReferenceProgram(plan, buffers) if settings.current().reference else CpuProgram(plan, buffers)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Copies of the parameters, and of the buffers that a step reads, under torch's names, shapes and layouts."""
@@ -214,11 +230,22 @@ def _misfit(value: Value, tensor: torch.Tensor) -> InputError:
 class CompiledModel(_Compiled):
     """``model(*inputs)`` -> the module's output(s), computed by one native call."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._single = args[0].single
-        self._run = self._program({})
+    def __init__(self, captured: Captured, layout: ParameterLayout, stages: tuple[Stage, ...], plan: Plan,
+                 state: Mapping[str, torch.Tensor], prepare: Plan, prepared: tuple[ParameterLayout, ...]) -> None:  # fmt: skip
+        """``prepare``: the plan that computes the arenas ``prepared`` of parameters, run when these are set."""
+        super().__init__(captured, layout, stages, plan, state)
+        self.prepare = prepare
+        self._single = captured.single
+        arenas = {part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype]) for part in prepared}
+        self._run = self._program(plan, arenas)
+        self._prepare = self._program(prepare, {f"output {i}": arena for i, arena in enumerate(arenas.values())})
+        self._prepare.run()
         self._outputs = tuple(_output(value.type.packed()) for value in self.plan.graph.outputs)
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        with self._lock:
+            super().load_state_dict(state)
+            self._prepare.run()
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         """Raises ShapeError or DTypeError when an input is not like the example."""
@@ -253,7 +280,7 @@ class CompiledStep(_Compiled):
         self._loss = torch.zeros((), dtype=TORCH_DTYPE[plan.graph.outputs[0].type.dtype])
         fixed = {"lr": self._lr, "step": self._step, **self._states, "output 0": self._loss}
         fixed |= {SEED: self._seed} if captured.random else {}
-        self._run = self._program(fixed)
+        self._run = self._program(plan, fixed)
 
     def __call__(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """One step. The result is a view of memory that the next step overwrites: use ``float(loss)`` to keep it."""

@@ -200,3 +200,18 @@ def test_the_epilogue_runs_on_the_result(op: OpDef, sample: Sample) -> None:
             OPS["max_pool2d"].reference(wanted[0], window=window, stride=window, padding=(0, 0), dilation=(1, 1))
         )
     compare(op, sample, node, [*operands, *more], wanted)
+
+
+@pytest.mark.parametrize(("op", "sample"), samples(lambda op: op.scaled is not None))
+def test_scaled_operands_give_a_result_that_is_scaled_by_channel(op: OpDef, sample: Sample) -> None:
+    operands, attrs = (
+        operands_of(sample),
+        {k: v for k, v in sample[1].items() if k not in ("pool", "statistics", "sums")},
+    )
+    y = op.reference(*operands, **attrs)
+    s = torch.randn(y.shape[1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert op.scaled is not None
+    scaled = op.scaled(s, *operands, **attrs)
+    assert scaled[0] is operands[0]
+    wanted = y * s.reshape(1, -1, *(1,) * (y.dim() - 2))
+    torch.testing.assert_close(op.reference(*scaled, **attrs), wanted, rtol=1e-12, atol=1e-12)

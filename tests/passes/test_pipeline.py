@@ -13,14 +13,14 @@ from tritoncnn.ops import check_node
 from tritoncnn.ops.evaluate import evaluate
 from tritoncnn.optim import SGD, AdamW, Optimizer, add_optimizer
 from tritoncnn.passes import FORWARD, LOWERING, run_passes
-from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pack_parameters
+from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pack_outputs, pack_parameters
 
 
 def step_graph(optimizer: Optimizer) -> tuple[Graph, ParameterLayout]:
     graph, _ = run_passes(lenet.lenet_loss(), FORWARD)
     trained = tuple(graph.input(name) for name in lenet.SHAPES)
     layout = lay_out(graph, trained)
-    graph = pack_parameters(differentiate(graph, trained), layout, gradients=len(trained))
+    graph = pack_outputs(pack_parameters(differentiate(graph, trained), layout), layout)
     return add_optimizer(graph, optimizer, ARENA), layout
 
 

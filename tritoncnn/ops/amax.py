@@ -33,4 +33,4 @@ SAMPLES: tuple[Any, ...] = (
     )),
     (((4, 300), (300,)), {"dims": (1,), "expr": "mul($0, $1)"}),
 )  # fmt: skip
-amax = OpDef("amax", rule("amax"), meaning(torch.amax), grad, lower, samples=SAMPLES)
+amax = OpDef("amax", rule("amax"), meaning(torch.amax), grad, lower, reduces=True, samples=SAMPLES)

@@ -29,6 +29,7 @@ from tritoncnn.ops.define import Lowering, OpDef, Types
 from tritoncnn.ops.lowering import epilogue_of, one_launch, refs_of, types_of
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
+from tritoncnn.ops.reshape import reshape
 from tritoncnn.ops.slot import make_slot
 from tritoncnn.ops.window import (
     ACTIVATIONS,
@@ -101,6 +102,10 @@ def grad(dy: Any, y: Any, x: Any, w: Any, *, stride: Pair, padding: Pair, dilati
     return dx, dw
 
 
+def scaled(s: Any, x: Any, w: Any, **attrs: Any) -> tuple[Any, Any]:
+    return x, w * reshape(s, shape=(w.shape[0], *(1,) * (len(w.shape) - 1)))
+
+
 def lower(node: Node) -> Lowering:
     (y, *further), (x, w, *_) = types_of(node)
     attrs: dict[str, Any] = {
@@ -170,5 +175,5 @@ SAMPLES = (
 )
 conv2d = OpDef(
     "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders=ACTIVATIONS, wants={0: ACTIVATIONS, 1: FILTERS},
-    suits=suits, samples=SAMPLES,
+    suits=suits, scaled=scaled, samples=SAMPLES,
 )  # fmt: skip

@@ -15,7 +15,9 @@ from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d_dgrad as kernel
 from tritoncnn.ops.conv_torch import conv_dgrad_torch
 from tritoncnn.ops.define import Lowering, OpDef, op_named
+from tritoncnn.ops.expand import expand
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
+from tritoncnn.ops.reshape import reshape
 from tritoncnn.ops.window import (
     ACTIVATIONS,
     FILTERS_BACK,
@@ -55,6 +57,12 @@ def grad(ddx: Any, dx: Any, dy: Any, w: Any, *, input_shape: Pair, stride: Pair,
     """dx is linear in dy and in w: with ddx in the place of x they are conv2d and its filter gradient."""
     steps = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return op_named("conv2d")(ddx, w, **steps), op_named("conv2d_wgrad")(ddx, dy, filter_shape=tuple(w.shape), **steps)
+
+
+def scaled(s: Any, dy: Any, w: Any, *, groups: int = 1, **attrs: Any) -> tuple[Any, Any]:
+    K, C_G = w.shape[:2]
+    by_filter = expand(reshape(s, shape=(groups, 1, C_G)), shape=(groups, K // groups, C_G))
+    return dy, w * reshape(by_filter, shape=(K, C_G, *(1,) * (len(w.shape) - 2)))
 
 
 def lower(node: Node) -> Lowering:
@@ -98,5 +106,6 @@ conv2d_dgrad = OpDef(
     epilogue=True,
     orders=ACTIVATIONS,
     wants={0: ACTIVATIONS, 1: FILTERS_BACK},
+    scaled=scaled,
     samples=SAMPLES,
 )

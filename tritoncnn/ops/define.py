@@ -66,6 +66,7 @@ class OpDef:
     view       (operand type, **attrs) -> type of the result in the operand's memory, or None when it needs a copy
     arity      how many operands come before those of a fused epilogue; -1: any number, none fused
     epilogue   the kernel has an epilogue slot
+    reduces    takes the ``dims`` of its only operand away, and may have an expression over several in its place
     orders     memory order of a result of rank n, where it is not row-major
     follows    results lie in the memory order of the first operand
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
@@ -75,6 +76,8 @@ class OpDef:
     stored     memory order, by rank, in which a parameter that is operand i is best kept, where the kernel takes any
     any_order  the kernel writes a first result of any strides as well as the usual ones
     suits      (i, operand types, attrs) -> whether operand i, which is wanted otherwise, had better stay as it lies
+    scaled     (s, *operands, **attrs) -> operands whose result has channel c (dim 1) times s[c], by a formula over operands but
+               the first
     inplace    (result, operand) pairs that share memory
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
                ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
@@ -90,6 +93,7 @@ class OpDef:
     view: Callable[..., TensorType | None] | None = None
     arity: int = 1
     epilogue: bool = False
+    reduces: bool = False
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     follows: bool = False
     offset: Callable[..., int] | None = None
@@ -98,6 +102,7 @@ class OpDef:
     stored: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     any_order: bool = False
     suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr]], bool] | None = None
+    scaled: Callable[..., tuple[Any, ...]] | None = None
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()
 

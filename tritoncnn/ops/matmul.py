@@ -47,6 +47,10 @@ def grad(dy: Any, y: Any, a: Any, b: Any, *, sums: bool = False) -> tuple[Any, A
     return sum_to(da, tuple(a.shape)), sum_to(db, tuple(b.shape))
 
 
+def scaled(s: Any, a: Any, b: Any, **attrs: Any) -> tuple[Any, Any]:
+    return a, b * s
+
+
 def lower(node: Node) -> Lowering:
     (y, *sums), (a, b, *_) = types_of(node)
     launches, workspace = kernel.matmul(y, a, b, sums=sums[0] if sums else None, epilogue=epilogue_of(node, 2))
@@ -65,5 +69,5 @@ SAMPLES = (
     *((shapes, {"sums": True}) for shapes in (((5, 7), (7, 3)), ((0, 4), (4, 3)), ((33, 2000), (2000, 17)))),
 )  # fmt: skip
 matmul = OpDef(
-    "matmul", infer, reference, grad, lower, arity=2, epilogue=True, stored={1: {2: (0, 1)}}, samples=SAMPLES,
+    "matmul", infer, reference, grad, lower, arity=2, epilogue=True, stored={1: {2: (0, 1)}}, scaled=scaled, samples=SAMPLES,
 )  # fmt: skip

@@ -36,4 +36,4 @@ SAMPLES += tuple(
         ((40, 1000), (40, 1), (0, 1)),
     )
 )  # fmt: skip
-sum_ = OpDef("sum", rule("sum"), meaning(torch.sum), grad, lower, samples=SAMPLES)
+sum_ = OpDef("sum", rule("sum"), meaning(torch.sum), grad, lower, reduces=True, samples=SAMPLES)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tritoncnn.errors import DTypeError
 from tritoncnn.ir import DTYPE_BYTES, Graph, Rewriter, TensorType, Value
 from tritoncnn.ops import OPS, Sym
+from tritoncnn.passes.split_constants import PREPARED
 
 ARENA = "parameters"
 
@@ -26,10 +27,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """Where each parameter lies in an arena of ``size`` elements; gaps (for alignment) stay zero."""
+    """Where each parameter lies in an arena of ``size`` elements; gaps (for alignment) stay zero. ``arena``: the input's name."""
 
     slices: tuple[Slice, ...]
     size: int
+    arena: str = ARENA
+    dtype: str = "f32"
 
     def offset(self, name: str) -> int:
         return next(part.offset for part in self.slices if part.name == name)
@@ -58,43 +61,67 @@ def lay_out(graph: Graph, values: Collection[Value]) -> ParameterLayout:
 
     Raises DTypeError when one is not float32.
     """
-    offset, slices = 0, []
     for value in values:
         if value.type.dtype != "f32":
             raise DTypeError(f"parameters must be float32 for now; {value.name} is {value.type.dtype}")
+    return _lay_out(graph, values, ARENA, "f32")
+
+
+def lay_out_prepared(graph: Graph) -> tuple[ParameterLayout, ...]:
+    """One arena for each dtype of the inputs that ``split_constants`` has made of ``graph``."""
+    by_dtype: dict[str, list[Value]] = {}
+    for value in graph.inputs:
+        if value.name.startswith(PREPARED):
+            by_dtype.setdefault(value.type.dtype, []).append(value)
+    return tuple(_lay_out(graph, values, f"{PREPARED}{dtype}", dtype) for dtype, values in by_dtype.items())
+
+
+def _lay_out(graph: Graph, values: Collection[Value], arena: str, dtype: str) -> ParameterLayout:
+    offset, slices = 0, []
+    for value in values:
         type = value.type.with_order(storage_order(graph, value) or tuple(range(value.type.rank)))
         slices.append(Slice(value.name, offset, type))
         step = 64 // DTYPE_BYTES[type.dtype]
         offset += (type.numel + step - 1) // step * step
-    return ParameterLayout(tuple(slices), offset)
+    return ParameterLayout(tuple(slices), offset, arena, dtype)
 
 
-def pack_parameters(graph: Graph, layout: ParameterLayout, gradients: int = 0) -> Graph:
+def pack_parameters(graph: Graph, *layouts: ParameterLayout) -> Graph:
     """f(x, w, b)   =>   f(x, parameters) with w = slice(parameters), b = slice(parameters)
 
-    With ``gradients`` = k the last k outputs are the gradients of the layout's slices, in order; they become one
-    ``pack`` in the arena's layout, the last output.
+    Each layout is an arena. One of which the graph reads nothing is no input.
     """
-    names = {part.name: part for part in layout.slices}
+    parts = {part.name: (layout, part) for layout in layouts for part in layout.slices}
     out = Rewriter(graph.name)
     for value in graph.inputs:
-        if value.name not in names:
+        if value.name not in parts:
             out.replace(value, out.input(value.name, value.type))
-    if names:
-        arena = out.input(ARENA, TensorType.dense("f32", (layout.size,)))
-        for value in graph.inputs:
-            if value.name in names:
-                out.replace(value, _slice(out, arena, names[value.name]))
+    arenas: dict[str, Value] = {}
+    for value in graph.inputs:
+        if value.name in parts:
+            layout, part = parts[value.name]
+            if layout.arena not in arenas:
+                arenas[layout.arena] = out.input(layout.arena, TensorType.dense(layout.dtype, (layout.size,)))
+            out.replace(value, _slice(out, arenas[layout.arena], part))
     for node in graph.nodes:
         out.keep(node)
-    if not gradients:
-        return out.finish(graph.outputs)
-    laid = [
-        _ordered(out, out.value(v), part) for v, part in zip(graph.outputs[-gradients:], layout.slices, strict=True)
-    ]
-    offsets = tuple(part.offset for part in layout.slices)
-    pack = OPS["pack"](*(Sym(out, v) for v in laid), offsets=offsets, size=layout.size).value
-    return out.finish((*graph.outputs[:-gradients], pack))
+    return out.finish(graph.outputs)
+
+
+def pack_outputs(graph: Graph, *layouts: ParameterLayout) -> Graph:
+    """The last outputs, one for each slice of the layouts, become one ``pack`` for each layout, as it says."""
+    count = sum(len(layout.slices) for layout in layouts)
+    others, last = graph.outputs[: len(graph.outputs) - count], list(graph.outputs[len(graph.outputs) - count :])
+    out = Rewriter(graph.name)
+    out.keep_inputs(graph)
+    for node in graph.nodes:
+        out.keep(node)
+    packs = []
+    for layout in layouts:
+        laid = [_ordered(out, out.value(last.pop(0)), part) for part in layout.slices]
+        offsets = tuple(part.offset for part in layout.slices)
+        packs.append(OPS["pack"](*(Sym(out, v) for v in laid), offsets=offsets, size=layout.size).value)
+    return out.finish((*others, *packs))
 
 
 def _slice(out: Rewriter, arena: Value, part: Slice) -> Value:
@@ -104,7 +131,7 @@ def _slice(out: Rewriter, arena: Value, part: Slice) -> Value:
     return sliced.value
 
 
-def _ordered(out: Rewriter, gradient: Value, part: Slice) -> Value:
+def _ordered(out: Rewriter, value: Value, part: Slice) -> Value:
     order = part.type.order
     assert order is not None
-    return OPS["copy"](Sym(out, gradient), order=order).value
+    return OPS["copy"](Sym(out, value), order=order).value

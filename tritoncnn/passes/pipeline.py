@@ -23,15 +23,19 @@ from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
 from tritoncnn.passes.recompute_light import RecomputeLight
 from tritoncnn.passes.simplify import Simplify
+from tritoncnn.passes.sink_reshape import SinkReshape
 from tritoncnn.passes.write_into_concat import WriteIntoConcat
 
 FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     Simplify(),
+    SinkReshape(),
+    Simplify(),  # after SinkReshape: reshapes that meet are one
     FlattenIntoMatmul(),  # before gradients: they then come in the stored order by themselves
 )
 LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     FuseStatistics(),  # before Decompose: takes norms as a whole
     Decompose(),
+    SinkReshape(),  # before Simplify, as above
     Simplify(),
     MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation
     FuseBiasGrad(),

@@ -154,7 +154,8 @@ def _constant(draft: _Draft, node: Node) -> None:
 
 def _pack(draft: _Draft, node: Node) -> None:
     """Let each operand's producer write into the pack's arena; copy those that live elsewhere."""
-    name = f"pack {node.result.name}"
+    outputs = [i for i, value in enumerate(draft.graph.outputs) if value == node.result]
+    name = f"output {outputs[0]}" if outputs else f"pack {node.result.name}"
     draft.fixed[node.result] = Place(name)
     draft.sizes[name] = node.result.type.nbytes
     offsets = node.attrs["offsets"]
@@ -195,6 +196,8 @@ def _copy(draft: _Draft, value: Value) -> Value:
 def _place_output(draft: _Draft, index: int, value: Value) -> Value:
     """An output gets memory of its own, unless it is an input updated in place."""
     producer = draft.graph.producer.get(value)
+    if draft.fixed.get(value) == Place(f"output {index}"):  # a pack
+        return value
     if producer is not None and value in draft.roots and OPS[producer.op].inplace:
         return value
     root, shift = draft.root(value)

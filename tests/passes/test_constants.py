@@ -1,0 +1,243 @@
+"""What follows from parameters alone: moved into weights, cut off, computed at load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from textwrap import dedent
+
+import pytest
+import torch
+from torch import nn
+
+import tritoncnn
+from tritoncnn.ir import Graph, parse_graph, verify
+from tritoncnn.ops import check_node
+from tritoncnn.ops.evaluate import evaluate
+from tritoncnn.passes.fold_batch_norm import FoldBatchNorm
+from tritoncnn.passes.simplify import Simplify
+from tritoncnn.passes.split_constants import split_constants
+
+CONV = "{stride=[1,1], padding=[0,0], dilation=[1,1]}"
+WEIGHTS = frozenset({"w", "b", "s", "t"})
+
+
+def graph(text: str) -> Graph:
+    return verify(parse_graph(dedent(text)), check_node)
+
+
+def lines(graph: Graph) -> list[str]:
+    """Nodes and outputs without types."""
+    return [line.split("  :")[0].split(" : ")[0].strip() for line in str(graph).splitlines()[1:-1]]
+
+
+def random_inputs(graph: Graph) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {v.name: torch.randn(v.type.shape, generator=generator, dtype=torch.float64) for v in graph.inputs}
+
+
+def same_meaning(before: Graph, after: Graph) -> bool:
+    inputs = random_inputs(before)
+    pairs = zip(evaluate(before, inputs), evaluate(after, inputs), strict=True)
+    return all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in pairs)
+
+
+AFFINE = f"""
+    graph g(x: f32[2,3,4,4], w: f32[5,3,1,1], b: f32[1,5,1,1], s: f32[1,5,1,1], t: f32[1,5,1,1]) {{
+      %1 = conv2d(x, w) {CONV} : f32[2,5,4,4]
+      %2 = add(%1, b) : f32[2,5,4,4]
+      %3 = mul(%2, s) : f32[2,5,4,4]
+      %4 = add(%3, t) : f32[2,5,4,4]
+      return %4
+    }}"""
+
+
+def folded(text: str) -> Graph:
+    before = graph(text)
+    after, _ = FoldBatchNorm(WEIGHTS)(before)
+    verify(after, check_node, after="FoldBatchNorm")
+    assert same_meaning(before, after)
+    return Simplify()(after)[0]
+
+
+def test_a_factor_and_both_shifts_leave_one_product_and_one_sum() -> None:
+    assert lines(folded(AFFINE)) == [
+        "%1 = reshape(s) {shape=[5,1,1,1]}",
+        "%2 = mul(w, %1)",
+        "%3 = mul(b, s)",
+        "%4 = add(%3, t)",
+        f"%5 = conv2d(x, %2) {CONV}",
+        "%6 = add(%5, %4)",
+        "return %6",
+    ]
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("mul(%2, s)", "mul(s, %2)"), ("mul(%2, s)", "div(%2, s)"), ("add(%3, t)", "sub(%3, t)"), ("add(%3, t)", "add(t, %3)"),
+])  # fmt: skip
+def test_every_affine_op_is_folded(old: str, new: str) -> None:
+    after = folded(AFFINE.replace(old, new))
+    on_pixels = [node.op for node in after.nodes if node.result.type.shape == (2, 5, 4, 4)]
+    assert on_pixels == ["conv2d", "add"]
+
+
+@pytest.mark.parametrize(("why", "old", "new"), [
+    ("another reader", "return %4", "return %4, %2"),
+    ("a factor that is no parameter", "mul(%2, s)", "mul(%2, x0)"),
+    ("a factor per pixel", "mul(%2, s)", "mul(%2, pixels)"),
+    ("weights that are no parameters", "conv2d(x, w)", "conv2d(x, w0)"),
+    ("a constant divided by the product", "mul(%2, s)", "div(s, %2)"),
+    ("16 bits", "f32", "bf16"),
+])  # fmt: skip
+def test_what_would_change_the_numbers_is_left_alone(why: str, old: str, new: str) -> None:
+    inputs = "t: f32[1,5,1,1], x0: f32[1,5,1,1], pixels: f32[4], w0: f32[5,3,1,1]"
+    before = graph(AFFINE.replace("t: f32[1,5,1,1]", inputs).replace(old, new))
+    assert FoldBatchNorm(WEIGHTS | {"pixels"})(before) == (before, ""), why
+
+
+def test_a_product_that_others_read_is_kept_for_them_when_only_its_shift_is_read_twice() -> None:
+    after = folded(AFFINE.replace("return %4", "return %4, %1"))
+    assert sum(node.op == "conv2d" for node in after.nodes) == 1, "a second product would cost more than a factor"
+
+
+def test_constants_are_cut_off_below_the_views_of_them() -> None:
+    before = graph("""
+        graph g(x: f32[2,3], w: f32[5,3], b: f32[5]) {
+          %1 = exp(w) : f32[5,3]
+          %2 = permute(%1) {dims=[1,0]} : f32[3,5]
+          %3 = matmul(x, %2) : f32[2,5]
+          %4 = reshape(b) {shape=[1,5]} : f32[1,5]
+          %5 = add(%3, %4) : f32[2,5]
+          return %5
+        }""")
+    once, rest = split_constants(before, {"w", "b"})
+    assert [v.name for v in once.inputs] == ["w"]
+    assert lines(once) == ["%1 = exp(w)", "return %1"]
+    assert [v.name for v in rest.inputs] == ["x", "b", "prepared/0"]
+    assert lines(rest) == [
+        "%1 = permute(prepared/0) {dims=[1,0]}",
+        "%2 = matmul(x, %1)",
+        "%3 = reshape(b) {shape=[1,5]}",
+        "%4 = add(%2, %3)",
+        "return %4",
+    ]
+    assert parse_graph(str(rest)) == rest
+
+
+def test_the_two_halves_compute_what_the_whole_did_in_every_dtype() -> None:
+    before = graph("""
+        graph g(x: f32[4], w: f32[4], v: f32[4], unread: f32[2]) {
+          %1 = gt(w, v) : i1[4]
+          %2 = add(w, v) : f32[4]
+          %3 = where(%1, x, %2) : f32[4]
+          %4 = mul(%2, %2) : f32[4]
+          return %3, %4, x, w
+        }""")
+    once, rest = split_constants(before, {"w", "v", "unread"})
+    inputs = random_inputs(before)
+    made = dict(zip((v.name for v in rest.inputs if v.name not in inputs), evaluate(once, inputs), strict=True))
+    for got, want in zip(evaluate(rest, inputs | made), evaluate(before, inputs), strict=True):
+        assert torch.equal(got, want)
+    assert [v.type.dtype for v in once.outputs] == ["f32", "f32", "i1"]
+
+
+def test_a_graph_without_computed_constants_is_left_as_it_is() -> None:
+    before = graph("""
+        graph g(x: f32[2,3], w: f32[3]) {
+          %1 = const() {value=2.0, dtype='f32'} : f32[]
+          %2 = mul(x, %1) : f32[2,3]
+          %3 = add(%2, w) : f32[2,3]
+          return %3
+        }""")
+    once, rest = split_constants(before, {"w"})
+    assert (once.nodes, once.outputs, once.inputs) == ((), (), ())
+    assert rest == before
+
+
+class _Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + x)
+
+
+class _Shared(nn.Module):
+    """A convolution's result is normalised and read as it is; its filters serve twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        z: torch.Tensor = self.norm(y) + y
+        return z + self.norm(self.conv(z))
+
+
+class _WeightNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.v, self.g = nn.Parameter(torch.randn(6, 4, 3, 3)), nn.Parameter(torch.randn(6, 1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        norm = (self.v * self.v).sum((1, 2, 3), keepdim=True).sqrt()
+        return torch.nn.functional.conv2d(x, self.v * (self.g / norm))
+
+
+MODULES: list[tuple[str, Callable[[], nn.Module], tuple[int, ...], int]] = [
+    ("residual", _Residual, (2, 4, 6, 6), 2),
+    ("shared", _Shared, (2, 4, 6, 6), 3),
+    ("linear", lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU()), (3, 5), 1),
+    ("conv1d", lambda: nn.Sequential(nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.ReLU()), (2, 4, 9), 1),
+    ("conv3d", lambda: nn.Sequential(nn.Conv3d(3, 4, 2), nn.BatchNorm3d(4)), (1, 3, 4, 4, 3), 1),
+    ("transposed", lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 3, 2, groups=2), nn.BatchNorm2d(6)), (1, 4, 3, 3), 1),
+    (
+        "depthwise",
+        lambda: nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.BatchNorm2d(6, affine=False)),
+        (1, 6, 5, 5),
+        1,
+    ),
+    ("before", lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3)), (2, 4, 5, 5), 2),
+    ("weight norm", _WeightNorm, (1, 4, 5, 5), 1),
+]
+
+
+@pytest.mark.parametrize(("make", "shape", "launches"), [m[1:] for m in MODULES], ids=[m[0] for m in MODULES])
+def test_a_model_computes_constants_at_load_and_again_when_parameters_change(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], launches: int
+) -> None:
+    torch.manual_seed(0)
+    module, x = make().eval(), torch.randn(shape)
+    states = []
+    for _ in range(2):
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand_like(tensor) + 0.5 if name.endswith("var") else torch.randn_like(tensor))
+        states.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+    model = tritoncnn.compile(module, x)
+    for state in (states[1], states[0]):
+        module.load_state_dict(state)
+        model.load_state_dict(state)
+        # Sums of at most 108 products of values of order 1, in f32, twice.
+        torch.testing.assert_close(model(x), module(x).detach(), rtol=1e-4, atol=1e-4)
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, state[name])
+    assert len([call for call in model.plan.calls if call.node.op not in ("copy", "pad2d")]) <= launches
+
+
+def test_variances_near_zero_and_factors_of_zero_are_folded_without_loss() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    norm = module[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.running_var = torch.tensor([0.0, 1e-12, 1e12, 1.0])
+    norm.weight.data = torch.tensor([1.0, -2.0, 3.0, 0.0])
+    x = torch.randn(2, 3, 6, 6)
+    exact = module.double()(x.double()).detach()
+    model = tritoncnn.compile(module.float(), x)
+    # Each factor, product and sum is rounded: a few units of 27 products of about 1 times at most 2 / sqrt(1e-5).
+    torch.testing.assert_close(model(x).double(), exact, rtol=1e-5, atol=1e-4)
+    assert torch.equal(model(x)[:, 3], norm.bias[3].detach().expand(2, 4, 4))

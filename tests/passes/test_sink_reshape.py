@@ -1,0 +1,120 @@
+"""A convolution of lines is one launch with all that follows it."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+import torch
+from torch import nn
+
+import tritoncnn
+import tritoncnn.functional as TF
+from tritoncnn.functional import programs
+from tritoncnn.ir import Graph, parse_graph, verify
+from tritoncnn.ops import check_node
+from tritoncnn.ops.evaluate import evaluate
+from tritoncnn.passes.sink_reshape import SinkReshape
+
+CONV = "{stride=[1,1], padding=[0,0], dilation=[1,1]}"
+
+
+def graph(text: str) -> Graph:
+    return verify(parse_graph(dedent(text)), check_node)
+
+
+def lines(graph: Graph) -> list[str]:
+    return [line.split("  :")[0].split(" : ")[0].strip() for line in str(graph).splitlines()[1:-1]]
+
+
+def test_pointwise_work_its_operands_and_reductions_come_before_the_reshape() -> None:
+    before = graph(f"""
+        graph g(x: f32[2,3,1,9], w: f32[5,3,1,1], b: f32[5,1], r: f32[2,5,9]) {{
+          %1 = conv2d(x, w) {CONV} : f32[2,5,1,9]
+          %2 = reshape(%1) {{shape=[2,5,9]}} : f32[2,5,9]
+          %3 = add(%2, b) : f32[2,5,9]
+          %4 = exp(r) : f32[2,5,9]
+          %5 = mul(%4, %3) : f32[2,5,9]
+          %6 = sum(%5) {{dims=[0,2]}} : f32[5]
+          return %5, %6
+        }}""")
+    after, note = SinkReshape()(before)
+    verify(after, check_node, after="SinkReshape")
+    assert lines(after) == [
+        f"%1 = conv2d(x, w) {CONV}",
+        "%2 = reshape(b) {shape=[1,5,1,1]}",
+        "%3 = add(%1, %2)",
+        "%4 = reshape(r) {shape=[2,5,1,9]}",
+        "%5 = exp(%4)",
+        "%6 = mul(%5, %3)",
+        "%7 = reshape(%6) {shape=[2,5,9]}",
+        "%8 = sum(%6) {dims=[0,2,3]}",
+        "return %7, %8",
+    ]
+    assert note == "moved 3 pointwise ops before a reshape"
+    generator = torch.Generator().manual_seed(0)
+    inputs = {v.name: torch.randn(v.type.shape, generator=generator, dtype=torch.float64) for v in before.inputs}
+    for got, want in zip(evaluate(after, inputs), evaluate(before, inputs), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("text", [
+    # No kernel with a slot makes what is reshaped.
+    """
+        graph g(x: f32[2,5,1,9]) {
+          %1 = reshape(x) {shape=[2,5,9]} : f32[2,5,9]
+          %2 = relu(%1) : f32[2,5,9]
+          return %2
+        }""",
+    # Elements change their places among the dims.
+    f"""
+        graph g(x: f32[2,3,1,9], w: f32[5,3,1,1]) {{
+          %1 = conv2d(x, w) {CONV} : f32[2,5,1,9]
+          %2 = reshape(%1) {{shape=[2,9,5]}} : f32[2,9,5]
+          %3 = relu(%2) : f32[2,9,5]
+          return %3
+        }}""",
+    # What is reshaped is the smaller operand.
+    f"""
+        graph g(x: f32[1,3,1,9], w: f32[5,3,1,1], r: f32[2,5,9]) {{
+          %1 = conv2d(x, w) {CONV} : f32[1,5,1,9]
+          %2 = reshape(%1) {{shape=[5,9]}} : f32[5,9]
+          %3 = add(%2, r) : f32[2,5,9]
+          return %3
+        }}""",
+])  # fmt: skip
+def test_other_reshapes_stay(text: str) -> None:
+    assert SinkReshape()(graph(text)) == (graph(text), "")
+
+
+LINES = [
+    ("conv1d", nn.Sequential(nn.Conv1d(4, 6, 3), nn.ReLU())),
+    ("conv1d and batch norm", nn.Sequential(nn.Conv1d(4, 6, 3, 2), nn.BatchNorm1d(6), nn.SiLU())),
+    ("depthwise conv1d", nn.Sequential(nn.Conv1d(4, 4, 3, groups=4), nn.Hardswish())),
+    ("transposed", nn.Sequential(nn.ConvTranspose1d(4, 6, 4, 2, 1), nn.LeakyReLU())),
+    ("of one sample", nn.Sequential(nn.Conv1d(4, 6, 3), nn.GELU())),
+]
+
+
+@pytest.mark.parametrize(("name", "module"), LINES, ids=[line[0] for line in LINES])
+def test_a_layer_on_lines_is_one_launch(name: str, module: nn.Module) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(*(() if name == "of one sample" else (2,)), 4, 17)
+    model = tritoncnn.compile(module.eval(), x)
+    assert [call.node.op for call in model.plan.calls if call.node.op != "copy"] in (["conv2d"], ["conv2d_dgrad"])
+    torch.testing.assert_close(model(x), module(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_residual_of_a_functional_conv1d_is_added_before_rounding(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(programs, "make_plan", lambda g, make=programs.make_plan: made.append(make(g)) or made[-1])
+    torch.manual_seed(0)
+    # Integers: sums are exact in f32, so that one rounding at the end gives exactly the rounded exact result.
+    x, w, r = (torch.randint(-8, 9, shape).to(dtype) for shape in ((2, 16, 33), (8, 16, 3), (2, 8, 31)))
+    y = TF.conv1d(x, w, residual=r, activation="relu")
+    wanted = torch.relu(torch.nn.functional.conv1d(x.double(), w.double()) + r.double()).to(dtype)
+    assert torch.equal(y, wanted)
+    assert [call.node.op for plan in made for call in plan.calls if call.node.op != "copy"] == ["conv2d"]
