@@ -39,7 +39,28 @@ def larger(a, b):
 
 @triton.jit
 def larger_at(a, i, b, j):
-    """The larger value and its place: the first of equals; a NaN, the first one, before all else."""
-    same = (b == a) | ((b != b) & (a != a))
-    b_wins = (b > a) | ((b != b) & (a == a)) | (same & (j < i))
+    """The larger value and its place: the first of equals; a NaN, the last one, before all else, as in torch's pools."""
+    b_wins = (b > a) | ((b == a) & (j < i)) | ((b != b) & ((a == a) | (j > i)))
     return tl.where(b_wins, b, a), tl.where(b_wins, j, i)
+
+
+@triton.jit
+def tanh(x):
+    """The hyperbolic tangent within 2 units in the last place: an odd polynomial near 0, where 1 - 2 / (exp(2x) + 1) cancels.
+
+    Source: Cephes (Moshier), tanhf.
+    """
+    size, square = tl.abs(x), x * x
+    far = 1.0 - 2.0 / (tl.exp(size + size) + 1.0)
+    p = -5.70498872745e-3 * square + 2.06390887954e-2
+    p = ((p * square - 5.37397155531e-2) * square + 1.33314422036e-1) * square - 3.33332819422e-1
+    return tl.where(size < 0.625, (p * square + 1.0) * x, tl.where(x < 0, -far, far))
+
+
+@triton.jit
+def expm1(x):
+    """exp(x) - 1 within 4 units in the last place: Taylor's series to the 8th power near 0, where the difference cancels."""
+    p = x * (1.0 / 40320.0) + 1.0 / 5040.0
+    p = (((p * x + 1.0 / 720.0) * x + 1.0 / 120.0) * x + 1.0 / 24.0) * x + 1.0 / 6.0
+    near = ((p * x + 0.5) * x + 1.0) * x
+    return tl.where(tl.abs(x) < 0.35, near, tl.exp(x) - 1.0)

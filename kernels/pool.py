@@ -1,7 +1,8 @@
 """max_pool2d, avg_pool2d: y[n,c,p,q] = max or mean over r,s of x[n,c, p*U-PAD_H+r*DIL_H, q*V-PAD_W+s*DIL_W].
 
 Max      taps outside x count as -inf; the index, if asked for, is r*S + s of the first tap inside x that holds the
-         maximum; a NaN is larger than all else. u8, or i32 for windows of more than 255 taps.
+         maximum; a NaN is larger than all else, and of several the last wins, as in torch. u8, or i32 for windows of more
+         than 255 taps.
 Mean     over the taps in the padded image, or only over those in x (count_include_pad=False).
 Tile     one program makes BLOCK_PIXELS pixels (of all images) of BLOCK_C channels.
 Traffic  x read R*S / (U*V) times from cache, y and the index written once.
@@ -60,7 +61,7 @@ def _take_tap(
     elif not INDEX:
         acc = larger(acc, x)
     else:
-        wins = inside[:, None] & ((index < 0) | (x > acc) | ((x != x) & (acc == acc)))
+        wins = inside[:, None] & ((index < 0) | (x > acc) | (x != x))
         acc = tl.where(wins, x, acc)
         index = tl.where(wins, r * S + s, index)
     return acc, index

@@ -1,18 +1,20 @@
 """softmax_cross_entropy: loss = mean or sum over n of lse[n] - x[n, target[n]], lse[n] = log sum over c of exp(x[n,c]).
 
-Gradient dx[n,c] = (exp(x[n,c] - lse[n]) - (c == target[n])) * scale, scale = 1/N for the mean, made in the same pass over x.
+Rows whose target is IGNORE count nowhere: the mean is over the others, NaN where there are none.
+Gradient dx[n,c] = (exp(x[n,c] - lse[n]) - (c == target[n])) * scale, scale = 1/rows for the mean, made in the same pass over x.
 Also     softmax: y[n,c] = exp(x[n,c]) / sum over c of exp(x[n,c]), or its logarithm x[n,c] - lse[n].
 Stable   the row's maximum is taken off before exp.
-Targets  i64. One outside 0..C-1 makes its row's loss and gradient NaN; nothing outside x is read.
+Targets  i64. One outside 0..C-1 that is not IGNORE makes its row's loss and gradient NaN; nothing outside x is read.
 Tile     one program takes BLOCK_N whole rows at a time. ``whole`` tile: one program takes all rows and writes the loss.
-         Else each of at most PARTS programs writes its rows' losses to a workspace, and a second launch adds them in fixed order.
+         Else each of at most PARTS programs writes its rows' losses to a workspace, and a last launch adds them in fixed order.
+         For the mean a launch before counts the rows, since every row's gradient is divided by their number.
 Traffic  x and dx once.
 Layout   any strides; fast: classes contiguous.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -58,13 +60,41 @@ def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
 
 
 @triton.jit
+def _count_rows(
+    target_ptr, N: tl.constexpr, STRIDE_T: tl.constexpr, IGNORE: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
+):
+    """How many of the N targets are not IGNORE, as f32."""
+    rows = tl.zeros((BLOCK,), tl.int32)
+    for step in range(0, (N + BLOCK - 1) // BLOCK):
+        offs_n = block_offsets(step * BLOCK, BLOCK, WIDE)
+        target = tl.load(target_ptr + offs_n * STRIDE_T, mask=offs_n < N, other=IGNORE)
+        rows += (target != IGNORE).to(tl.int32)
+    return tl.sum(rows, 0).to(tl.float32)
+
+
+@triton.jit
+def count_rows_kernel(
+    count_ptr, target_ptr, N: tl.constexpr, STRIDE_T: tl.constexpr, IGNORE: tl.constexpr,
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    tl.store(count_ptr, _count_rows(target_ptr, N, STRIDE_T, IGNORE, WIDE, BLOCK))
+
+
+@triton.jit
 def softmax_cross_entropy_kernel(
     loss_ptr, dx_ptr, x_ptr, target_ptr,  # loss_ptr: the loss when STEPS covers all rows, else one value per program
+    count_ptr,  # how many rows count, where a launch before has found it
     N: tl.constexpr, C: tl.constexpr, DX: tl.constexpr, X: tl.constexpr, STRIDE_T: tl.constexpr,  # memory strides
-    SCALE: tl.constexpr, STEPS: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
+    MEAN: tl.constexpr, IGNORE: tl.constexpr, STEPS: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     pid = program(0, GRID, WIDE)
+    scale = 1.0
+    if MEAN:
+        if count_ptr is None:
+            scale = 1.0 / _count_rows(target_ptr, N, STRIDE_T, IGNORE, WIDE, BLOCK_N)
+        else:
+            scale = 1.0 / tl.load(count_ptr)
     offs_c = block_offsets(0, BLOCK_C, WIDE)
     mask_c = offs_c < C
     total = tl.zeros((BLOCK_N,), tl.float32)
@@ -75,18 +105,20 @@ def softmax_cross_entropy_kernel(
         x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=float("-inf")).to(
             tl.float32
         )
-        target = tl.load(target_ptr + offs_n * STRIDE_T, mask=mask_n, other=0)
+        target = tl.load(target_ptr + offs_n * STRIDE_T, mask=mask_n, other=IGNORE)
+        counts = target != IGNORE
         largest = tl.max(x, 1)
         lse = largest + tl.log(tl.sum(tl.exp(x - largest[:, None]), 1))
         # The target's logit without an address: no class matches a target out of range.
         hot = target[:, None] == offs_c[None, :]
         lse = tl.where((target >= 0) & (target < C), lse, float("nan"))
         loss = lse - tl.sum(tl.where(hot, x, 0.0), 1)
-        total += tl.where(mask_n, loss, 0.0)
+        total += tl.where(counts, loss, 0.0)
         if dx_ptr is not None:
-            dx = (tl.exp(x - lse[:, None]) - tl.where(hot, 1.0, 0.0)) * SCALE
+            dx = (tl.exp(x - lse[:, None]) - tl.where(hot, 1.0, 0.0)) * scale
+            dx = tl.where(counts[:, None], dx, 0.0)
             tl.store(dx_ptr + (offs_n * DX[0])[:, None] + (offs_c * DX[1])[None, :], dx, mask=mask)
-    tl.store(loss_ptr + pid, tl.sum(total, 0) * SCALE)
+    tl.store(loss_ptr + pid, tl.sum(total, 0) * scale)
 
 
 @triton.jit
@@ -122,14 +154,15 @@ def softmax_cross_entropy(
     target: TensorType,
     *,
     reduction: str = "mean",
+    ignore_index: int = -100,
     tile: Tile | None = None,
     target_device: str = "cpu",
-) -> tuple[tuple[Launch, ...], TensorType | None]:
+) -> tuple[tuple[Launch, ...], tuple[TensorType, ...]]:
     """loss [] = cross entropy of logits x [N,C] and class numbers target [N]; dx [N,C], if given, its gradient for x.
 
-    Returns the launches and the workspace they need: ((loss, [dx], x, target), None), or for many rows
-    ((workspace, [dx], x, target), (loss, workspace)) with the workspace's type. The mean of no rows is NaN.
-    Raises ShapeError, DTypeError.
+    Returns the launches and the types of the workspaces they need: ((loss, [dx], x, target),) and none, or for many rows
+    ((count, target), (parts, [dx], x, target, count), (loss, parts)) and (parts, count); the sum needs no count.
+    The mean of no rows is NaN. Raises ShapeError, DTypeError.
     """
     op = "softmax_cross_entropy"
     _check_rows(op, x)
@@ -148,20 +181,27 @@ def softmax_cross_entropy(
     steps = max(ceil_div(blocks, 1 if tile.whole else PARTS), 1)
     programs = max(ceil_div(blocks, steps), 1)
     parts = parts_type(loss, None, programs) if programs > 1 else None
-    scale = 1.0 if reduction == "sum" else 1.0 / N if N else float("nan")
+    mean = reduction == "mean"
+    count = TensorType.dense("f32", ()) if parts and mean else None
+    labels: dict[str, Any] = {"N": N, "STRIDE_T": target.strides[0], "IGNORE": ignore_index}
     rows = build(
         softmax_cross_entropy_kernel,
         (programs,),
-        {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": target},
-        N=N, C=C, DX=dx.strides if dx else None, X=x.strides, STRIDE_T=target.strides[0], SCALE=scale,
+        {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": target, "count_ptr": count},
+        **labels, C=C, DX=dx.strides if dx else None, X=x.strides, MEAN=mean,
         STEPS=steps, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
         results=1 if dx is None else 2,
         flops=6 * N * C,
         num_warps=tile.num_warps,
     )  # fmt: skip
     if parts is None:
-        return (rows,), None
-    return (rows, sum_parts(loss, None, parts, target=target_device)), parts
+        return (rows,), ()
+    last = sum_parts(loss, None, parts, target=target_device)
+    if count is None:
+        return (rows, last), (parts,)
+    pointers = {"count_ptr": count, "target_ptr": target}
+    first = build(count_rows_kernel, (1,), pointers, **labels, BLOCK=min(power_of_2(N), 1024), flops=N)
+    return (first, rows, last), (parts, count)
 
 
 def softmax(
@@ -189,9 +229,11 @@ def softmax(
     )
 
 
-def softmax_cross_entropy_torch(x: torch.Tensor, target: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+def softmax_cross_entropy_torch(
+    x: torch.Tensor, target: torch.Tensor, reduction: str = "mean", ignore_index: int = -100
+) -> torch.Tensor:
     """What softmax_cross_entropy means, in plain torch (which refuses targets out of range)."""
-    return torch.nn.functional.cross_entropy(x, target, reduction=reduction)
+    return torch.nn.functional.cross_entropy(x, target, reduction=reduction, ignore_index=ignore_index)
 
 
 def softmax_torch(x: torch.Tensor) -> torch.Tensor:

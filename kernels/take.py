@@ -2,7 +2,8 @@
 
 Serves   resizing, padding, flips, adaptive pools (indices and weights are tables of the plan); gather, embedding, unpooling
          (the index is a tensor, which may be stretched along the other dims).
-Absent   an index outside x names no element: 0 in a sum, nothing in a max. It is masked, so a NaN of x never leaks.
+Absent   an index outside x names no element: OUTSIDE (0 unless said otherwise), nothing in a sum or a max. It is masked, so
+         a NaN of x never leaks.
 Order    taps add up one after another in f32; put adds in the order of the index. The same bits on every run.
 Dims     the other dims are merged where strides allow; up to 5 dims remain.
 Tile     one program makes BLOCK_ROWS rows (all dims but y's innermost) of BLOCK_LANES lanes. In put a program walks along
@@ -60,7 +61,7 @@ def take_kernel(
     ROWS: tl.constexpr, SIZES: tl.constexpr,  # rows; the five dims
     Y: tl.constexpr, AT: tl.constexpr, X: tl.constexpr, I: tl.constexpr,  # memory strides of the five; 0 for X's indexed dim
     LENGTH: tl.constexpr, STEP: tl.constexpr,  # size and stride of x's indexed dim
-    TAPS: tl.constexpr, TAP_STEP: tl.constexpr, MAX: tl.constexpr,
+    TAPS: tl.constexpr, TAP_STEP: tl.constexpr, MAX: tl.constexpr, OUTSIDE: tl.constexpr,
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
@@ -70,7 +71,7 @@ def take_kernel(
     offs_x, offs_i = _offset(i, X), _offset(i, I)
     if TAPS == 1 and w_ptr is None and not MAX:
         index, inside = _load_index(i_ptr + offs_i, mask, LENGTH, WIDE)
-        value = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0)
+        value = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=OUTSIDE)
     else:
         value = tl.full((BLOCK_ROWS, BLOCK_LANES), float("-inf") if MAX else 0.0, tl.float32)
         best = tl.full((BLOCK_ROWS, BLOCK_LANES), -1, tl.int64 if WIDE else tl.int32)
@@ -78,7 +79,7 @@ def take_kernel(
             index, inside = _load_index(i_ptr + offs_i + tap * TAP_STEP, mask, LENGTH, WIDE)
             x = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0).to(tl.float32)
             if MAX:
-                wins = inside & ((best < 0) | (x > value) | ((x != x) & (value == value)))
+                wins = inside & ((best < 0) | (x > value) | (x != x))
                 value = tl.where(wins, x, value)
                 best = tl.where(wins, index, best)
             elif w_ptr is None:
@@ -146,13 +147,14 @@ def _five(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> _Dims:
 
 def take(
     y: TensorType, x: TensorType, index: TensorType, dim: int, *, weight: TensorType | None = None,
-    at: TensorType | None = None, taps: bool = False, tile: Tile | None = None, target: str = "cpu",
+    at: TensorType | None = None, taps: bool = False, outside: float = 0, tile: Tile | None = None, target: str = "cpu",
 ) -> Launch:  # fmt: skip
     """y = x taken at ``index`` along ``dim``.
 
     index  of y's rank, broadcast to y; or with ``taps`` [T, size of y along dim], the same for all else
     weight of the same type as a table of taps; None: 1
     at     i64 of y's shape: makes y the maximum over the taps, and ``at`` the index that held it
+    outside what an index that names no element gives, where the index is a tensor and not taps
     Raises ShapeError, DTypeError, UnsupportedError.
     """
     op = "take"
@@ -182,7 +184,7 @@ def take(
         {"y_ptr": y, "at_ptr": at, "x_ptr": x, "i_ptr": index, "w_ptr": weight},
         ROWS=rows, SIZES=sizes, Y=y_strides, AT=at_strides, X=x_strides, I=i_strides, LENGTH=x.shape[dim],
         STEP=x.strides[dim], TAPS=count, TAP_STEP=index.strides[0] if taps else 0, MAX=at is not None,
-        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
+        OUTSIDE=outside, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         results=1 if at is None else 2,
         flops=y.numel * count,
         num_warps=tile.num_warps,

@@ -44,7 +44,8 @@ def pick_tile(pixels: int, C: int, channels_last: bool, target: str = "cpu") -> 
 
 def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bool) -> int:
     """Windows along one axis, by torch's rule: with ``ceil_mode`` a last window may hang over the end, yet no window
-    starts in the padding after the input. Raises ShapeError when no window fits or padding passes half a window.
+    starts in the padding after the input. Raises ShapeError when no window fits, padding passes half a window, or the taps of
+    a window at the start fall beside the input (torch answers -inf there, and its gradient reads elsewhere).
     """
     if 2 * PAD > R:
         raise ShapeError(f"{op}: padding must be at most half of kernel_size {R}; got {PAD}")
@@ -55,6 +56,12 @@ def pool_size(op: str, H: int, R: int, U: int, PAD: int, DIL: int, ceil_mode: bo
     if size < 1:
         raise ShapeError(
             f"{op}: kernel_size {R} with dilation {DIL} must fit into the padded input; got {H + 2 * PAD} pixels"
+        )
+    # A window that starts before the input has its first tap inside, if any, at start mod DIL.
+    if any((p * U - PAD) % DIL >= H for p in range(min(size, ceil_div(PAD, U)))):
+        raise ShapeError(
+            f"{op}: every window must have a tap in the input; kernel_size {R} with dilation {DIL} and padding {PAD} "
+            f"passes by {H} pixels"
         )
     return size
 
@@ -103,12 +110,16 @@ def window_constants(
     check_positive(op, R=R, S=S, U=U, V=V, DIL_H=DIL_H, DIL_W=DIL_W, H=H, W=W)
     if PAD_H < 0 or PAD_W < 0:
         raise ShapeError(f"{op}: padding must not be negative; got {list(padding)}")
-    sizes = [
-        (N, C, pool_size(op, H, R, U, PAD_H, DIL_H, mode), pool_size(op, W, S, V, PAD_W, DIL_W, mode))
-        for mode in ((ceil_mode,) if ceil_mode is not None else (False, True))
-    ]
-    if y.shape not in sizes:
-        raise ShapeError(f"{op}: the pooled tensor must be {list(sizes[0])}, from {list(x.shape)}; got {list(y.shape)}")
+
+    def pooled(mode: bool) -> tuple[int, ...]:
+        return N, C, pool_size(op, H, R, U, PAD_H, DIL_H, mode), pool_size(op, W, S, V, PAD_W, DIL_W, mode)
+
+    # With ceil_mode windows fit wherever they do without it, so it is asked first.
+    wanted = pooled(ceil_mode is not False)
+    if ceil_mode is None and y.shape != wanted:
+        wanted = pooled(False)
+    if y.shape != wanted:
+        raise ShapeError(f"{op}: the pooled tensor must be {list(wanted)}, from {list(x.shape)}; got {list(y.shape)}")
     return {
         "N": N, "C": C, "H": H, "W": W, "P": P, "Q": Q, "R": R, "S": S, "U": U, "V": V,
         "PAD_H": PAD_H, "PAD_W": PAD_W, "DIL_H": DIL_H, "DIL_W": DIL_W,

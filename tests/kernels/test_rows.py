@@ -9,8 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kernels.cases import UNIT, assert_exact, assert_within, examples, execute, floats, integers, layouts, seeds
-from tests.kernels.run import place
+from tests.kernels.cases import (
+    UNIT,
+    assert_exact,
+    assert_within,
+    examples,
+    execute,
+    floats,
+    integers,
+    layouts,
+    seeds,
+    widened,
+)
+from tests.kernels.run import place, run, surroundings_intact
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import reduce as reduction
@@ -50,6 +61,27 @@ def test_rows_that_are_too_long_for_a_norm_are_refused() -> None:
         norm.row_norm(dense("f32", (2, 3)), dense("f32", (2, 3)), one, dense("f32", (2, 3)), eps=1e-5)
 
 
+def entropies(
+    x_type: TensorType, t_type: TensorType, x: torch.Tensor, target: torch.Tensor, dx_type: TensorType | None,
+    wide: bool = False, **options: Any,
+) -> list[torch.Tensor]:  # fmt: skip
+    """The loss, and the gradient if its type is given. Fails when something was written beside a result."""
+    loss_type = dense("f32", ())
+    launches, workspaces = xent.softmax_cross_entropy(loss_type, dx_type, x_type, t_type, **options)
+    results = [place(t) for t in (loss_type, *([] if dx_type is None else [dx_type]))]
+    operands, spaces = [x, place(t_type, target)], [place(t) for t in workspaces]
+    if not spaces:
+        run(widened(launches[0], wide), *results, *operands)
+    else:
+        *count, rows, last = (widened(launch, wide) for launch in launches)
+        for launch in count:
+            run(launch, spaces[1], operands[1])
+        run(rows, spaces[0], *results[1:], *operands, *spaces[1:])
+        run(last, results[0], spaces[0])
+    assert all(surroundings_intact(t) for t in (*results, *spaces))
+    return results
+
+
 @examples(20)
 @given(
     st.sampled_from((0, 1, 5, 64, 67)), st.sampled_from((1, 2, 10, 33)), st.data(), seeds, st.booleans(), st.booleans()
@@ -64,16 +96,15 @@ def test_cross_entropy_and_its_gradient_agree_with_torch(
     )
     kind = data.draw(st.sampled_from(("mean", "sum")))
     tile = data.draw(st.sampled_from((None, xent.Tile(4), xent.Tile(16, True))))
-    loss_type = dense("f32", ())
+    ignored = data.draw(st.sampled_from((-100, 0, 255)))
     x = place(x_type, floats((N, C), seed) * 4)
     target = torch.randint(0, C, (N,), generator=torch.Generator().manual_seed(seed))
-    launches = xent.softmax_cross_entropy(
-        loss_type, dx_type if gradient else None, x_type, t_type, reduction=kind, tile=tile
+    target[::3] = ignored
+    loss, *dx = entropies(
+        x_type, t_type, x, target, dx_type if gradient else None, wide, reduction=kind, tile=tile, ignore_index=ignored
     )
-    results = [loss_type, dx_type] if gradient else [loss_type]
-    loss, *dx = execute(launches, results, [x, place(t_type, target)], wide=wide)
     leaf = x.double().requires_grad_()
-    wanted = xent.softmax_cross_entropy_torch(leaf, target, kind)
+    wanted = xent.softmax_cross_entropy_torch(leaf, target, kind, ignored)
     wanted.backward()
     close(loss, wanted.detach(), 16 * max(N, 1) if kind == "sum" else 64)
     for found in dx:
@@ -83,24 +114,34 @@ def test_cross_entropy_and_its_gradient_agree_with_torch(
 
 @pytest.mark.parametrize(("N", "C"), [(1100, 600), (9000, 33)])
 def test_many_rows_are_added_up_in_a_bounded_number_of_parts(N: int, C: int) -> None:
-    x_type, t_type, loss_type = dense("f32", (N, C)), dense("i64", (N,)), dense("f32", ())
+    x_type, t_type = dense("f32", (N, C)), dense("i64", (N,))
     x, target = floats((N, C), 0), torch.randint(0, C, (N,), generator=torch.Generator().manual_seed(0))
-    launches, parts = xent.softmax_cross_entropy(loss_type, x_type, x_type, t_type)
-    assert parts is not None
+    target[::7] = -100
+    parts, _ = xent.softmax_cross_entropy(dense("f32", ()), x_type, x_type, t_type)[1]
     assert 1 < parts.shape[0] <= xent.PARTS
-    loss, dx = execute((launches, parts), [loss_type, x_type], [place(x_type, x), place(t_type, target)])
+    loss, dx = entropies(x_type, t_type, place(x_type, x), target, x_type)
     leaf = x.double().requires_grad_()
     wanted = xent.softmax_cross_entropy_torch(leaf, target)
     wanted.backward()
+    assert leaf.grad is not None
     close(loss, wanted.detach(), 64)
     close(dx, leaf.grad, 32)
 
 
+@pytest.mark.parametrize("tile", [xent.Tile(2, True), xent.Tile(2)])
+def test_the_mean_of_no_rows_is_nan_and_moves_nothing(tile: xent.Tile) -> None:
+    x_type, t_type = dense("f32", (5, 3)), dense("i64", (5,))
+    x, target = place(x_type, floats((5, 3), 0)), torch.full((5,), -100)
+    loss, dx = entropies(x_type, t_type, x, target, x_type, tile=tile)
+    assert bool(loss.isnan())
+    assert_exact(dx, torch.zeros(5, 3).double())
+    assert float(entropies(x_type, t_type, x, target, x_type, tile=tile, reduction="sum")[0]) == 0.0
+
+
 def test_large_logits_do_not_overflow() -> None:
-    x_type, t_type, loss_type = dense("f32", (2, 3)), dense("i64", (2,)), dense("f32", ())
+    x_type, t_type = dense("f32", (2, 3)), dense("i64", (2,))
     x = place(x_type, torch.tensor([[1e4, -1e4, 0.0], [-3e38, 3e38, 0.0]]))
-    t = place(t_type, torch.tensor([0, 1]))
-    loss, dx = execute(xent.softmax_cross_entropy(loss_type, x_type, x_type, t_type), [loss_type, x_type], [x, t])
+    loss, dx = entropies(x_type, t_type, x, torch.tensor([0, 1]), x_type)
     assert float(loss) == 0.0
     assert_exact(dx, torch.zeros(2, 3).double())
 
@@ -108,10 +149,9 @@ def test_large_logits_do_not_overflow() -> None:
 @pytest.mark.parametrize("bad", [-1, 3, 2**40, -(2**62)])
 @pytest.mark.parametrize("tile", [xent.Tile(2, True), xent.Tile(2)])
 def test_a_target_out_of_range_gives_nan_and_reads_nothing_outside(bad: int, tile: xent.Tile) -> None:
-    x_type, t_type, loss_type = dense("f32", (4, 3)), dense("i64", (4,)), dense("f32", ())
-    x, t = place(x_type, floats((4, 3), 0)), place(t_type, torch.tensor([0, bad, 2, 1]))
-    launches = xent.softmax_cross_entropy(loss_type, x_type, x_type, t_type, tile=tile)
-    loss, dx = execute(launches, [loss_type, x_type], [x, t])
+    x_type, t_type = dense("f32", (4, 3)), dense("i64", (4,))
+    x, target = place(x_type, floats((4, 3), 0)), torch.tensor([0, bad, 2, 1])
+    loss, dx = entropies(x_type, t_type, x, target, x_type, tile=tile)
     assert bool(loss.isnan())
     assert dx.isnan().all(1).tolist() == [False, True, False, False]
 

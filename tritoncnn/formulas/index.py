@@ -108,14 +108,14 @@ def repeat(x: Any, times: Sequence[int]) -> Any:
 
 
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
-    """y[.., j, ..] = x[.., index[.., j, ..], ..]; the index may be smaller than x in the other dims."""
+    """y[.., j, ..] = x[.., index[.., j, ..], ..]; the index may be smaller than x in the other dims. NaN outside x."""
     dim = wrap("gather", len(x.shape), dim)
     too_large = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]
     if len(index.shape) != len(x.shape) or too_large:
         raise ShapeError(f"gather: index must fit into x {list(x.shape)} but along dim {dim}; got {list(index.shape)}")
     for d, n in enumerate(index.shape):
         x = x if d == dim else narrow(x, d, 0, n)
-    return op["take"](x, index, dim=dim)
+    return op["take"](x, index, dim=dim, strict=True)
 
 
 def index_select(x: Any, dim: int, index: Any) -> Any:
@@ -123,17 +123,17 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     if len(index.shape) > 1:
         raise ShapeError(f"index_select: index must be a vector; got {list(index.shape)}")
     count = math.prod(index.shape)
-    return op["take"](
-        x, op["reshape"](index, shape=tuple(count if d == dim else 1 for d in range(len(x.shape)))), dim=dim
-    )
+    along = op["reshape"](index, shape=tuple(count if d == dim else 1 for d in range(len(x.shape))))
+    return op["take"](x, along, dim=dim, strict=True)
 
 
 def index_tensor(x: Any, indices: Sequence[Any]) -> Any:
-    """x[:, i] with one tensor of whole numbers from 0."""
+    """x[:, i] with one tensor of whole numbers; those below 0 count from the end."""
     given = [d for d, index in enumerate(indices) if index is not None]
     if len(given) != 1 or indices[given[0]].dtype != "i64":
         raise UnsupportedError("indexing with several tensors or with a mask")
     dim, index = given[0], indices[given[0]]
+    index = op["where"](index < 0, index + table_for(index, (x.shape[dim],), (), "i64"), index)
     y = index_select(x, dim, op["reshape"](index, shape=(math.prod(index.shape),)))
     return op["reshape"](y, shape=(*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]))
 
@@ -145,7 +145,7 @@ def embedding(w: Any, index: Any, padding_idx: int = -1, scale_grad_by_freq: boo
     if len(w.shape) != 2:
         raise ShapeError(f"embedding: weight must be [V, E]; got {list(w.shape)}")
     rows = op["reshape"](index, shape=(math.prod(index.shape), 1))
-    return op["reshape"](op["take"](w, rows, dim=0, skip=padding_idx), shape=(*index.shape, w.shape[1]))
+    return op["reshape"](op["take"](w, rows, dim=0, skip=padding_idx, strict=True), shape=(*index.shape, w.shape[1]))
 
 
 def one_hot(index: Any, num_classes: int = -1) -> Any:

@@ -164,9 +164,9 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int =
         raise ShapeError(
             f"cross_entropy: weight must be [{logits.shape[1]}], one number per class; got {list(weight.shape)}"
         )
-    plain = weight is None and reduction == 1 and label_smoothing == 0 and ignore_index == -100
+    plain = weight is None and reduction == 1 and label_smoothing == 0
     if plain and not soft and len(logits.shape) == 2 and logits.dtype == "f32":
-        return op["cross_entropy"](logits, target)[0]
+        return op["cross_entropy"](logits, target, ignore_index=ignore_index)[0]
     y = nll(log_softmax(widen(logits), 1), target, weight, reduction, ignore_index, label_smoothing)
     return narrow(op["reshape"](y, shape=()) if rank == 1 else y, logits)
 

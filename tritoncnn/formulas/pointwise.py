@@ -112,9 +112,9 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 def elu(x: Any, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
-    """exp sees only what is not above 0, so that neither it nor its gradient overflows."""
+    """expm1 sees only what is not above 0, so that neither it nor its gradient overflows."""
     below = op["where"](x > 0, 0.0, x)
-    negative = (op["exp"](below * float(input_scale)) - 1.0) * float(alpha)
+    negative = op["expm1"](below * float(input_scale)) * float(alpha)
     y = op["where"](x > 0, x, negative)
     return y if scale == 1 else y * float(scale)
 

@@ -43,6 +43,13 @@ def _sizes(name: str, x: Any, size: Sequence[int] | None, factors: Sequence[floa
     return sizes
 
 
+def by_sizes(rule: str, axes: int, ratio: float) -> bool:
+    """Whether torch leaves a scale factor out and goes by the sizes, whose ``ratio`` is given: linear modes where the size
+    stays; mode nearest, but of pictures only, where it stays or doubles.
+    """
+    return ratio == 1 if rule == "linear" else rule == "nearest" and axes == 2 and ratio in (1, 2)
+
+
 def resizer(name: str, rule: str, aligns: bool) -> Callable[..., Any]:
     """The ATen op ``name``, in both forms: sizes and one scale per dim, or sizes or a list of scale factors."""
 
@@ -55,7 +62,9 @@ def resizer(name: str, rule: str, aligns: bool) -> Callable[..., Any]:
         sizes = _sizes(name, x, size, factors)
         steps = [(n / x.shape[2 + d], 2 + d, n, float(factors[d] or 0)) for d, n in enumerate(sizes)]
         for ratio, dim, n, factor in sorted(steps):  # what shrinks comes first
-            if ratio != 1 or (rule == "cubic" and factor not in (0.0, 1.0)):  # torch copies where the size stays
+            if by_sizes(rule, spatial, ratio):
+                factor = 0.0
+            if ratio != 1 or factor not in (0.0, 1.0):
                 numbers = (factor, int(align)) if aligns else (factor,)
                 x = op["resample"](x, dim=dim, size=n, rule=rule, numbers=numbers)
         return x

@@ -131,7 +131,7 @@ def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float 
 def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows of weight [V, C] by i64 numbers [...] -> [..., C]; row ``padding_idx`` gets no gradient. The gradient adds in order.
 
-    A number outside 0..V-1 gives zeros. Raises ShapeError, DTypeError.
+    A number outside 0..V-1 gives a row of NaN; nothing outside is read. Raises ShapeError, DTypeError.
     """
     skipped = -1
     if padding_idx is not None and isinstance(weight, torch.Tensor) and weight.dim():

@@ -16,6 +16,7 @@ def grad(dy: Any, y: Any, x: Any) -> tuple[Any]:
     return (dy / (x + 1.0),)
 
 
-TEXT = "tl.where(1.0 + {0} == 1.0, {0}, tl.log(1.0 + {0}) * ({0} / ((1.0 + {0}) - 1.0)))"
+# What 1 + x loses altogether, and infinity, are their own logarithms.
+TEXT = "tl.where((1.0 + {0} == 1.0) | ({0} == float('inf')), {0}, tl.log(1.0 + {0}) * ({0} / ((1.0 + {0}) - 1.0)))"
 SAMPLES: tuple[Any, ...] = (((("positive", (2, 3, 5)),), {}), ((("positive", (0, 3)),), {}))
 log1p = pointwise("log1p", TEXT, torch.log1p, grad, samples=SAMPLES)

@@ -1,7 +1,8 @@
 """max_pool2d: the largest value under each window, and which tap it came from.
 
-y[n,c,p,q] = max_r,s x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W]; pixels outside count as -inf; NaN wins.
-index[n,c,p,q] = r*S + s of the first tap inside x that holds it, as u8, or i32 when the window has more than 255 taps.
+y[n,c,p,q] = max_r,s x[n, c, p*U + r*DIL_H - PAD_H, q*V + s*DIL_W - PAD_W]; pixels outside count as -inf; NaN wins, the last one.
+index[n,c,p,q] = r*S + s of the first tap inside x that holds it (of NaNs the last), as u8, or i32 when the window has more
+than 255 taps.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def infer(x: TensorType, *, window: Pair, stride: Pair, padding: Pair, dilation:
 
 def max_pool2d_torch(x: torch.Tensor, *, window: Pair, stride: Pair, padding: Pair, dilation: Pair,
                      ceil_mode: bool = False) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """What max_pool2d means, in plain torch: one stacked tensor per tap, then the first maximum."""
+    """What max_pool2d means, in plain torch: one stacked tensor per tap, then the first maximum, or the last NaN."""
     y, _ = infer(TensorType.dense("f32", x.shape), window=window, stride=stride, padding=padding, dilation=dilation,
                  ceil_mode=ceil_mode)  # fmt: skip
     (P, Q), (R, S), (U, V), (DIL_H, DIL_W) = y.shape[2:], window, stride, dilation
@@ -51,7 +52,9 @@ def max_pool2d_torch(x: torch.Tensor, *, window: Pair, stride: Pair, padding: Pa
     if y.numel == 0:
         return x.new_empty(y.shape), x.new_empty(y.shape, dtype=index_torch(window))
     values = taps(x)
-    index = values.argmax(-1, keepdim=True)
+    missing = values.isnan().flip(-1).to(torch.uint8)  # argmax takes the first
+    last = values.shape[-1] - 1 - missing.argmax(-1, keepdim=True)
+    index = torch.where(missing.any(-1, keepdim=True).bool(), last, values.argmax(-1, keepdim=True))
     best = values.gather(-1, index)
     first_inside = taps(inside).to(torch.uint8).argmax(-1, keepdim=True)
     index = torch.where(best == float("-inf"), first_inside, index)

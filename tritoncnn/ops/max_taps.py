@@ -1,6 +1,7 @@
 """max_taps: along one dim the largest element under each window of a rule of taps (``adaptive``, ``windows``), and its index.
 
-y[.., p, ..] = max_t x[.., i[t,p], ..]; NaN wins, then the first of equals; at = that i as i64. Without a tap: -inf, at -1.
+y[.., p, ..] = max_t x[.., i[t,p], ..]; the last NaN wins, then the first of equals; at = that i as i64. Without
+a tap: -inf, at -1.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def reference(
     for line in torch.tensor(table.index.numbers).reshape(table.count, size) if y.numel() and x.numel() else ():
         index = line.long().reshape(along)
         value = x.index_select(dim, line.clamp(min=0).int())
-        wins = (index >= 0) & ((at < 0) | (value > y) | (value.isnan() & ~y.isnan()))
+        wins = (index >= 0) & ((at < 0) | (value > y) | value.isnan())
         y, at = torch.where(wins, value, y), torch.where(wins, index, at)
     return y, at
 

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 
 from tritoncnn.ir import ACC, Expr, TensorType, parse_expr
+from tritoncnn.kernels import device
 from tritoncnn.kernels.launch import Slot
 
 
@@ -87,6 +88,6 @@ def make_slot(text: str, out: TensorType, operands: tuple[TensorType, ...]) -> S
 def _compile(name: str, source: str) -> Any:
     file = f"<tritoncnn {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    scope: dict[str, Any] = {"tl": tl, "triton": triton, "__name__": "tritoncnn.generated"}
+    scope: dict[str, Any] = {"tl": tl, "triton": triton, "device": device, "__name__": "tritoncnn.generated"}
     exec(compile(source, file, "exec"), scope)
     return triton.jit(scope[name])

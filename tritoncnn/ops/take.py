@@ -1,11 +1,13 @@
 """take: elements of x picked by an index tensor along one dim: gather, index_select, embedding.
 
 y[.., j, ..] = x[.., index[.., j, ..], ..]. x and index have one rank and broadcast along the other dims. An index outside x gives
-0. The gradient leaves out the entries whose index is ``skip`` (-1: none), as the padding index of an embedding asks.
+0, or NaN if ``strict`` (integers: 0 still), where a user's index would be an error that no kernel can raise.
+The gradient leaves out the entries whose index is ``skip`` (-1: none), as the padding index of an embedding asks.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,9 +15,11 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
-from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, is_float, sum_to
+from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, dtype_of, is_float, sum_to
 from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.put import put
+
+FLOATS = ("f64", "f32", "f16", "bf16")
 
 
 def check_index(op: str, x: TensorType, index: TensorType, dim: int) -> None:
@@ -29,22 +33,27 @@ def check_index(op: str, x: TensorType, index: TensorType, dim: int) -> None:
         )
 
 
-def infer(x: TensorType, index: TensorType, *, dim: int, skip: int = -1) -> TensorType:
+def infer(x: TensorType, index: TensorType, *, dim: int, skip: int = -1, strict: bool = False) -> TensorType:
     check_index("take", x, index, dim)
     n = index.shape[dim]
     return TensorType.dense(x.dtype, broadcast_shape((*x.shape[:dim], n, *x.shape[dim + 1 :]), index.shape))
 
 
-def reference(x: torch.Tensor, index: torch.Tensor, *, dim: int, skip: int = -1) -> torch.Tensor:
+def _outside(dtype: str, strict: bool) -> float:
+    return math.nan if strict and dtype in FLOATS else 0
+
+
+def reference(x: torch.Tensor, index: torch.Tensor, *, dim: int, skip: int = -1, strict: bool = False) -> torch.Tensor:
+    none = torch.tensor(_outside(dtype_of(x), strict), dtype=x.dtype)
     shape = torch.broadcast_shapes((*x.shape[:dim], index.shape[dim], *x.shape[dim + 1 :]), index.shape)
     inside = ((index >= 0) & (index < x.shape[dim])).expand(shape)
     if not x.shape[dim]:
-        return x.new_zeros(shape)
+        return none.expand(shape).clone()
     found = x.expand(*shape[:dim], x.shape[dim], *shape[dim + 1 :]).gather(dim, (index.long().expand(shape) * inside))
-    return torch.where(inside, found, torch.zeros((), dtype=x.dtype))
+    return torch.where(inside, found, none)
 
 
-def grad(dy: Any, y: Any, x: Any, index: Any, *, dim: int, skip: int = -1) -> tuple[Any, None]:
+def grad(dy: Any, y: Any, x: Any, index: Any, *, dim: int, skip: int = -1, strict: bool = False) -> tuple[Any, None]:
     if not is_float(x):
         return None, None
     dx = put(dy, index, dim=dim, size=x.shape[dim], skip=skip)
@@ -53,7 +62,8 @@ def grad(dy: Any, y: Any, x: Any, index: Any, *, dim: int, skip: int = -1) -> tu
 
 def lower(node: Node) -> Lowering:
     (y,), (x, index) = types_of(node)
-    return one_launch(node, kernel.take(y, x, index, node.attrs["dim"]))
+    outside = _outside(x.dtype, bool(node.attrs.get("strict")))
+    return one_launch(node, kernel.take(y, x, index, int(node.attrs["dim"]), outside=outside))  # type: ignore[call-overload]
 
 
 take = OpDef("take", infer, reference, grad, lower, arity=2, follows=True, samples=(
@@ -61,6 +71,7 @@ take = OpDef("take", infer, reference, grad, lower, arity=2, follows=True, sampl
     (((2, 3, 5, 7), ("i64", (2, 3, 5, 4), 7)), {"dim": 3}),
     (((2, 3, 5, 7), ("i64", (2, 3, 4, 7), 5)), {"dim": 2}),
     (((3, 9), ("i32", (3, 4), 12, -3)), {"dim": 1}),
+    ((("i64", (3, 9), 100), ("i32", (3, 4), 12, -3)), {"dim": 1, "strict": True}),
     (((6, 1, 1), ("u8", (2, 3, 4), 6)), {"dim": 0}),
     ((("i64", (6,), 100), ("i64", (9,), 6)), {"dim": 0}),
     (((4, 3), ("i64", (0, 1), 4)), {"dim": 0}),

@@ -1,0 +1,185 @@
+"""Where fused ops and torch's could part: labels that are ignored, scale factors near 1, infinities, indices from the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import tritoncnn
+from tritoncnn import functional as T
+
+LOGITS = [(6, 5), (5,), (2, 5, 3, 4), (600, 40)]
+
+
+def labels_for(shape: tuple[int, ...], ignored: int) -> torch.Tensor:
+    """Class numbers for logits of that shape, about every third of which is ``ignored``."""
+    generator = torch.Generator().manual_seed(0)
+    C, left = (shape[0], ()) if len(shape) == 1 else (shape[1], (shape[0], *shape[2:]))
+    labels = torch.randint(0, C, left, generator=generator)
+    return torch.where(torch.rand(left, generator=generator) < 0.3, ignored, labels)
+
+
+@pytest.mark.parametrize("shape", LOGITS, ids=str)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.2), (True, 0.2)])
+@pytest.mark.parametrize("ignored", [-100, 0])
+def test_ignored_labels_count_nowhere(
+    shape: tuple[int, ...], reduction: str, weighted: bool, smoothing: float, ignored: int
+) -> None:
+    target = labels_for(shape, ignored)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    weight = torch.linspace(0.5, 2, shape[0] if len(shape) == 1 else shape[1]) if weighted else None
+    options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignored}
+    found = T.cross_entropy(x, target, weight, **options)
+    wanted = F.cross_entropy(x, target, weight, **options)
+    # Logarithms of sums of a few exponentials, added up over at most 600 rows.
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+    dy = torch.ones_like(found)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(y, x, dy)[0] for y in (found, wanted)), rtol=1e-5, atol=1e-6, equal_nan=True
+    )
+
+
+def test_ignoring_is_the_default() -> None:
+    x, target = torch.randn(4, 3), torch.tensor([0, -100, 2, -100])
+    torch.testing.assert_close(T.cross_entropy(x, target), F.cross_entropy(x[::2], target[::2]))
+    assert T.cross_entropy(x, torch.full((4,), -100)).isnan()
+    assert T.cross_entropy(x, torch.tensor([0, -1, 2, -100])).isnan()
+
+
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "module": nn.CrossEntropyLoss(),
+    "smooth": lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1),
+    "sum": lambda y, t: F.cross_entropy(y, t, reduction="sum"),
+    "none": lambda y, t: F.cross_entropy(y, t, reduction="none").mean(),
+    "nll": lambda y, t: F.nll_loss(F.log_softmax(y, 1), t),
+    "pictures": lambda y, t: F.cross_entropy(y.reshape(2, 3, 5, 1).transpose(1, 2), t.reshape(2, 3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_compiled_step_leaves_ignored_labels_out(name: str) -> None:
+    def net() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Linear(4, 5)
+
+    x, target = torch.randn(6, 4), torch.tensor([0, -100, 2, 4, -100, -100])
+    ours, theirs = net(), net()
+    step = tritoncnn.compile_step(ours, LOSSES[name], tritoncnn.SGD(lr=0.1), (x, target))
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for _ in range(2):
+        found = step(x, target)
+        wanted = LOSSES[name](theirs(x), target)
+        optimizer.zero_grad()
+        wanted.backward()
+        optimizer.step()
+        torch.testing.assert_close(torch.as_tensor(found), wanted.detach(), rtol=1e-5, atol=1e-6)
+    state = step.state_dict()
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(state[key], value, rtol=1e-5, atol=1e-6)
+
+
+MODES = [
+    *((mode, axes) for mode in ("nearest", "nearest-exact", "area") for axes in (1, 2, 3)),
+    ("linear", 1), ("bilinear", 2), ("trilinear", 3), ("bicubic", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "axes"), MODES)
+@pytest.mark.parametrize("factor", [1.05, 1.3, 0.95, 1.99, 2.1])
+@pytest.mark.parametrize("one_axis", [False, True])
+def test_scale_factors_near_whole_numbers_name_torchs_pixels(
+    mode: str, axes: int, factor: float, one_axis: bool
+) -> None:
+    factors = (factor, *(1.0 if one_axis else factor for _ in range(axes - 1)))
+    for sizes in ((3, 4, 5), (9, 7, 4)):
+        shape = (1, 2, *sizes[:axes])
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        found, wanted = (module.interpolate(x, scale_factor=factors, mode=mode) for module in (T, F))
+        exact = mode.startswith("nearest")
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0 if exact else 1e-5)
+
+
+class Applied(nn.Module):
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        return self.function(*x)
+
+
+CORNERS = [
+    math.inf,
+    -math.inf,
+    math.nan,
+    0.0,
+    -0.0,
+    1e-30,
+    -1e-30,
+    3e38,
+    -3e38,
+    1.0,
+    -1.0,
+    89.0,
+    -89.0,
+    1e-7,
+    -1e-7,
+    -2.0,
+]
+
+
+@pytest.mark.parametrize("function", [
+    torch.log1p, torch.exp, torch.log, torch.tanh, torch.sigmoid, F.softplus, F.elu, F.silu, F.gelu, F.mish, F.logsigmoid,
+    F.hardswish, F.hardsigmoid, F.relu6, torch.erf, torch.rsqrt, torch.sqrt, torch.reciprocal,
+], ids=lambda f: f.__name__)  # fmt: skip
+def test_what_functions_give_at_infinity_nan_and_zero(function: Callable[..., torch.Tensor]) -> None:
+    x = torch.tensor(CORNERS)
+    found, wanted = tritoncnn.compile(Applied(function).eval(), x)(x), function(x)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=2e-7, equal_nan=True)
+    if function in (torch.log1p, torch.tanh, F.elu):  # torch's own vectors and scalars differ in others
+        zeros = wanted == 0
+        assert torch.equal(found[zeros].signbit(), wanted[zeros].signbit())
+    small = (x.abs() < 1e-6) & wanted.isfinite()
+    torch.testing.assert_close(found[small], wanted[small], rtol=1e-6, atol=0)
+
+
+INDEXED: dict[str, Callable[..., torch.Tensor]] = {
+    "a list": lambda x, i: x[:, [0, -1]],
+    "first dim": lambda x, i: x[[-1, 1]],
+    "last dim": lambda x, i: x[..., [-1, -4]],
+    "a tensor": lambda x, i: x[:, i],
+    "a table": lambda x, i: x[:, i.reshape(2, 2)],
+    "a number": lambda x, i: x[:, -1] + x[-1, -2],
+    "a slice": lambda x, i: x[:, -3:-1],
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_indices_below_zero_count_from_the_end(name: str) -> None:
+    x, i = torch.randn(3, 5, 4), torch.tensor([-1, 0, -5, 4])
+    if name in ("a tensor", "a table"):
+        module, inputs = Applied(INDEXED[name]).eval(), (x, i)
+    else:
+        module, inputs = Applied(lambda x: INDEXED[name](x, i)).eval(), (x,)
+    assert torch.equal(tritoncnn.compile(module, inputs)(*inputs), module(*inputs))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, i: x[:, i], lambda x, i: x.index_select(1, i), lambda x, i: x.gather(1, i.reshape(1, 4, 1)),
+    lambda x, i: F.embedding(i, x[0]),
+], ids=["index", "index_select", "gather", "embedding"])  # fmt: skip
+def test_an_index_that_names_nothing_gives_nan_and_reads_nothing(function: Callable[..., torch.Tensor]) -> None:
+    x, good, bad = torch.randn(3, 5, 4), torch.tensor([0, 1, 2, 3]), torch.tensor([0, 5, 2**40, -6])
+    model = tritoncnn.compile(Applied(function).eval(), (x, good))
+    assert torch.equal(model(x, good), function(x, good))
+    missing = model(x, bad).isnan().movedim(-2, 0).flatten(1).all(1)
+    assert missing.tolist() == [False, True, True, True]
+    assert T.embedding(bad, x[0]).isnan().all(1).tolist() == [False, True, True, True]
