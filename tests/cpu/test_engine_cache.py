@@ -1,6 +1,7 @@
 """The disk cache: hits skip all compiling, damage heals, unsafe folders are refused, several processes share it."""
 
 import gc
+import hashlib
 import os
 import re
 import stat
@@ -92,6 +93,49 @@ def test_a_damaged_entry_is_compiled_again_and_replaced(root, damage):
     check(kernel)
     assert entry.read_bytes() == good
     assert scale().from_cache
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"{", b"\xff\xfe", b"[]", b"7", b"null", b"[" * 100_000, b"{}", b'{"key": 1}', b'{"key": "KEY"}',
+     b'{"key": "KEY", "arguments": 3}', b'{"key": "KEY", "arguments": [["y_ptr", "*i8"]]}'],
+    ids=lambda header: repr(header[:40]),
+)  # fmt: skip
+def test_an_entry_with_a_right_sum_and_a_wrong_header_is_compiled_again_and_replaced(root, header):
+    scale()
+    (entry,) = entries(root)
+    good = entry.read_bytes()
+    words = header.replace(b"KEY", entry.name.encode())
+    for size in (len(words), 0, 2**32 - 1):
+        payload = size.to_bytes(4, "little") + words + b"no code"
+        entry.write_bytes(cache.MAGIC + hashlib.sha256(payload).digest() + payload)
+        kernel = scale()
+        assert not kernel.from_cache
+        check(kernel)
+        assert entry.read_bytes() == good
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0\0", b"\0" * 4], ids=repr)
+def test_an_entry_without_room_for_a_header_is_a_miss(root, payload):
+    scale()
+    (entry,) = entries(root)
+    entry.write_bytes(cache.MAGIC + hashlib.sha256(payload).digest() + payload)
+    assert not scale().from_cache
+
+
+@pytest.mark.parametrize("code", [b"", b"no code", b"\x7fELF" + bytes(60)], ids=repr)
+def test_an_entry_with_a_right_header_and_other_bytes_for_code_is_compiled_again(root, code):
+    scale()
+    (entry,) = entries(root)
+    good = entry.read_bytes()
+    start = len(cache.MAGIC) + 32
+    size = 4 + int.from_bytes(good[start : start + 4], "little")
+    payload = good[start : start + size] + code
+    entry.write_bytes(cache.MAGIC + hashlib.sha256(payload).digest() + payload)
+    kernel = scale()
+    assert not kernel.from_cache
+    check(kernel)
+    assert entry.read_bytes() == good
 
 
 def test_an_entry_under_another_key_is_a_miss(root):
@@ -200,7 +244,7 @@ def test_the_key_depends_on_all_that_the_code_depends_on(root, monkeypatch):
     keys.append(key())
     monkeypatch.setattr(compiler.triton, "__version__", "99")
     keys.append(key())
-    monkeypatch.setenv("TRITONCNN_CPU", "-avx512f" if "avx512f" in compiler.engine.host().of_note else "-fma")
+    monkeypatch.setenv("TRITONCNN_CPU", f"-{compiler.engine.optional_features()[0]}")
     keys.append(key())
     assert len(set(keys)) == len(keys)
     assert key() == key()

@@ -150,8 +150,27 @@ def test_cpu_features_can_be_switched_off(monkeypatch):
         kernel.launch((3,), (y.zero_(), x, 40))
         assert torch.equal(y, 7 * x)
     monkeypatch.setenv("TRITONCNN_CPU", "-avx513")
-    with refused(InputError, "TRITONCNN_CPU: avx513 is not a CPU feature that LLVM knows here"):
+    with refused(
+        InputError, "TRITONCNN_CPU: avx513 is not a CPU feature that LLVM knows here; try one such as -avx512f"
+    ):
         engine.host()
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_features_that_every_cpu_of_a_kind_has_stay_on(architecture, monkeypatch):
+    from tritoncnn.cpu import engine
+
+    names = {"x86_64": ["sse2", "sse", "64bit", "cx8", "avx2"], "aarch64": ["neon", "fp-armv8", "sve", "dotprod"]}[
+        architecture
+    ]
+    monkeypatch.setattr(engine, "architecture", lambda: architecture)
+    monkeypatch.setattr(engine.llvm, "get_host_cpu_features", lambda: dict.fromkeys(names, True))
+    other = "avx2" if architecture == "x86_64" else "sve"
+    assert engine.optional_features()[0] == other
+    for name in names[: 4 if architecture == "x86_64" else 2]:
+        monkeypatch.setenv("TRITONCNN_CPU", f"-{name}")
+        with refused(InputError, f"TRITONCNN_CPU: {name} is a part of every such CPU; try one such as -{other}"):
+            engine.host()
 
 
 def test_facts_and_self_test():

@@ -9,6 +9,8 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.two_tensor import TwoTensor
 from triton.runtime.driver import driver
 
 from tests.cpu import small_kernels as kernels
@@ -116,9 +118,68 @@ def test_tensors_elsewhere_are_refused():
     x = torch.zeros(16, device="meta")
     with (
         cpu.active(),
-        pytest.raises(InputError, match=re.escape("scale: tensors must be in CPU memory; got one on meta")),
+        pytest.raises(InputError, match=re.escape("scale: y_ptr must be in CPU memory; got a tensor on meta")),
     ):
         kernels.scale[(1,)](x, x, 16, FACTOR=3.0)
+
+
+def fake():
+    with FakeTensorMode() as mode:
+        return mode.from_tensor(torch.ones(16))
+
+
+def freed():
+    x = torch.ones(16)
+    x.untyped_storage().resize_(0)
+    return x
+
+
+NO_MEMORY = "must be a tensor with memory of its own; got a {} without any"
+UNUSABLE = {
+    "fake": (fake, NO_MEMORY.format("FakeTensor")),
+    "autograd's zero": (lambda: torch._efficientzerotensor(16), NO_MEMORY.format("Tensor")),
+    "freed": (freed, NO_MEMORY.format("Tensor")),
+    "a subclass around others": (lambda: TwoTensor(torch.ones(16), torch.ones(16)), NO_MEMORY.format("TwoTensor")),
+    "negative": (
+        lambda: torch.complex(torch.ones(16), torch.ones(16)).conj().imag,
+        "must lie in memory as it is; got a Tensor to be negated: resolve_neg() does",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_tensors_without_memory_that_can_be_read_as_it_lies_are_refused_by_name(kind):
+    make, text = UNUSABLE[kind]
+    x, y = make(), torch.zeros(16)
+    for at, name in ((0, "y_ptr"), (1, "x_ptr")):
+        arguments = [y, y, 16]
+        arguments[at] = x
+        with cpu.active(), pytest.raises(InputError, match=re.escape(f"scale: {name} {text}")):
+            kernels.scale[(1,)](*arguments, FACTOR=3.0)
+        with cpu.bounds(), cpu.active(), pytest.raises(InputError, match=re.escape(f"scale: {name} {text}")):
+            kernels.scale[(1,)](*arguments, FACTOR=3.0)
+        kernel = cpu.compile_kernel(kernels.scale, {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}, {"FACTOR": 3.0})
+        with pytest.raises(InputError, match=re.escape(f"scale: {name} {text}")):
+            kernel.launch((1,), arguments)
+    assert not y.any()
+
+
+def test_an_empty_tensor_needs_no_memory():
+    with cpu.active():
+        kernels.scale[(1,)](torch.zeros(0), torch.zeros(0), 0, FACTOR=3.0)
+
+
+def test_launches_work_whatever_device_torch_makes_tensors_on_by_default():
+    x, y = torch.ones(16), torch.zeros(16)
+    torch.set_default_device("meta")
+    try:
+        with cpu.active():
+            kernels.scale[(1,)](y, x, 16, FACTOR=3.0)
+            assert triton.runtime.driver.active.get_empty_cache_for_benchmark().device.type == "cpu"
+        cpu.self_test()
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(y, 3 * x)
 
 
 def test_the_driver_is_never_chosen_by_triton():
@@ -139,5 +200,5 @@ def test_a_compiled_kernel_can_be_launched_by_its_handle():
         y.zero_()
         compiled[(1, 1, 1)](y)
         assert y.item() == 1
-        with pytest.raises(DTypeError, match="wanted a tensor; got int"):
+        with pytest.raises(DTypeError, match="_where_am_i: y_ptr must be a tensor; got int"):
             compiled[(1, 1, 1)](5)

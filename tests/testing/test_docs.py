@@ -32,5 +32,5 @@ def test_the_example_says_what_the_page_says(text: str, says: str, tmp_path: Pat
 
 
 def without_numbers(text: str) -> str:
-    """Another release of hypothesis or torch may find another case that is as small."""
-    return re.sub(r"-?\d+", "#", text)
+    """Another release of hypothesis or torch may find another case that is as small; not every system tells a write."""
+    return re.sub(r"\ba write\b", "an access", re.sub(r"-?\d+", "#", text))

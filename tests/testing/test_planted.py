@@ -79,7 +79,7 @@ KERNELS: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
 }
 # (kernel, bug, what the report says)
 BUGS = [
-    ("double", "off-by-one mask", "a read 0 bytes behind the end of a"),
+    ("double", "off-by-one mask", "0 bytes behind the end of a"),
     ("double", "store without mask", "behind the end of y"),
     ("double", "lost tail", "never wrote y[0]"),
     ("double", "input mutated", "changed its input a"),

@@ -1,7 +1,7 @@
 """Compiled kernels on disk, in a folder that only their owner can write to.
 
 An entry is one file: MAGIC, the sha256 of what follows, the length of a JSON header, the header, object code. Nothing
-is unpickled; an entry whose sum is wrong is a miss. Entries appear whole (written aside, synced, renamed), so several
+is unpickled; an entry whose sum or header is wrong is a miss. Entries appear whole (written aside, synced, renamed), so several
 processes may share a folder and a killed one leaves no half entry.
 """
 
@@ -132,8 +132,11 @@ def _decode(entry: bytes, key: str) -> tuple[dict[str, Any], bytes] | None:
     if not entry.startswith(MAGIC) or hashlib.sha256(payload).digest() != entry[len(MAGIC) : start]:
         return None
     size = 4 + int.from_bytes(payload[:4], "little")
-    header = json.loads(payload[4:size])
-    return (header, payload[size:]) if header.get("key") == key else None
+    try:
+        header = json.loads(payload[4:size])
+    except (ValueError, RecursionError):  # another program's, with a sum that is right
+        return None
+    return (header, payload[size:]) if isinstance(header, dict) and header.get("key") == key else None
 
 
 def _read(folder: int, key: str) -> bytes:

@@ -16,12 +16,12 @@ import triton.backends
 from triton.backends.driver import DriverBase
 from triton.runtime.driver import driver
 
-from tritoncnn.errors import DTypeError, InputError, KernelError
+from tritoncnn.errors import DTypeError, KernelError
 
 from . import descriptors, engine, modes
 from .checked import Checked, address_of, extension
 from .compiler import DIGEST, EXPORTS, TARGET, Backend
-from .launch import bf16_bytes, is_known, slot_format
+from .launch import address, bf16_bytes, is_known, slot_format
 from .messages import raise_failed
 
 REGISTERS = 16  # that a thread has and a kernel takes, for programs that divide one by the other
@@ -58,9 +58,10 @@ class Launcher:
     def __init__(self, src: Any, metadata: Any) -> None:
         self.name = metadata.name
         # Where each argument is found, and what becomes of it: itself, an address, or what a function makes of it.
-        self._take: list[tuple[int, tuple[int, ...], Callable[[Any], list[Any]] | bool]] = []
+        self._take: list[tuple[str, int, tuple[int, ...], Callable[[Any], list[Any]] | bool]] = []
         layout = "<5q"
-        for path, kind in _leaves(src.signature.values()):
+        names = [name for name, whole in src.signature.items() for _ in _leaves([whole])]
+        for name, (path, kind) in zip(names, _leaves(src.signature.values()), strict=True):
             split = descriptors.is_descriptor(kind)
             kinds = descriptors.kinds(kind) if split else [kind]
             if unknown := [k for k in kinds if not is_known(k)]:
@@ -68,10 +69,10 @@ class Launcher:
             layout += "".join(map(slot_format, kinds))
             change: Callable[[Any], list[Any]] | bool = kind[0] == "*"
             if split:
-                change = functools.partial(self._parts, [k[0] == "*" for k in kinds])
+                change = functools.partial(self._parts, name, [k[0] == "*" for k in kinds])
             elif kind == "bf16":
                 change = lambda value: [bf16_bytes(value)]  # noqa: E731
-            self._take.append((path[0], path[1:], change))
+            self._take.append((name, path[0], path[1:], change))
         self._pack = struct.Struct(layout).pack
         self._digest = bytes.fromhex(metadata.digest)
         self._code: engine.Code | None = None
@@ -88,14 +89,14 @@ class Launcher:
             return
         threads = engine.threads() if programs > 1 else 1
         values: list[Any] = []
-        for place, inside, change in self._take:
+        for name, place, inside, change in self._take:
             value: Any = args[place]
             for step in inside:
                 value = value[step]
             if change is False:
                 values.append(value)
             elif change is True:
-                values.append(self._address(value))
+                values.append(self._address(name, value))
             else:
                 values += change(value)
         record = self._pack(0, g0, g1, g2, threads, *values)
@@ -110,18 +111,14 @@ class Launcher:
         self._code = _loaded[self._digest]  # function is None while another thread is about to set it
         return ctypes.CFUNCTYPE(None, ctypes.c_char_p)(self._code.addresses["launch"])
 
-    def _parts(self, pointers: Sequence[bool], descriptor: Any) -> list[Any]:
+    def _parts(self, name: str, pointers: Sequence[bool], descriptor: Any) -> list[Any]:
         values = zip(pointers, descriptors.values(self.name, descriptor), strict=True)
-        return [self._address(value) if pointer else value for pointer, value in values]
+        return [self._address(name, value) if pointer else value for pointer, value in values]
 
-    def _address(self, tensor: Any) -> int:
-        if getattr(tensor, "is_cpu", False):
-            return tensor.data_ptr()
+    def _address(self, name: str, tensor: Any) -> int:
         if not hasattr(tensor, "data_ptr"):
-            raise DTypeError(f"{self.name}: wanted a tensor; got {type(tensor).__name__}")
-        if getattr(getattr(tensor, "device", None), "type", "cpu") != "cpu":
-            raise InputError(f"{self.name}: tensors must be in CPU memory; got one on {tensor.device}")
-        return tensor.data_ptr()
+            raise DTypeError(f"{self.name}: {name} must be a tensor; got {type(tensor).__name__}")
+        return address(self.name, name, tensor)
 
 
 class CheckedLauncher(Launcher):
@@ -148,8 +145,8 @@ class CheckedLauncher(Launcher):
 
         return run
 
-    def _address(self, tensor: Any) -> int:
-        super()._address(tensor)
+    def _address(self, name: str, tensor: Any) -> int:
+        super()._address(name, tensor)
         return address_of(tensor)
 
 
@@ -238,7 +235,7 @@ class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no types
     def get_empty_cache_for_benchmark(self) -> Any:
         import torch
 
-        return torch.empty(1, dtype=torch.int8)
+        return torch.empty(1, dtype=torch.int8, device="cpu")
 
     def clear_cache(self, cache: Any) -> None:
         pass

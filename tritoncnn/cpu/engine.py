@@ -28,8 +28,13 @@ SPEED_LEVEL = 3  # LLVM's passes: filter gradients run 1.15 times as fast as wit
 _OPENMP_NAMES = ("libgomp", "libiomp5", "libomp")  # each of them exports GOMP_parallel
 _OF_NOTE = (
     "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512vnni", "avx512fp16", "amx-tile", "amx-bf16", "amx-int8",
-    "neon", "bf16", "sve",
+    "neon", "sve",
 )  # fmt: skip
+# What every CPU of the kind has, and code for it relies on: LLVM crashes, or cannot link, without.
+_BASELINE = {
+    "x86_64": {"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2"},
+    "aarch64": {"fp-armv8", "neon"},
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ class Host:
 
 
 def host() -> Host:
-    """This machine's CPU, less what TRITONCNN_CPU switches off. Raises InputError for a feature LLVM does not know."""
+    """This machine's CPU, less what TRITONCNN_CPU switches off. Raises InputError for a feature that LLVM does not know,
+    or that every such CPU has.
+    """
     return _host(current().cpu)
 
 
@@ -58,10 +65,9 @@ def _host(switched_off: tuple[str, ...]) -> Host:
     known = llvm.get_host_cpu_features()
     off = [word.removeprefix("-") for word in switched_off]
     for name in off:
-        if name not in known:
-            raise InputError(
-                f"TRITONCNN_CPU: {name} is not a CPU feature that LLVM knows here; try one such as -avx512f"
-            )
+        if name not in known or name in _BASELINE.get(architecture(), ()):
+            why = "is a part of every such CPU" if name in known else "is not a CPU feature that LLVM knows here"
+            raise InputError(f"TRITONCNN_CPU: {name} {why}; try one such as -{optional_features()[0]}")
 
     def has(feature: str) -> bool:
         needs = {"avx512f": ("avx2", "fma"), "avx2": ("avx",), "fma": ("avx",)}
@@ -76,6 +82,12 @@ def _host(switched_off: tuple[str, ...]) -> Host:
     lanes = 16 if has("avx512f") else 8 if has("avx2") else 4
     features = ",".join(filter(None, flags))
     return Host(llvm.get_host_cpu_name(), features, lanes, tuple(f for f in _OF_NOTE if has(f)))
+
+
+def optional_features() -> list[str]:
+    """Names that TRITONCNN_CPU may switch off on this kind of CPU, the widest vectors first."""
+    names = llvm.get_host_cpu_features().keys() - _BASELINE.get(architecture(), set())
+    return sorted(names, key=lambda name: (name not in ("avx512f", "sve"), name not in _OF_NOTE, name))
 
 
 @functools.lru_cache

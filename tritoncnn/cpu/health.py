@@ -45,8 +45,8 @@ def self_test() -> str:
     """Compile a small kernel, run it on all threads, check every value; a sentence for people. Raises KernelError."""
     n, block = 1000, 64
     kernel = compile_kernel(_square_plus, {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}, {"BLOCK": block})
-    x = torch.arange(n, dtype=torch.float32)
-    y = torch.full((n + block,), -1.0)
+    x = torch.arange(n, dtype=torch.float32, device="cpu")
+    y = torch.full((n + block,), -1.0, device="cpu")
     kernel.launch((triton.cdiv(n, block),), (y, x, n))
     if not torch.equal(y[:n], x * x + 1) or not (y[n:] == -1).all():
         raise KernelError("self-test: a small kernel compiled but its results are wrong on this machine")

@@ -78,6 +78,25 @@ def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
     return g0, g1, g2
 
 
+def address(kernel: str, argument: str, tensor: Any) -> int:
+    """Where the memory of a tensor begins. Raises InputError where it has none that a kernel may read as it lies."""
+    device = getattr(tensor, "device", None)
+    if getattr(device, "type", "cpu") != "cpu":
+        raise InputError(f"{kernel}: {argument} must be in CPU memory; got a tensor on {device}")
+    try:
+        place: int = tensor.data_ptr()
+    except RuntimeError:  # sparse ones, and those that stand for several under torch.func
+        place = 0
+    kind = type(tensor).__name__
+    if place == 0 and getattr(tensor, "numel", lambda: 0)():
+        raise InputError(f"{kernel}: {argument} must be a tensor with memory of its own; got a {kind} without any")
+    if getattr(tensor, "is_neg", lambda: False)():
+        raise InputError(
+            f"{kernel}: {argument} must lie in memory as it is; got a {kind} to be negated: resolve_neg() does"
+        )
+    return place
+
+
 class CpuKernel:
     """Native code of one specialisation of a kernel; it stays in memory as long as this object lives."""
 
@@ -165,10 +184,7 @@ class CpuKernel:
         dtype = str(getattr(arg, "dtype", "")).removeprefix("torch.")
         if dtype and _TORCH.get(dtype, dtype) != ("i1" if pointee(kind) == "u1" else pointee(kind)):
             raise DTypeError(f"{self.name}: {name} must be {kind}; got a tensor of {dtype}")
-        device = getattr(arg, "device", None)
-        if device is not None and getattr(device, "type", "cpu") != "cpu":
-            raise InputError(f"{self.name}: {name} must be in CPU memory; got a tensor on {device}")
-        return arg.data_ptr()
+        return address(self.name, name, arg)
 
 
 class CheckedKernel(CpuKernel):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
+import platform
 import struct
 import sys
 from collections.abc import Sequence
@@ -159,15 +160,14 @@ def _protect(address: int, length: int, rights: int) -> None:
         raise OSError(code, "mprotect failed")
 
 
-# Python may not run inside a fault: this writes three numbers and leaves. si_addr is at byte 16 of siginfo_t; on x86-64
-# the page-fault code is at byte 192 of the context (gregs[REG_ERR]), whose bit 1 says "write".
+# Python may not run inside a fault: this writes three numbers and leaves. si_addr is at byte 16 of siginfo_t.
 _HANDLER = """
 declare void @_exit(i32)
-define void @on_fault(i32 %signal, ptr %info, ptr %context) {{
+define void @on_fault(i32 %signal, ptr %info, ptr %context) {
   %at = getelementptr i8, ptr %info, i64 16
   %address = load i64, ptr %at
-  {code}
-  %record = inttoptr i64 {record} to ptr
+  %code = call i64 @code(ptr %context)
+  %record = inttoptr i64 RECORD to ptr
   %second = getelementptr i64, ptr %record, i64 1
   %third = getelementptr i64, ptr %record, i64 2
   store i64 %address, ptr %second
@@ -175,9 +175,54 @@ define void @on_fault(i32 %signal, ptr %info, ptr %context) {{
   store i64 1, ptr %record
   call void @_exit(i32 139)
   unreachable
-}}
+}
 """
-_CODE_X86 = "%place = getelementptr i8, ptr %context, i64 192\n  %code = load i64, ptr %place"
+# What Linux tells of the fault in the signal's context, brought to the form of x86: bit 1 says "write"; -1 is not known.
+_CODES = {
+    # gregs[REG_ERR], the page-fault code, is at byte 192.
+    "x86_64": """
+define i64 @code(ptr %context) {
+  %place = getelementptr i8, ptr %context, i64 192
+  %code = load i64, ptr %place
+  ret i64 %code
+}
+""",
+    # From byte 464 on there are records of (magic, size, data), up to a magic of 0; that of ESR_MAGIC holds the syndrome
+    # register, whose bit 6 (WnR) says "write" (asm/sigcontext.h).
+    "aarch64": """
+define i64 @code(ptr %context) {
+entry:
+  %first = getelementptr i8, ptr %context, i64 464
+  br label %look
+look:
+  %record = phi ptr [ %first, %entry ], [ %next, %other ]
+  %magic = load i32, ptr %record
+  %found = icmp eq i32 %magic, 1163088385
+  br i1 %found, label %syndrome, label %more
+more:
+  %last = icmp eq i32 %magic, 0
+  br i1 %last, label %unknown, label %other
+other:
+  %sp = getelementptr i8, ptr %record, i64 4
+  %size = load i32, ptr %sp
+  %next = getelementptr i8, ptr %record, i32 %size
+  br label %look
+syndrome:
+  %ep = getelementptr i8, ptr %record, i64 8
+  %esr = load i64, ptr %ep
+  %shifted = lshr i64 %esr, 5
+  %write = and i64 %shifted, 2
+  ret i64 %write
+unknown:
+  ret i64 -1
+}
+""",
+}
+_NO_CODE = """
+define i64 @code(ptr %context) {
+  ret i64 -1
+}
+"""
 
 
 class _Action(ctypes.Structure):
@@ -193,20 +238,30 @@ class _Action(ctypes.Structure):
 
 def _install(record: int) -> Any:
     """Handle SIGSEGV and SIGBUS by a native function; returns the engine that owns it."""
-    import platform
     import signal
 
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    code = _CODE_X86 if platform.machine() == "x86_64" else "%code = add i64 0, -1"
-    machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_HANDLER.format(code=code, record=record)), machine)
-    engine.finalize_object()
+    engine = handler(platform.machine(), record)
     with_info = 4
     action = _Action(engine.get_function_address("on_fault"), (ctypes.c_ulong * 16)(), with_info, None)
     for number in (signal.SIGSEGV, signal.SIGBUS):
         if _libc().sigaction(int(number), ctypes.byref(action), None):
             raise OSError(ctypes.get_errno(), "sigaction failed")
     return engine
+
+
+def handler(architecture: str, record: int) -> Any:
+    """An engine with ``on_fault``, which leaves a fault's address and code in the record, and ``code``."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    text = _CODES.get(architecture, _NO_CODE) + _HANDLER.replace("RECORD", str(record))
+    machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
+    engine.finalize_object()
+    return engine
+
+
+def tells_reads_from_writes() -> bool:
+    """Does a fault on this machine say whether it was a write?"""
+    return platform.machine() in _CODES
