@@ -209,9 +209,9 @@ def test_scaled_operands_give_a_result_that_is_scaled_by_channel(op: OpDef, samp
         {k: v for k, v in sample[1].items() if k not in ("pool", "statistics", "sums")},
     )
     y = op.reference(*operands, **attrs)
-    s = torch.randn(y.shape[1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    s = torch.randn(y.shape[op.channel], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert op.scaled is not None
     scaled = op.scaled(s, *operands, **attrs)
     assert scaled[0] is operands[0]
-    wanted = y * s.reshape(1, -1, *(1,) * (y.dim() - 2))
+    wanted = y.movedim(op.channel, -1).mul(s).movedim(-1, op.channel)
     torch.testing.assert_close(op.reference(*scaled, **attrs), wanted, rtol=1e-12, atol=1e-12)

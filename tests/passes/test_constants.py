@@ -177,6 +177,17 @@ class _Shared(nn.Module):
         return z + self.norm(self.conv(z))
 
 
+class _Scale(nn.Module):
+    """A factor for each feature, which come last, as layer scale has."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.randn(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
 class _WeightNorm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -191,6 +202,7 @@ MODULES: list[tuple[str, Callable[[], nn.Module], tuple[int, ...], int]] = [
     ("residual", _Residual, (2, 4, 6, 6), 2),
     ("shared", _Shared, (2, 4, 6, 6), 3),
     ("linear", lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU()), (3, 5), 1),
+    ("linear on words", lambda: nn.Sequential(nn.Linear(5, 7), _Scale(7)), (2, 3, 5), 1),
     ("conv1d", lambda: nn.Sequential(nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.ReLU()), (2, 4, 9), 1),
     ("conv3d", lambda: nn.Sequential(nn.Conv3d(3, 4, 2), nn.BatchNorm3d(4)), (1, 3, 4, 4, 3), 1),
     ("transposed", lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 3, 2, groups=2), nn.BatchNorm2d(6)), (1, 4, 3, 3), 1),

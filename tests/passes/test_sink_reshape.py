@@ -1,4 +1,4 @@
-"""A convolution of lines is one launch with all that follows it."""
+"""A convolution of lines and a linear layer on words are one launch with all that follows them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_pointwise_work_its_operands_and_reductions_come_before_the_reshape() ->
         "%8 = sum(%6) {dims=[0,2,3]}",
         "return %7, %8",
     ]
-    assert note == "moved 3 pointwise ops before a reshape"
+    assert note == "moved 3 ops before a reshape"
     generator = torch.Generator().manual_seed(0)
     inputs = {v.name: torch.randn(v.type.shape, generator=generator, dtype=torch.float64) for v in before.inputs}
     for got, want in zip(evaluate(after, inputs), evaluate(before, inputs), strict=True):
@@ -66,14 +66,22 @@ def test_pointwise_work_its_operands_and_reductions_come_before_the_reshape() ->
           %2 = relu(%1) : f32[2,5,9]
           return %2
         }""",
-    # Elements change their places among the dims.
+    # A dim that was joined with another is broadcast alone.
     f"""
-        graph g(x: f32[2,3,1,9], w: f32[5,3,1,1]) {{
+        graph g(x: f32[2,3,1,9], w: f32[5,3,1,1], r: f32[9,1]) {{
           %1 = conv2d(x, w) {CONV} : f32[2,5,1,9]
           %2 = reshape(%1) {{shape=[2,9,5]}} : f32[2,9,5]
-          %3 = relu(%2) : f32[2,9,5]
+          %3 = add(%2, r) : f32[2,9,5]
           return %3
         }}""",
+    # Rows that were split are reduced.
+    """
+        graph g(a: f32[6,4], b: f32[4,5]) {
+          %1 = matmul(a, b) : f32[6,5]
+          %2 = reshape(%1) {shape=[2,3,5]} : f32[2,3,5]
+          %3 = sum(%2) {dims=[1]} : f32[2,5]
+          return %3
+        }""",
     # What is reshaped is the smaller operand.
     f"""
         graph g(x: f32[1,3,1,9], w: f32[5,3,1,1], r: f32[2,5,9]) {{
@@ -87,11 +95,36 @@ def test_other_reshapes_stay(text: str) -> None:
     assert SinkReshape()(graph(text)) == (graph(text), "")
 
 
+def test_rows_that_were_split_and_what_is_added_to_all_of_them_come_together_again() -> None:
+    before = graph("""
+        graph g(a: f32[6,4], b: f32[4,5], s: f32[5], r: f32[2,3,5]) {
+          %1 = matmul(a, b) : f32[6,5]
+          %2 = reshape(%1) {shape=[2,3,5]} : f32[2,3,5]
+          %3 = mul(%2, s) : f32[2,3,5]
+          %4 = add(%3, r) : f32[2,3,5]
+          %5 = sum(%4) {dims=[2]} : f32[2,3]
+          return %4, %5
+        }""")
+    after, _ = SinkReshape()(before)
+    verify(after, check_node, after="SinkReshape")
+    assert lines(after) == [
+        "%1 = matmul(a, b)",
+        "%2 = reshape(s) {shape=[1,5]}",
+        "%3 = mul(%1, %2)",
+        "%4 = reshape(r) {shape=[6,5]}",
+        "%5 = add(%3, %4)",
+        "%6 = reshape(%5) {shape=[2,3,5]}",
+        "%7 = sum(%6) {dims=[2]}",
+        "return %6, %7",
+    ]
+
+
 LINES = [
     ("conv1d", nn.Sequential(nn.Conv1d(4, 6, 3), nn.ReLU())),
     ("conv1d and batch norm", nn.Sequential(nn.Conv1d(4, 6, 3, 2), nn.BatchNorm1d(6), nn.SiLU())),
     ("depthwise conv1d", nn.Sequential(nn.Conv1d(4, 4, 3, groups=4), nn.Hardswish())),
     ("transposed", nn.Sequential(nn.ConvTranspose1d(4, 6, 4, 2, 1), nn.LeakyReLU())),
+    ("linear on words", nn.Sequential(nn.Linear(17, 6), nn.GELU())),
     ("of one sample", nn.Sequential(nn.Conv1d(4, 6, 3), nn.GELU())),
 ]
 
@@ -101,7 +134,11 @@ def test_a_layer_on_lines_is_one_launch(name: str, module: nn.Module) -> None:
     torch.manual_seed(0)
     x = torch.randn(*(() if name == "of one sample" else (2,)), 4, 17)
     model = tritoncnn.compile(module.eval(), x)
-    assert [call.node.op for call in model.plan.calls if call.node.op != "copy"] in (["conv2d"], ["conv2d_dgrad"])
+    assert [call.node.op for call in model.plan.calls if call.node.op != "copy"] in (
+        ["conv2d"],
+        ["conv2d_dgrad"],
+        ["matmul"],
+    )
     torch.testing.assert_close(model(x), module(x).detach(), rtol=1e-4, atol=1e-5)
 
 

@@ -70,14 +70,15 @@ class OpDef:
     orders     memory order of a result of rank n, where it is not row-major
     follows    results lie in the memory order of the first operand
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
+    reshapes   a view of all elements, in their row-major order
     before     a view's way back: (operand type, order, **attrs) -> memory order of a dense operand whose view lies in
                ``order``, or None when there is none
     wants      memory order, by rank, of operand i that the kernel needs to be fast
     stored     memory order, by rank, in which a parameter that is operand i is best kept, where the kernel takes any
     any_order  the kernel writes a first result of any strides as well as the usual ones
     suits      (i, operand types, attrs) -> whether operand i, which is wanted otherwise, had better stay as it lies
-    scaled     (s, *operands, **attrs) -> operands whose result has channel c (dim 1) times s[c], by a formula over operands but
-               the first
+    scaled     (s, *operands, **attrs) -> operands whose result has channel c times s[c], by a formula over operands but the first
+    channel    dim of the result that counts its channels
     inplace    (result, operand) pairs that share memory
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
                ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
@@ -97,12 +98,14 @@ class OpDef:
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     follows: bool = False
     offset: Callable[..., int] | None = None
+    reshapes: bool = False
     before: Callable[..., tuple[int, ...] | None] | None = None
     wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     stored: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     any_order: bool = False
     suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr]], bool] | None = None
     scaled: Callable[..., tuple[Any, ...]] | None = None
+    channel: int = 1
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()
 

@@ -69,5 +69,6 @@ SAMPLES = (
     *((shapes, {"sums": True}) for shapes in (((5, 7), (7, 3)), ((0, 4), (4, 3)), ((33, 2000), (2000, 17)))),
 )  # fmt: skip
 matmul = OpDef(
-    "matmul", infer, reference, grad, lower, arity=2, epilogue=True, stored={1: {2: (0, 1)}}, scaled=scaled, samples=SAMPLES,
+    "matmul", infer, reference, grad, lower, arity=2, epilogue=True, stored={1: {2: (0, 1)}}, scaled=scaled, channel=-1,
+    samples=SAMPLES,
 )  # fmt: skip

@@ -41,7 +41,7 @@ def before(x: TensorType, order: tuple[int, ...], *, shape: tuple[int, ...]) -> 
         return None
     dims = tuple(d for d in order if shape[d] != 1)
     found: list[int] = []
-    for group in sorted(_groups(x.shape, shape), key=lambda g: [dims.index(d) for d in g[1]]):
+    for group in sorted(dim_groups(x.shape, shape), key=lambda g: [dims.index(d) for d in g[1]]):
         if dims[: len(group[1])] != group[1]:
             return None
         found += group[0]
@@ -49,7 +49,7 @@ def before(x: TensorType, order: tuple[int, ...], *, shape: tuple[int, ...]) -> 
     return (*found, *(d for d in range(x.rank) if x.shape[d] == 1))
 
 
-def _groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def dim_groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The fewest neighbouring dims of shape a that are together as large as some of b, pair by pair; without those of size 1."""
     rest_a, rest_b = ([d for d, size in enumerate(shape) if size != 1] for shape in (a, b))
     found = []
@@ -64,6 +64,6 @@ def _groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[tuple[int, ...
     return found
 
 
-reshape = OpDef("reshape", infer, reference, grad, view=view, before=before, samples=(
+reshape = OpDef("reshape", infer, reference, grad, view=view, reshapes=True, before=before, samples=(
     (((2, 3, 4),), {"shape": (6, 4)}), (((0, 3),), {"shape": (3, 0)}), (((1,),), {"shape": ()}),
 ))  # fmt: skip

@@ -40,10 +40,10 @@ class _Affine:
     shift: Sym | None = None
 
     def times(self, s: Sym) -> _Affine:
-        scaled = OPS[self.product.op].scaled
-        assert scaled is not None
-        K = self.product.result.type.shape[1]
-        operands = scaled(OPS["reshape"](s, shape=(K,)), *self.operands, **self.product.attrs)
+        op = OPS[self.product.op]
+        assert op.scaled is not None
+        K = self.product.result.type.shape[op.channel]
+        operands = op.scaled(OPS["reshape"](s, shape=(K,)), *self.operands, **self.product.attrs)
         return _Affine(self.product, operands, None if self.shift is None else self.shift * s)
 
     def plus(self, t: Sym) -> _Affine:
@@ -84,7 +84,9 @@ class _Fold:
             value, constant = node.operands[turn], node.operands[1 - turn]
             inner = self.known.get(value)
             one_reader = self.graph.only_user(value) is node and value != constant
-            if inner is None or not one_reader or constant not in self.constants or not _per_channel(constant, value):
+            if inner is None or not one_reader or constant not in self.constants:
+                continue
+            if not _per_channel(constant, value, OPS[inner.product.op].channel):
                 continue
             rule = _RULES[node.op][turn]
             self.done += rule in (_times, _over)
@@ -92,13 +94,15 @@ class _Fold:
         return None
 
 
-def _per_channel(constant: Value, value: Value) -> bool:
-    """Whether the constant has one number for each channel (dim 1) of the value."""
+def _per_channel(constant: Value, value: Value, channel: int) -> bool:
+    """Whether the constant has one number for each channel of the value, and is of its dtype."""
     shape = value.type.shape
     if constant.type.rank > len(shape) or constant.type.dtype != value.type.dtype:
         return False
     padded = (1,) * (len(shape) - constant.type.rank) + constant.type.shape
-    return padded == (1, shape[1], *(1,) * (len(shape) - 2))
+    wanted = [1] * len(shape)
+    wanted[channel] = shape[channel]
+    return list(padded) == wanted
 
 
 def _times(a: _Affine, s: Sym) -> _Affine:

@@ -1,4 +1,4 @@
-"""SinkReshape: pointwise work and reductions come before dims of size 1 are left out, next to the kernel that made them."""
+"""SinkReshape: pointwise work and reductions come before a result is reshaped, next to the kernel that made it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead, rewrite
 from tritoncnn.ops import OPS, Sym
+from tritoncnn.ops.reshape import dim_groups
 from tritoncnn.passes.define import Pass, count
 
 
@@ -13,17 +14,18 @@ from tritoncnn.passes.define import Pass, count
 class SinkReshape(Pass):
     """%1 = reshape(y: [N,K,1,L], [N,K,L]);  add(%1, b: [K,1])   =>   reshape(add(y, reshape(b, [1,K,1,1])), [N,K,L])
 
-    and so a sum or maximum of %1
+    and so a sum or maximum of %1, where only dims of size 1 were left out
 
-    When   a kernel with an epilogue slot makes y, or pointwise work behind one.
-    Why    a convolution of lines is computed as one of pictures of height 1; the reshape behind it would keep what follows out
-           of its kernel. Reshapes that meet are merged by Simplify.
+    When   a kernel with an epilogue slot makes y, or pointwise work behind one, and each other operand can be written in the
+           shape of y: dims that were cut or joined are all its own, or all broadcast.
+    Why    a convolution of lines is computed as one of pictures of height 1, a linear layer on words as a product of matrices;
+           the reshape behind it would keep what follows out of its kernel. Reshapes that meet are merged by Simplify.
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         sink = _Sink(graph)
         after = remove_dead(rewrite(graph, sink))
-        note = f"moved {count(sink.done, 'pointwise op')} before a reshape"
+        note = f"moved {count(sink.done, 'op')} before a reshape"
         return (after, note) if sink.done else (graph, "")
 
 
@@ -32,80 +34,89 @@ class _Sink:
     """The visit of one node.
 
     made     values of the new graph that a kernel with an epilogue slot makes, or pointwise work behind one
-    larger   a value of the new graph -> the one of ``made`` that it is without dims of size 1
+    source   a value of the new graph -> the one of ``made`` that it is a reshape of
     """
 
     graph: Graph
     made: set[Value] = field(default_factory=set)
-    larger: dict[Value, Value] = field(default_factory=dict)
+    source: dict[Value, Value] = field(default_factory=dict)
     done: int = 0
 
     def __call__(self, out: Rewriter, node: Node) -> bool:
         op = OPS[node.op]
         operands = tuple(out.value(v) for v in node.operands)
         shape = operands[0].type.shape if op.reduces else node.results[0].type.shape
-        wide = next((self.larger[v] for v in operands if v in self.larger and v.type.shape == shape), None)
-        if wide is not None and (op.triton or op.reduces):
-            out.source = node.source
-            (self._reduce if op.reduces else self._sink)(out, node, wide)
+        y = next((self.source[v] for v in operands if v in self.source and v.type.shape == shape), None)
+        out.source = node.source
+        if y is not None and (op.triton or op.reduces) and (self._reduce if op.reduces else self._sink)(out, node, y):
             self.done += 1
             return True
         result = out.keep(node)[0]
-        if _leaves_out(node) and operands[0] in self.made:
-            self.larger[result] = operands[0]
+        if op.reshapes and operands[0] in self.made and operands[0].type.numel:
+            self.source[result] = operands[0]
         if op.epilogue or (op.triton and any(v in self.made for v in operands if v.type.shape == shape)):
             self.made.add(result)
         return True
 
-    def _sink(self, out: Rewriter, node: Node, y: Value) -> None:
-        wide = self._computed(out, node, y, node.result.type.shape)
-        self.made.add(wide.value)
-        narrow = OPS["reshape"](wide, shape=node.result.type.shape)
-        self.larger[narrow.value] = wide.value
-        out.replace(node.result, narrow.value)
+    def _sink(self, out: Rewriter, node: Node, y: Value) -> bool:
+        shape = node.result.type.shape
+        if not self._fits(node, y.type.shape, shape):
+            return False
+        found = self._computed(out, node, y, shape)
+        self.made.add(found.value)
+        again = OPS["reshape"](found, shape=shape)
+        self.source[again.value] = found.value
+        out.replace(node.result, again.value)
+        return True
 
-    def _reduce(self, out: Rewriter, node: Node, y: Value) -> None:
-        """The dims that were left out are reduced, too."""
-        kept = _matching(y.type.shape, node.operands[0].type.shape)
-        dims = tuple(d for d in range(y.type.rank) if d not in kept or kept.index(d) in node.attrs["dims"])
-        out.replace(node.result, OPS[node.op](Sym(out, y), **{**node.attrs, "dims": dims}).value)
+    def _reduce(self, out: Rewriter, node: Node, y: Value) -> bool:
+        """Reduce those dims of y, where only dims of size 1 were left out: a sum of what was joined may be a bias gradient,
+        which a product computes of the operand that it reads (FuseBiasGrad)."""
+        groups = dim_groups(y.type.shape, node.operands[0].type.shape)
+        if any(len(new) + len(old) > 2 for new, old in groups):
+            return False
+        kept = {new[0] for new, old in groups if old[0] not in node.attrs["dims"]}
+        dims = tuple(d for d in range(y.type.rank) if d not in kept)
+        total = OPS[node.op](Sym(out, y), **{**node.attrs, "dims": dims})
+        shape = node.result.type.shape
+        out.replace(node.result, (total if total.shape == shape else OPS["reshape"](total, shape=shape)).value)
+        return True
+
+    def _fits(self, node: Node, wide: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+        return all(v.type.numel == 1 or _rewritten(v.type.shape, shape, wide) is not None for v in node.operands)
 
     def _computed(self, out: Rewriter, node: Node, y: Value, shape: tuple[int, ...]) -> Sym:
         """A pointwise node of this ``shape``, in the shape of y."""
-        found: Sym = OPS[node.op](*(self._widened(out, v, node, y, shape) for v in node.operands), **node.attrs)
+        found: Sym = OPS[node.op](*(self._operand(out, v, node, y, shape) for v in node.operands), **node.attrs)
         return found
 
-    def _widened(self, out: Rewriter, old: Value, reader: Node, y: Value, shape: tuple[int, ...]) -> Sym:
+    def _operand(self, out: Rewriter, old: Value, reader: Node, y: Value, shape: tuple[int, ...]) -> Sym:
         """An operand of ``reader``, which broadcasts to ``shape``, so that it broadcasts to y's."""
         v = out.value(old)
-        if v in self.larger and self.larger[v].type.shape == y.type.shape:
-            return Sym(out, self.larger[v])
+        if v in self.source and self.source[v].type.shape == y.type.shape:
+            return Sym(out, self.source[v])
         if v.type.numel == 1:
             return Sym(out, v)
         producer = self.graph.producer.get(old)
-        if producer and OPS[producer.op].triton and v.type.shape == shape and self.graph.only_user(old) is reader:
+        alone = producer is not None and v.type.shape == shape and self.graph.only_user(old) is reader
+        if producer and alone and OPS[producer.op].triton and self._fits(producer, y.type.shape, shape):
             return self._computed(out, producer, y, shape)
-        sizes = dict(zip(_matching(y.type.shape, shape)[len(shape) - v.type.rank :], v.type.shape, strict=True))
-        widened: Sym = OPS["reshape"](Sym(out, v), shape=tuple(sizes.get(dim, 1) for dim in range(y.type.rank)))
-        return widened
+        found: Sym = OPS["reshape"](Sym(out, v), shape=_rewritten(v.type.shape, shape, y.type.shape))
+        return found
 
 
-def _leaves_out(node: Node) -> bool:
-    """Whether the node is a view of all elements of its operand, in order, with fewer dims of size 1."""
-    if OPS[node.op].view is None:
-        return False
-    a, b = node.operands[0].type.shape, node.result.type.shape
-    same = [n for n in a if n != 1] == [n for n in b if n != 1]
-    return len(b) < len(a) and same and len(_matching(a, b)) == len(b)
+def _rewritten(small: tuple[int, ...], shape: tuple[int, ...], wide: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape in which what broadcasts as ``small`` to ``shape`` broadcasts to ``wide``; None when there is none.
 
-
-def _matching(wide: tuple[int, ...], narrow: tuple[int, ...]) -> tuple[int, ...]:
-    """For each dim of the narrow shape, in order, a dim of the wide one of its size, as far as there is one."""
-    found: list[int] = []
-    for size in narrow:
-        start = found[-1] + 1 if found else 0
-        dim = next((dim for dim in range(start, len(wide)) if wide[dim] == size), None)
-        if dim is None:
-            break
-        found.append(dim)
+    ``wide`` is another shape of the same elements.
+    """
+    padded = (1,) * (len(shape) - len(small)) + small
+    found = [1] * len(wide)
+    for new, old in dim_groups(wide, shape):
+        own = {padded[d] == shape[d] for d in old}
+        if len(own) > 1:
+            return None
+        if own == {True}:
+            for d in new:
+                found[d] = wide[d]
     return tuple(found)
