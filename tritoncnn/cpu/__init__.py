@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .driver import activate, active, deactivate
     from .explanation import Explanation, explain
     from .health import Facts, host, self_test
+    from .inductor import use_for_inductor
     from .launch import CpuKernel
     from .modes import bounds, races
     from .notes import Access
@@ -33,11 +34,11 @@ _HOME = {
     "Access": "notes", "Address": "checked", "CpuKernel": "launch", "Explanation": "explanation", "Facts": "health",
     "NativePlan": "plan", "activate": "driver", "active": "driver", "bounds": "modes", "check_races": "racing",
     "compile_kernel": "compiler", "deactivate": "driver", "explain": "explanation", "host": "health", "races": "modes",
-    "self_test": "health", "write_text": "cache",
+    "self_test": "health", "use_for_inductor": "inductor", "write_text": "cache",
 }  # fmt: skip
 __all__ = [
     "Access", "Address", "CpuKernel", "Explanation", "Facts", "NativePlan", "activate", "active", "bounds",
-    "check_races", "compile_kernel", "deactivate", "explain", "host", "races", "self_test", "write_text",
+    "check_races", "compile_kernel", "deactivate", "explain", "host", "races", "self_test", "use_for_inductor", "write_text",
 ]  # fmt: skip
 
 
