@@ -64,3 +64,19 @@ def expm1(x):
     p = (((p * x + 1.0 / 720.0) * x + 1.0 / 120.0) * x + 1.0 / 24.0) * x + 1.0 / 6.0
     near = ((p * x + 0.5) * x + 1.0) * x
     return tl.where(tl.abs(x) < 0.35, near, tl.exp(x) - 1.0)
+
+
+@triton.jit
+def five_coordinates(rows, lanes, SIZES: tl.constexpr):
+    """Index along each of five dims; the last one's are the lanes."""
+    if SIZES[0] * SIZES[1] * SIZES[2] == 1:
+        return rows * 0, rows * 0, rows * 0, rows, lanes
+    i0 = rows // (SIZES[1] * SIZES[2] * SIZES[3])
+    return i0, rows // (SIZES[2] * SIZES[3]) % SIZES[1], rows // SIZES[3] % SIZES[2], rows % SIZES[3], lanes
+
+
+@triton.jit
+def five_offset(i, STRIDES: tl.constexpr):
+    """Memory offset, rows by lanes, at the ``five_coordinates`` i."""
+    rows = i[0] * STRIDES[0] + i[1] * STRIDES[1] + i[2] * STRIDES[2] + i[3] * STRIDES[3]
+    return rows[:, None] + (i[4] * STRIDES[4])[None, :]

@@ -14,35 +14,18 @@ Layout   any strides; fast: another dim than the indexed one contiguous in all.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import triton
 import triton.language as tl
 
-from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape
-from tritoncnn.kernels.device import block_offsets, program
-from tritoncnn.kernels.dims import merge_dims, stretch
+from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, program
+from tritoncnn.kernels.dims import five_dims, merge_dims, stretch, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile, pick_tile
 
 INDEX_TYPES = ("i64", "i32", "u8")
-
-
-@triton.jit
-def _coordinates(rows, lanes, SIZES: tl.constexpr):
-    """Index along each of the five dims; the last one's are the lanes."""
-    if SIZES[0] * SIZES[1] * SIZES[2] == 1:
-        return rows * 0, rows * 0, rows * 0, rows, lanes
-    i0 = rows // (SIZES[1] * SIZES[2] * SIZES[3])
-    return i0, rows // (SIZES[2] * SIZES[3]) % SIZES[1], rows // SIZES[3] % SIZES[2], rows % SIZES[3], lanes
-
-
-@triton.jit
-def _offset(i, STRIDES: tl.constexpr):
-    rows = i[0] * STRIDES[0] + i[1] * STRIDES[1] + i[2] * STRIDES[2] + i[3] * STRIDES[3]
-    return rows[:, None] + (i[4] * STRIDES[4])[None, :]
 
 
 @triton.jit
@@ -56,30 +39,39 @@ def _load_index(ptr, mask, LENGTH: tl.constexpr, WIDE: tl.constexpr):
 
 
 @triton.jit
+def _widen(x):
+    """Floats as f32, in which sums and comparisons are made; whole numbers as they are."""
+    return x.to(tl.float32) if x.dtype.is_floating() else x
+
+
+@triton.jit
 def take_kernel(
     y_ptr, at_ptr, x_ptr, i_ptr, w_ptr,
     ROWS: tl.constexpr, SIZES: tl.constexpr,  # rows; the five dims
     Y: tl.constexpr, AT: tl.constexpr, X: tl.constexpr, I: tl.constexpr,  # memory strides of the five; 0 for X's indexed dim
     LENGTH: tl.constexpr, STEP: tl.constexpr,  # size and stride of x's indexed dim
-    TAPS: tl.constexpr, TAP_STEP: tl.constexpr, MAX: tl.constexpr, OUTSIDE: tl.constexpr,
+    TAPS: tl.constexpr, TAP_STEP: tl.constexpr, MAX: tl.constexpr, FIRST: tl.constexpr, OUTSIDE: tl.constexpr,
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
     lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
     mask = (rows < ROWS)[:, None] & (lanes < SIZES[4])[None, :]
-    i = _coordinates(rows, lanes, SIZES)
-    offs_x, offs_i = _offset(i, X), _offset(i, I)
+    i = five_coordinates(rows, lanes, SIZES)
+    offs_x, offs_i = five_offset(i, X), five_offset(i, I)
     if TAPS == 1 and w_ptr is None and not MAX:
         index, inside = _load_index(i_ptr + offs_i, mask, LENGTH, WIDE)
         value = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=OUTSIDE)
     else:
-        value = tl.full((BLOCK_ROWS, BLOCK_LANES), float("-inf") if MAX else 0.0, tl.float32)
+        # What a maximum starts from is never seen where there is a tap; whole numbers always have one.
+        EMPTY: tl.constexpr = float("-inf") if MAX and x_ptr.dtype.element_ty.is_floating() else 0
+        value = _widen(tl.full((BLOCK_ROWS, BLOCK_LANES), EMPTY, x_ptr.dtype.element_ty))
         best = tl.full((BLOCK_ROWS, BLOCK_LANES), -1, tl.int64 if WIDE else tl.int32)
         for tap in range(0, TAPS):
             index, inside = _load_index(i_ptr + offs_i + tap * TAP_STEP, mask, LENGTH, WIDE)
-            x = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0).to(tl.float32)
+            x = _widen(tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0))
             if MAX:
-                wins = inside & ((best < 0) | (x > value) | (x != x))
+                nan = (x != x) & (value == value) if FIRST else x != x
+                wins = inside & ((best < 0) | (x > value) | nan)
                 value = tl.where(wins, x, value)
                 best = tl.where(wins, index, best)
             elif w_ptr is None:
@@ -87,8 +79,8 @@ def take_kernel(
             else:
                 value += x * tl.load(w_ptr + offs_i + tap * TAP_STEP, mask=mask, other=0)
         if MAX:
-            tl.store(at_ptr + _offset(i, AT), best.to(tl.int64), mask=mask)
-    tl.store(y_ptr + _offset(i, Y), value, mask=mask)
+            tl.store(at_ptr + five_offset(i, AT), best.to(tl.int64), mask=mask)
+    tl.store(y_ptr + five_offset(i, Y), value, mask=mask)
 
 
 @triton.jit
@@ -104,9 +96,9 @@ def put_kernel(
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
     lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
     mask = (rows < ROWS)[:, None] & (lanes < SIZES[4])[None, :]
-    i = _coordinates(rows, lanes, SIZES)
-    offs_y, offs_x, offs_i = _offset(i, Y), _offset(i, X), _offset(i, I)
-    zeros = tl.zeros((BLOCK_ROWS, BLOCK_LANES), tl.float32)
+    i = five_coordinates(rows, lanes, SIZES)
+    offs_y, offs_x, offs_i = five_offset(i, Y), five_offset(i, X), five_offset(i, I)
+    zeros = tl.zeros((BLOCK_ROWS, BLOCK_LANES), y_ptr.dtype.element_ty)
     for place in range(0, LENGTH):
         tl.store(y_ptr + offs_y + place * STEP, zeros, mask=mask)
     # A lane writes and reads only elements of its own, in order: no atomics, no barrier.
@@ -115,45 +107,23 @@ def put_kernel(
         if SKIP is not None:
             inside = inside & (index != SKIP)
         offs = offs_y + index * STEP
-        x = tl.load(x_ptr + offs_x + entry * X_STEP, mask=inside, other=0).to(tl.float32)
+        x = _widen(tl.load(x_ptr + offs_x + entry * X_STEP, mask=inside, other=0))
         if ADD:
-            x += tl.load(y_ptr + offs, mask=inside, other=0).to(tl.float32)
+            x += _widen(tl.load(y_ptr + offs, mask=inside, other=0))
         tl.store(y_ptr + offs, x, mask=inside)
-
-
-class _Dims(NamedTuple):
-    """Sizes of five dims, and their strides in each tensor."""
-
-    sizes: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-
-
-def _without(tensor: TensorType, dim: int) -> TensorType:
-    return TensorType(
-        tensor.dtype, tensor.shape[:dim] + tensor.shape[dim + 1 :], tensor.strides[:dim] + tensor.strides[dim + 1 :]
-    )
-
-
-def _five(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> _Dims:
-    """The dims in the order of the first tensor's memory, filled up to five. Raises UnsupportedError when there are more."""
-    dims = sorted(dims, key=lambda dim: -abs(dim[1][0]))
-    if len(dims) > 5:
-        raise UnsupportedError(f"{op}: at most 5 dims that cannot be merged; got {[size for size, _ in dims]}")
-    filled = [(1, [0] * tensors)] * (5 - len(dims)) + dims
-    return _Dims(
-        tuple(size for size, _ in filled), tuple(tuple(strides[j] for _, strides in filled) for j in range(tensors))
-    )
 
 
 def take(
     y: TensorType, x: TensorType, index: TensorType, dim: int, *, weight: TensorType | None = None,
-    at: TensorType | None = None, taps: bool = False, outside: float = 0, tile: Tile | None = None, target: str = "cpu",
+    at: TensorType | None = None, taps: bool = False, first: bool = False, outside: float = 0,
+    tile: Tile | None = None, target: str = "cpu",
 ) -> Launch:  # fmt: skip
     """y = x taken at ``index`` along ``dim``.
 
     index  of y's rank, broadcast to y; or with ``taps`` [T, size of y along dim], the same for all else
     weight of the same type as a table of taps; None: 1
     at     i64 of y's shape: makes y the maximum over the taps, and ``at`` the index that held it
+    first  of several NaN the first is the maximum, else the last
     outside what an index that names no element gives, where the index is a tensor and not taps
     Raises ShapeError, DTypeError, UnsupportedError.
     """
@@ -170,12 +140,13 @@ def take(
     else:
         index_strides = stretch(index, y.shape).strides
     tensors = [y, at or y, stretch(x, wanted), TensorType("i64", y.shape, index_strides)]
-    if count != 1 or weight is not None or at is not None:
+    if at is None and (count != 1 or weight is not None):
         check_floats(op, y=y, x=x)
-    dims = merge_dims([_without(t, dim) for t in tensors])
+    dims = merge_dims([without_dim(t, dim) for t in tensors])
     if y.shape[dim] != 1:
         dims.append((y.shape[dim], [y.strides[dim], tensors[1].strides[dim], 0, index_strides[dim]]))
-    sizes, (y_strides, at_strides, x_strides, i_strides) = _five(op, dims, 4)
+    dims.sort(key=lambda dim: -abs(dim[1][0]))
+    sizes, (y_strides, at_strides, x_strides, i_strides) = five_dims(op, dims, 4)
     rows = y.numel // max(sizes[4], 1)
     tile = tile or pick_tile(rows, sizes[4], target)
     return build(
@@ -183,7 +154,7 @@ def take(
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(sizes[4], tile.BLOCK_LANES)),
         {"y_ptr": y, "at_ptr": at, "x_ptr": x, "i_ptr": index, "w_ptr": weight},
         ROWS=rows, SIZES=sizes, Y=y_strides, AT=at_strides, X=x_strides, I=i_strides, LENGTH=x.shape[dim],
-        STEP=x.strides[dim], TAPS=count, TAP_STEP=index.strides[0] if taps else 0, MAX=at is not None,
+        STEP=x.strides[dim], TAPS=count, TAP_STEP=index.strides[0] if taps else 0, MAX=at is not None, FIRST=first,
         OUTSIDE=outside, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         results=1 if at is None else 2,
         flops=y.numel * count,
@@ -199,19 +170,22 @@ def put(
 
     The index broadcasts to x. Raises ShapeError, DTypeError, UnsupportedError.
     """
-    check_floats("put", y=y, x=x)
-    if add and y.dtype != "f32":
-        raise DTypeError(f"put: y must be f32, in which sums are exact enough; got {y.dtype}")
+    if x.is_float:
+        check_floats("put", y=y, x=x)
+    elif y.dtype != x.dtype:
+        raise DTypeError(f"put: y must be {x.dtype}, as x is; got {y.dtype}")
+    if add and y.dtype != "f32" and (x.is_float or x.dtype == "i1"):
+        raise DTypeError(f"put: y must be f32, in which sums are exact enough, or whole numbers; got {y.dtype}")
     if index.dtype not in INDEX_TYPES:
         raise DTypeError(f"put: index must be one of {', '.join(INDEX_TYPES)}; got {index.dtype}")
     wanted = x.shape[:dim] + y.shape[dim : dim + 1] + x.shape[dim + 1 :]
     if y.shape != wanted:
         raise ShapeError(f"put: y must be {list(wanted)}, from x {list(x.shape)}; got {list(y.shape)}")
     full = stretch(index, x.shape)
-    others = merge_dims([_without(t, dim) for t in (y, x, full)])
-    sizes, (y_strides, x_strides, i_strides) = _five("put", others, 3)
+    others = merge_dims([without_dim(t, dim) for t in (y, x, full)])
+    sizes, (y_strides, x_strides, i_strides) = five_dims("put", others, 3)
     lanes, count = sizes[4], x.shape[dim]
-    rows = _without(x, dim).numel // max(lanes, 1)
+    rows = without_dim(x, dim).numel // max(lanes, 1)
     tile = tile or pick_tile(rows, lanes, target)._replace(BLOCK_LANES=min(64, pick_tile(rows, lanes).BLOCK_LANES))
     return build(
         put_kernel,

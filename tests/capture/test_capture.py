@@ -107,8 +107,8 @@ def test_the_module_stays_in_its_mode() -> None:
 
 class ManyGaps(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = x.cumsum(0)
-        z = F.relu(y).sort(1)[0]
+        y = x.cummax(0)[0]
+        z = F.relu(y).kthvalue(2, 1)[0]
         return z + x.logcumsumexp(1).mean()
 
 
@@ -117,7 +117,7 @@ def test_all_unsupported_ops_are_told_with_their_lines() -> None:
         capture(ManyGaps(), (torch.randn(2, 4, 6, 6),))
     assert str(error.value) == (
         "ManyGaps uses 3 things that tritoncnn does not support: "
-        f"cumsum ({line_of(ManyGaps.forward, 'cumsum')}); sort ({line_of(ManyGaps.forward, 'sort')}); "
+        f"cummax ({line_of(ManyGaps.forward, 'cummax')}); kthvalue ({line_of(ManyGaps.forward, 'kthvalue')}); "
         f"logcumsumexp ({line_of(ManyGaps.forward, 'logcumsumexp')})"
     )
 
@@ -138,6 +138,15 @@ class Function(nn.Module):
     ("function", "message"),
     [
         (lambda x: x.softmax(1, dtype=torch.float64), "softmax: dtype must be torch.float32"),
+        (
+            lambda x: x.masked_select(x > 0).sum(),
+            r"masked_select, whose size depends on data; .*test_capture.py:\d+\)$",
+        ),
+        (
+            lambda x: x[x > 0].sum(),
+            r"indexing with a mask: how much it picks depends on data; .*test_capture.py:\d+\)$",
+        ),
+        (lambda x: x.index_put((x > 0,), x[0, 0, 0]), "writing several values where a mask holds"),
         (lambda x: x.clamp(min=x), "clamp with tensors as bounds"),
         (lambda x: x**2.5, "a power of 2.5"),
         (lambda x: x**x, "pow.Tensor_Tensor"),

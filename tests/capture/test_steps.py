@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import tritoncnn
+from tests.capture.orders import ORDERS
 from tests.capture.products import PRODUCTS
 from tests.capture.test_table import Call, make, weighted
 from tritoncnn.compiler import compile
 
-CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = PRODUCTS  # type: ignore[assignment]
+CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = PRODUCTS | ORDERS  # type: ignore[assignment]
 BOUND = {"rtol": 1e-5, "atol": 1e-5}  # sums of a few dozen products of numbers up to 4
 
 
@@ -50,3 +51,42 @@ def test_a_compiled_step_takes_torchs_gradients(name: str) -> None:
     moved = step.state_dict()
     for i, (before, gradient) in enumerate(zip(module.values, wanted, strict=True)):
         torch.testing.assert_close(before.detach() - moved[f"values.{i}"], gradient, **BOUND)
+
+
+def test_whole_numbers_and_truth_values_leave_a_compiled_model() -> None:
+    """Places and truth values are results like others: of their own dtype, beside floats or alone."""
+
+    def places(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (*x.max(1), *x.sort(2, descending=True), x.argmin(), (x > 0).any(0), x.topk(2, 1)[1], x > 1)
+
+    x = make((2, 3, 7)).float()
+    for found, wanted in zip(compile(Call(places), (x,))(x), places(x), strict=True):
+        assert found.dtype == wanted.dtype
+        assert torch.equal(found, wanted)
+    y = compile(Call(lambda x: x.argmax(2)), (x,))(x)
+    assert torch.equal(y, x.argmax(2))
+
+
+SPECIAL = torch.tensor([[1.0, float("nan"), 3.0, float("nan")], [-0.0, 0.0, -float("inf"), 0.0], [2.0, 2.0, 1.0, 2.0]])
+CORNERS = {
+    "max": lambda x: tuple(x.max(1)),
+    "argmax": lambda x: x.argmax(1),
+    "min": lambda x: x.min(1)[0],
+    "amin": lambda x: x.amin(1),
+    "sort": lambda x: tuple(x.sort(dim=1, stable=True)),
+    "sort down": lambda x: tuple(x.sort(dim=1, descending=True, stable=True)),
+    "logsumexp": lambda x: x.logsumexp(1),
+    "logsumexp of -inf": lambda x: torch.where(x < 9, -float("inf"), x).logsumexp(1),
+    "cumsum": lambda x: x.cumsum(1),
+    "any": lambda x: x.any(1),
+    "all": lambda x: x.all(1),
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_nan_infinities_and_equal_values_are_taken_as_torch_takes_them(name: str) -> None:
+    function = CORNERS[name]
+    found, wanted = compile(Call(function), (SPECIAL,))(SPECIAL), function(SPECIAL)
+    pairs = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, equal_nan=True)

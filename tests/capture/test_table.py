@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.capture.moves import MOVES
+from tests.capture.orders import ORDERS
 from tests.capture.products import PRODUCTS
 from tritoncnn.autodiff import differentiate
 from tritoncnn.capture import aten as walk
@@ -239,7 +240,7 @@ VIEWS = {
 }
 
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = (
-    UNARY | ACTIVATIONS | ARITHMETIC | IMAGES | MATRICES | VIEWS | MOVES | PRODUCTS
+    UNARY | ACTIVATIONS | ARITHMETIC | IMAGES | MATRICES | VIEWS | MOVES | PRODUCTS | ORDERS
 )  # type: ignore[assignment]
 
 

@@ -52,11 +52,11 @@ def _reverse(out: Rewriter, graph: Graph, adjoint: dict[Value, Sym], wrt: tuple[
 
 
 def _depends_on(graph: Graph, wrt: tuple[Value, ...]) -> set[Value]:
-    """Values through which a gradient must flow."""
+    """Values through which a gradient must flow: truth values and whole numbers carry none."""
     needed = set(wrt)
     for node in graph.nodes:
         if any(v in needed for v in node.operands):
-            needed.update(node.results)
+            needed.update(v for v in node.results if v.type.is_float)
     return needed
 
 

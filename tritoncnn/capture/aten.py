@@ -109,6 +109,8 @@ class Walk:
             return
         if name.startswith(("_assert", "sym_")) or not (node.users or name in TABLE):
             return
+        if getattr(node.target, "__module__", "") == "_operator":
+            return  # arithmetic on a size that data decide: the op that makes it was refused
         if node in self.counters:
             self.known[node] = OPS["increment"](self.known[node.all_input_nodes[0]])
             return

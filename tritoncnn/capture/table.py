@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tritoncnn.formulas import attention, grid, index, loss, matrix, norm, pool, sample
+from tritoncnn.formulas import attention, grid, index, loss, matrix, norm, order, pool, sample, scatter
 from tritoncnn.formulas import convolution as conv
 from tritoncnn.formulas import pointwise as point
 
@@ -90,8 +90,45 @@ TABLE: dict[str, Callable[..., Any]] = {
     "gather.default": index.gather,
     "index_select.default": index.index_select,
     "index.Tensor": index.index_tensor,
+    "take_along_dim.default": index.take_along_dim,
+    "take.default": index.take_flat,
     "embedding.default": index.embedding,
     "one_hot.default": index.one_hot,
+    # writing at places
+    "scatter_add.default": scatter.scatter_add,
+    "scatter.src": scatter.scatter,
+    "scatter.value": scatter.scatter_value,
+    "scatter_reduce.two": scatter.scatter_reduce,
+    "index_add.default": scatter.index_add,
+    "index_copy.default": scatter.index_copy,
+    **{f"index_fill.int_{kind}": scatter.index_fill for kind in ("Scalar", "Tensor")},
+    "index_put.default": scatter.index_put,
+    **{f"masked_fill.{kind}": scatter.masked_fill for kind in ("Scalar", "Tensor")},
+    # maxima, order, running sums
+    "max.default": order.amax,
+    "min.default": order.amin,
+    "max.dim": order.max_dim,
+    "min.dim": order.min_dim,
+    "argmax.default": order.argmax,
+    "argmin.default": order.argmin,
+    "amax.default": order.amax,
+    "amin.default": order.amin,
+    "aminmax.default": order.aminmax,
+    "logsumexp.default": order.logsumexp,
+    **{f"any.{kind}": order.any_ for kind in ("default", "dim", "dims")},
+    **{f"all.{kind}": order.all_ for kind in ("default", "dim", "dims")},
+    "count_nonzero.default": order.count_nonzero,
+    "count_nonzero.dim_IntList": order.count_nonzero,
+    "sort.default": order.sort,
+    "sort.stable": order.stable_sort,
+    "argsort.default": order.argsort,
+    "argsort.stable": order.stable_argsort,
+    "msort.default": order.msort,
+    "topk.default": order.topk,
+    "cumsum.default": order.cumsum,
+    "cumprod.default": order.cumprod,
+    "prod.default": order.prod,
+    "prod.dim_int": order.prod,
     # matrices and reductions
     "linear.default": matrix.linear,
     "addmm.default": matrix.addmm,
@@ -172,6 +209,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     },
     **{f"{name}.{kind}": point.binary(name) for name in ("mul", "div") for kind in ("Tensor", "Scalar")},
     **{f"{name}.default": point.binary(name) for name in ("maximum", "minimum")},
+    "max.other": point.binary("maximum"),
+    "min.other": point.binary("minimum"),
     **{
         f"{name}.{kind}": point.compare(name)
         for name in ("gt", "lt", "ge", "le", "eq", "ne")
@@ -195,7 +234,9 @@ IDENTITIES = frozenset({
 })  # fmt: skip
 
 PICKS = frozenset({  # ops that read whole numbers as indices
-    "gather.default", "index_select.default", "index.Tensor", "embedding.default", "one_hot.default",
+    "gather.default", "index_select.default", "index.Tensor", "embedding.default", "one_hot.default", "take.default",
+    "take_along_dim.default", "scatter_add.default", "scatter.src", "scatter.value", "scatter_reduce.two",
+    "index_add.default", "index_copy.default", "index_fill.int_Scalar", "index_fill.int_Tensor", "index_put.default",
 })  # fmt: skip
 
 WHY = {  # what the user wrote, where ATen's name does not say it
@@ -206,6 +247,8 @@ WHY = {  # what the user wrote, where ATen's name does not say it
     "_native_batch_norm_legit_functional.default": "batch norm in training mode; call module.eval() first",
     "_native_batch_norm_legit.no_stats": "batch norm without running statistics",
     "_batch_norm_with_update_functional.default": "batch norm in training mode; call module.eval() first",
+    "masked_select.default": "masked_select, whose size depends on data; use torch.where or a product with the mask",
+    "nonzero.default": "nonzero, whose size depends on data",
     "clamp.Tensor": "clamp with tensors as bounds",
     "wrap_with_set_grad_enabled": "torch.no_grad inside the model",
     "cond": "control flow inside the model",

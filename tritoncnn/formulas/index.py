@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.formulas.sample import wrap
 from tritoncnn.ops import OPS
+from tritoncnn.ops.define import broadcast_shape
 from tritoncnn.ops.table import table_for
 
 op = OPS
@@ -127,15 +128,100 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     return op["take"](x, along, dim=dim, strict=True)
 
 
-def index_tensor(x: Any, indices: Sequence[Any]) -> Any:
-    """x[:, i] with one tensor of whole numbers; those below 0 count from the end."""
+class Picked(NamedTuple):
+    """How x[.., i, j, ..] picks: the dims that are indexed, side by side in ``order``, are taken as one.
+
+    order   x's dims, permuted so
+    lead    sizes of the dims before the indexed ones; they come first where the indexed dims are side by side already
+    sizes   of the indexed dims
+    tail    of the dims after them
+    places  shape that the index tensors broadcast to
+    index   of that shape: the number of the place, counted over ``sizes`` row by row
+    """
+
+    order: tuple[int, ...]
+    lead: tuple[int, ...]
+    sizes: tuple[int, ...]
+    tail: tuple[int, ...]
+    places: tuple[int, ...]
+    index: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is picked."""
+        return (*self.lead, *self.places, *self.tail)
+
+
+def _from_the_end(index: Any, n: int) -> Any:
+    """Places counted from 0: a negative one counts from the end."""
+    size, zero = (table_for(index, (number,), (), index.dtype) for number in (n, 0))
+    return op["where"](op["lt"](index, zero), op["add"](index, size), index)
+
+
+def _row_by_row(indices: Sequence[Any], sizes: Sequence[int]) -> Any:
+    """The number of the place at ``indices``, one per dim, counted row by row; -1 where one of them is outside."""
+    whole = [index if index.dtype == "i64" else op["cast_i64"](index) for index in indices]
+    whole = [_from_the_end(index, n) for index, n in zip(whole, sizes, strict=True)]
+    zero, none = (table_for(whole[0], (number,), (), "i64") for number in (0, -1))
+    steps = [table_for(whole[0], (n,), (), "i64") for n in sizes]
+    number = whole[0]
+    for index, n in zip(whole[1:], steps[1:], strict=True):
+        number = number * n + index
+    for index, n in zip(whole, steps, strict=True):
+        number = op["where"](op["lt"](index, zero), none, op["where"](op["lt"](index, n), number, none))
+    return number
+
+
+def picked_dims(name: str, x: Any, indices: Sequence[Any]) -> Picked:
+    """Raises UnsupportedError for a mask, ShapeError for more tensors than dims."""
     given = [d for d, index in enumerate(indices) if index is not None]
-    if len(given) != 1 or indices[given[0]].dtype != "i64":
-        raise UnsupportedError("indexing with several tensors or with a mask")
-    dim, index = given[0], indices[given[0]]
-    index = op["where"](index < 0, index + table_for(index, (x.shape[dim],), (), "i64"), index)
-    y = index_select(x, dim, op["reshape"](index, shape=(math.prod(index.shape),)))
-    return op["reshape"](y, shape=(*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]))
+    if any(indices[d].dtype == "i1" for d in given):
+        raise UnsupportedError(f"{name} with a mask: how much it picks depends on data; use torch.where or a product")
+    if not given or len(indices) > len(x.shape):
+        raise ShapeError(
+            f"{name}: x {list(x.shape)} takes index tensors for 1 to {len(x.shape)} dims; got {len(indices)}"
+        )
+    together = given == list(range(given[0], given[-1] + 1))
+    first = given[0] if together else 0
+    others = [d for d in range(len(x.shape)) if d not in given]
+    order = (*others[:first], *given, *others[first:])
+    places = broadcast_shape(*(tuple(indices[d].shape) for d in given))
+    sizes = tuple(x.shape[d] for d in given)
+    number = (
+        _from_the_end(indices[given[0]], sizes[0])
+        if len(given) == 1
+        else _row_by_row([indices[d] for d in given], sizes)
+    )
+    lead, tail = (tuple(x.shape[d] for d in dims) for dims in (others[:first], others[first:]))
+    return Picked(order, lead, sizes, tail, places, number)
+
+
+def index_tensor(x: Any, indices: Sequence[Any]) -> Any:
+    """x[:, i, j]: tensors of whole numbers, which broadcast; from the end where they are negative."""
+    picked = picked_dims("indexing", x, indices)
+    x = op["permute"](x, dims=picked.order) if picked.order != tuple(range(len(x.shape))) else x
+    x = op["reshape"](x, shape=(*picked.lead, math.prod(picked.sizes), *picked.tail))
+    index = op["expand"](picked.index, shape=picked.places) if picked.index.shape != picked.places else picked.index
+    y = index_select(x, len(picked.lead), op["reshape"](index, shape=(math.prod(picked.places),)))
+    return op["reshape"](y, shape=picked.shape)
+
+
+def take_along_dim(x: Any, index: Any, dim: int | None = None) -> Any:
+    """gather, but x and index broadcast; without a dim, of the flat tensor."""
+    if dim is None:
+        flat, index = (op["reshape"](t, shape=(math.prod(t.shape),)) for t in (x, index))
+        return op["take"](flat, _from_the_end(index, flat.shape[0]), dim=0, strict=True)
+    dim = wrap("take_along_dim", len(x.shape), dim)
+    if len(index.shape) != len(x.shape):
+        raise ShapeError(f"take_along_dim: index must have the dims of x {list(x.shape)}; got {list(index.shape)}")
+    return op["take"](x, _from_the_end(index, x.shape[dim]), dim=dim, strict=True)
+
+
+def take_flat(x: Any, index: Any) -> Any:
+    """Elements of the flat tensor, in the shape of the index."""
+    flat = op["reshape"](x, shape=(math.prod(x.shape),))
+    line = op["reshape"](_from_the_end(index, flat.shape[0]), shape=(math.prod(index.shape),))
+    return op["reshape"](op["take"](flat, line, dim=0, strict=True), shape=tuple(index.shape))
 
 
 def embedding(w: Any, index: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False) -> Any:

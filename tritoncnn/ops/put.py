@@ -15,15 +15,15 @@ from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
 from tritoncnn.kernels.pointwise import copy
-from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, op_named
+from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, is_float, op_named
 from tritoncnn.ops.lowering import one_launch, types_of
 
 
 def infer(x: TensorType, index: TensorType, *, dim: int, size: int, add: bool = True, skip: int = -1) -> TensorType:
     if index.dtype not in kernel.INDEX_TYPES:
         raise DTypeError(f"put: index must hold {' or '.join(kernel.INDEX_TYPES)}; got {index.dtype}")
-    if not x.is_float:
-        raise DTypeError(f"put: x must hold floats; got {x.dtype}")
+    if add and x.dtype == "i1":
+        raise DTypeError("put: x must hold numbers, which can be added; got i1")
     fits = index.rank == x.rank and broadcast_shape(x.shape, index.shape) == x.shape
     if not fits or not 0 <= dim < x.rank or index.shape[dim] != x.shape[dim] or size < 0:
         raise ShapeError(
@@ -49,6 +49,8 @@ def reference(
 def grad(
     dy: Any, y: Any, x: Any, index: Any, *, dim: int, size: int, add: bool = True, skip: int = -1
 ) -> tuple[Any, None]:
+    if not is_float(x):
+        return None, None
     dx = op_named("take")(dy, index, dim=dim)
     if skip >= 0:
         dx = op_named("where")(op_named("ne")(index, skip), dx, 0.0)
@@ -60,7 +62,7 @@ def lower(node: Node) -> Lowering:
     (y,), (x, index) = types_of(node)
     attrs = node.attrs
     add, skip = bool(attrs.get("add", True)), int(attrs.get("skip", -1))
-    wide = y if y.dtype == "f32" or not add else y.with_dtype("f32").packed()
+    wide = y if y.dtype == "f32" or not add or not y.is_float else y.with_dtype("f32").packed()
     launch = kernel.put(wide, x, index, attrs["dim"], add=add, skip=skip if skip >= 0 else None)
     if wide is y:
         return one_launch(node, launch)
@@ -74,4 +76,6 @@ put = OpDef("put", infer, reference, grad, lower, arity=2, follows=True, samples
     (((2, 17, 5, 4), ("i64", (2, 17, 5, 4), 8, -2)), {"dim": 2, "size": 6}),
     (((2, 3, 1), ("i64", (2, 3, 1), 9)), {"dim": 2, "size": 9, "add": False}),
     (((3, 0), ("i64", (3, 0), 1)), {"dim": 1, "size": 4}),
+    ((("i64", (3, 9), 9, -9), ("i64", (3, 9), 4)), {"dim": 1, "size": 4}),
+    ((("i1", (3, 9)), ("i64", (1, 9), 12)), {"dim": 1, "size": 12, "add": False}),
 ))  # fmt: skip

@@ -1,0 +1,173 @@
+"""ATen's writes at places that an index names in terms of our ops: scatter, index_add, index_put, masks.
+
+What is written is put into zeros first, entry after entry in a fixed order, and then joined with what was there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.index import narrow, picked_dims
+from tritoncnn.formulas.sample import along, wrap
+from tritoncnn.ops import OPS
+from tritoncnn.ops.define import broadcast_shape
+from tritoncnn.ops.table import table_for
+
+op = OPS
+
+
+def _number(like: Any, number: float, shape: Sequence[int]) -> Any:
+    """A tensor of one number, of the dtype of ``like``."""
+    return op["expand"](table_for(like, (number,), (), like.dtype), shape=tuple(shape))
+
+
+def _spread(x: Any, entries: Any, index: Any, dim: int, add: bool) -> Any:
+    """Zeros of x's shape with the entries at their places along dim; index may be smaller than x along the other dims."""
+    y = op["put"](entries, index, dim=dim, size=x.shape[dim], add=add)
+    for d, n in enumerate(x.shape):
+        if y.shape[d] != n:
+            y = op["resample"](y, dim=d, size=n, rule="zero", numbers=(0,))
+    return y
+
+
+def _hit(x: Any, index: Any, dim: int, shape: Sequence[int]) -> Any:
+    """Where x gets an entry, as truth values."""
+    ones = op["expand"](table_for(x, (1,), (), "i1"), shape=tuple(shape))
+    return _spread(x, ones, index, dim, False)
+
+
+def _scattered(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, Any]:
+    """(dim counted from 0, the entries that index has a place for). Raises ShapeError."""
+    dim = wrap(name, len(x.shape), dim)
+    other = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]
+    if len(index.shape) != len(x.shape) or other:
+        raise ShapeError(f"{name}: index must fit into x {list(x.shape)} but along dim {dim}; got {list(index.shape)}")
+    if len(source.shape) != len(x.shape) or any(n > m for n, m in zip(index.shape, source.shape, strict=True)):
+        raise ShapeError(f"{name}: index must fit into src {list(source.shape)}; got {list(index.shape)}")
+    for d, n in enumerate(index.shape):
+        source = narrow(source, d, 0, n)
+    return dim, source
+
+
+def _lifted(*tensors: Any) -> tuple[Any, ...]:
+    """Tensors without dims as vectors of one element."""
+    return tuple(x if x.shape else op["reshape"](x, shape=(1,)) for x in tensors)
+
+
+def scatter_add(x: Any, dim: int, index: Any, source: Any) -> Any:
+    shape = tuple(x.shape)
+    x, index, source = _lifted(x, index, source)
+    dim, source = _scattered("scatter_add", x, dim, index, source)
+    return op["reshape"](op["add"](x, _spread(x, source, index, dim, True)), shape=shape)
+
+
+def scatter(x: Any, dim: int, index: Any, source: Any) -> Any:
+    """The last of several entries for one place stays; each gets the gradient, as in torch."""
+    shape = tuple(x.shape)
+    x, index, source = _lifted(x, index, source)
+    dim, source = _scattered("scatter", x, dim, index, source)
+    y = op["where"](_hit(x, index, dim, source.shape), _spread(x, source, index, dim, False), x)
+    return op["reshape"](y, shape=shape)
+
+
+def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
+    shape = tuple(x.shape)
+    x, index = _lifted(x, index)
+    dim, source = _scattered("scatter", x, dim, index, _number(x, value, index.shape))
+    y = op["where"](_hit(x, index, dim, source.shape), table_for(x, (value,), (), x.dtype), x)
+    return op["reshape"](y, shape=shape)
+
+
+def scatter_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
+    """Sums and means of what comes to each place, with what is there or without it."""
+    if reduce not in ("sum", "mean"):
+        raise UnsupportedError(f"scatter_reduce with {reduce!r}; sum and mean are known")
+    shape = tuple(x.shape)
+    x, index, source = _lifted(x, index, source)
+    dim, source = _scattered("scatter_reduce", x, dim, index, source)
+    y = _spread(x, source, index, dim, True)
+    count = _spread(x, _number(x, 1, source.shape), index, dim, True)
+    if reduce == "mean" and not x.value.type.is_float:
+        raise UnsupportedError("scatter_reduce with 'mean' of whole numbers")
+    if include_self:
+        y = op["add"](x, y)
+        y = y if reduce == "sum" else y / (count + 1.0)
+    else:
+        none = op["eq"](count, 0.0)
+        y = op["where"](none, x, y if reduce == "sum" else y / op["where"](none, 1.0, count))
+    return op["reshape"](y, shape=shape)
+
+
+def _line(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, Any]:
+    """(dim counted from 0, index along it) for a source whose slices go to the places of an index vector."""
+    dim = wrap(name, len(x.shape), dim)
+    n = math.prod(index.shape)
+    wanted = (*x.shape[:dim], n, *x.shape[dim + 1 :])
+    if len(index.shape) > 1 or (source is not None and tuple(source.shape) != wanted):
+        got = f"index {list(index.shape)}" + ("" if source is None else f" and source {list(source.shape)}")
+        raise ShapeError(f"{name}: index must be a vector and source {list(wanted)} for x {list(x.shape)}; got {got}")
+    return dim, op["reshape"](index, shape=along(len(x.shape), dim, n))
+
+
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    dim, places = _line("index_add", x, dim, index, source)
+    return op["add"](x, _spread(x, source if alpha == 1 else source * float(alpha), places, dim, True))
+
+
+def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
+    dim, places = _line("index_copy", x, dim, index, source)
+    return op["where"](_hit(x, places, dim, source.shape), _spread(x, source, places, dim, False), x)
+
+
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
+    dim, places = _line("index_fill", x, dim, index, None)
+    n = math.prod(index.shape)
+    hit = _hit(x, places, dim, (*x.shape[:dim], n, *x.shape[dim + 1 :]))
+    return op["where"](hit, _value(x, value), x)
+
+
+def _value(x: Any, value: Any) -> Any:
+    """A number, or a tensor of one, in the dtype of x."""
+    return table_for(x, (value,), (), x.dtype) if isinstance(value, (bool, int, float)) else value
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    y = op["where"](mask, _value(x, value), x)
+    if tuple(y.shape) != broadcast_shape(tuple(x.shape), tuple(mask.shape)):
+        raise ShapeError(f"masked_fill: value must have no dims; got {list(value.shape)}")
+    return y
+
+
+def index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
+    """x[indices] = values, or += with ``accumulate``; of several entries for one place the last stays."""
+    given = [index for index in indices if index is not None]
+    if any(index.dtype == "i1" for index in given):
+        return _masked_put(x, indices, values, accumulate)
+    picked = picked_dims("index_put", x, indices)
+    back = tuple(picked.order.index(d) for d in range(len(x.shape)))
+    turned = op["permute"](x, dims=picked.order)
+    lines = op["reshape"](turned, shape=(math.prod(picked.lead), math.prod(picked.sizes), math.prod(picked.tail)))
+    entries = op["expand"](values, shape=picked.shape)
+    count = math.prod(picked.places)
+    entries = op["reshape"](entries, shape=(math.prod(picked.lead), count, math.prod(picked.tail)))
+    places = op["reshape"](op["expand"](picked.index, shape=picked.places), shape=(1, count, 1))
+    if accumulate:
+        lines = op["add"](lines, _spread(lines, entries, places, 1, True))
+    else:
+        lines = op["where"](_hit(lines, places, 1, entries.shape), _spread(lines, entries, places, 1, False), lines)
+    return op["permute"](op["reshape"](lines, shape=tuple(turned.shape)), dims=back)
+
+
+def _masked_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool) -> Any:
+    """One mask over the first dims and one number: nothing depends on how many places there are."""
+    if len(indices) != 1 or math.prod(values.shape) != 1:
+        raise UnsupportedError("writing several values where a mask holds: how many depends on data; use torch.where")
+    (mask,) = indices
+    if tuple(mask.shape) != tuple(x.shape[: len(mask.shape)]):
+        raise ShapeError(f"index_put: mask must be {list(x.shape[: len(mask.shape)])}; got {list(mask.shape)}")
+    where = op["reshape"](mask, shape=(*mask.shape, *(1,) * (len(x.shape) - len(mask.shape))))
+    value = op["reshape"](values, shape=())
+    return op["where"](where, op["add"](x, value) if accumulate else value, x)
