@@ -171,6 +171,51 @@ def test_a_class_out_of_range_makes_the_loss_nan() -> None:
     assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, 7, 1]), ignore_index=7).isfinite()
 
 
+AXES = [1, 2, 3]
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_what_follows_a_convolution_is_rounded_once_with_it(axes: int, dtype: torch.dtype, transposed: bool) -> None:
+    """Whole numbers past those that 16 bits hold: f64 is exact, one rounding of it is right, another before it is seen."""
+    generator = torch.Generator().manual_seed(0)
+
+    def whole(*shape: int, most: int = 5) -> torch.Tensor:
+        return torch.randint(-most, most + 1, shape, generator=generator).to(dtype)
+
+    x, w, b = whole(2, 8, *(6,) * axes), whole(8, 8, *(3,) * axes), whole(8, most=100)
+    call = f"conv_transpose{axes}d" if transposed else f"conv{axes}d"
+    options: dict[str, torch.Tensor] = {}
+    wanted = getattr(F, call)(x.double(), w.double(), b.double())
+    if not transposed:
+        options = {"scale": whole(8, most=2), "shift": whole(8, most=100), "residual": whole(*wanted.shape, most=100)}
+        at = (8, *(1,) * axes)
+        wanted = wanted * options["scale"].view(at) + options["shift"].view(at) + options["residual"]
+    found = getattr(T, call)(x, w, b, **options, activation="relu")
+    assert torch.equal(found, wanted.relu().to(dtype))
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_with_all_that_follows_is_one_launch(axes: int, transposed: bool) -> None:
+    from tritoncnn.functional import convolution
+
+    x, w, b = torch.randn(2, 8, *(6,) * axes), torch.randn(8, 8, *(3,) * axes), torch.randn(8)
+    if transposed:
+        op, call = convolution._conv_transpose, getattr(T, f"conv_transpose{axes}d")
+        call(x, w, b, activation="tanh")
+    else:
+        op, call = convolution._conv, getattr(T, f"conv{axes}d")
+        call(x, w, b, scale=b, shift=b, residual=torch.randn(2, 8, *(4,) * axes), activation="tanh")
+    graph = next(reversed(op._ready.values()))[1].plan.graph
+    work = [
+        node.op for node in graph.nodes if node.op not in ("reshape", "copy")
+    ]  # views, and operands brought in order
+    assert work == ["conv2d_dgrad" if transposed else "conv2d"]
+    assert graph.outputs[0].type.shape == tuple(call(x, w).shape)
+
+
 def test_every_public_op_has_a_case() -> None:
     words = " ".join(CASES)
     named = {"binary_cross_entropy_with_logits": "bce", "interpolate": "bilinear", "activate": "relu"}

@@ -10,7 +10,7 @@ import torch
 from tritoncnn.errors import InputError, ShapeError
 from tritoncnn.formulas import matrix
 from tritoncnn.formulas import pointwise as point
-from tritoncnn.functional.dispatch import AnyFloat, fused
+from tritoncnn.functional.dispatch import AnyFloat, fused, under_autocast
 from tritoncnn.ops import OPS
 
 Tensor = torch.Tensor
@@ -68,11 +68,13 @@ def _softplus(x: Tensor, beta: float, threshold: AnyFloat) -> Any:
     return point.softplus(x, beta, threshold)
 
 
+@under_autocast("low")
 @fused
 def _prelu(x: Tensor, weight: Tensor) -> Any:
     return point.prelu(x, weight)
 
 
+@under_autocast("widest")
 @fused
 def _gated(x: Tensor, gate: Tensor) -> Any:
     return point.gated(x, gate)

@@ -11,7 +11,7 @@ from tritoncnn.errors import ShapeError
 from tritoncnn.formulas import convolution as emit
 from tritoncnn.formulas import matrix, norm
 from tritoncnn.functional.activation import add_residual, apply_activation
-from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.functional.dispatch import Ints, Wide, fused, under_autocast
 from tritoncnn.functional.norm import check_running, move_running
 from tritoncnn.ops import OPS
 
@@ -55,6 +55,7 @@ def _before(axes: int, x: Any, scale: Any, shift: Any, activation: str) -> Any:
     return apply_activation(activation, x)
 
 
+@under_autocast("low")
 @fused
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints, groups: int,
           scale: Tensor | None, shift: Tensor | None, residual: Tensor | None, activation: str, pool: bool,
@@ -64,6 +65,7 @@ def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding:
     return _after(y, scale, shift, residual, activation, pool)
 
 
+@under_autocast("low")
 @fused
 def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, output_padding: Ints,
                     groups: int, dilation: Ints, activation: str) -> Any:  # fmt: skip
@@ -71,6 +73,7 @@ def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints
     return apply_activation(activation, y)
 
 
+@under_autocast("low")
 @fused
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, activation: str) -> Any:
     y = matrix.linear(x, weight, bias)
@@ -95,9 +98,10 @@ def _steps(
     return step, emit.padding_of(padding, weight.shape[2:], step, spacing), spacing
 
 
+@under_autocast("low")
 @fused
-def _conv_batch_norm(x: Tensor, weight: Tensor, running_mean: Tensor, running_var: Tensor, bn_weight: Tensor | None,
-                     bn_bias: Tensor | None, training: bool, momentum: float, eps: float, stride: Ints, padding: Ints,
+def _conv_batch_norm(x: Tensor, weight: Tensor, running_mean: Wide, running_var: Wide, bn_weight: Wide | None,
+                     bn_bias: Wide | None, training: bool, momentum: float, eps: float, stride: Ints, padding: Ints,
                      dilation: Ints, groups: int, residual: Tensor | None, activation: str) -> Any:  # fmt: skip
     y = emit.conv(len(weight.shape) - 2, x, weight, None, stride, padding, dilation, groups)
     given = (y, bn_weight, bn_bias, running_mean, running_var)

@@ -5,7 +5,7 @@ second call of a kind costs two lookups, binding and one native call.
 
 The library op answers with a list: the results first, then what the backward pass needs (nothing when ``wanted`` is
 empty). ``<name>_backward`` is an op of its own, so that torch.compile sees both. Where nothing but the CPU would see a call
-(``_unwatched``), torch's dispatcher is left out: it takes longer than a small op.
+(``transforms.unwatched``), torch's dispatcher is left out: it takes longer than a small op.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import DTypeError, InputError, LayoutError, UnsupportedError
+from tritoncnn.functional.autocast import Policy, cast_operands
 from tritoncnn.functional.programs import Program, Traced, trace
+from tritoncnn.functional.transforms import as_it_reads, refuse_tangents, refuse_transforms, unwatched
 from tritoncnn.ops import TORCH_DTYPE
 
 Recipe = Callable[..., Any]
 Ints = Sequence[int]
 Labels = torch.Tensor  # i64
+Wide = torch.Tensor  # of the first operand's dtype, or f32: parameters of a norm
 Tensors = Sequence[torch.Tensor]
 Floats = Sequence[float]
 AnyFloat = float  # infinite too
@@ -35,11 +38,11 @@ CACHED = 1024  # traced kinds of calls of one op, oldest first to go
 # How an annotation of a recipe is said in torch's schema language.
 SCHEMA = {
     "Tensor": "Tensor", "Tensor | None": "Tensor?", "Tensors": "Tensor[]", "Labels": "Tensor",
-    "Labels | None": "Tensor?", "Ints": "int[]",
+    "Labels | None": "Tensor?", "Wide": "Tensor", "Wide | None": "Tensor?", "Ints": "int[]",
     "int": "int", "float": "float", "bool": "bool", "str": "str", "AnyFloat": "float", "Floats": "float[]",
     "int | None": "int?", "Ints | None": "int[]?", "torch.dtype | None": "ScalarType?",
 }  # fmt: skip
-TENSORS = ("Tensor", "Tensor | None", "Tensors", "Labels", "Labels | None")
+TENSORS = ("Tensor", "Tensor | None", "Tensors", "Labels", "Labels | None", "Wide", "Wide | None")
 
 LIBRARY = torch.library.Library("tritoncnn", "DEF")
 
@@ -56,19 +59,25 @@ class FusedOp:
         assert not unknown, f"{self.name}: annotations {unknown} have no schema"
         self._tensors = tuple((i, name, kind) for i, (name, kind) in enumerate(self.kinds) if kind in TENSORS)
         self.places = tuple(i for i, _, _ in self._tensors)  # of the operands among the arguments
+        self.autocast: Policy = "none"
+        self._cast = tuple(i for i, _, kind in self._tensors if kind.startswith("Tensor"))
         self._finite = tuple((i, name) for i, (name, kind) in enumerate(self.kinds) if kind == "float")
         self._traced: dict[tuple[Any, ...], Traced] = {}
         self._ready: dict[tuple[Any, ...], tuple[Traced, Program]] = {}  # for calls that were checked
 
     def __call__(self, *arguments: Any) -> tuple[torch.Tensor, ...]:
         """All results. Raises InputError, DTypeError, ShapeError for bad operands."""
-        key = _exact_kind(arguments) if _unwatched() else None
+        if torch.is_autocast_enabled("cpu"):
+            arguments = tuple(cast_operands(self.autocast, arguments, self._cast))
+        key = _exact_kind(arguments) if unwatched() else None
         ready = self._ready.get(key) if key else None
         if ready is None:
             tensors = self._check(arguments)
+            refuse_transforms(self.name)
             wanted = [bool(x.requires_grad) for x in tensors] if torch.is_grad_enabled() else []
             wanted = wanted if any(wanted) else []
             if key is None:
+                refuse_tangents(self.name, tensors)
                 return tuple(getattr(torch.ops.tritoncnn, self.name)(*arguments, wanted))
             ready = self.trace(arguments, wanted), self._forward(*arguments, wanted)[0]
             if len(self._ready) >= CACHED:
@@ -76,6 +85,7 @@ class FusedOp:
             self._ready[key] = ready
         traced, program = ready
         tensors = self.present(arguments)
+        refuse_tangents(self.name, tensors)
         return tuple(program.run(tensors)) if traced.backward is None else _Direct.apply(traced, program, *tensors)
 
     def _check(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
@@ -94,8 +104,8 @@ class FusedOp:
                 raise InputError(
                     f"{self.name}: {name} must be on {found[0].device}, as the other operands are; it is on {value.device}"
                 )
-            if value.layout != torch.strided:
-                raise LayoutError(f"{self.name}: {name} must be a dense tensor; got {value.layout}; use .to_dense()")
+            if value.layout != torch.strided or value.is_nested:
+                raise LayoutError(f"{self.name}: {name} must be a dense tensor; got {_kind_of_layout(value)}")
             if kind.startswith("Labels"):
                 if value.dtype != torch.int64:
                     raise DTypeError(f"{self.name}: {name} must hold torch.int64 numbers; got {value.dtype}")
@@ -104,8 +114,9 @@ class FusedOp:
                 raise DTypeError(f"{self.name}: {name} must be one of {wanted}; got {value.dtype}")
             elif first is None:
                 first = (name, value.dtype)
-            elif value.dtype != first[1]:
-                raise DTypeError(f"{self.name}: {name} must be {first[1]}, as {first[0]} is; got {value.dtype}")
+            elif value.dtype != first[1] and not (kind.startswith("Wide") and value.dtype == torch.float32):
+                also = " or torch.float32" if kind.startswith("Wide") and first[1] != torch.float32 else ""
+                raise DTypeError(f"{self.name}: {name} must be {first[1]}{also}, as {first[0]} is; got {value.dtype}")
             found.append(value)
         for i, name in self._finite:
             if not -math.inf < arguments[i] < math.inf:
@@ -181,24 +192,12 @@ class FusedOp:
         return traced.backward.program(_strides(tensors)), tensors
 
 
-def _unwatched() -> bool:
-    """Is torch neither tracing, compiling, transforming nor profiling?"""
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch._C._get_tracing_state()
-        or torch._C._autograd._profiler_enabled()
-    )
-
-
 def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
     """What a call on plain tensors is known by, strides and wanted gradients and all; None for another."""
     gradients, key = torch.is_grad_enabled(), list[Any]()
     for x in arguments:
         if type(x) in PLAIN:
-            if not x.is_cpu or x.layout is not torch.strided:
+            if not x.is_cpu or x.layout is not torch.strided or x.is_neg() or x._is_zerotensor() or x.is_nested:
                 return None
             key += (x.dtype, x.shape, x.stride(), gradients and x.requires_grad)
         elif type(x) in OPTIONS:
@@ -221,8 +220,22 @@ def _kind_of(value: Any) -> Any:
     return tuple(map(_kind_of, value)) if isinstance(value, (list, tuple)) else value
 
 
+def _kind_of_layout(x: torch.Tensor) -> str:
+    return "a nested tensor; use .to_padded_tensor()" if x.is_nested else f"{x.layout}; use .to_dense()"
+
+
 def _strides(tensors: Sequence[torch.Tensor]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, x.stride())) for x in tensors)
+
+
+def under_autocast(policy: Policy) -> Callable[[FusedOp], FusedOp]:
+    """Say what torch.autocast casts; without it nothing is cast."""
+
+    def decorate(op: FusedOp) -> FusedOp:
+        op.autocast = policy
+        return op
+
+    return decorate
 
 
 def fused(recipe: Recipe) -> FusedOp:
@@ -315,11 +328,12 @@ class _Direct(torch.autograd.Function):
             )
         saved, half = iter(ctx.saved_tensors), ctx.traced.backward
         tensors = []
+        refuse_tangents(f"{ctx.traced.name}_backward", grads)
         for value in half.graph.inputs:
             if value.name not in ctx.traced.names:  # dy<n>
-                dy = grads[int(value.name[2:])]
-                t = value.type
-                tensors.append(torch.zeros(t.shape, dtype=TORCH_DTYPE[t.dtype]) if dy is None else dy)
+                dy, t = grads[int(value.name[2:])], value.type
+                zeros = {"dtype": TORCH_DTYPE[t.dtype], "device": "cpu"}
+                tensors.append(torch.zeros(t.shape, **zeros) if dy is None else as_it_reads(dy))  # type: ignore[call-overload]
             else:
                 tensors.append(next(saved))
         found = iter(half.program(_strides(tensors)).run(tensors))

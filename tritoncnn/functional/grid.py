@@ -10,11 +10,12 @@ import torch
 from tritoncnn.errors import InputError
 from tritoncnn.formulas import grid as formula
 from tritoncnn.formulas.convolution import numbers_of
-from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.functional.dispatch import Ints, fused, under_autocast
 
 Tensor = torch.Tensor
 
 
+@under_autocast("f32")
 @fused
 def _grid_sample(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Any:
     return formula.grid_sample(x, grid, mode, padding_mode, align_corners)

@@ -13,7 +13,7 @@ from tritoncnn.formulas import index as take
 from tritoncnn.formulas import sample as emit
 from tritoncnn.formulas.convolution import numbers_of, per_axis
 from tritoncnn.formulas.pointwise import narrow, widen
-from tritoncnn.functional.dispatch import AnyFloat, Floats, Ints, Labels, Tensors, fused
+from tritoncnn.functional.dispatch import AnyFloat, Floats, Ints, Labels, Tensors, fused, under_autocast
 from tritoncnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 Tensor = torch.Tensor
@@ -50,6 +50,7 @@ def _embedding(index: Labels, weight: Tensor, padding_idx: int) -> Any:
     return take.embedding(weight, index, padding_idx)
 
 
+@under_autocast("widest")
 @fused
 def _concat(tensors: Tensors, dim: int) -> Any:
     return take.concat(tensors, dim)

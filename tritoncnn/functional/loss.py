@@ -8,7 +8,7 @@ import torch
 
 from tritoncnn.errors import InputError
 from tritoncnn.formulas import loss
-from tritoncnn.functional.dispatch import Labels, fused
+from tritoncnn.functional.dispatch import Labels, fused, under_autocast
 
 Tensor = torch.Tensor
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
@@ -20,12 +20,14 @@ def _reduction(op: str, name: str) -> int:
     return REDUCTIONS[name]
 
 
+@under_autocast("f32")
 @fused
 def _cross_entropy(input: Tensor, target: Labels, weight: Tensor | None, reduction: int, ignore_index: int,
                    label_smoothing: float) -> Any:  # fmt: skip
     return loss.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
 
 
+@under_autocast("f32")
 @fused
 def _cross_entropy_soft(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: int, label_smoothing: float
@@ -33,47 +35,56 @@ def _cross_entropy_soft(
     return loss.cross_entropy(input, target, weight, reduction, -100, label_smoothing)
 
 
+@under_autocast("f32")
 @fused
 def _mse_loss(input: Tensor, target: Tensor, reduction: int) -> Any:
     return loss.mse_loss(input, target, reduction)
 
 
+@under_autocast("f32")
 @fused
 def _l1_loss(input: Tensor, target: Tensor, reduction: int) -> Any:
     return loss.l1_loss(input, target, reduction)
 
 
+@under_autocast("f32")
 @fused
 def _smooth_l1_loss(input: Tensor, target: Tensor, reduction: int, beta: float) -> Any:
     return loss.smooth_l1_loss(input, target, reduction, beta)
 
 
+@under_autocast("f32")
 @fused
 def _huber_loss(input: Tensor, target: Tensor, reduction: int, delta: float) -> Any:
     return loss.huber_loss(input, target, reduction, delta)
 
 
+@under_autocast("f32")
 @fused
 def _binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None,
                                       reduction: int) -> Any:  # fmt: skip
     return loss.bce_with_logits(input, target, weight, pos_weight, reduction)
 
 
+@under_autocast("f32")
 @fused
 def _focal_loss(input: Tensor, target: Tensor, alpha: float, gamma: float, reduction: int) -> Any:
     return loss.focal_loss(input, target, alpha, gamma, reduction)
 
 
+@under_autocast("f32")
 @fused
 def _dice_loss(input: Tensor, target: Tensor, smooth: float) -> Any:
     return loss.dice_loss(input, target, smooth)
 
 
+@under_autocast("low")
 @fused
 def _gram_matrix(x: Tensor) -> Any:
     return loss.gram_matrix(x)
 
 
+@under_autocast("f32")
 @fused
 def _total_variation(x: Tensor, reduction: int) -> Any:
     return loss.total_variation(x, reduction)

@@ -11,21 +11,23 @@ from tritoncnn.errors import InputError, LayoutError
 from tritoncnn.formulas import norm
 from tritoncnn.formulas.convolution import numbers_of
 from tritoncnn.functional.activation import add_residual, apply_activation
-from tritoncnn.functional.dispatch import Ints, fused
+from tritoncnn.functional.dispatch import Ints, Wide, fused, under_autocast
 
 Tensor = torch.Tensor
 
 
+@under_autocast("widest")
 @fused
-def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor, running_var: Tensor, eps: float,
+def _batch_norm(x: Tensor, weight: Wide | None, bias: Wide | None, running_mean: Wide, running_var: Wide, eps: float,
                 residual: Tensor | None, activation: str) -> Any:  # fmt: skip
     y = norm.batch_norm_eval(x, weight, bias, running_mean, running_var, eps)
     return apply_activation(activation, add_residual("batch_norm", y, residual))
 
 
+@under_autocast("widest")
 @fused
-def _batch_norm_train(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                      running_var: Tensor | None, momentum: float, eps: float, residual: Tensor | None,
+def _batch_norm_train(x: Tensor, weight: Wide | None, bias: Wide | None, running_mean: Wide | None,
+                      running_var: Wide | None, momentum: float, eps: float, residual: Tensor | None,
                       activation: str) -> Any:  # fmt: skip
     y, new_mean, new_var = norm.batch_norm_train(x, weight, bias, running_mean, running_var, momentum, eps)
     y = apply_activation(activation, add_residual("batch_norm", y, residual))
@@ -33,22 +35,23 @@ def _batch_norm_train(x: Tensor, weight: Tensor | None, bias: Tensor | None, run
 
 
 @fused
-def _group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+def _group_norm(x: Tensor, num_groups: int, weight: Wide | None, bias: Wide | None, eps: float) -> Any:
     return norm.group_norm(x, num_groups, weight, bias, eps)
 
 
 @fused
-def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                   running_var: Tensor | None, momentum: float, eps: float) -> Any:  # fmt: skip
+def _instance_norm(x: Tensor, weight: Wide | None, bias: Wide | None, running_mean: Wide | None,
+                   running_var: Wide | None, momentum: float, eps: float) -> Any:  # fmt: skip
     y, *new = norm.instance_norm_train(x, weight, bias, running_mean, running_var, momentum, eps)
     return y if new[0] is None else (y, *new)
 
 
 @fused
-def _layer_norm(x: Tensor, normalized_shape: Ints, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+def _layer_norm(x: Tensor, normalized_shape: Ints, weight: Wide | None, bias: Wide | None, eps: float) -> Any:
     return norm.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
+@under_autocast("f32")
 @fused
 def _local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Any:
     return norm.local_response_norm(x, size, alpha, beta, k)

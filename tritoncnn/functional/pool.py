@@ -9,13 +9,19 @@ import torch
 
 from tritoncnn.errors import InputError
 from tritoncnn.formulas import pool as emit
-from tritoncnn.functional.dispatch import Ints, Labels, fused
+from tritoncnn.functional.dispatch import Ints, Labels, fused, under_autocast
 
 Tensor = torch.Tensor
 Size = int | Sequence[int]
 Wanted = int | Sequence[int | None] | None
 
 
+def _of_volumes(arguments: Sequence[Any]) -> str:
+    """Torch's autocast takes pools over three axes in f32, others as they come."""
+    return "f32" if arguments[1] == 3 else "none"
+
+
+@under_autocast(_of_volumes)
 @fused
 def _max_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool,
               indices: bool) -> Any:  # fmt: skip
@@ -23,27 +29,32 @@ def _max_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, d
     return found if indices else found[0]
 
 
+@under_autocast("f32")
 @fused
 def _max_unpool(x: Tensor, indices: Labels, axes: int, sizes: Ints) -> Any:
     return emit.max_unpool(axes, x, indices, sizes)
 
 
+@under_autocast(_of_volumes)
 @fused
 def _lp_pool(x: Tensor, axes: int, norm_type: float, window: Ints, stride: Ints, ceil_mode: bool) -> Any:
     return emit.lp_pool(axes, x, norm_type, window, stride, ceil_mode)
 
 
+@under_autocast(_of_volumes)
 @fused
 def _avg_pool(x: Tensor, axes: int, window: Ints, stride: Ints, padding: Ints, ceil_mode: bool,
               count_include_pad: bool, divisor_override: int | None) -> Any:  # fmt: skip
     return emit.avg_pool(axes)(x, window, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@under_autocast(_of_volumes)
 @fused
 def _adaptive_avg_pool(x: Tensor, axes: int, size: Ints) -> Any:
     return emit.adaptive_avg_pool(axes)(x, size)
 
 
+@under_autocast(_of_volumes)
 @fused
 def _adaptive_max_pool(x: Tensor, axes: int, size: Ints, indices: bool) -> Any:
     found = emit.adaptive_max_pool(axes)(x, size)

@@ -33,7 +33,7 @@ class Program:
 
     def empty(self, like: torch.Tensor | None = None) -> list[torch.Tensor]:
         """Tensors for the results; on the device of ``like`` (meta and fake tensors get their own kind)."""
-        device = None if like is None else like.device
+        device = torch.device("cpu") if like is None else like.device  # never torch.set_default_device's
         return [torch.empty_strided(*place, dtype=dtype, device=device) for _, *place, dtype in self._outputs]
 
     def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

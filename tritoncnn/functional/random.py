@@ -20,14 +20,14 @@ def _dropout(x: Tensor, seed: Labels, p: float, channels: bool) -> Any:
 
 def _seed(seed: int | Tensor | None) -> Tensor:
     if seed is None:
-        return torch.randint(2**62, (), dtype=torch.int64)
+        return torch.randint(2**62, (), dtype=torch.int64, device="cpu")
     if isinstance(seed, torch.Tensor):
         if seed.numel() != 1 or seed.dtype != torch.int64:
             raise InputError(f"dropout: seed must be one torch.int64 number; got {seed.dtype} {list(seed.shape)}")
         return seed.reshape(())
     if not isinstance(seed, int):
         raise InputError(f"dropout: seed must be a whole number or None; got {seed!r}")
-    return torch.tensor(seed, dtype=torch.int64)
+    return torch.tensor(seed, dtype=torch.int64, device="cpu")
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, *, seed: int | Tensor | None = None) -> Tensor:
