@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tritoncnn.compiler import CompiledModel, CompiledStep, compile, compile_step
-    from tritoncnn.optim import SGD, Adam, AdamW
+    from tritoncnn.compiler import (
+        CompiledGradient,
+        CompiledModel,
+        CompiledStep,
+        Update,
+        compile,
+        compile_grad,
+        compile_step,
+    )
+    from tritoncnn.optim import SGD, Adam, AdamW, RMSprop
 
-__all__ = ["SGD", "Adam", "AdamW", "CompiledModel", "CompiledStep", "__version__", "compile", "compile_step"]
+__all__ = [
+    "SGD", "Adam", "AdamW", "CompiledGradient", "CompiledModel", "CompiledStep", "RMSprop", "Update", "__version__", "compile",
+    "compile_grad", "compile_step",
+]  # fmt: skip
 
+_COMPILER = ("CompiledGradient", "CompiledModel", "CompiledStep", "Update", "compile", "compile_grad", "compile_step")
 _HOME = {
-    "compile": "tritoncnn.compiler",
-    "compile_step": "tritoncnn.compiler",
-    "CompiledModel": "tritoncnn.compiler",
-    "CompiledStep": "tritoncnn.compiler",
-    "SGD": "tritoncnn.optim",
-    "Adam": "tritoncnn.optim",
-    "AdamW": "tritoncnn.optim",
+    **dict.fromkeys(_COMPILER, "tritoncnn.compiler"),
+    **dict.fromkeys(("SGD", "Adam", "AdamW", "RMSprop"), "tritoncnn.optim"),
 }
 
 

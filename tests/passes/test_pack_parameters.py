@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_a_step_on_parameters_so_stored_is_torchs(make: Callable[[], nn.Module],
     torch.manual_seed(0)
     module, x = make(), torch.randn(shape)
     target = torch.randn_like(module(x))
-    step = compile_step(module, nn.functional.mse_loss, tritoncnn.SGD(lr=0.5), (x, target))
+    step = compile_step(copy.deepcopy(module), nn.functional.mse_loss, tritoncnn.SGD(lr=0.5), (x, target))
     torch.testing.assert_close(step(x, target), nn.functional.mse_loss(module(x), target).detach())
     optimizer: Any = torch.optim.SGD(module.parameters(), lr=0.5)
     nn.functional.mse_loss(module(x), target).backward()

@@ -11,7 +11,7 @@ from tritoncnn.autodiff import differentiate
 from tritoncnn.ir import Graph, parse_graph, verify
 from tritoncnn.ops import check_node
 from tritoncnn.ops.evaluate import evaluate
-from tritoncnn.optim import SGD, AdamW, Optimizer, add_optimizer
+from tritoncnn.optim import SGD, AdamW, Optimizer, Unit, add_optimizers
 from tritoncnn.passes import FORWARD, LOWERING, run_passes
 from tritoncnn.passes.pack_parameters import ARENA, ParameterLayout, lay_out, pack_outputs, pack_parameters
 
@@ -21,7 +21,7 @@ def step_graph(optimizer: Optimizer) -> tuple[Graph, ParameterLayout]:
     trained = tuple(graph.input(name) for name in lenet.SHAPES)
     layout = lay_out(graph, trained)
     graph = pack_outputs(pack_parameters(differentiate(graph, trained), layout), layout)
-    return add_optimizer(graph, optimizer, ARENA), layout
+    return add_optimizers(graph, 1, [Unit("", 0, 0, 0, layout, optimizer)]), layout
 
 
 def step_inputs(layout: ParameterLayout, optimizer: Optimizer) -> dict[str, torch.Tensor]:

@@ -11,16 +11,32 @@ from tritoncnn.ops import OPS, Sym
 from tritoncnn.ops.define import constant
 
 
-def differentiate(graph: Graph, wrt: tuple[Value, ...]) -> Graph:
-    """``graph`` with the gradients of its first output (a scalar) added as further outputs, one per value of ``wrt``.
+def differentiate(graph: Graph, wrt: tuple[Value, ...], of: int = 0) -> Graph:
+    """``graph`` with the gradients of output number ``of`` (a scalar) added as further outputs, one per value of ``wrt``.
 
     A value that the loss does not depend on gets zeros. Raises UnsupportedError when an op on the way has no gradient.
     """
-    loss = graph.outputs[0]
-    if loss.type.numel != 1:
-        raise UnsupportedError(f"a gradient starts from a scalar loss; {graph.name} returns {loss.type} first")
+    loss = _scalar(graph, of)
     out = _copy(graph)
     return remove_dead(_reverse(out, graph, {loss: _ones(out, loss)}, wrt))
+
+
+def reached(graph: Graph, wrt: tuple[Value, ...], of: int = 0) -> tuple[Value, ...]:
+    """Those of ``wrt`` to which the gradient of output number ``of`` flows; torch leaves the others without one."""
+    loss = _scalar(graph, of)
+    out = _copy(graph)
+    adjoint = {loss: _ones(out, loss)}
+    needed = _depends_on(graph, wrt)
+    for node in reversed(graph.nodes):
+        _back(out, node, adjoint, needed)
+    return tuple(value for value in wrt if value in adjoint)
+
+
+def _scalar(graph: Graph, of: int) -> Value:
+    loss = graph.outputs[of]
+    if loss.type.numel != 1:
+        raise UnsupportedError(f"a gradient starts from a scalar loss; {graph.name} returns {loss.type}")
+    return loss
 
 
 def pull_back(graph: Graph, wrt: tuple[Value, ...], seeded: tuple[int, ...]) -> Graph:

@@ -1,6 +1,6 @@
-"""Front doors: a ``torch.nn.Module`` becomes a Graph."""
+"""Front doors: a call of torch code over ``torch.nn.Module``s becomes a Graph."""
 
 from tritoncnn.capture.aten import SEED
-from tritoncnn.capture.export import Captured, capture, capture_loss
+from tritoncnn.capture.export import Captured, argument_names, capture, capture_loss, capture_module
 
-__all__ = ["SEED", "Captured", "capture", "capture_loss"]
+__all__ = ["SEED", "Captured", "argument_names", "capture", "capture_loss", "capture_module"]

@@ -19,15 +19,18 @@ from tritoncnn.formulas.training import TRAINING, emit_training
 from tritoncnn.ir import Rewriter, TensorType
 from tritoncnn.ops import IR_DTYPE, OPS, Sym
 
-_HERE = (str(Path(torch.__file__).parent) + os.sep, str(Path(__file__).parent) + os.sep)
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_OURS = str(Path(__file__).parent.parent) + os.sep
+_MODELS = str(Path(__file__).parent.parent / "models") + os.sep
 
 SEED = "seed"
+HELD = tuple(name for name in IR_DTYPE.values() if name != "f64")  # what inputs and state may hold
 
 
 def model_line(frames: list[tuple[str, int]]) -> str:
     """The innermost line that is the user's, as folder/file.py:12."""
     for file, line in reversed(frames):
-        if not file.startswith(_HERE) and not file.startswith("<"):
+        if not file.startswith((_TORCH, "<")) and (not file.startswith(_OURS) or file.startswith(_MODELS)):
             return f"{'/'.join(Path(file).parts[-2:])}:{line}"
     return ""
 
@@ -70,7 +73,7 @@ class Walk:
             if node.op == "call_function":
                 self._call(node)
 
-    def input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...]) -> bool:
+    def input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...] = HELD) -> bool:
         tensor = node.meta["val"]
         dtype = IR_DTYPE.get(tensor.dtype, str(tensor.dtype))
         if dtype not in dtypes:  # told after the unsupported ops, which may be why it is there

@@ -11,33 +11,38 @@ import inspect
 import io
 import logging
 import re
+import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
-from tritoncnn.capture.aten import SEED, Walk, dtypes_of, model_line, number_of, picks
+from tritoncnn.capture.aten import SEED, Walk, model_line, number_of
+from tritoncnn.capture.watch import hooks_of, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.ir import Graph, Rewriter, remove_dead
 from tritoncnn.ops import Sym
+from tritoncnn.tree import Form, flatten
+
+_TRACING = threading.RLock()  # torch.export and the watch are not re-entrant: one capture of the process at a time
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph and what its inputs are. Each input of the graph is in exactly one of the first four.
+    """A graph and what its inputs are. Each input of the graph is in exactly one of the first four, or is ``SEED``.
 
     inputs      names of the tensors a caller hands in, in order
-    parameters  graph input -> state-dict name: for inference all that the graph reads, for training what is trained
-    buffers     graph input -> state-dict name: for training what is read only (frozen parameters, running statistics)
+    parameters  graph input -> state-dict name of a parameter
+    buffers     graph input -> state-dict name of a buffer
     constants   graph input -> tensor that the model's code holds outside its state dict
-    aliases     state-dict name of a tied tensor -> the name under which the same tensor is above
-    single      the model returns a tensor, not a tuple
-    updated     for training: the buffers that the model changes (running statistics), whose new values are the last outputs
-    random      for training: the model draws random numbers (dropout) from the input ``seed``, one i64
+    tensors     graph input -> the module's own tensor, for parameters and buffers
+    form        the tree that comes back; its tensors are the first outputs
+    updated     the buffers that the model changes (running statistics, counters), whose new contents are the last outputs
+    random      the model draws random numbers (dropout) from the input ``seed``, one i64
     """
 
     graph: Graph
@@ -45,53 +50,86 @@ class Captured:
     parameters: dict[str, str]
     buffers: dict[str, str]
     constants: dict[str, torch.Tensor]
-    aliases: dict[str, str]
-    single: bool
+    tensors: dict[str, torch.Tensor]
+    form: Form
     updated: tuple[str, ...] = ()
     random: bool = False
 
 
-class _Loss(torch.nn.Module):
-    """forward(*inputs, target) = loss(module(*inputs), target)."""
+class _Traced(torch.nn.Module):
+    """forward(*tensors) = the tensors of the tree that ``function(*tensors)`` gives."""
 
-    def __init__(self, module: torch.nn.Module, loss: Callable[..., Any]) -> None:
+    def __init__(self, nets: Mapping[str, torch.nn.Module], function: Callable[..., Any]) -> None:
         super().__init__()
-        self.module, self.loss = module, loss
+        for name, net in nets.items():
+            self.add_module(name, net)
+        self.result = _Result()  # torch.export puts attributes that are containers back as they were
+        self.function = function
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
-        return self.loss(self.module(*inputs[:-1]), inputs[-1])
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found, self.result.form = flatten(self.function(*tensors))
+        return tuple(found)
 
 
-def capture(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Captured:
-    """The graph of ``module(*example)``: f32, with the example's shapes, in the mode (train or eval) the module is in.
+class _Result:
+    """The form of what a traced function returned."""
 
-    Inputs have the names of forward's parameters. Raises UnsupportedError with all ops that have no place in the table,
-    DTypeError for a tensor that is not f32.
+    form: Form
+
+
+def capture(
+    nets: Mapping[str, torch.nn.Module], function: Callable[..., Any], tensors: Sequence[torch.Tensor], names: Sequence[str],
+    *, title: str, gradients: bool = False, prefix: str = "",
+) -> Captured:  # fmt: skip
+    """The graph of ``function(*tensors)``, with the tensors' shapes and dtypes, in the mode (train or eval) the nets are in.
+
+    ``nets`` are the modules whose state ``function`` may read; the state's names are ``<net>.<name in the net>``, less
+    ``prefix``. ``names`` are those of the inputs. ``gradients``: what would change a gradient only is refused too.
+    Raises UnsupportedError with all that cannot be honoured and its lines, DTypeError for a dtype that the IR lacks.
     """
-    names = _argument_names(module, len(example))
-    return _Capture(type(module).__name__, names, training=False).run(module, example, "")
+    for name, tensor in zip(names, tensors, strict=True):
+        if tensor.layout is not torch.strided:
+            raise InputError(f"input {name} must be a dense tensor; got {tensor.layout}; use .to_dense()")
+    with _TRACING, _on_cpu():
+        module = _Traced(nets, function)
+        if nets:
+            module.training = any(net.training for net in nets.values())
+        walk = Walk(Rewriter(re.sub(r"\W", "_", title)), True)
+        if gradients:
+            for what in hooks_of(module.modules()):
+                walk.refuse(what, "")
+        program = _export(module, tuple(tensors), walk, gradients)
+        return _Capture(title, tuple(names), prefix, walk).run(program, module)
+
+
+def _on_cpu() -> contextlib.AbstractContextManager[Any]:
+    """Tensors that the model makes are made where it runs, whatever the default device is."""
+    return contextlib.nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+
+
+def capture_module(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Captured:
+    """The graph of ``module(*example)``; inputs have the names of forward's parameters, state its names in the module."""
+    names = argument_names(module, len(example))
+    return capture(
+        {"module": module}, lambda *x: module(*x), example, names, title=type(module).__name__, prefix="module."
+    )
 
 
 def capture_loss(module: torch.nn.Module, loss: Callable[..., Any], inputs: tuple[torch.Tensor, ...],
                  target: torch.Tensor) -> Captured:  # fmt: skip
-    """The graph of ``loss(module(*inputs), target)``, whose first output is the loss; the last input is ``target``.
+    """The graph of ``loss(module(*inputs), target)``, for gradients; the last input is ``target``."""
+    names = (*argument_names(module, len(inputs)), "target")
 
-    In training mode batch norm takes the batch's statistics, and the outputs after the loss are the buffers' new contents;
-    dropout draws from the input ``seed``.
-    """
-    names = (*_argument_names(module, len(inputs)), "target")
-    wrapper = _Loss(module, loss)
-    wrapper.training = module.training
-    captured = _Capture(type(module).__name__, names, training=True).run(wrapper, (*inputs, target), "module.")
-    shapes = [list(value.type.shape) for value in captured.graph.outputs[: -len(captured.updated) or None]]
-    if not captured.single or shapes != [[]]:
-        raise InputError(
-            f"loss must return one 0-d tensor; got {'a tensor' if captured.single else 'tensors'} {shapes}"
-        )
-    return captured
+    def function(*tensors: torch.Tensor) -> Any:
+        return loss(module(*tensors[:-1]), tensors[-1])
+
+    title = type(module).__name__
+    return capture(
+        {"module": module}, function, (*inputs, target), names, title=title, gradients=True, prefix="module."
+    )
 
 
-def _argument_names(module: torch.nn.Module, count: int) -> tuple[str, ...]:
+def argument_names(module: torch.nn.Module, count: int) -> tuple[str, ...]:
     """Names for ``count`` positional arguments of forward; ``*images`` gives images_0, images_1..."""
     names: list[str] = []
     for parameter in inspect.signature(module.forward).parameters.values():
@@ -104,6 +142,12 @@ def _argument_names(module: torch.nn.Module, count: int) -> tuple[str, ...]:
     return tuple(names[:count])
 
 
+def _own(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The module's own tensors by every name, those of tied ones too."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return dict(parameters) | dict(module.named_buffers(remove_duplicate=False))
+
+
 def _writes(node: torch.fx.Node) -> bool:
     """Whether the op changes an operand in place. Batch norm does in training, though its schema does not say so."""
     if getattr(node.target, "__name__", "") == "batch_norm.default":
@@ -111,14 +155,19 @@ def _writes(node: torch.fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
 
-def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+def _export(
+    module: torch.nn.Module, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
+) -> torch.export.ExportedProgram:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
-            program = torch.export.export(module, example, strict=False)
+            with watched(gradients) as lost:
+                program = torch.export.export(module, example, strict=False)
+            for what in lost:
+                walk.refuse(what, "")
             writes = any(_writes(node) for node in program.graph.nodes)
             # The empty table: nothing is decomposed that we know, writes become functional.
             return program.run_decompositions({}) if writes else program
@@ -139,98 +188,103 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch
 class _Capture:
     """State of one capture: which inputs of the graph hold what."""
 
-    name: str
+    title: str
     names: tuple[str, ...]
-    training: bool
+    prefix: str
+    walk: Walk
     parameters: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     changed: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)  # buffer -> its new content
-    written: list[str] = field(default_factory=list)  # what the model changes beyond that
 
-    def run(self, module: torch.nn.Module, example: tuple[torch.Tensor, ...], prefix: str) -> Captured:
-        for name, tensor in zip(self.names, example, strict=True):
-            if not isinstance(tensor, torch.Tensor):
-                raise InputError(f"input {name} must be a tensor; got {type(tensor).__name__}")
-        program = _export(module, example)
-        self.walk = walk = Walk(Rewriter(re.sub(r"\W", "_", self.name)), self.training)
+    def run(self, program: torch.export.ExportedProgram, module: _Traced) -> Captured:
+        walk = self.walk
         (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
         results = self._take_changes(program, returned)
-        self._take_inputs(program, prefix)
+        self._take_inputs(program, _own(module))
         walk.counters.update(new for old, new in self.changed.items() if self._counts(old))
         walk.run(program.graph.nodes)
         outputs = tuple(walk.argument(value) for value in results)
-        spec = program.module_call_graph[0].signature
-        kind = None if spec is None or spec.out_spec.is_leaf() else spec.out_spec.type
+        self._tell()
+        buffers = {walk.known[old].value.name: walk.known[new] for old, new in self.changed.items()}
+        graph = remove_dead(walk.out.finish(tuple(value.value for value in (*outputs, *buffers.values()))))
+        drawn = any(value.name == SEED for value in graph.inputs)
+        return Captured(
+            graph, tuple(self.inputs), self.parameters, self.buffers, walk.constants, self.tensors, module.result.form,
+            tuple(buffers), drawn,
+        )  # fmt: skip
+
+    def _tell(self) -> None:
+        """Raises what went wrong, all in one."""
+        walk = self.walk
         if not walk.refused and walk.wrong_dtype:
             raise DTypeError("; ".join(walk.wrong_dtype))
-        for name in self.written if not walk.refused else ():
-            walk.refuse(f"a change of {name} in place", "")
-        if not walk.refused and (kind not in (None, tuple, list) or not all(isinstance(v, Sym) for v in outputs)):
-            walk.refused["a result that is neither a tensor nor a tuple of tensors"] = None
         if walk.refused:
             what = "something" if len(walk.refused) == 1 else f"{len(walk.refused)} things"
             raise UnsupportedError(
-                f"{self.name} uses {what} that tritoncnn does not support: {'; '.join(walk.refused)}"
+                f"{self.title} uses {what} that tritoncnn does not support: {'; '.join(walk.refused)}"
             )
-        buffers = {walk.known[old].value.name: walk.known[new] for old, new in self.changed.items()}
-        graph = remove_dead(walk.out.finish(tuple(value.value for value in (*outputs, *buffers.values()))))
-        tensors = (self.parameters, self.buffers, walk.constants)
-        drawn = any(value.name == SEED for value in graph.inputs)
-        return Captured(graph, tuple(self.inputs), *tensors, self.aliases, kind is None, tuple(buffers), drawn)
 
     def _take_changes(self, program: torch.export.ExportedProgram, returned: Any) -> list[Any]:
-        """What the model returns; the rest of ``returned`` are new contents of its buffers, which training keeps."""
-        buffers = {
-            spec.target: spec.arg.name
-            for spec in program.graph_signature.input_specs
-            if spec.kind is InputKind.BUFFER and spec.persistent
-        }
+        """What the model returns; the rest of ``returned`` are new contents of its buffers, or refused."""
+        holders = {spec.target: spec.arg.name for spec in program.graph_signature.input_specs}
         nodes = {node.name: node for node in program.graph.nodes}
         results = []
         for spec, value in zip(program.graph_signature.output_specs, returned, strict=True):
-            if spec.kind is OutputKind.BUFFER_MUTATION and self.training and spec.target in buffers:
-                self.changed[nodes[buffers[spec.target]]] = value
-            elif spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
-                self.written.append(str(spec.target))
+            if spec.kind is OutputKind.BUFFER_MUTATION:
+                self.changed[nodes[holders[spec.target]]] = value
+            elif spec.kind is OutputKind.USER_INPUT_MUTATION:
+                node = nodes[str(spec.target)]
+                position = [n for n in program.graph.nodes if n.op == "placeholder"].index(node)
+                user = position - sum(s.kind is not InputKind.USER_INPUT for s in program.graph_signature.input_specs)
+                self.walk.refuse(f"a change of the input {self.names[user]} in place", "")
+            elif spec.kind is not OutputKind.USER_OUTPUT:
+                self.walk.refuse(f"a change of {str(spec.target).removeprefix(self.prefix)} in place", "")
             else:
                 results.append(value)
         return results
 
-    def _take_inputs(self, program: torch.export.ExportedProgram, prefix: str) -> None:
+    def _take_inputs(self, program: torch.export.ExportedProgram, own: Mapping[str, torch.Tensor]) -> None:
         state = {**program.state_dict, **program.constants}
+        names: dict[int, str] = {}  # a tied tensor has the name that the module gives it first
+        for name, tensor in own.items():
+            names.setdefault(id(tensor), name)
         nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-        walk = self.walk
         first: dict[int, str] = {}  # by identity: tied tensors are one input
         for spec in program.graph_signature.input_specs:
             node = nodes[spec.arg.name]
             if spec.kind is InputKind.USER_INPUT:
                 name = self.names[len(self.inputs)]
                 self.inputs.append(name)
-                walk.input(node, name, f"input {name}", ("f32", "i64") if name == "target" or picks(node) else ("f32",))
+                self.walk.input(node, name, f"input {name}")
                 continue
-            tensor, name = state[spec.target], str(spec.target).removeprefix(prefix)
-            saved = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and spec.persistent)
-            trainable = spec.kind is InputKind.PARAMETER and tensor.requires_grad
-            if not node.users and not trainable:
-                continue
-            if spec.kind is InputKind.CONSTANT_TENSOR and tensor.dim() == 0:
-                walk.known[node] = number_of(walk.out, tensor)
-            elif id(tensor) in first:
-                self.aliases[name] = first[id(tensor)]
-                walk.known[node] = Sym(walk.out, next(v for v in walk.out.inputs if v.name == first[id(tensor)]))
-            elif walk.input(
-                node,
-                name,
-                f"{spec.kind.name.lower().replace('_tensor', '')} {name}",
-                ("i64",) if self._counts(node) else dtypes_of(node),
-            ):
-                first[id(tensor)] = name
-                if saved:
-                    (self.parameters if trainable or not self.training else self.buffers)[name] = name
-                else:
-                    walk.constants[name] = tensor
+            # torch.export copies some tensors; the module's own is what later calls must see.
+            held: Any = own[target] if (target := str(spec.target)) in own else state[target]
+            name = names.get(id(held), target).removeprefix(self.prefix)
+            self._take_state(node, spec, held, name, first)
+
+    def _take_state(self, node: torch.fx.Node, spec: InputSpec, tensor: Any, name: str, first: dict[int, str]) -> None:
+        walk = self.walk
+        held = spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)
+        if not node.users:
+            return
+        if id(tensor) in first:
+            walk.known[node] = Sym(walk.out, next(v for v in walk.out.inputs if v.name == first[id(tensor)]))
+            return
+        if not held and tensor.dim() == 0 and not tensor.requires_grad:
+            walk.known[node] = number_of(walk.out, tensor)
+            return
+        kind = spec.kind.name.lower().replace("_tensor", "")
+        name = f"self.{name}" if name in self.names else name
+        if not walk.input(node, name, f"{kind} {name}"):
+            return
+        first[id(tensor)] = name
+        if not held:
+            walk.constants[name] = tensor
+            return
+        self.tensors[name] = tensor
+        (self.parameters if spec.kind is InputKind.PARAMETER else self.buffers)[name] = name.removeprefix("self.")
 
     def _counts(self, buffer: torch.fx.Node) -> bool:
         """Is the buffer a 0-d whole number that grows by 1 each time, as num_batches_tracked is?"""

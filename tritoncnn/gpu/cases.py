@@ -19,6 +19,7 @@ from tritoncnn.kernels import conv2d, conv2d_dgrad, matmul
 from tritoncnn.kernels.building import planning_for
 from tritoncnn.models.lenet import LeNet
 from tritoncnn.ops import OPS, Lowering, OpDef, types_tuple
+from tritoncnn.optim import SGD, AdamW
 
 MATRIX_KERNELS = {"conv2d_kernel", "conv2d_dgrad_kernel", "conv2d_wgrad_kernel", "matmul_kernel"}
 STEPS = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
@@ -133,8 +134,8 @@ def model_cases() -> Iterator[Case]:
     model = LeNet(10)
     plans = [
         ("lenet", compiler.compile(model.eval(), x).plan),
-        ("lenet sgd", compiler.compile_step(model, F.cross_entropy, compiler.SGD(0.1), (x, target)).plan),
-        ("lenet adamw", compiler.compile_step(model, F.cross_entropy, compiler.AdamW(0.1), (x, target)).plan),
+        ("lenet sgd", compiler.compile_step(model, F.cross_entropy, SGD(0.1), (x, target)).plan),
+        ("lenet adamw", compiler.compile_step(model, F.cross_entropy, AdamW(0.1), (x, target)).plan),
     ]
     for name, plan in plans:
         nodes = list(dict.fromkeys(call.node for call in plan.calls))

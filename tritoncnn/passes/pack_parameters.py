@@ -56,7 +56,7 @@ def storage_order(graph: Graph, value: Value) -> tuple[int, ...] | None:
     return None
 
 
-def lay_out(graph: Graph, values: Collection[Value]) -> ParameterLayout:
+def lay_out(graph: Graph, values: Collection[Value], arena: str = ARENA) -> ParameterLayout:
     """One slice a parameter, each starting on a cache line, stored as the ops of ``graph`` that read it like it best.
 
     Raises DTypeError when one is not float32.
@@ -64,7 +64,7 @@ def lay_out(graph: Graph, values: Collection[Value]) -> ParameterLayout:
     for value in values:
         if value.type.dtype != "f32":
             raise DTypeError(f"parameters must be float32 for now; {value.name} is {value.type.dtype}")
-    return _lay_out(graph, values, ARENA, "f32")
+    return _lay_out(graph, values, arena, "f32")
 
 
 def lay_out_prepared(graph: Graph) -> tuple[ParameterLayout, ...]:

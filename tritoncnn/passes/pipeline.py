@@ -11,7 +11,6 @@ from tritoncnn.ops import check_node
 from tritoncnn.passes.choose_layout import ChooseLayout
 from tritoncnn.passes.decompose import Decompose
 from tritoncnn.passes.define import Pass
-from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
 from tritoncnn.passes.fuse_epilogue import FuseEpilogue
 from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
@@ -30,7 +29,6 @@ FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     Simplify(),
     SinkReshape(),
     Simplify(),  # after SinkReshape: reshapes that meet are one
-    FlattenIntoMatmul(),  # before gradients: they then come in the stored order by themselves
 )
 LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
     FuseStatistics(),  # before Decompose: takes norms as a whole

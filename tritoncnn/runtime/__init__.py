@@ -1,6 +1,7 @@
 """Plan -> results."""
 
 from tritoncnn.runtime.cpu_program import CpuProgram, compile_launch
+from tritoncnn.runtime.executable import Executable, fit, misfit, readable
 from tritoncnn.runtime.reference_program import ReferenceProgram
 
-__all__ = ["CpuProgram", "ReferenceProgram", "compile_launch"]
+__all__ = ["CpuProgram", "Executable", "ReferenceProgram", "compile_launch", "fit", "misfit", "readable"]

@@ -1,0 +1,17 @@
+"""torch modules and functions -> compiled models, steps and gradients."""
+
+from tritoncnn.compiler.front import compile, compile_grad, compile_module, compile_step
+from tritoncnn.compiler.gradient import CompiledGradient
+from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.step import CompiledStep, Update
+
+__all__ = [
+    "CompiledGradient",
+    "CompiledModel",
+    "CompiledStep",
+    "Update",
+    "compile",
+    "compile_grad",
+    "compile_module",
+    "compile_step",
+]

@@ -1,0 +1,255 @@
+"""The front doors: compile, compile_step, compile_grad."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import argument_names
+from tritoncnn.compiler.gradient import CompiledGradient
+from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.step import CompiledStep, Update
+from tritoncnn.compiler.subject import Arguments, Subject, module_of, modules_in, unique
+from tritoncnn.errors import InputError
+from tritoncnn.optim import Optimizer
+from tritoncnn.tree import Fields
+
+
+def compile(module: torch.nn.Module, example: Any = None) -> CompiledModel:
+    """Compile ``module`` for inference, on the CPU, in the mode (eval or train) that it and its parts are in.
+
+    ``example``: an input tensor, a tuple or list of inputs (trees of tensors, numbers, None), or a dict of them by name; None
+    takes those of the first call. Parameters are not copied: the model reads the module's own.
+    Raises UnsupportedError with all that cannot be compiled and its lines; DTypeError, ShapeError, InputError.
+    """
+    return compile_module(module_of("compile: module", module), example)
+
+
+def compile_module(module: torch.nn.Module, example: Any, *, prepared: bool = True) -> CompiledModel:
+    """``compile`` for what is known to be a module. ``prepared``: what follows from parameters alone is computed once."""
+    subject = _module_subject(module)
+    model = CompiledModel(subject, inspect.signature(module.forward), prepared=prepared)
+    if example is not None:
+        args, kwargs = _call_of(example)
+        argument_names(module, len(args))
+        model.prepare(*args, **kwargs)
+    return model
+
+
+def _module_subject(module: torch.nn.Module) -> Subject:
+    names = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    return Subject(type(module).__name__, {"module": module}, lambda *a, **k: module(*a, **k), names, prefix="module.")
+
+
+def _call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (tuple(example), {}) if type(example) in (tuple, list) else ((example,), {})
+
+
+def compile_step(
+    module: torch.nn.Module | Mapping[str, torch.nn.Module] | None = None,
+    loss: Callable[..., Any] | None = None,
+    optimizer: Optimizer | None = None,
+    example: Any = None,
+    *,
+    nets: torch.nn.Module | Mapping[str, torch.nn.Module] | None = None,
+    losses: Callable[..., Any] | None = None,
+    updates: Sequence[Update] | None = None,
+    seed: int | None = None,
+) -> CompiledStep:
+    """Compile one training step, on the CPU: forward, losses, backward and updates in one plan of Triton kernels.
+
+    The short way, ``compile_step(module, loss, optimizer, (x, target))``: ``loss(module(x), target)`` is lowered by
+    ``step(x, target)``. Several inputs stand before the target; without one, ``(x,)``, it is ``loss(module(x))``.
+
+    The long way, ``compile_step(nets=dict(G=G, D=D), losses=losses, example=batch, updates=[Update("g", of="G", by=Adam()),
+    ...])``: ``losses(nets, batch)`` is any torch code; what it returns is what ``step(batch)`` returns. A tuple as example is
+    several arguments. All gradients are those at the parameters before the step.
+
+    Batch norm in training mode takes the batch's statistics and moves its running ones; random numbers are others in each
+    step, which follow from ``seed`` (default: one of torch's generator) and the number of the call.
+    Raises UnsupportedError with all that cannot be compiled and its lines; DTypeError, ShapeError, InputError.
+    """
+    if seed is not None and not (isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**62):
+        raise InputError(f"compile_step: seed must be a whole number from 0 to below 2**62; got {seed!r}")
+    if nets is None and losses is None and updates is None:
+        return _short_step(module, loss, optimizer, example, seed)
+    if module is not None or loss is not None or optimizer is not None:
+        raise InputError(
+            "compile_step: give either (module, loss, optimizer, example) or nets=, losses=, example=, updates="
+        )
+    return _long_step(nets, losses, example, updates, seed)
+
+
+def _check_optimizer(optimizer: Any) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(
+            f"compile_step: optimizer must be tritoncnn.SGD(...), Adam(...), AdamW(...); got {optimizer!r}"
+        )
+    return optimizer
+
+
+def _short_step(module: Any, loss: Any, optimizer: Any, example: Any, seed: int | None) -> CompiledStep:
+    module = module_of("compile_step: module", module)
+    if not callable(loss):
+        raise InputError(f"compile_step: loss must be a function of (output, target) or a module; got {loss!r}")
+    if not isinstance(example, (tuple, list)) or not example:
+        raise InputError(
+            f"compile_step: example must be a tuple such as (x, target); got {type(example).__name__} {example!r:.60}"
+        )
+    _check_optimizer(optimizer)
+    inputs = _inputs_of(module, loss, len(example), example)
+    extra = _reachable(loss, {"module": module})
+
+    def function(*batch: Any) -> Any:
+        count = inputs if inputs >= 0 else 1
+        given = batch[0] if inputs < 0 else batch[:count]
+        return loss(module(*given), *batch[count:])
+
+    names = [*(argument_names(module, inputs) if inputs >= 0 else ["inputs"]), "target"]
+    subject = Subject(
+        type(module).__name__, {"module": module, **extra}, function, unique(names), "module.", tuple(extra)
+    )
+    update = Update(None, _trained(module, loss, extra), optimizer)
+    return CompiledStep(subject, [update], Arguments.of(tuple(example)), _spread_plain, seed)
+
+
+def _trained(module: torch.nn.Module, loss: Any, extra: Mapping[str, torch.nn.Module]) -> list[str]:
+    """Names of what the short way trains: the module, and the loss where it is a module; not what a function reaches."""
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    loss_name = next((name for name, net in extra.items() if net is loss), None)
+    return [*names, loss_name] if loss_name is not None else names
+
+
+def _reachable(function: Any, nets: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+    """Modules behind a loss function that are no nets of the step, under names of their own."""
+    known = {id(part) for net in nets.values() for part in net.modules()}
+    found: dict[str, torch.nn.Module] = {}
+    for name, net in modules_in(function).items():
+        if id(net) not in known:
+            found[unique([*nets, *found, name])[-1]] = net
+    return found
+
+
+def _inputs_of(module: torch.nn.Module, loss: Callable[..., Any], count: int, example: Sequence[Any]) -> int:
+    """How many of a short example's items go into the module: all but the target, unless the loss takes none; -1 when the
+    first item is a tuple of them."""
+    if _binds(module.forward, count) and (count == 1 or not _binds(loss, 2)) and _binds(loss, 1):
+        return count
+    inputs = count - 1 if count > 1 else 1
+    if not _binds(module.forward, inputs) and isinstance(example[0], (tuple, list)) and count == 2:
+        return -1
+    argument_names(module, inputs)
+    return inputs
+
+
+def _binds(function: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments; one that does not say counts as able."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature
+        return True
+    return True
+
+
+def _spread_plain(*batch: Any) -> Arguments:
+    return Arguments.of(batch)
+
+
+def _long_step(nets: Any, losses: Any, example: Any, updates: Any, seed: int | None) -> CompiledStep:
+    single = isinstance(nets, torch.nn.Module)
+    named = {"net": nets} if single else nets
+    if not isinstance(named, Mapping) or not named:
+        raise InputError(f"compile_step: nets must be a module or a dict of modules by name; got {nets!r:.80}")
+    for name, net in named.items():
+        module_of(f"compile_step: net {name!r}", net)
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InputError(f"compile_step: the name of a net must be a word such as 'G'; got {name!r}")
+    if not callable(losses):
+        raise InputError(f"compile_step: losses must be a function of (nets, batch); got {losses!r}")
+    if example is None:
+        raise InputError("compile_step: example must be a batch; got None")
+    if isinstance(updates, Update):
+        updates = [updates]
+    if not isinstance(updates, Sequence) or not updates or not all(isinstance(u, Update) for u in updates):
+        raise InputError(f"compile_step: updates must be a list of tritoncnn.Update(loss, of=, by=); got {updates!r}")
+    for update in updates:
+        _check_optimizer(update.by)
+    extra = _reachable(losses, named)
+    given: Any = nets if single else Fields(named)
+
+    def function(*batch: Any) -> Any:
+        return losses(given, *batch)
+
+    spread, names = _spreading(losses, example)
+    title = "_".join(named)
+    subject = Subject(title, {**named, **extra}, function, names, "net." if single else "", tuple(extra))
+    owned = [
+        Update(u.loss, list(named) if u.of is None and not single else _of(u, nets, single), u.by) for u in updates
+    ]
+    return CompiledStep(subject, owned, spread(*_batch_of(example)), spread, seed)
+
+
+def _of(update: Update, nets: Any, single: bool) -> Any:
+    """What an update trains; of a single net its parameters by their own names."""
+    if single and update.of is None:
+        return [name for name, _ in nets.named_parameters()]
+    return update.of
+
+
+def _batch_of(example: Any) -> tuple[Any, ...]:
+    return example if type(example) is tuple else (example,)
+
+
+def _spreading(losses: Callable[..., Any], example: Any) -> tuple[Callable[..., Arguments], list[str]]:
+    """How a batch becomes arguments after the nets: a plain tuple is several, if the function takes so many."""
+    whole = type(example) is not tuple or not _binds(losses, 1 + len(example))
+    names = _parameter_names(losses)[1:]
+    if whole:
+
+        def one(*batch: Any) -> Arguments:
+            return Arguments.of((batch[0] if len(batch) == 1 else tuple(batch),))
+
+        return (lambda *batch: one(*batch)), names or ["batch"]
+
+    def several(*batch: Any) -> Arguments:
+        return Arguments.of(batch[0] if len(batch) == 1 and type(batch[0]) is tuple and len(example) > 1 else batch)
+
+    return several, names
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
+    try:
+        return [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    except ValueError:
+        return []
+
+
+def compile_grad(function: Callable[..., Any], wrt: str | Sequence[str] = (), example: Any = None) -> CompiledGradient:
+    """Compile gradients of ``function(*example)`` without an update: ``grad(x, y)`` -> ``(result, gradients)``.
+
+    ``function`` is a module or any torch code over modules that it reaches. ``wrt`` names inputs (``"x"``, ``"batch.a"``) or
+    parameters (``"net.conv.weight"``; patterns too); one name gives one tensor, several a tuple; empty: the first input.
+    The first tensor of the result is differentiated; where it is no scalar a call takes ``cotangent=``, of its shape.
+    Raises UnsupportedError with all that cannot be compiled and its lines; DTypeError, ShapeError, InputError.
+    """
+    if not callable(function):
+        raise InputError(f"compile_grad: function must be a module or a function; got {function!r}")
+    if example is None:
+        raise InputError("compile_grad: example must be the function's arguments, such as (x, y); got None")
+    args, kwargs = _call_of(example)
+    nets = {"module": function} if isinstance(function, torch.nn.Module) else modules_in(function)
+    target: Any = function.forward if isinstance(function, torch.nn.Module) else function
+    title = (
+        type(function).__name__ if isinstance(function, torch.nn.Module) else getattr(function, "__name__", "function")
+    )
+    prefix = "module." if isinstance(function, torch.nn.Module) else ""
+    subject = Subject(title.strip("<>"), nets, lambda *a, **k: function(*a, **k), _parameter_names(target), prefix)
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    return CompiledGradient(subject, names, isinstance(wrt, str), Arguments.of(args, kwargs))

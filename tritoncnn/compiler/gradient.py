@@ -1,0 +1,140 @@
+"""Gradients without an update: of a loss with respect to inputs (adversarial examples, dreaming, style) or parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import SEED, Captured
+from tritoncnn.compiler.memory import Live
+from tritoncnn.compiler.model import CallProgram
+from tritoncnn.compiler.pipeline import Planned, plan_gradient
+from tritoncnn.compiler.plans import Plans, input_type
+from tritoncnn.compiler.subject import Arguments, Subject
+from tritoncnn.errors import DTypeError, InputError, ShapeError
+from tritoncnn.ir import Graph, TensorType
+from tritoncnn.ops import TORCH_DTYPE
+from tritoncnn.passes import Stage
+from tritoncnn.plan import Plan
+from tritoncnn.runtime import Executable, readable
+from tritoncnn.tree import difference
+
+
+class GradientProgram(CallProgram):
+    """One plan of a function and its gradients. ``seed``: the type of the cotangent that a call must bring, or None."""
+
+    def __init__(self, captured: Captured, planned: Planned, live: Live, extra: Mapping[str, torch.Tensor],
+                 seed: TensorType | None, count: int) -> None:  # fmt: skip
+        super().__init__(captured, planned, live, extra)
+        self.seed, self.results = seed, captured.form.tensors
+        names = (*captured.inputs, "dy0") if seed is not None else captured.inputs
+        self.run = Executable(planned.plan, names, self.results + count, {
+            **live.tensors(), **{k: t.detach() for k, t in captured.constants.items()}, **extra})  # fmt: skip
+
+
+class CompiledGradient:
+    """``grad(*inputs)`` -> (the function's result, gradients of its first tensor).
+
+    It reads the modules' own parameters. Inputs of other sizes get a plan of their own; the last eight are kept.
+    """
+
+    def __init__(self, subject: Subject, wrt: tuple[str, ...], single: bool, example: Arguments) -> None:
+        self._subject, self._single, self._wanted = subject, single or len(wrt) <= 1, wrt
+        self._example = example.like()
+        self._plans: Plans[GradientProgram] = Plans(self._make, subject.input_names)
+        self._seed = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._last = self._plans.get(example)
+
+    def __call__(self, *args: Any, cotangent: torch.Tensor | None = None, **kwargs: Any) -> tuple[Any, Any]:
+        """Raises InputError, ShapeError or DTypeError when an input or the cotangent is not like the example."""
+        arguments = Arguments.of(args, kwargs)
+        if arguments.form != self._example.form:
+            raise InputError(
+                difference(self._example.form, arguments.form) or "the inputs are not those of the example"
+            )
+        names = self._subject.input_names(arguments.form)
+        for name, a, b in zip(names, self._example.tensors, arguments.tensors, strict=True):
+            if a.dtype != b.dtype:
+                raise DTypeError(f"input {name} must be {a.dtype}, as in the example; got {b.dtype} {list(b.shape)}")
+        with self._subject.locks:
+            program = self._plans.get(arguments)
+            while not program.refresh():
+                self._plans.drop(arguments)
+                program = self._plans.get(arguments)
+            tensors = program.fit((*arguments.tensors, *_seeds(program, cotangent)))
+            if program.captured.random:
+                self._seed.random_()
+            found = program.run.run(tensors)
+        self._last = program
+        gradients = found[program.results :]
+        return program.build(found[: program.results]), gradients[0] if self._single else tuple(gradients)
+
+    def _make(self, arguments: Arguments) -> GradientProgram:
+        captured = self._subject.capture(arguments, gradients=True)
+        if captured.updated:
+            raise InputError(
+                f"compile_grad: {', '.join(captured.updated)} would change; gradients alone leave buffers as they are: "
+                "call eval() on the modules"
+            )
+        slots = self._subject.slots()
+        live = Live({name: slots[name] for name in captured.tensors})
+        types = live.types() | {name: input_type(t) for name, t in zip(captured.inputs, arguments.tensors, strict=True)}
+        wrt = self._names(captured)
+        first = captured.graph.outputs[0].type if captured.form.tensors else None
+        if first is None or not first.is_float:
+            raise InputError(f"compile_grad: the function must return a tensor of floats first; got {captured.form}")
+        seed = None if first.numel == 1 else first
+        planned = plan_gradient(captured, types, wrt, seed is not None)
+        extra = {SEED: self._seed} if captured.random else {}
+        return GradientProgram(captured, planned, live, extra, seed, len(wrt))
+
+    def _names(self, captured: Captured) -> tuple[str, ...]:
+        """The graph inputs that ``wrt`` names. Raises InputError for a name that fits none."""
+        graph: Graph = captured.graph
+        known = [*captured.inputs, *captured.parameters]
+        read = {value.name: value.type for value in graph.inputs}
+        found: list[str] = []
+        for wanted in self._wanted or captured.inputs[:1]:
+            word = wanted.replace(".", "_").replace("[", "_").replace("]", "")
+            fits = [name for name in known if name in (wanted, word) or fnmatchcase(name, wanted)]
+            if not fits:
+                raise InputError(
+                    f"compile_grad: wrt must name inputs or parameters, {', '.join(known)}; got {wanted!r}"
+                )
+            found += fits
+        for name in found:
+            if name not in read:
+                raise InputError(f"compile_grad: the result does not depend on {name}")
+            if not read[name].is_float:
+                raise InputError(f"compile_grad: {name} holds {read[name].dtype}, which has no gradient")
+        return tuple(found)
+
+    @property
+    def plan(self) -> Plan:
+        """The launches of the last call, or of the example."""
+        return self._last.planned.plan
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The graph after every stage of the compiler."""
+        return self._last.planned.stages
+
+
+def _seeds(program: GradientProgram, cotangent: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    if program.seed is None:
+        if cotangent is not None:
+            raise InputError("the result is a scalar: its gradient takes no cotangent")
+        return ()
+    type = program.seed
+    if not isinstance(cotangent, torch.Tensor):
+        raise InputError(
+            f"the result is {list(type.shape)}, no scalar: cotangent must be a tensor of that shape; got {cotangent!r}"
+        )
+    if cotangent.shape != type.shape or cotangent.dtype != TORCH_DTYPE[type.dtype]:
+        raise ShapeError(
+            f"cotangent must be {type.dtype} {list(type.shape)}; got {cotangent.dtype} {list(cotangent.shape)}"
+        )
+    return (readable(cotangent, "cotangent"),)

@@ -1,0 +1,166 @@
+"""Where parameters live: every program of a module sees the module's own tensors, without copies.
+
+What a step trains is moved into one arena, once, and the module's tensors become views of it; so ``state_dict()``, eager
+torch code, other programs and moving averages read and write what the kernels do.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import CheckpointError
+from tritoncnn.ir import TensorType
+from tritoncnn.ops import IR_DTYPE
+from tritoncnn.passes.pack_parameters import ParameterLayout
+from tritoncnn.runtime import readable
+
+_LOCKS: weakref.WeakKeyDictionary[torch.nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_GUARD = threading.Lock()
+
+
+class Locks:
+    """The locks of some modules, taken together: no program of a module runs while its state is loaded, or beside another."""
+
+    def __init__(self, nets: Iterable[torch.nn.Module]) -> None:
+        with _GUARD:
+            self._locks = [_LOCKS.setdefault(net, threading.RLock()) for net in sorted(nets, key=id)]
+
+    def __enter__(self) -> None:
+        for lock in self._locks:
+            lock.acquire()
+
+    def __exit__(self, *_: Any) -> None:
+        for lock in reversed(self._locks):
+            lock.release()
+
+
+class Slot:
+    """A parameter or buffer where the module holds it, so that one put in its place later is seen."""
+
+    def __init__(self, owner: dict[str, torch.Tensor | None], key: str, tensor: torch.Tensor) -> None:
+        self.owner, self.key, self.tensor = owner, key, tensor
+
+    def moved(self, address: int) -> bool:
+        return self.owner.get(self.key) is not self.tensor or self.tensor.data_ptr() != address
+
+    def refresh(self, name: str) -> torch.Tensor:
+        """The tensor that the module holds now. Raises CheckpointError when it is another kind of tensor."""
+        now = self.owner.get(self.key)
+        old = self.tensor
+        if now is None or now.shape != old.shape or now.dtype != old.dtype or now.device.type != "cpu":
+            got = "none" if now is None else f"{now.dtype} {list(now.shape)} on {now.device}"
+            raise CheckpointError(
+                f"{name} must be {old.dtype} {list(old.shape)} on cpu, as it was compiled; the module now has {got}"
+            )
+        self.tensor = now
+        return now
+
+
+def slots(nets: Mapping[str, torch.nn.Module], prefix: str) -> dict[str, Slot]:
+    """Every parameter and buffer by its state name: ``<net>.<name in the net>`` less ``prefix``."""
+    found = {}
+    for net_name, net in nets.items():
+        for path, module in net.named_modules(remove_duplicate=False):
+            for owner in (module._parameters, module._buffers):
+                for key, tensor in owner.items():
+                    if tensor is not None:
+                        name = ".".join(part for part in (net_name, path, key) if part).removeprefix(prefix)
+                        found[name] = Slot(owner, key, tensor)
+    return found
+
+
+def type_of(tensor: torch.Tensor) -> TensorType:
+    """The IR's type of a tensor, with its strides."""
+    return TensorType(IR_DTYPE[tensor.dtype], tuple(tensor.shape), tuple(tensor.stride()))
+
+
+class Arena:
+    """Flat memory in which the parameters of one layout lie; ``settle`` brings them (back) there."""
+
+    def __init__(self, layout: ParameterLayout, slots: Sequence[Slot]) -> None:
+        self.layout, self.slots = layout, tuple(slots)
+        self.memory = self._found()
+        if self.memory is None:
+            self.memory = empty_arena(layout)
+        base = self.memory.data_ptr()
+        self._addresses = tuple(base + 4 * part.offset for part in layout.slices)
+        self.settle()
+
+    def _found(self) -> torch.Tensor | None:
+        """The arena in which the parameters lie in just this way, from an earlier step."""
+        if not self.slots:
+            return None
+        first = self.slots[0].tensor
+        storage, start = first.untyped_storage(), first.storage_offset()
+        if start + self.layout.size > storage.nbytes() // 4:
+            return None
+        for part, slot in zip(self.layout.slices, self.slots, strict=True):
+            tensor = slot.tensor
+            same = tensor.untyped_storage().data_ptr() == storage.data_ptr() and tensor.dtype == torch.float32
+            if not same or tensor.storage_offset() != start + part.offset or tensor.stride() != part.type.strides:
+                return None
+        return torch.empty(0, dtype=torch.float32, device="cpu").set_(storage, start, (self.layout.size,), (1,))
+
+    def views(self, memory: torch.Tensor) -> list[torch.Tensor]:
+        """The parameters' places in ``memory``, which is laid out as this arena is."""
+        base = memory.storage_offset()
+        return [memory.as_strided(p.type.shape, p.type.strides, base + p.offset) for p in self.layout.slices]
+
+    def settle(self) -> None:
+        """Let every parameter be a view of this arena; those that someone has moved or replaced are brought back."""
+        moved = [slot.moved(address) for slot, address in zip(self.slots, self._addresses, strict=True)]
+        if True not in moved:
+            return
+        assert self.memory is not None
+        with torch.no_grad():
+            for slot, part, view, away in zip(
+                self.slots, self.layout.slices, self.views(self.memory), moved, strict=True
+            ):
+                if away:
+                    tensor = slot.refresh(f"parameter {part.name}")
+                    view.copy_(readable(tensor.detach(), f"parameter {part.name}"))
+                    tensor.data = view
+
+
+def empty_arena(layout: ParameterLayout) -> torch.Tensor:
+    """Zeros, starting on a cache line."""
+    raw = torch.zeros(layout.size + 16, dtype=torch.float32, device="cpu")
+    start = -raw.data_ptr() % 64 // 4
+    return raw[start : start + layout.size]
+
+
+class Live:
+    """State that a program reads (or assigns to) where the module holds it."""
+
+    def __init__(self, slots: Mapping[str, Slot]) -> None:
+        self.slots = dict(slots)
+        self._places = [(slot, slot.tensor.data_ptr()) for slot in self.slots.values()]
+
+    def types(self) -> dict[str, TensorType]:
+        return {name: type_of(slot.tensor) for name, slot in self.slots.items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {name: slot.tensor.detach() for name, slot in self.slots.items()}
+
+    def moved(self) -> bool:
+        return any(slot.moved(address) for slot, address in self._places)
+
+    def versions(self) -> list[int]:
+        """How often each tensor has been written to, as torch counts."""
+        return [slot.tensor._version for slot, _ in self._places]
+
+    def refresh(self) -> None:
+        """Look again where everything is."""
+        for name, slot in self.slots.items():
+            readable(slot.refresh(name), name)
+        self._places = [(slot, slot.tensor.data_ptr()) for slot in self.slots.values()]
+
+
+def bump(tensors: Iterable[torch.Tensor]) -> None:
+    """Tell torch that a kernel has written to these tensors, so that whoever watches their versions sees it."""
+    torch.autograd.graph.increment_version(tensors)

@@ -1,0 +1,199 @@
+"""What is compiled: a function over modules, and how a call's arguments become its tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import Captured, capture
+from tritoncnn.compiler.memory import Locks, Slot, slots
+from tritoncnn.errors import CheckpointError, InputError
+from tritoncnn.tree import TENSOR, Form, builder, flatten
+
+
+class Subject:
+    """``function(*args, **kwargs)`` over ``nets``, in the modes that the nets are in now."""
+
+    def __init__(self, title: str, nets: Mapping[str, torch.nn.Module], function: Callable[..., Any],
+                 names: Sequence[str] = (), prefix: str = "", hidden: Sequence[str] = ()) -> None:  # fmt: skip
+        self.title, self.function, self.prefix = title, function, prefix
+        self.nets = dict(nets)
+        self.names = tuple(names)  # of positional arguments
+        self.hidden = tuple(hidden)  # nets whose state is not the caller's: those found in a function
+        self._modes = [(module, module.training) for net in self.nets.values() for module in net.modules()]
+        self.locks = Locks(self.nets.values())
+
+    def capture(self, arguments: Arguments, *, gradients: bool) -> Captured:
+        """The graph of one call with arguments of this form."""
+        build = builder(arguments.form)
+
+        def traced(*tensors: torch.Tensor) -> Any:
+            args, kwargs = build(tensors)
+            return self.function(*args, **kwargs)
+
+        with self._in_mode():
+            return capture(
+                self.nets, traced, arguments.tensors, self.input_names(arguments.form), title=self.title,
+                gradients=gradients, prefix=self.prefix,
+            )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _in_mode(self) -> Iterator[None]:
+        now = [(module, module.training) for module, _ in self._modes]
+        try:
+            for module, training in self._modes:
+                module.training = training
+            yield
+        finally:
+            for module, training in now:
+                module.training = training
+
+    def input_names(self, form: Form) -> tuple[str, ...]:
+        """Names of a call's tensors: ``x``, ``batch_boxes_0``; those of the arguments they come from."""
+        args, kwargs = form.parts
+        found: list[str] = []
+        for i, part in enumerate(args.parts):
+            found += part.paths(self.names[i] if i < len(self.names) else f"input_{i}")
+        found += kwargs.paths()
+        return unique([_word(path) for path in found])
+
+    def slots(self) -> dict[str, Slot]:
+        """Parameters and buffers by state name, those of found modules too."""
+        return slots(self.nets, self.prefix)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The nets' state dict, with the names that callers know: no copies."""
+        found = {}
+        for name, net in self.nets.items():
+            if name not in self.hidden:
+                found.update({f"{name}.{key}".removeprefix(self.prefix): t for key, t in net.state_dict().items()})
+        return found
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy ``state`` into the nets; all is checked before the first is written. Raises CheckpointError."""
+        wanted = self.state()
+        for name, tensor in wanted.items():
+            if name not in state:
+                raise CheckpointError(f"{_kind(tensor)} {name!r} is missing; wanted {', '.join(wanted)}")
+            _check_loadable(name, tensor, state[name])
+        with self.locks, torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(state[name])
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return "parameter" if tensor.is_floating_point() else "buffer"
+
+
+def _check_loadable(name: str, tensor: torch.Tensor, given: Any) -> None:
+    if not isinstance(given, torch.Tensor):
+        raise CheckpointError(f"{_kind(tensor)} {name!r} must be a tensor; got {type(given).__name__}")
+    same = given.shape == tensor.shape and given.is_floating_point() == tensor.is_floating_point()
+    if not same or given.device.type == "meta" or given.layout is not torch.strided:
+        got = f"{given.dtype} {list(given.shape)} on {given.device}"
+        raise CheckpointError(f"{_kind(tensor)} {name!r} must be {tensor.dtype} {list(tensor.shape)}; got {got}")
+
+
+def _word(path: str) -> str:
+    """A path as a name in a graph."""
+    return "_".join(word for word in path.replace("[", ".").replace("]", "").split(".") if word) or "input"
+
+
+def unique(names: list[str]) -> tuple[str, ...]:
+    """The names, numbered where one comes again."""
+    found: list[str] = []
+    for name in names:
+        number = 2
+        candidate = name
+        while candidate in found:
+            candidate, number = f"{name}_{number}", number + 1
+        found.append(candidate)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The tensors of one call, and its form: ``(args, kwargs)``."""
+
+    tensors: tuple[torch.Tensor, ...]
+    form: Form
+
+    @staticmethod
+    def of(args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Arguments:
+        tensors, form = flatten((args, dict(kwargs or {})))
+        return Arguments(tuple(tensors), form)
+
+    @property
+    def plain(self) -> bool:
+        """Positional tensors, and nothing else."""
+        args, kwargs = self.form.parts
+        return not kwargs.parts and all(part.kind is TENSOR for part in args.parts)
+
+    def like(self) -> Arguments:
+        """The same form, dtypes and sizes, without the memory."""
+        return Arguments(tuple(torch.empty_like(t, device="meta") for t in self.tensors), self.form)
+
+
+def module_of(what: str, module: Any) -> torch.nn.Module:
+    """``module``, which must be one. Raises InputError."""
+    if not isinstance(module, torch.nn.Module):
+        got = f"a {type(module).__name__}"
+        if isinstance(module, type):
+            got = f"the class {module.__name__}; make one: {module.__name__}()"
+        elif callable(module):
+            got = f"the function {getattr(module, '__name__', module)}; wrap it in a module"
+        raise InputError(f"{what} must be a torch.nn.Module; got {got}")
+    return module
+
+
+def modules_in(function: Callable[..., Any]) -> dict[str, torch.nn.Module]:
+    """Modules that a function reaches: itself, what it is bound to or closes over, its defaults, names of its file."""
+    found: dict[str, torch.nn.Module] = {}
+    seen: set[int] = set()
+
+    def visit(name: str, value: Any) -> None:
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, torch.nn.Module):
+            found.setdefault(unique([*found, _word(name)])[-1], value)
+        elif isinstance(value, functools.partial):
+            visit(name, value.func)
+            for i, part in enumerate((*value.args, *value.keywords.values())):
+                visit(f"{name}_{i}", part)
+        elif inspect.ismethod(value):
+            visit(name, value.__self__)
+            visit(name, value.__func__)
+        elif inspect.isfunction(value):
+            _visit_function(value, visit)
+        elif isinstance(value, Mapping):
+            for key, part in value.items():
+                visit(f"{name}_{key}", part)
+        elif isinstance(value, (list, tuple)):
+            for i, part in enumerate(value):
+                visit(f"{name}_{i}", part)
+
+    visit("loss", function)
+    return found
+
+
+def _visit_function(function: Any, visit: Callable[[str, Any], None]) -> None:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a cell that is not filled yet
+            visit(name, cell.cell_contents)
+    for name, value in (function.__kwdefaults__ or {}).items():
+        visit(name, value)
+    for i, value in enumerate(function.__defaults__ or ()):
+        visit(f"default_{i}", value)
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, torch.nn.Module) or (
+            inspect.isfunction(value) and value.__module__ == function.__module__
+        ):
+            visit(name, value)

@@ -1,0 +1,125 @@
+"""A plan made ready to be called: locked, checked, bound, and given memory for its results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from tritoncnn import settings
+from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError
+from tritoncnn.ir import TensorType, Value
+from tritoncnn.ops import TORCH_DTYPE
+from tritoncnn.plan import Plan
+from tritoncnn.runtime.cpu_program import CpuProgram
+from tritoncnn.runtime.reference_program import ReferenceProgram
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+class Executable:
+    """``run(tensors)`` computes the plan's first ``results`` outputs from the tensors of ``inputs``.
+
+    ``held`` gives memory for the other inputs and outputs: parameters, states. It may be bound anew by ``bind``.
+    Kernels are compiled when it is made. Calls of several threads wait for each other.
+    """
+
+    def __init__(self, plan: Plan, inputs: Sequence[str], results: int, held: Mapping[str, torch.Tensor]) -> None:
+        self.plan = plan
+        self.inputs = tuple(plan.graph.input(name) if _reads(plan, name) else None for name in inputs)
+        self.dtypes = tuple(None if value is None else TORCH_DTYPE[value.type.dtype] for value in self.inputs)
+        self._names = tuple(inputs)
+        types = tuple(value.type.packed() for value in plan.graph.outputs[:results])
+        self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
+        kind = ReferenceProgram if settings.current().reference else CpuProgram
+        self._program: CpuProgram | ReferenceProgram = kind(plan, held)
+        self._lock = threading.Lock()
+        self.bind = self._program.bind
+
+    @property
+    def buffers(self) -> Mapping[str, torch.Tensor]:
+        """The memory of the plan by name: its own, what is held, and nothing of a caller's."""
+        return self._program.buffers
+
+    def empty(self, like: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Tensors for the results; on the device of ``like`` (meta and fake tensors get their own kind)."""
+        device: Any = "cpu" if like is None else like.device
+        return [torch.empty_strided(*place, dtype=dtype, device=device) for _, *place, dtype in self._outputs]
+
+    def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The caller has checked the tensors: dtypes, shapes, and strides as planned."""
+        results = self.empty()
+        bind = self.bind
+        with self._lock:  # from binding to running the memory is this call's
+            for name, tensor in zip(self._names, tensors, strict=True):
+                bind(name, tensor)
+            for (name, *_), result in zip(self._outputs, results, strict=True):
+                bind(name, result)
+            self._program.run()
+            for name in (*self._names, *(name for name, *_ in self._outputs)):
+                self._program.buffers.pop(name, None)  # the tensors are the caller's, and end when he lets go
+        return results
+
+
+def _reads(plan: Plan, name: str) -> bool:
+    return any(value.name == name for value in plan.graph.inputs)
+
+
+def readable(tensor: torch.Tensor, what: str) -> torch.Tensor:
+    """``tensor`` as plain dense memory on the CPU, which a kernel may read; a copy where it is a view that negates.
+
+    Raises InputError or LayoutError for a tensor that has no such memory, or whose transformation would be lost.
+    """
+    if tensor.layout is not torch.strided:
+        raise LayoutError(f"{what} must be a dense tensor; got {tensor.layout}; use .to_dense()")
+    if tensor.device.type != "cpu":
+        raise InputError(f"{what} must be on the cpu; it is on {tensor.device}; move it with .cpu()")
+    if type(tensor) not in PLAIN and not _plain_subclass(tensor):
+        raise InputError(f"{what} must be a plain tensor with memory; got {type(tensor).__name__}")
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        raise InputError(f"{what} is inside a torch.func transform, which a compiled plan cannot follow")
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
+        raise InputError(f"{what} carries a forward-mode tangent, which a compiled plan cannot follow")
+    if tensor._is_zerotensor() or tensor.is_neg() or tensor.is_conj():
+        return (
+            torch.zeros_like(tensor, device="cpu") if tensor._is_zerotensor() else tensor.resolve_conj().resolve_neg()
+        )
+    return tensor
+
+
+def _plain_subclass(tensor: torch.Tensor) -> bool:
+    """A subclass that only adds Python methods: it has memory of its own and no dispatch of its own."""
+    kind = type(tensor)
+    return kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+
+
+def fit(value: Value, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` with the strides that input ``value`` was planned with; copied where they differ.
+
+    Raises ShapeError or DTypeError when it is not what was planned.
+    """
+    type = value.type
+    if tensor.shape != type.shape or tensor.dtype != TORCH_DTYPE[type.dtype]:
+        raise misfit(value, tensor)
+    tensor = readable(tensor, f"input {value.name}")
+    return tensor if _lies_as(tensor, type) else torch.empty_strided(
+        type.shape, type.strides, dtype=tensor.dtype, device="cpu").copy_(tensor)  # fmt: skip
+
+
+def _lies_as(tensor: torch.Tensor, type: TensorType) -> bool:
+    strides = tensor.stride()
+    return strides == type.strides or all(
+        a == b or size <= 1 for a, b, size in zip(strides, type.strides, type.shape, strict=True)
+    )
+
+
+def misfit(value: Value, tensor: torch.Tensor) -> InputError:
+    wanted = (
+        f"input {value.name} must be {TORCH_DTYPE[value.type.dtype]} {list(value.type.shape)} on cpu, as in the example"
+    )
+    got = f"got {tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+    kind = ShapeError if tuple(tensor.shape) != value.type.shape else DTypeError
+    return kind(f"{wanted}; {got}; compile again for other inputs")

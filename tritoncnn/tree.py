@@ -1,0 +1,175 @@
+"""Trees of tensors: what a caller hands in and gets back, as a flat list and a form.
+
+A tree is a tensor, or a tuple, list, dict, named tuple or dataclass of trees. Everything else (numbers, words, None, switches)
+is a part of the form: it is compiled in, and a call must bring the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import InputError
+
+
+class Fields(dict[str, Any]):
+    """A dict whose entries are attributes too: ``out["loss"]`` is ``out.loss``."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r}; there are {', '.join(map(repr, self))}") from None
+
+
+class _Tensor:
+    """Stands in a form where a tensor is."""
+
+    def __repr__(self) -> str:
+        return "a tensor"
+
+
+TENSOR = _Tensor()
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape of a tree. ``kind`` makes the container of its ``parts``; a leaf has no parts, and ``kind`` is the leaf:
+    ``TENSOR`` or a constant.
+    """
+
+    kind: Any
+    keys: tuple[Any, ...] = ()  # names of the parts; empty for a leaf
+    parts: tuple[Form, ...] = ()
+    container: bool = False
+
+    def __str__(self) -> str:
+        if not self.container:
+            return repr(self.kind)
+        inside = ", ".join(f"{key}: {part}" for key, part in zip(self.keys, self.parts, strict=True))
+        return f"{self.kind.__name__}({inside})"
+
+    @property
+    def tensors(self) -> int:
+        return sum(part.tensors for part in self.parts) if self.container else int(self.kind is TENSOR)
+
+    def paths(self, path: str = "") -> Iterator[str]:
+        """Where each tensor is: ``batch.boxes[0]``."""
+        if not self.container:
+            if self.kind is TENSOR:
+                yield path
+            return
+        for key, part in zip(self.keys, self.parts, strict=True):
+            yield from part.paths(join(path, key))
+
+
+def join(path: str, key: Any) -> str:
+    return f"{path}[{key}]" if not isinstance(key, str) else f"{path}.{key}" if path else key
+
+
+def _entries(tree: Any) -> tuple[type, tuple[Any, ...], tuple[Any, ...]] | None:
+    """(kind, keys, parts) of a container, None for a leaf."""
+    if isinstance(tree, torch.Tensor):
+        return None
+    if isinstance(tree, Mapping):
+        return Fields if type(tree) is dict else type(tree), tuple(tree.keys()), tuple(tree.values())
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = tuple(f.name for f in dataclasses.fields(tree))
+        return type(tree), names, tuple(getattr(tree, name) for name in names)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree), tuple(tree._fields), tuple(tree)
+    if isinstance(tree, (tuple, list)):
+        return type(tree), tuple(range(len(tree))), tuple(tree)
+    return None
+
+
+def flatten(tree: Any) -> tuple[list[torch.Tensor], Form]:
+    """The tensors of a tree, in order, and its form."""
+    tensors: list[torch.Tensor] = []
+
+    def visit(part: Any) -> Form:
+        found = _entries(part)
+        if found is not None:
+            kind, keys, parts = found
+            return Form(kind, keys, tuple(visit(one) for one in parts), True)
+        if isinstance(part, torch.Tensor):
+            tensors.append(part)
+            return Form(TENSOR)
+        return Form(part)
+
+    form = visit(tree)
+    return tensors, form
+
+
+def _container(form: Form, parts: list[Any]) -> Any:
+    kind = form.kind
+    if issubclass(kind, Mapping):
+        return kind(zip(form.keys, parts, strict=True))
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
+        return kind(**dict(zip(form.keys, parts, strict=True)))
+    return kind(parts)
+
+
+def unflatten(form: Form, leaves: Sequence[Any]) -> Any:
+    """The tree of ``form`` with ``leaves`` at the places of its tensors; plain dicts become ``Fields``."""
+    return builder(form)(leaves)
+
+
+def builder(form: Form) -> Callable[[Sequence[Any]], Any]:
+    """A function from leaves to the tree: quick where the tree is one tensor or a plain tuple of them."""
+    if form.kind is TENSOR:
+        return lambda leaves: leaves[0]
+    if form.kind is tuple and all(part.kind is TENSOR for part in form.parts):
+        return tuple
+
+    def build(leaves: Sequence[Any]) -> Any:
+        rest = iter(leaves)
+
+        def visit(part: Form) -> Any:
+            if part.container:
+                return _container(part, [visit(one) for one in part.parts])
+            return next(rest) if part.kind is TENSOR else part.kind
+
+        return visit(form)
+
+    return build
+
+
+def difference(wanted: Form, got: Form, path: str = "") -> str:
+    """Where two forms differ, as 'batch.mask must be a tensor; got None'; empty when they do not."""
+    where = path or "the input"
+    if wanted.container != got.container:
+        return f"{where} must be {wanted}; got {got}"
+    if not wanted.container:
+        same = wanted.kind is got.kind or (
+            TENSOR not in (wanted.kind, got.kind)
+            and type(wanted.kind) is type(got.kind)
+            and bool(wanted.kind == got.kind)
+        )
+        return "" if same else f"{where} must be {wanted.kind!r}, as in the example; got {got.kind!r}"
+    if wanted.kind is not got.kind:
+        return f"{where} must be a {wanted.kind.__name__}, as in the example; got a {got.kind.__name__}"
+    if wanted.keys != got.keys:
+        return f"{where} must have {_names(wanted)}, as in the example; got {_names(got)}"
+    for key, a, b in zip(wanted.keys, wanted.parts, got.parts, strict=True):
+        if found := difference(a, b, join(path, key)):
+            return found
+    return ""
+
+
+def _names(form: Form) -> str:
+    if form.keys == tuple(range(len(form.keys))):
+        return f"{len(form.keys)} items"
+    return ", ".join(map(str, form.keys)) or "no entries"
+
+
+def match(wanted: Form, tree: Any, path: str = "") -> list[torch.Tensor]:
+    """The tensors of ``tree``. Raises InputError, with the place, when its form is not ``wanted``."""
+    tensors, form = flatten(tree)
+    if form != wanted:
+        raise InputError(difference(wanted, form, path))
+    return tensors
