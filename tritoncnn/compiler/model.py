@@ -26,6 +26,7 @@ class CallProgram:
 
     def __init__(self, captured: Captured, planned: Planned, live: Live, extra: Mapping[str, torch.Tensor]) -> None:
         self.captured, self.planned, self.live = captured, planned, live
+        self._types = live.types()
         arenas = {
             part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
         }
@@ -70,10 +71,8 @@ class CallProgram:
                 self.prepare()
             return True
         self.live.refresh()
-        graph = self.planned.plan.graph
-        for name, type in self.live.types().items():
-            if any(value.name == name and value.type != type for value in graph.inputs):
-                return False
+        if self.live.types() != self._types:
+            return False
         for name, tensor in self.live.tensors().items():
             self.run.bind(name, tensor)
             if self._prepare is not None:
@@ -88,7 +87,8 @@ class CompiledModel:
 
     It reads the module's own parameters: what changes them (a step, ``load_state_dict``, an optimizer of torch) shows in the
     next call. What follows from them alone is kept until torch's version counters say that they have changed; writes that
-    these do not see (through ``.data`` or numpy) need ``refresh()``. Inputs of other sizes get a plan of their own when they first come; the last eight are kept.
+    these do not see (through ``.data`` or numpy) need ``refresh()``.
+    Inputs of other sizes get a plan of their own when they first come; the last eight are kept.
     """
 
     def __init__(self, subject: Subject, signature: inspect.Signature | None, *, prepared: bool = True) -> None:
