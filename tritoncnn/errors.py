@@ -75,3 +75,11 @@ class SaveError(TritonCNNError):
 
 class KernelBug(TritonCNNError, AssertionError):
     """A kernel under test did what it must not; names the kernel, the smallest problem found and what happened."""
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """``text`` with what a terminal would obey, or could not encode, as escapes; line ends too, unless ``lines``.
+
+    Names of files and classes are other people's: they may hold control characters and bytes that are no text.
+    """
+    return "".join(c if c.isprintable() or (lines and c == "\n") else ascii(c)[1:-1] for c in text)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tritoncnn.data import pictures
-from tritoncnn.data.ink import SIZE, adapt, is_dark_on_light
-from tritoncnn.data.pictures import read_grey
+from tritoncnn.data.ink import SIZE, adapt
+from tritoncnn.data.pictures import is_dark_on_light, read_grey
 from tritoncnn.errors import DataError
 
 

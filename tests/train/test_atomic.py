@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tritoncnn.errors import SaveError
-from tritoncnn.train.atomic import write_file
+from tritoncnn.train.atomic import check_writable, unfinished, write_file
 
 
 def full_disk(*_: Any) -> None:
@@ -105,3 +105,54 @@ write_file(Path({str(path)!r}), bytes(5000))
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(SaveError, match=r"could not be written \(No such file or directory\); nothing was left behind"):
         write_file(tmp_path / "gone" / "file", b"data")
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0" * 2 * count)  # an attacker who guessed it
+    (tmp_path / ".file.0000000000000000.tmp").symlink_to(tmp_path / "victim")
+    with pytest.raises(SaveError, match="File exists"):
+        write_file(tmp_path / "file", b"data")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_the_name_beside_it_cannot_be_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    true_replace = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        names.append(Path(source).name)
+        true_replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for _ in range(3):
+        write_file(tmp_path / "file", b"data")
+    assert len(set(names)) == 3
+    (tmp_path / "file.safetensors").touch()
+    for name in names:
+        (tmp_path / name).touch()
+    assert {path.name for path in unfinished(tmp_path, {"file"})} == set(names)
+    assert unfinished(tmp_path, {"other"}) == []
+
+
+def test_files_get_the_rights_that_the_user_wants(tmp_path: Path) -> None:
+    (tmp_path / "like").touch()
+    write_file(tmp_path / "file", b"data")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "like").stat().st_mode
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    check_writable(tmp_path / "file")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "plain").touch()
+    for path, said in {
+        tmp_path: "Is a directory",
+        tmp_path / "gone" / "file": "No such file or directory",
+        tmp_path / "plain" / "file": "Not a directory",
+        tmp_path / ("n" * 300): "File name too long",
+        tmp_path / "zero\0byte": "embedded null byte",
+    }.items():
+        with pytest.raises(SaveError, match=said):
+            check_writable(path)
+        with pytest.raises(SaveError, match=said):
+            write_file(path, b"data")

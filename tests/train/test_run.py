@@ -249,9 +249,9 @@ def test_out_must_be_new_or_empty(whole: Path, tiny_mnist: Path, tmp_path: Path)
 
 
 def test_a_run_killed_before_its_first_checkpoint_may_be_begun_again(tiny_mnist: Path, tmp_path: Path) -> None:
-    (tmp_path / ".checkpoint.safetensors.tmp").write_bytes(b"half")
+    (tmp_path / ".checkpoint.safetensors.0123456789abcdef.tmp").write_bytes(b"half")
     train(options(tiny_mnist, epochs=1), tmp_path)
-    assert not (tmp_path / ".checkpoint.safetensors.tmp").exists()
+    assert not (tmp_path / ".checkpoint.safetensors.0123456789abcdef.tmp").exists()
 
 
 def test_runs_are_numbered_where_no_name_is_given(
@@ -269,7 +269,7 @@ def change_note(path: Path, **more: Any) -> None:
 
 
 DAMAGED_NOTES = {
-    "format": ({"format": 9}, "has checkpoint format 9; this version reads 2"),
+    "format": ({"format": 9}, "has checkpoint format 9; this version reads 3"),
     "options": ({"options": {}}, "is damaged: the run is of task None; got 'lenet'"),
     "option value": ({"options": Options.of(LENET).note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
     "epoch": ({"epoch": 99}, "is damaged: epoch 99 and batch 5 are no step of the run"),

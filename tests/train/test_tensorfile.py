@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from tritoncnn.errors import CheckpointError
-from tritoncnn.train.tensorfile import check_tensors, read_tensors, write_tensors
+from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
 TENSORS = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor(7), "empty": torch.zeros(0, 4)}
 
@@ -58,9 +59,15 @@ HOSTILE = {
         "has the key 'dtype' twice in its header",
     ),
     "a key twice in the note": (
-        raw(json.dumps({"__metadata__": {"tritoncnn": '{"epoch": 1, "epoch": 2}'}}).encode()),
-        "has the key 'epoch' twice in its note",
+        raw(json.dumps({"__metadata__": {"tritoncnn": '{"note": "{}", "note": "{}"}'}}).encode()),
+        "has the key 'note' twice in its note",
     ),
+    "no checksum": (raw(json.dumps({"w": entry(0, 4)}).encode(), b"abcd"), "has no checksum: it was not written by"),
+    "a checksum of another kind": (
+        raw(json.dumps({"__metadata__": {"tritoncnn": '{"note": "{}", "sha256": 1}'}}).encode()),
+        "has a damaged note: it must hold a text and its checksum",
+    ),
+    "a lone surrogate": (raw(b'{"__metadata__": {"tritoncnn": "{\\"note\\": \\"\\ud800"}}'), "has a damaged note"),
     "not JSON": (raw(b"{]"), "has a damaged header"),
     "not text": (raw(b"\xff\xfe\xfd"), "has a damaged header"),
     "a list": (raw(b"[]"), r"has a damaged header: wanted a JSON object; got list"),
@@ -110,11 +117,68 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_tensors_that_do_not_fit_are_named(name: str) -> None:
+def test_tensors_that_do_not_fit_are_named(name: str, tmp_path: Path) -> None:
     tensors, sentence = WRONG[name]
+    write_tensors(tmp_path / "m.st", tensors)
     with pytest.raises(CheckpointError, match=sentence):
-        check_tensors(Path("m.st"), tensors, WANTED)
+        read_tensors(tmp_path / "m.st", WANTED)
 
 
-def test_tensors_that_fit_pass() -> None:
-    check_tensors(Path("m.st"), GOOD, WANTED)
+def test_tensors_that_fit_pass(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "m.st", GOOD)
+    found, _ = read_tensors(tmp_path / "m.st", WANTED)
+    assert all(torch.equal(found[name], GOOD[name]) for name in GOOD)
+
+
+def test_every_flipped_bit_is_found_out_or_changes_nothing(path: Path) -> None:
+    whole = path.read_bytes()
+    tensors, note = read_tensors(path)
+    refused = 0
+    for at in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[at // 8] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        try:
+            found, said = read_tensors(path)
+        except CheckpointError:
+            refused += 1
+            continue
+        assert said == note
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert refused > 0.99 * 8 * len(whole)  # the rest: another white space, or a letter whose two cases mean the same
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.uint8, torch.bool])
+def test_every_dtype_has_its_checksum(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensor = torch.tensor([[1, 0], [0, 1]]).to(dtype)
+    write_tensors(tmp_path / "t", {"t": tensor.T})
+    assert torch.equal(read_tensors(tmp_path / "t", {"t": tensor})[0]["t"], tensor.T)
+
+
+def test_a_pipe_is_no_model_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.st")
+    for read in (read_tensors, read_note):
+        with pytest.raises(CheckpointError, match="m.st cannot be read: it is a pipe or a device, not a file"):
+            read(tmp_path / "m.st")
+
+
+def test_a_giant_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.st"
+    write_tensors(path, GOOD)
+    with open(path, "r+b") as file:
+        file.truncate(30 << 30)  # sparse
+    with pytest.raises(CheckpointError, match=r"its header tells of \d+ bytes; it has 32.2 GB"):
+        read_tensors(path)
+    size = 30 << 30
+    note = json.dumps({"note": "{}", "sha256": "0"})
+    header = {
+        "__metadata__": {"tritoncnn": note},
+        "w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]},
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(raw(text))
+    with open(path, "r+b") as file:
+        file.truncate(8 + len(text) + size)
+    with pytest.raises(CheckpointError, match=r"tensor 'w' must be float32 \[2, 3\]; got float32 \[8053063680\]"):
+        read_tensors(path, {"w": WANTED["w"]})

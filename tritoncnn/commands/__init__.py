@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 import tritoncnn
-from tritoncnn.errors import TritonCNNError
+from tritoncnn.commands.ending import end_by, ending_promptly, flush
 
 COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
@@ -20,7 +21,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name; our errors become one sentence and their exit code, Ctrl-C 130."""
+    """Knows its commands by name; whatever ends a command early becomes one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -37,15 +38,22 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command and exit; click's own way has another look for its errors, and none for ours."""
+        extra["standalone_mode"] = False
+        with ending_promptly():
+            try:
+                code = super().main(*args, **extra)
+                flush()
+            except BaseException as error:
+                code = end_by(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except TritonCNNError as error:
-            click.echo(f"tritoncnn: error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt as interrupt:
-            click.echo(f"tritoncnn: {interrupt or 'interrupted'}", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as interrupt:  # click would print an empty line
+            return end_by(interrupt)
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

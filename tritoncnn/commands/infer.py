@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from tritoncnn.commands.ending import complain, say
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("run", type=Path)
+@click.argument("pictures", type=Path, nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--top", type=int, default=3, show_default=True, help="Classes to show per picture.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list, for machines.")
 def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> None:
@@ -25,15 +27,28 @@ def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> Non
     size           a 28 x 28 picture is taken as it is; of any other the ink (from 20 % of the contrast on) is
                    cut out, scaled to fit 20 x 20 with its aspect ratio kept, and centred by its centre of
                    mass in 28 x 28, as in MNIST. At most 50 megapixels.
+
+    A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where no picture
+    could be read.
     """
+    from tritoncnn.errors import DataError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import predict, task_name
 
-    answers = list(zip(pictures, predict(find_task(task_name(run)), run, pictures, top), strict=True))
+    found = list(zip(pictures, predict(find_task(task_name(run)), run, pictures, top), strict=True))
+    errors = [answer for _, answer in found if isinstance(answer, DataError)]
+    if len(errors) == len(found) == 1:
+        raise errors[0]
     if as_json:
-        click.echo(json.dumps([{"picture": str(picture), **answer.note} for picture, answer in answers], indent=2))
-        return
-    for picture, answer in answers:
-        click.echo(str(picture))
-        for line in answer.lines:
-            click.echo(f"  {line}")
+        notes = [{"error": str(answer)} if isinstance(answer, DataError) else answer.note for _, answer in found]
+        rows = [{"picture": str(picture), **note} for picture, note in zip(pictures, notes, strict=True)]
+        click.echo(json.dumps(rows, indent=2))
+    for picture, answer in found:
+        if isinstance(answer, DataError):
+            complain(f"error: {answer}")
+        elif not as_json:
+            say(str(picture))
+            for line in answer.lines:
+                say(f"  {line}")
+    if errors:
+        raise SystemExit(1 if len(errors) < len(found) else 2)

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from tritoncnn.commands.ending import say
+
 
 @click.command()
 @click.argument("name", metavar="TASK")
 @click.option("--model", help="One of the task's models (default: its first).")
 @click.option("--data", help="One of the task's data sets (default: its first).")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where a data set is that does not come along.")
+@click.option("--data-dir", type=Path, help="Where a data set is that does not come along.")
 @click.option(
     "--epochs", type=int, help="Passes over the training examples (default: the task's, more of few examples)."
 )
@@ -24,10 +26,8 @@ import click
 @click.option("--weight-decay", type=float, help="Share of each weight that a step of learning rate 1 takes off.")
 @click.option("--seed", type=int, help="Of the first weights and the order of examples (default: 0).")
 @click.option("--threads", type=int, help="Threads to compute with (default: torch's choice). No bit depends on it.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder (default: runs/TASK-DATE-N).")
-@click.option(
-    "--resume", "run", type=click.Path(path_type=Path), metavar="RUN", help="Go on with the run in this folder."
-)
+@click.option("--out", type=Path, help="Run folder (default: runs/TASK-DATE-N).")
+@click.option("--resume", "run", type=Path, metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--save-every", type=float, help="Seconds between checkpoints within an epoch (default: 30).")
 def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, **given: Any) -> None:
     """Train the model of TASK and keep the result in a run folder.
@@ -41,7 +41,7 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
 
     The learning rate rises over the first 5 % of all steps, then falls to 0 as half a cosine. Examples that do not fill
     a last batch are left out of that epoch; each epoch has another order. A checkpoint is written before the first
-    step, after each epoch, every --save-every seconds, and on Ctrl-C or SIGTERM (exit code 130).
+    step, after each epoch, every --save-every seconds, and on Ctrl-C, SIGTERM or SIGHUP (exit code 130).
 
     --resume RUN continues from the last checkpoint and ends with the bits of a run that was never interrupted. It takes
     the run's own settings; only --data-dir, --threads and --save-every may be given anew.
@@ -60,5 +60,7 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
     else:
         outcome = library.train(library.Options.of(task, **given), out, progress)
     shown = task.metrics[task.best].show(outcome.summary["metrics"][task.best])
-    seconds = outcome.summary["seconds"]
-    click.echo(f"test {task.best.replace('_', ' ')} {shown} after {seconds:.1f} s; run folder {outcome.run}")
+    after = f"after {outcome.summary['seconds']:.1f} s"
+    if outcome.done_before:
+        after = f"{after}, as before: the run had finished and nothing was trained"
+    say(f"test {task.best.replace('_', ' ')} {shown} {after}; run folder {outcome.run}")

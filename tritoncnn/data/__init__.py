@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 
 from tritoncnn.data.define import Dataset, Examples, Facts, Reader, Source
+from tritoncnn.data.files import look
 from tritoncnn.errors import DataError
 
 
@@ -33,8 +34,8 @@ def load_data(name: str, folder: Path | None, read: Reader) -> Dataset:
             raise DataError(f"data set {name!r} takes no --data-dir: it is {source.about}; did you mean {others}?")
     elif folder is None:
         raise DataError(f"data set {name!r} needs --data-dir, {source.folder}")
-    elif not folder.is_dir():
-        raise DataError(f"--data-dir {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
+    elif (found := look(folder)) != "folder":
+        raise DataError(f"--data-dir {folder} {'does not exist' if found == 'none' else 'is not a folder'}")
     return source.load(folder, read)
 
 

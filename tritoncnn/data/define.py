@@ -116,13 +116,26 @@ class Part:
     labels: NDArray[np.int64]
 
 
-def make_labelled(name: str, classes: Sequence[str], train: Part, test: Part, remarks: tuple[str, ...] = ()) -> Dataset:
-    """Normalise pictures by mean and deviation of the training part. Raises DataError when there is nothing to learn."""
+def make_labelled(
+    name: str,
+    classes: Sequence[str],
+    train: Part,
+    test: Part,
+    remarks: tuple[str, ...] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Normalise pictures by mean and deviation of the training part; ``more`` is for config.json.
+
+    Raises DataError when there is nothing to learn.
+    """
     if len(classes) < 2:
         raise DataError(f"{name}: wanted at least 2 classes; got {len(classes)} ({', '.join(classes) or 'none'})")
     for what, part in (("training", train), ("test", test)):
         if not len(part.labels):
             raise DataError(f"{name}: there are no {what} pictures")
+    if not (train.labels != train.labels[0]).any():
+        only = classes[int(train.labels[0])]
+        raise DataError(f"{name}: all training pictures are of one class, {only!r}; wanted at least 2 classes")
     channels = [train.pictures[:, c] for c in range(train.pictures.shape[1])]
     mean, std = (
         tuple(round(float(measure(channel, dtype=np.float64)), 4) for channel in channels)
@@ -140,7 +153,11 @@ def make_labelled(name: str, classes: Sequence[str], train: Part, test: Part, re
         digest.update(parts[-1].y.numpy().data)
         counts = np.bincount(part.labels, minlength=len(classes)).tolist()
         note |= {f"{what}_pictures": len(part.labels), f"{what}_pictures_per_class": counts}
-    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks)
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks)
+
+
+class BlankError(DataError):
+    """A picture without anything on it."""
 
 
 def hold_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

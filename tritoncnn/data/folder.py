@@ -1,52 +1,121 @@
-"""A folder that holds one folder of pictures for each class."""
+"""A folder that holds one folder of pictures for each class, whole or already parted for training and testing."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tritoncnn.data.define import Dataset, Part, Reader, Source, hold_out, make_labelled
+from tritoncnn.data.define import Array, BlankError, Dataset, Part, Reader, Source, hold_out, make_labelled
+from tritoncnn.data.files import reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.errors import DataError
+
+TRAIN = ("train", "training")
+TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used
+TOLD = 12  # classes whose numbers of pictures are told
 
 
 def load_folder(folder: Path | None, read: Reader) -> Dataset:
     """Classes are the sub-folders in the order of their names; a fifth of each class's pictures is held out.
 
-    Other files and names that begin with a dot are passed over. Raises DataError: no class, a class with no or one
-    picture, a picture that cannot be read.
+    Where the folder holds ``train`` and ``val`` (or the like) with class folders in them, these are the parts. A class's
+    pictures may lie in folders of its folder. Names that begin with a dot are passed over; other files that are no
+    pictures, and blank pictures, are left out and told. Raises DataError: no class, a class with too few pictures, a
+    picture that cannot be read.
     """
     assert folder is not None, "load_data asks for one"
-    names = [entry.name for entry in _entries(folder) if entry.is_dir()]
+    left_out: Counter[str] = Counter()
+    remarks: list[str] = []
+    root, test_root = _parts(folder, remarks)
+    names = [entry.name for entry in _entries(root) if entry.is_dir()]
     if len(names) < 2:
-        raise DataError(f"{folder} must hold at least 2 folders of pictures, one per class; got {len(names)}")
-    paths: list[Path] = []
+        raise DataError(f"{root} must hold at least 2 folders of pictures, one per class; got {len(names)}")
+    train = _read_classes(root, names, read, left_out, least=2 if test_root is None else 1)
+    if test_root is None:
+        kept = hold_out(train.labels)
+        test = Part(train.pictures[kept], train.labels[kept])
+        train = Part(train.pictures[~kept], train.labels[~kept])
+    else:
+        test_names = [entry.name for entry in _entries(test_root) if entry.is_dir()]
+        if unknown := [name for name in test_names if name not in names]:
+            raise DataError(f"{test_root} has the class {unknown[0]!r}, of which {root} has no pictures")
+        found = _read_classes(test_root, test_names, read, left_out, least=1)
+        places = np.array([names.index(name) for name in test_names], np.int64)
+        test = Part(found.pictures, places[found.labels])
+    if left_out:
+        counts = ", ".join(f"{count} {what}" for what, count in left_out.most_common())
+        remarks.append(f"{sum(left_out.values())} files of {folder} were left out: {counts}")
+    remarks.append(_numbers(names, train, test))
+    return make_labelled("folder", names, train, test, tuple(remarks), {"left_out": dict(left_out)})
+
+
+def _parts(folder: Path, remarks: list[str]) -> tuple[Path, Path | None]:
+    """(where the training classes are, where the test classes are or None)"""
+    folders = {entry.name.lower(): entry for entry in _entries(folder) if entry.is_dir()}
+    train = next((folders[name] for name in TRAIN if name in folders), None)
+    if train is None or not any(entry.is_dir() for entry in _entries(train)):
+        return folder, None
+    tests = [folders[name] for name in TEST if name in folders and any(e.is_dir() for e in _entries(folders[name]))]
+    for unused in [entry for entry in folders.values() if entry != train and entry not in tests[:1]]:
+        remarks.append(f"{unused} was left aside: {train.name}{' and ' + tests[0].name if tests else ''} are used")
+    return train, tests[0] if tests else None
+
+
+def _read_classes(root: Path, names: Sequence[str], read: Reader, left_out: Counter[str], least: int) -> Part:
+    """Read the pictures of each class, at least ``least`` of it that are not blank."""
+    pictures: list[Array] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        found = _pictures(folder / name)
-        paths += found
-        labels += [label] * len(found)
-    pictures = np.stack([read(path) for path in paths])
-    rows = np.array(labels, np.int64)
-    test = hold_out(rows)
-    return make_labelled("folder", names, Part(pictures[~test], rows[~test]), Part(pictures[test], rows[test]))
+        before = len(pictures)
+        for path in _files(root / name):
+            if path.suffix.lower() not in SUFFIXES:
+                left_out[f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"] += 1
+                continue
+            try:
+                pictures.append(read(path))
+            except BlankError:
+                left_out["blank pictures"] += 1
+        count = len(pictures) - before
+        labels += [label] * count
+        if not count:
+            raise DataError(f"class folder {root / name} is empty: it holds no picture ({', '.join(SUFFIXES)})")
+        if count < least:
+            raise DataError(f"class folder {root / name} holds 1 picture; wanted at least 2, one of them for testing")
+    if not pictures:
+        raise DataError(f"{root} holds no class folder")
+    return Part(np.stack(pictures), np.array(labels, np.int64))
+
+
+def _numbers(names: Sequence[str], train: Part, test: Part) -> str:
+    counts = (np.bincount(part.labels, minlength=len(names)).tolist() for part in (train, test))
+    words = [f"{name} {a}+{b}" for name, a, b in zip(names, *counts, strict=True)]
+    more = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
+    total = len(train.labels) + len(test.labels)
+    return f"{total} pictures in {len(names)} classes (training + test): {', '.join(words[:TOLD])}{more}"
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
-        raise DataError(f"folder {folder} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"folder {folder} cannot be read: {reason(error)}") from error
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = [entry for entry in _entries(folder) if entry.suffix.lower() in SUFFIXES and entry.is_file()]
-    if not found:
-        raise DataError(f"class folder {folder} is empty: it holds no picture ({', '.join(SUFFIXES)})")
-    if len(found) == 1:
-        raise DataError(f"class folder {folder} holds 1 picture; wanted at least 2, one of them for testing")
-    return found
+def _files(folder: Path) -> list[Path]:
+    """All files in ``folder`` and the folders in it, whose links are not followed, by the order of their paths."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"folder {error.filename} cannot be read: {reason(error)}") from error
+
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place) / name for name in files if not name.startswith(".")]
+    return sorted(found)
 
 
 folder = Source(

@@ -12,23 +12,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tritoncnn.data.define import Array
-from tritoncnn.data.pictures import Grey, read_grey, stretch
+from tritoncnn.data.define import Array, BlankError
+from tritoncnn.data.light import box_blur, clean, noise_of
+from tritoncnn.data.pictures import Grey, is_dark_on_light, read_grey, stretch
 
 SIZE = 28  # side of the result
 INK_BOX = 20  # the longer side of the ink in it
+FLAT = 2.0**-16  # of the largest value: differences below are rounding
 INK = 0.2  # from this share of full contrast on, a pixel counts as ink
 
 
 def read_ink(path: Path) -> Array:
-    """Read a picture file as f32[1,28,28]. Raises DataError."""
-    return adapt(read_grey(path))[None]
+    """Read a picture file as f32[1,28,28]. Raises BlankError where there is no ink, DataError."""
+    grey = read_grey(path)
+    if is_blank(grey):
+        raise BlankError(f"picture {path} is blank: nothing on it stands out from its ground")
+    ink = adapt(grey if grey.shape == (SIZE, SIZE) else clean(grey))
+    if not ink.any():
+        raise BlankError(f"picture {path} is blank: there is nothing on it but the light's slope")
+    return ink[None]
 
 
-def is_dark_on_light(grey: Grey) -> bool:
-    """Whether the ground is light: the median of the outermost ring of pixels is above half of the contrast."""
-    ring = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    return float(np.median(ring)) > (float(grey.min()) + float(grey.max())) / 2
+def is_blank(grey: Grey) -> bool:
+    """Whether all pixels are alike, up to noise: an average over neighbours leaves nothing that stands out of it."""
+    calm = box_blur(grey, 1 if min(grey.shape) < 64 else 2)
+    contrast = float(calm.max()) - float(calm.min())
+    return contrast <= FLAT * max(1.0, float(np.abs(grey).max())) or contrast < 3 * noise_of(grey)
 
 
 def adapt(grey: Grey) -> Grey:

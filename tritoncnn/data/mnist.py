@@ -6,9 +6,12 @@ number 0x00000800 + its number of dimensions, these sizes, big endian 32 bit, th
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
+import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -16,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
+from tritoncnn.data.files import in_words, look, memory_left, open_file, reason
 from tritoncnn.data.ink import SIZE
 from tritoncnn.errors import DataError
 
 CLASSES = 10
-MAX_BYTES = 2 << 30  # a damaged header must not fill the memory; MNIST itself is 47 MB
+BYTES_EACH = 10  # of memory for a byte of the file: as it is, in [0, 1], normalised
+DEFLATE = 1032  # no gzip file unpacks to more times its size. Source: zlib's technical notes
 
 
 def load_mnist(folder: Path | None, read: Reader) -> Dataset:
@@ -32,11 +37,12 @@ def load_mnist(folder: Path | None, read: Reader) -> Dataset:
 
 def _read_part(folder: Path, name: str) -> Part:
     picture_file, label_file = _find(folder, f"{name}-images", 3), _find(folder, f"{name}-labels", 1)
+    (count, *size), (labelled,) = read_sizes(picture_file, 3), read_sizes(label_file, 1)
+    if size != [SIZE, SIZE]:
+        raise DataError(f"{picture_file} holds pictures of {size[0]} x {size[1]}; wanted 28 x 28")
+    if count != labelled:
+        raise DataError(f"{picture_file} holds {count} pictures but {label_file} holds {labelled} labels")
     pictures, labels = read_idx(picture_file, 3), read_idx(label_file, 1)
-    if pictures.shape[1:] != (SIZE, SIZE):
-        raise DataError(f"{picture_file} holds pictures of {pictures.shape[1]} x {pictures.shape[2]}; wanted 28 x 28")
-    if len(pictures) != len(labels):
-        raise DataError(f"{picture_file} holds {len(pictures)} pictures but {label_file} holds {len(labels)} labels")
     wrong = np.flatnonzero(labels >= CLASSES)
     if len(wrong):
         first = int(wrong[0])
@@ -49,22 +55,24 @@ def _read_part(folder: Path, name: str) -> Part:
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
     names = [f"{stem}{dot}idx{dimensions}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
     for name in names:
-        if (folder / name).is_file():
+        if look(folder / name) != "none":
             return folder / name
     raise DataError(f"{folder} holds no file {names[0]} or {names[1]}")
 
 
+def read_sizes(path: Path, dimensions: int) -> list[int]:
+    """What the header of an IDX file says of its sizes. Raises DataError."""
+    with _reading(path, dimensions) as (file, most):
+        return _sizes(path, file.read(4 + 4 * dimensions), dimensions, most)
+
+
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The bytes of one IDX file, shaped. Raises DataError: wrong magic number, truncated, too long, not gzip."""
-    try:
-        with _open(path) as file:
-            head = file.read(4 + 4 * dimensions)
-            sizes = _sizes(path, head, dimensions)
-            count = math.prod(sizes)
-            data = file.read(count)
-            more = len(file.read(1)) > 0
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    with _reading(path, dimensions) as (file, most):
+        sizes = _sizes(path, file.read(4 + 4 * dimensions), dimensions, most)
+        count = math.prod(sizes)
+        data = file.read(count)
+        more = len(file.read(1)) > 0
     if len(data) < count:
         raise DataError(f"{path} is truncated: wanted {count} bytes after its header; got {len(data)}")
     if more:
@@ -72,11 +80,20 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(sizes)
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
+@contextlib.contextmanager
+def _reading(path: Path, dimensions: int) -> Iterator[tuple[IO[bytes], int]]:
+    """(the file, unpacked; how many bytes it can hold at most)"""
+    with open_file(path, "") as plain:
+        size = os.fstat(plain.fileno()).st_size
+        packed = path.suffix == ".gz"
+        try:
+            with gzip.open(plain, "rb") if packed else plain as file:
+                yield cast("IO[bytes]", file), size * DEFLATE if packed else size - 4 - 4 * dimensions
+        except (OSError, EOFError, zlib.error, MemoryError) as error:
+            raise DataError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _sizes(path: Path, head: bytes, dimensions: int) -> list[int]:
+def _sizes(path: Path, head: bytes, dimensions: int, most: int) -> list[int]:
     magic = 0x800 + dimensions
     found = int.from_bytes(head[:4], "big")
     if len(head) >= 4 and found != magic:
@@ -84,8 +101,14 @@ def _sizes(path: Path, head: bytes, dimensions: int) -> list[int]:
     if len(head) < 4 + 4 * dimensions:
         raise DataError(f"{path} is truncated: wanted a header of {4 + 4 * dimensions} bytes; got {len(head)}")
     sizes = [int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4)]
-    if math.prod(sizes) > MAX_BYTES:
-        raise DataError(f"{path} says it holds {' x '.join(map(str, sizes))} values; that is no MNIST file")
+    count = math.prod(sizes)
+    if count > most:
+        raise DataError(f"{path} is truncated: its header tells of {count} bytes; it cannot hold more than {most}")
+    if count * BYTES_EACH > (free := memory_left()):
+        raise DataError(
+            f"{path} holds {in_words(count)}, for which {in_words(count * BYTES_EACH)} of memory would be needed; "
+            f"{in_words(free)} are left"
+        )
     return sizes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -9,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tritoncnn.data.files import in_words, open_file, reason
 from tritoncnn.errors import DataError
 
 Grey = NDArray[np.float32]
 
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 1_000_000_000
 WORK_SIDE = 1024  # larger pictures are first reduced to about this side: their outlines stay
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm",
+            ".pbm")  # fmt: skip
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # no EPS: Pillow would start Ghostscript
 
 
@@ -24,22 +28,29 @@ def read_grey(path: Path) -> Grey:
     """Grey values f32[H,W] in [0, 255] of a picture file, turned upright as its EXIF tag says.
 
     Colour becomes luma (ITU-R 601, Pillow's "L"). Transparent parts become white, or black where what is visible is
-    mostly light. Raises DataError: unreadable, not a picture, or over 50 megapixels.
+    mostly light. Raises DataError: unreadable, not a picture, over 50 megapixels, values that are not finite.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's size limit is higher than ours; odd tags are no matter
-            with Image.open(path, formats=_FORMATS) as picture:
-                _check_size(path, *picture.size)
-                return _grey(picture)
-    except DataError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise DataError(f"picture {path} has over {MAX_PIXELS // 10**6} megapixels; make it smaller first") from error
-    except FileNotFoundError as error:
-        raise DataError(f"picture {path} does not exist") from error
-    except Exception as error:  # on malformed files decoders raise nearly anything: struct.error, IndexError...
-        raise DataError(f"picture {path} cannot be read: {_reason(error)}") from error
+    with open_file(path, "picture") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise DataError(f"picture {path} has {in_words(size)}; wanted at most {in_words(MAX_BYTES)}")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's size limit is higher than ours; odd tags are no matter
+                with Image.open(file, formats=_FORMATS) as picture:
+                    _check_size(path, *picture.size)
+                    grey = _grey(picture)
+        except DataError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise DataError(
+                f"picture {path} has over {MAX_PIXELS // 10**6} megapixels; make it smaller first"
+            ) from error
+        except Exception as error:  # on malformed files decoders raise nearly anything: struct.error, IndexError...
+            raise DataError(f"picture {path} cannot be read: {_reason(error)}") from error
+    if not np.isfinite(grey).all():
+        raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
+    return grey
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -53,18 +64,18 @@ def _check_size(path: Path, width: int, height: int) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not one of {', '.join(_FORMATS)}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    return reason(error)
 
 
 def _grey(picture: Image.Image) -> Grey:
-    picture = ImageOps.exif_transpose(picture)
+    if max(picture.size) >= 2 * WORK_SIDE:
+        picture.draft("L", (WORK_SIDE, WORK_SIDE))  # a JPEG can be decoded small
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):  # convert("L") would clip these at 255
-        return stretch(np.asarray(_reduce(picture.convert("F")), np.float32)) * 255
-    if picture.has_transparency_data:
-        picture = _flatten(picture.convert("RGBA"))
-    return np.asarray(_reduce(picture.convert("L")), np.float32)
+        values = np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
+        return stretch(values) * 255 if np.isfinite(values).all() else values
+    if picture.has_transparency_data:  # reduced first: what follows takes many bytes a pixel
+        return np.asarray(ImageOps.exif_transpose(_flatten(_reduce(picture.convert("RGBA")))).convert("L"), np.float32)
+    return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
@@ -87,3 +98,13 @@ def stretch(grey: Grey) -> Grey:
     if not high > low:
         return np.zeros_like(grey)
     return (grey - np.float32(low)) / np.float32(high - low)
+
+
+def ring_of(grey: Grey) -> Grey:
+    """The outermost pixels, in no order of note."""
+    return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+
+
+def is_dark_on_light(grey: Grey) -> bool:
+    """Whether the ground is light: the median of the outermost ring of pixels is above half of the contrast."""
+    return float(np.median(ring_of(grey))) > (float(grey.min()) + float(grey.max())) / 2

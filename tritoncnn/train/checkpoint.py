@@ -13,9 +13,9 @@ import torch
 from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.task import Task
 from tritoncnn.train.options import Options
-from tritoncnn.train.tensorfile import check_tensors, read_tensors, write_tensors
+from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
-FORMAT = 2
+FORMAT = 3
 Row = dict[str, float]  # one line of metrics.jsonl
 
 
@@ -54,8 +54,8 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, task: Task) -> Checkpoint:
-        """Read a checkpoint of ``task``. Raises CheckpointError. ``fit`` checks the tensors against the model, later."""
-        tensors, note = read_tensors(path)
+        """Read all of a checkpoint of ``task`` but its tensors. Raises CheckpointError. ``fit`` reads these."""
+        note = read_note(path)
         if not note:
             raise CheckpointError(f"{path} is no checkpoint of a training run: it holds tensors only")
         if note.get("format") != FORMAT:
@@ -65,7 +65,7 @@ class Checkpoint:
             found = cls(
                 options, _typed(note, "data", str), _typed(note, "epoch", int), _typed(note, "batch", int),
                 _finite(note, "loss_sum"), _finite(note, "seconds"),
-                tuple(_row(row, task) for row in _typed(note, "history", list)), tensors,
+                tuple(_row(row, task) for row in _typed(note, "history", list)), {},
             )  # fmt: skip
         except (TypeError, OverflowError, InputError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
@@ -75,11 +75,10 @@ class Checkpoint:
             )
         return found
 
-    def fit(self, path: Path, model: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> None:
-        """The tensors must be those of this model and optimizer, and finite. Raises CheckpointError."""
-        wanted = {f"model.{name}": tensor for name, tensor in model.items()}
-        wanted |= {f"optimizer.{name}": tensor for name, tensor in optimizer.items()}
-        check_tensors(path, self.tensors, wanted)
+    def fit(self, path: Path, model: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> Checkpoint:
+        """Read the tensors, which must be those of this model and optimizer, and finite. Raises CheckpointError."""
+        tensors, _ = read_tensors(path, pack(model, optimizer))
+        return replace(self, tensors=tensors)
 
     def part(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of ``model`` or of ``optimizer`` under their own names."""

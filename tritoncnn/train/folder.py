@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import torch
 
 from tritoncnn.data import Dataset, Facts
+from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
 from tritoncnn.task import Task
-from tritoncnn.train.atomic import write_file
+from tritoncnn.train.atomic import check_writable, unfinished, write_file
 from tritoncnn.train.options import Options, known
-from tritoncnn.train.tensorfile import check_tensors, parse_json, read_tensors, write_tensors
+from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
 
+MAX_CONFIG = 16 << 20  # bytes
 RUNS = Path("runs")
 FILES = {"config.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoint.safetensors", "curves.png"}
 
@@ -40,6 +43,11 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.path / "config.json"
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half written."""
+        for entry in unfinished(self.path, FILES):
+            entry.unlink(missing_ok=True)
 
     def write_config(self, options: Options, data: Dataset) -> None:
         write_json(self.config, options.note() | data.facts.note() | dict(data.note))
@@ -69,58 +77,91 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def check_out(out: Path | None) -> None:
     """Whether a new run may be put there. Raises InputError."""
-    if out is None or not (out.exists() or out.is_symlink()):
+    if out is None:
         return
-    if not out.is_dir():
+    found = look(out)
+    if found == "none" and not out.is_symlink():
+        return
+    if found != "folder":
         raise InputError(f"--out {out} is not a folder")
-    if (out / "checkpoint.safetensors").exists():
+    if look(out / "checkpoint.safetensors") != "none":
         raise InputError(f"--out {out} already holds a run; go on with it by --resume {out}, or name another folder")
     try:
-        names = {entry.name.removeprefix(".").removesuffix(".tmp") for entry in out.iterdir()}
+        left = {entry.name for entry in unfinished(out, FILES)}
+        names = {entry.name for entry in out.iterdir()} - left
     except OSError as error:
         raise InputError(f"--out {out} cannot be read: {error.strerror or error}") from error
     if not names <= FILES:  # files of ours without a checkpoint: a run that was killed before its first step
         raise InputError(f"--out {out} is not empty and holds no run; name a new or empty folder")
 
 
-def create(out: Path | None, task: str) -> RunFolder:
-    """A new folder: ``out``, or runs/TASK-DATE-N with the first N that is free. Raises InputError, SaveError."""
+@contextlib.contextmanager
+def new_run(out: Path | None, task: str) -> Iterator[RunFolder]:
+    """Make a folder that can be written to: ``out``, or runs/TASK-DATE-N with the first N that is free.
+
+    Folders that were made for it and are still empty are taken away when the block raises: what was wrong with the data
+    or the options leaves nothing behind. Raises InputError, SaveError.
+    """
     check_out(out)
+    wanted = [out] if out is not None else _numbered(task)
+    made: list[Path] = []
     try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            return RunFolder(out)
-        RUNS.mkdir(exist_ok=True)
-        for n in itertools.count(1):
-            path = RUNS / f"{task}-{datetime.date.today().isoformat()}-{n}"
+        for path in wanted:
             try:
-                path.mkdir()
+                _make(path, made, exist_ok=out is not None)
             except FileExistsError:
                 continue
-            return RunFolder(path)
-    except OSError as error:
-        raise SaveError(f"run folder {out or RUNS} could not be made: {error.strerror or error}") from error
-    raise AssertionError("count() does not end")
+            break
+        run = RunFolder(path)
+        check_writable(run.config)
+    except (OSError, SaveError) as error:
+        _take_away(made)
+        said = error.strerror or error if isinstance(error, OSError) else error
+        raise SaveError(f"run folder {path} could not be made: {said}") from error
+    try:
+        yield run
+    except BaseException:
+        _take_away(made)
+        raise
+
+
+def _numbered(task: str) -> Iterator[Path]:
+    return (RUNS / f"{task}-{datetime.date.today().isoformat()}-{n}" for n in itertools.count(1))
+
+
+def _make(path: Path, made: list[Path], exist_ok: bool) -> None:
+    """Make a folder and those above it, one by one, noting each that is new."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    for folder in [*reversed(missing), path]:
+        try:
+            folder.mkdir()
+            made.append(folder)
+        except FileExistsError:  # perhaps made by another process a moment ago
+            if folder == path and not exist_ok:
+                raise
+
+
+def _take_away(made: list[Path]) -> None:
+    """Remove the folders that were made, the innermost first, as far as they are empty."""
+    for folder in reversed(made):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def open_run(path: Path) -> RunFolder:
     """A folder that holds a run. Raises InputError."""
-    if not path.is_dir():
-        raise InputError(
-            f"{path} {'is not a run folder' if path.exists() else 'does not exist'}; wanted a folder made by train"
-        )
-    if not (path / "config.json").is_file():
+    found = look(path)
+    if found != "folder":
+        said = "does not exist" if found == "none" else "is not a run folder"
+        raise InputError(f"{path} {said}; wanted a folder made by train")
+    if look(path / "config.json") == "none":
         raise InputError(f"{path} is not a run folder: it holds no config.json")
     return RunFolder(path)
 
 
 def read_config(run: RunFolder) -> dict[str, Any]:
     """Raises CheckpointError: unreadable, or damaged."""
-    try:
-        text = run.config.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{run.config} cannot be read: {error.strerror or error}") from error
-    return parse_json(run.config, text, "JSON")
+    return parse_json(run.config, read_file(run.config, "", MAX_CONFIG, CheckpointError), "JSON")
 
 
 def task_name(path: Path) -> str:
@@ -144,9 +185,8 @@ def load_trained(run: RunFolder, task: Task) -> Trained:
         module = task.models[name](facts).eval()
     except InputError as error:
         raise CheckpointError(f"{run.config}: {error}") from error
-    if not run.model.exists():
+    if look(run.model) == "none":
         raise CheckpointError(f"{run.model} does not exist: the run has not finished its first epoch; --resume it")
-    tensors, _ = read_tensors(run.model)
-    check_tensors(run.model, tensors, module.state_dict())
+    tensors, _ = read_tensors(run.model, module.state_dict())
     module.load_state_dict(tensors)
     return Trained(module, facts)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back until the step in progress is done and saved."""
+"""Ctrl-C, SIGTERM and SIGHUP, held back until the step in progress is done and saved."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 class HeldSignals:
-    """``with HeldSignals() as held``: the first SIGINT or SIGTERM only sets ``held.asked``; a second one acts at once."""
+    """``with HeldSignals() as held``: the first of the signals only sets ``held.asked``; a second one acts at once.
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGHUP comes when a terminal is closed; where it is ignored already (``nohup``), it stays so.
+    """
+
+    SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.asked = False
@@ -23,7 +26,9 @@ class HeldSignals:
 
     def __enter__(self) -> HeldSignals:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
-            self._before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
+            for number in self.SIGNALS:
+                if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

@@ -30,10 +30,11 @@ from tritoncnn.train.versions import versions
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: its folder, and what summary.json says."""
+    """A finished run: its folder, what summary.json says, and whether there was nothing left to do."""
 
     run: Path
     summary: dict[str, Any]
+    done_before: bool
 
 
 def train(options: Options, out: Path | None = None, progress: Silent | None = None) -> Outcome:
@@ -41,13 +42,13 @@ def train(options: Options, out: Path | None = None, progress: Silent | None = N
 
     Raises InputError, DataError, SaveError, NonFiniteError; Interrupted on Ctrl-C or SIGTERM, after saving.
     """
-    folder.check_out(out)
     begin = time.monotonic()
-    data = _load(options)
-    moment = Checkpoint.start(_fit(options, data), data.fingerprint)
-    trainer = Trainer(data, moment, progress or Silent(), begin)
-    trainer.run = folder.create(out, options.task.name)
-    return trainer.go()
+    with folder.new_run(out, options.task.name) as run:
+        data = _load(options)
+        moment = Checkpoint.start(_fit(options, data), data.fingerprint)
+        trainer = Trainer(data, moment, progress or Silent(), begin)
+        trainer.run = run
+        return trainer.go()
 
 
 def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | None = None) -> Outcome:
@@ -109,6 +110,9 @@ class Trainer:
         self.options = options = self.moment.options
         self.steps = len(self.data.train) // options.batch_size  # an epoch's; the rest waits for another order
         self.before = self.moment.seconds
+        self.done_before = self.moment.epoch == options.epochs
+        for remark in self.data.remarks:
+            self.progress.remark(remark)
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         module = options.build_model(self.data.facts)
         x, y = self.data.train.x, self.data.train.y
@@ -122,12 +126,13 @@ class Trainer:
         path = self.run.checkpoint
         if self.moment.batch >= self.steps:
             raise CheckpointError(f"{path} is damaged: batch {self.moment.batch} of an epoch of {self.steps}")
-        self.moment.fit(path, self.step.state_dict(), self.step.optimizer_state())
+        self.moment = self.moment.fit(path, self.step.state_dict(), self.step.optimizer_state())
         self.step.load_state_dict(self.moment.part("model"))
         self.step.load_optimizer_state(self.moment.part("optimizer"))
 
     def go(self) -> Outcome:
         options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
+        self.run.sweep()
         self.run.write_config(options, self.data)
         self.run.write_metrics(self.moment.history)  # lines after the checkpoint are dropped
         done = self.moment.epoch * self.steps + self.moment.batch
@@ -167,11 +172,12 @@ class Trainer:
                 saved = time.monotonic()
                 self._leave_if(held)
         seconds = time.monotonic() - begin
+        speed = (self.steps - first) * size / seconds if seconds > 0 else None  # a clock may stand still
         row = self._evaluate(epoch, loss_sum)
         self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
         self.run.write_metrics(self.moment.history)
         self.run.write_model(self.moment.part("model"))
-        self.progress.evaluated(options.task, options.epochs, row, (self.steps - first) * size / seconds)
+        self.progress.evaluated(options.task, options.epochs, row, speed)
         if epoch + 1 < options.epochs:
             self._leave_if(held)
 
@@ -234,7 +240,10 @@ class Trainer:
             "device": f"cpu, {cpu.host().cpu}",
             "versions": versions(),
         }
-        title = f"{options.model} on {options.data}"
-        draw_curves(self.run.path / "curves.png", options.task, title, self.moment.history)
         self.run.write_summary(summary)
-        return Outcome(self.run.path, summary)
+        try:
+            title = f"{options.model} on {options.data}"
+            draw_curves(self.run.path / "curves.png", options.task, title, self.moment.history)
+        except ImportError as error:
+            self.progress.remark(f"curves.png was not drawn: {error}")
+        return Outcome(self.run.path, summary, self.done_before)

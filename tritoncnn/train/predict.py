@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tritoncnn.errors import InputError
+from tritoncnn.data.define import Array
+from tritoncnn.errors import DataError, InputError
 from tritoncnn.task import Answer, Task
 from tritoncnn.train import folder
 from tritoncnn.train.evaluate import Evaluator
@@ -15,13 +16,31 @@ from tritoncnn.train.evaluate import Evaluator
 BATCH = 64
 
 
-def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[Answer]:
-    """What the model of a run of ``task`` says of each file. Raises InputError, DataError, CheckpointError."""
+def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[Answer | DataError]:
+    """What the model of a run of ``task`` says of each file; of one that cannot be read, the error that says why.
+
+    Raises InputError, CheckpointError.
+    """
     if top < 1:
         raise InputError(f"--top must be at least 1; got {top}")
-    if not files:
-        return []
     trained = folder.load_trained(folder.open_run(run), task)
-    x = trained.facts.normalise(np.stack([task.read(path) for path in files]))
-    batch = min(1 << (len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
-    return task.answer(Evaluator(trained.module, x, batch).outputs(x), trained.facts, top)
+    found: list[Answer | DataError] = []
+    evaluator: Evaluator | None = None
+    batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
+    for first in range(0, len(files), batch):
+        pictures = [_read(task, path) for path in files[first : first + batch]]
+        read = [picture for picture in pictures if not isinstance(picture, DataError)]
+        answers: Iterator[Answer] = iter(())
+        if read:
+            x = trained.facts.normalise(np.stack(read))
+            evaluator = evaluator or Evaluator(trained.module, x, batch)
+            answers = iter(task.answer(evaluator.outputs(x), trained.facts, top))
+        found += [picture if isinstance(picture, DataError) else next(answers) for picture in pictures]
+    return found
+
+
+def _read(task: Task, path: Path) -> Array | DataError:
+    try:
+        return task.read(path)
+    except DataError as error:
+        return error

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import shutil
 import sys
 import time
-from typing import TextIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
 
 import click
-from tqdm import tqdm
 
+from tritoncnn.errors import printable
 from tritoncnn.task import Task
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 REFRESH = 0.2  # seconds between updates of the figures in the bar
 
@@ -24,11 +30,14 @@ class Silent:
     def step(self, examples: int, loss: float) -> None:
         """``examples`` more, with mean loss ``loss``."""
 
-    def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float) -> None:
+    def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float | None) -> None:
         """The end of an epoch of ``epochs``; ``row`` is its line of metrics.jsonl, ``speed`` in examples per second."""
 
     def say(self, sentence: str) -> None:
         """A line of the result."""
+
+    def remark(self, sentence: str) -> None:
+        """What a person should know, beside the result."""
 
     def wait(self, sentence: str) -> None:
         """What takes a few seconds now."""
@@ -38,16 +47,25 @@ class Silent:
 
 
 class Lines(Silent):
-    """One line an epoch, on stdout."""
+    """One line an epoch, on stdout; remarks on stderr. A terminal that is gone or a full disk does not end the training."""
 
-    def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float) -> None:
+    @contextlib.contextmanager
+    def _trying(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):
+            yield
+
+    def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float | None) -> None:
         metrics = (f"{name.replace('_', ' ')} {metric.show(row[name])}" for name, metric in task.metrics.items())
-        self.say(
-            f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}  {'  '.join(metrics)}  {speed:,.0f} examples/s"
-        )
+        words = [f"epoch {row['epoch']}/{epochs}", f"loss {row['loss']:.4f}", *metrics]
+        self.say("  ".join(words if speed is None else [*words, f"{speed:,.0f} examples/s"]))
 
     def say(self, sentence: str) -> None:
-        click.echo(sentence)
+        with self._trying():
+            click.echo(printable(sentence))
+
+    def remark(self, sentence: str) -> None:
+        with self._trying():
+            click.echo(f"tritoncnn: {printable(sentence)}", err=True)
 
 
 class Bar(Lines):
@@ -60,6 +78,8 @@ class Bar(Lines):
         self.next = 0.0
 
     def begin(self, total: int, done: int) -> None:
+        from tqdm import tqdm
+
         self.bar = tqdm(
             total=total, initial=done, unit=" examples", unit_scale=True, file=self.terminal, leave=False,
             ncols=shutil.get_terminal_size().columns - 1, nrows=20,  # tqdm shows nothing where a terminal says 0 x 0
@@ -71,23 +91,29 @@ class Bar(Lines):
         if now >= self.next:
             self.next = now + REFRESH
             self.bar.set_postfix_str(f"loss {loss:.4f}{self.best}", refresh=False)
-        self.bar.update(examples)
+        with self._trying():
+            self.bar.update(examples)
 
-    def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float) -> None:
+    def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float | None) -> None:
         self.best = f", {task.best.replace('_', ' ')} {task.metrics[task.best].show(row[task.best])}"
         super().evaluated(task, epochs, row, speed)
 
     def wait(self, sentence: str) -> None:
-        click.echo(f"{sentence} ...", file=self.terminal)
+        with self._trying():
+            click.echo(f"{printable(sentence)} ...", file=self.terminal)
 
     def say(self, sentence: str) -> None:
-        tqdm.write(sentence, file=sys.stdout)
+        from tqdm import tqdm
+
+        with self._trying():
+            tqdm.write(printable(sentence), file=sys.stdout)
 
     def end(self) -> None:
         if self.bar is not None:
-            self.bar.close()
+            with self._trying():
+                self.bar.close()
 
 
 def pick_progress() -> Silent:
-    """A bar on a terminal, else lines."""
-    return Bar() if sys.stderr.isatty() else Lines()
+    """A bar on a terminal where tqdm is there to draw it, else lines."""
+    return Bar() if sys.stderr.isatty() and importlib.util.find_spec("tqdm") else Lines()

@@ -1,0 +1,217 @@
+"""How commands end: one line on stderr, the right exit code, and no escape sequence from other people's names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tests.train.samples import write_idx, write_pictures
+from tritoncnn.commands import main
+from tritoncnn.errors import DataError, printable
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = [sys.executable, str(ROOT / "cli.py")]
+
+
+def assert_one_line(text: str, sentence: str) -> None:
+    assert text.startswith("tritoncnn: ")
+    assert sentence in text
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tran"], "error: No such command 'tran'"),
+        (["train"], "error: Missing argument 'TASK'; try "),
+        (["train", "lenet", "--epochs", "many"], "'many' is not a valid integer; try "),
+        (["train", "lenet", "--no-such-option"], "error: No such option"),
+        (["infer", "run"], "error: Missing argument 'PICTURE...'"),
+        (["train", "\x1b[31mred"], r"unknown task '\x1b[31mred'"),
+        (["train", "lenet", "--resume", "a\x1b]0;title\x07\nb"], r"a\x1b]0;title\x07\nb does not exist"),
+        (["infer", "n" * 300, "x.png"], "cannot be used: File name too long"),
+        (["infer", "a\0b", "x.png"], r"a\x00b cannot be used: embedded null byte"),
+        (["train", "lenet", "--out", "n" * 300], "cannot be used: File name too long"),
+        (["train", "lenet", "--out", "a\0b"], r"a\x00b cannot be used: "),
+        (["train", "lenet", "--data", "folder", "--data-dir", "n" * 300], "cannot be used: File name too long"),
+        (["train", "lenet", "--resume", "n" * 300], "cannot be used: File name too long"),
+    ],
+)
+def test_whatever_is_wrong_in_the_words_is_one_line_and_2(words: list[str], sentence: str, tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+    try:
+        result = CliRunner().invoke(main, words)
+    finally:
+        os.chdir(ROOT)
+    assert result.exit_code == 2, result.output
+    assert_one_line(result.stderr, sentence)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "sentence"),
+    [
+        (DataError("a\nb\x1b[2J\udcff"), 2, r"error: a\nb\x1b[2J\udcff"),
+        (MemoryError(), 1, "error: there is not enough memory"),
+        (ModuleNotFoundError("No module named 'sklearn'", name="sklearn"), 1, "the package 'sklearn' is not installed"),
+        (PermissionError(13, "Permission denied", "/some/file"), 1, "error: /some/file: Permission denied"),
+        (KeyboardInterrupt(), 130, "tritoncnn: interrupted\n"),
+        (click.Abort(), 130, "tritoncnn: interrupted\n"),
+        (SystemExit(1), 1, ""),
+        (SystemExit("three"), 1, ""),
+    ],
+)
+def test_whatever_a_command_raises_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int, sentence: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("tritoncnn.tasks.find_task", fail)
+    result = CliRunner().invoke(main, ["inspect", "lenet"])
+    assert result.exit_code == code
+    if sentence:
+        assert_one_line(result.stderr, sentence)
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tritoncnn.tasks.find_task", fail)
+    assert isinstance(CliRunner().invoke(main, ["inspect", "lenet"]).exception, ZeroDivisionError)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["inspect", "lenet"]])
+def test_an_output_that_cannot_be_written_is_one_line_and_1(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*CLI, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert_one_line(done.stderr, "error: the output could not be written (No space left on device)")
+        assert subprocess.run([*CLI, *words], stdout=full, stderr=full).returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_below_the_output_does_not_end_the_training(tmp_path: Path) -> None:
+    data = write_idx(tmp_path / "data")
+    words = [
+        "train",
+        "lenet",
+        "--data",
+        "mnist",
+        "--data-dir",
+        str(data),
+        "--epochs",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*CLI, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "the output could not be written")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_an_interrupt_that_a_library_swallows_still_ends_the_command_soon(tmp_path: Path) -> None:
+    code = """
+import sys, time
+import tritoncnn.tasks
+from tritoncnn.commands import ending, main
+ending.PATIENCE = 0.5
+def swallow(name):
+    for left in range(200):
+        try:
+            print("ready", flush=True)
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+    raise SystemExit("14 s later")
+tritoncnn.tasks.find_task = swallow
+main(["inspect", "lenet"])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 130
+    assert_one_line(errors, "tritoncnn: interrupted\n")
+
+
+def test_an_error_that_follows_an_interrupt_is_the_interrupt(tmp_path: Path) -> None:
+    code = """
+import time
+import tritoncnn.tasks
+from tritoncnn.commands import main
+from tritoncnn.errors import UnsupportedError
+def confuse(name):
+    try:
+        print("ready", flush=True)
+        time.sleep(20)
+    except KeyboardInterrupt:
+        raise UnsupportedError("lenet cannot be captured: recursion")
+tritoncnn.tasks.find_task = confuse
+main(["inspect", "lenet"])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert_one_line(errors, "tritoncnn: interrupted\n")
+
+
+def test_class_names_that_are_no_text_or_commands_to_a_terminal_are_printed_as_escapes(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "data", ("a", "b\x1b[31m"), each=5)
+    os.rename(os.fsencode(data / "a"), os.fsencode(data) + b"/\xff")
+    words = [
+        "train",
+        "lenet",
+        "--data",
+        "folder",
+        "--data-dir",
+        str(data),
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run([*CLI, *words], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [*CLI, "infer", str(tmp_path / "run"), str(data / "b\x1b[31m" / "1.png")], capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\x1b" not in done.stdout
+    assert rb"\udcff" in done.stdout
+    assert rb"b\x1b[31m" in done.stdout
+
+
+def test_printable_keeps_letters_and_escapes_the_rest() -> None:
+    assert printable("Zürich 数字 3×3 🙂") == "Zürich 数字 3×3 🙂"
+    assert printable("a\tb\r\n\x1b\x9b\u202e\udcff") == r"a\tb\r\n\x1b\x9b\u202e\udcff"
+    assert printable("a\n\x07", lines=True) == "a\n\\x07"
+
+
+def test_tasks_and_data_are_found_without_assertions() -> None:
+    code = "from tritoncnn.tasks import find_task; from tritoncnn.data import SOURCES; print(find_task('lenet').name, *SOURCES)"
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "lenet digits folder mnist\n", done.stderr

@@ -1,0 +1,114 @@
+"""Folders as people have them: parted, nested, with other files between the pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.train.samples import write_pictures
+from tritoncnn.data import Dataset, load_data
+from tritoncnn.data.ink import read_ink
+from tritoncnn.errors import DataError
+
+
+def load(folder: Path) -> Dataset:
+    return load_data("folder", folder, read_ink)
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "val"), ("Training", "test"), ("train", "validation")])
+def test_a_folder_that_is_parted_already_keeps_its_parts(tmp_path: Path, train: str, test: str) -> None:
+    write_pictures(tmp_path / train, ("a", "b", "c"), each=5)
+    write_pictures(tmp_path / test, ("a", "c"), each=3)
+    data = load(tmp_path)
+    assert data.facts.classes == ("a", "b", "c")
+    assert data.train.y.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert data.test.y.tolist() == [0] * 3 + [2] * 3
+    assert data.note["train_pictures_per_class"] == [5, 5, 5]
+
+
+def test_val_goes_before_test_and_the_other_is_told(tmp_path: Path) -> None:
+    for name, each in (("train", 4), ("val", 3), ("test", 2)):
+        write_pictures(tmp_path / name, ("a", "b"), each=each)
+    data = load(tmp_path)
+    assert len(data.test) == 6
+    assert any("test was left aside: train and val are used" in remark for remark in data.remarks)
+
+
+def test_a_part_for_training_alone_is_parted(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", ("a", "b"), each=5)
+    data = load(tmp_path)
+    assert (len(data.train), len(data.test)) == (8, 2)
+
+
+def test_classes_may_be_called_train_and_val(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ("train", "val", "plane"), each=5)
+    assert load(tmp_path).facts.classes == ("plane", "train", "val")
+
+
+def test_a_class_that_only_the_test_part_has_is_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", ("a", "b"), each=2)
+    write_pictures(tmp_path / "val", ("a", "z"), each=2)
+    with pytest.raises(DataError, match=r"val has the class 'z', of which .*train has no pictures"):
+        load(tmp_path)
+
+
+def test_pictures_in_folders_of_a_class_are_found(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ("a", "b"), each=5)
+    (tmp_path / "a" / "more" / "deep").mkdir(parents=True)
+    for path in sorted((tmp_path / "a").glob("[012].*")):
+        path.rename(tmp_path / "a" / "more" / "deep" / path.name)
+    (tmp_path / "a" / "more" / "back").symlink_to(tmp_path)  # a circle
+    assert load(tmp_path).note["train_pictures_per_class"] == [4, 4]
+
+
+def test_what_is_left_out_is_told_by_kind_and_number(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ("a", "b"), each=10)
+    for name in ("x.heic", "y.HEIC", "notes.txt", "nothing"):
+        (tmp_path / "a" / name).write_bytes(b"?")
+    Image.new("L", (40, 40), 255).save(tmp_path / "b" / "blank.png")
+    data = load(tmp_path)
+    assert data.note["left_out"] == {
+        ".heic files": 2,
+        ".txt files": 1,
+        "files without a suffix": 1,
+        "blank pictures": 1,
+    }
+    told = " ".join(data.remarks)
+    assert f"5 files of {tmp_path} were left out: 2 .heic files, 1 " in told
+    assert "20 pictures in 2 classes (training + test): a 8+2, b 8+2" in told
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".jpg"])
+def test_jpeg_files_by_any_name_are_pictures(tmp_path: Path, suffix: str) -> None:
+    write_pictures(tmp_path, ("a", "b"), each=6)
+    for path in (tmp_path / "a").glob("*.jpg"):
+        path.rename(path.with_suffix(suffix))
+    assert load(tmp_path).note["train_pictures_per_class"] == [5, 5]
+
+
+def test_a_pipe_and_a_broken_link_among_the_pictures_are_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ("a", "b"), each=3)
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe.png cannot be read: it is a pipe or a device"):
+        load(tmp_path)
+    (tmp_path / "a" / "pipe.png").unlink()
+    (tmp_path / "a" / "link.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"link.png does not exist"):
+        load(tmp_path)
+
+
+def test_names_that_are_no_text_are_classes_all_the_same(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ("a", "b"), each=5)
+    try:
+        os.rename(os.fsencode(tmp_path / "a"), os.fsencode(tmp_path) + b"/\xff\xfe")
+    except OSError:
+        pytest.skip("this file system wants names in UTF-8")
+    data = load(tmp_path)
+    assert data.facts.classes == ("b", "\udcff\udcfe")
+    shutil.rmtree(tmp_path / "b")
+    with pytest.raises(DataError, match="must hold at least 2 folders of pictures"):
+        load(tmp_path)

@@ -1,0 +1,115 @@
+"""How a command ends: one line for a person, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import click
+
+from tritoncnn.errors import GraphError, KernelError, TritonCNNError, UnsupportedError, printable
+
+PATIENCE = 3.0  # seconds after Ctrl-C in which code may clean up; some libraries swallow the exception and go on
+
+_asked = threading.Event()
+
+
+@contextlib.contextmanager
+def ending_promptly() -> Iterator[None]:
+    """From the first Ctrl-C on, whatever happens is that the command was interrupted, and it happens soon."""
+    _asked.clear()
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _interrupt)
+    done = threading.Event()
+    threading.Thread(target=_leave_late, args=(done,), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+        _asked.set()  # wakes the thread
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _asked.set()
+    raise KeyboardInterrupt
+
+
+def _leave_late(done: threading.Event) -> None:
+    _asked.wait()
+    if not done.wait(PATIENCE):
+        complain("interrupted")
+        os._exit(130)
+
+
+def end_by(error: BaseException) -> int:
+    """Tell what ended the command; return the exit code."""
+    if isinstance(error, KeyboardInterrupt | click.Abort) or (_asked.is_set() and not isinstance(error, SystemExit)):
+        complain(str(error) if isinstance(error, KeyboardInterrupt) and str(error) else "interrupted")
+        return 130
+    if isinstance(error, SystemExit):
+        flush()
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, click.ClickException):
+        usage = isinstance(error, click.UsageError) and error.ctx is not None
+        more = f"; try {error.ctx.command_path} --help" if usage and error.ctx is not None else ""  # type: ignore[attr-defined]
+        complain(f"error: {error.format_message().rstrip('.')}{more}")
+        return error.exit_code
+    if isinstance(error, TritonCNNError):
+        many = isinstance(error, UnsupportedError | GraphError | KernelError)  # these list what they found
+        complain(f"error: {error}", lines=many)
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        complain("error: there is not enough memory; a smaller --batch-size or data set needs less")
+        return 1
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "tritoncnn").startswith("tritoncnn"):
+        complain(f"error: the package {error.name!r} is not installed; install it with pip")
+        return 1
+    if isinstance(error, OSError):
+        drop_stdout()
+        said = error.strerror or str(error)
+        complain(
+            f"error: {error.filename}: {said}" if error.filename else f"error: the output could not be written ({said})"
+        )
+        return 1
+    raise error
+
+
+def flush() -> None:
+    """Write out what was printed, now: at Python's own end a failure is a riddle and exit code 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_stdout()
+        raise
+
+
+def drop_stdout() -> None:
+    """Let what is still to be printed go nowhere, where it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(text: str) -> None:
+    """Print one line on stdout."""
+    safe = printable(text)
+    try:
+        click.echo(safe)
+    except UnicodeEncodeError:
+        click.echo(safe.encode("ascii", "backslashreplace").decode())
+
+
+def complain(sentence: str, lines: bool = False) -> None:
+    """Print one line on stderr; where that cannot be written either, the exit code has to do."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"tritoncnn: {printable(sentence, lines)}", err=True)
