@@ -43,6 +43,43 @@ RESIZE = {
     "aten.upsample_bicubic2d": (lambda x: aten.upsample_bicubic2d.default(x, [9, 13], False), (IMAGE,)),
 }  # fmt: skip
 
+SMOOTH = {
+    f"{mode} without aliasing to {size}{' aligned' if align else ''}": (
+        lambda x, mode=mode, size=size, align=align: F.interpolate(
+            x, size, mode=mode, align_corners=align, antialias=True
+        ),
+        (shape,),
+    )
+    for mode in ("bilinear", "bicubic")
+    for align in (False, True)
+    for shape, size in ((IMAGE, (3, 5)), (IMAGE, (9, 3)), ((1, 2, 13, 8), (2, 8)))
+} | {
+    "bilinear without aliasing by 0.4": (
+        lambda x: F.interpolate(x, scale_factor=(0.4, 1.0), mode="bilinear", antialias=True), (IMAGE,)
+    ),
+    "aten._upsample_bilinear2d_aa": (lambda x: aten._upsample_bilinear2d_aa.default(x, [3, 5], False, 0.6, 0.7), (IMAGE,)),
+    "aten._upsample_bicubic2d_aa": (lambda x: aten._upsample_bicubic2d_aa.default(x, [3, 5], False), (IMAGE,)),
+}  # fmt: skip
+
+WINDOWS = {
+    "unfold": (lambda x: F.unfold(x, 3), (IMAGE,)),
+    "unfold all": (lambda x: F.unfold(x, (3, 2), (2, 1), (1, 2), (1, 3)), (IMAGE,)),
+    "unfold one picture": (lambda x: F.unfold(x, 2, stride=2), (IMAGE[1:],)),
+    "fold": (lambda x: F.fold(x, (4, 5), 2), ((2, 12, 12),)),
+    "fold all": (lambda x: F.fold(x, (6, 8), (3, 2), (2, 1), (1, 2), (1, 3)), ((2, 6, 16),)),
+    "fold one picture": (lambda x: F.fold(x, (4, 4), 2, stride=2), ((8, 4),)),
+    "fold of unfold": (lambda x: F.fold(F.unfold(x, 3, padding=1), x.shape[2:], 3, padding=1), (IMAGE,)),
+    "windows along a dim": (lambda x: x.unfold(1, 3, 1) * 2, (IMAGE,)),
+    "windows along the last dim": (lambda x: x.unfold(-1, 3, 2), (LINE,)),
+    "patches": (lambda x: x.unfold(2, 2, 2).unfold(3, 4, 2), (IMAGE,)),
+    "tril": (lambda x: x.tril(), (IMAGE,)),
+    "triu": (lambda x: x.triu(2) + x.triu(-1), (LINE,)),
+    "diagonal": (lambda x: x.diagonal(dim1=-2, dim2=-1), (IMAGE,)),
+    "diagonal above": (lambda x: x.diagonal(1, 0, 2), (LINE,)),
+    "diagonal below": (lambda x: x.diagonal(-2, 1, 2) * 2, (LINE,)),
+    "diagonal outside": (lambda x: x.diagonal(9, 1, 2).sum() + x, (LINE,)),
+}
+
 PLACES, DEEP_PLACES = (2, 5, 3, 2), (1, 2, 3, 4, 3)
 GRIDS = {
     f"grid_sample {mode} {padding}{' aligned' if align else ''}{' volume' if shape == VOLUME else ''}": (
@@ -135,4 +172,4 @@ WITHOUT_GRADIENT = {  # in torch
     "native_channel_shuffle": (lambda x: torch.native_channel_shuffle(x, 4), (IMAGE,)),
 }
 
-MOVES = RESIZE | GRIDS | PADS | SHUFFLES | PICKS
+MOVES = RESIZE | SMOOTH | WINDOWS | GRIDS | PADS | SHUFFLES | PICKS

@@ -324,6 +324,8 @@ IMAGE_CASES = {
     "linear": same("interpolate", (2, 3, 9), size=(14,), mode="linear"),
     "bicubic": same("interpolate", IMAGE, size=(8, 9), mode="bicubic"),
     "bilinear factor": same("interpolate", IMAGE, scale_factor=(1.7, 0.6), mode="bilinear"),
+    "bilinear antialias": same("interpolate", IMAGE, size=(2, 4), mode="bilinear", antialias=True),
+    "bicubic antialias": same("interpolate", IMAGE, size=(3, 9), mode="bicubic", antialias=True),
     "area": same("interpolate", IMAGE, size=(3, 4), mode="area"),
     "pad": moved((1, 2, 0, 3), value=1.5),
     "pad reflect": moved((2, 1, 3, 0), mode="reflect"),

@@ -261,6 +261,7 @@ wrong("interpolate", InputError, "scale_factor must be finite and above 0", "-1"
 wrong("interpolate", ShapeError, "size must be at least 1", "got [0, 0]", size=None, scale_factor=0.1)
 wrong("interpolate", ShapeError, "scale_factor must be one number or 2", "[1, 2, 3]", size=None, scale_factor=(1, 2, 3))
 wrong("interpolate", InputError, "mode must be one of nearest", "got 'cubic'", mode="cubic")
+wrong("interpolate", InputError, "antialias is for mode bilinear or bicubic", "got mode 'nearest'", antialias=True)
 wrong("interpolate", InputError, "align_corners is for", "'nearest'", align_corners=True)
 wrong("pad", ShapeError, "padding must be pairs", "got [1]", padding=(1,))
 wrong("pad", ShapeError, "padding must be pairs", "at most 4", "got [1, 1, 1", padding=(1,) * 10)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.convolution import at_least
+from tritoncnn.formulas.convolution import at_least, per_axis
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 
@@ -44,10 +44,14 @@ def _sizes(name: str, x: Any, size: Sequence[int] | None, factors: Sequence[floa
 
 
 def by_sizes(rule: str, axes: int, ratio: float) -> bool:
-    """Whether torch leaves a scale factor out and goes by the sizes, whose ``ratio`` is given: linear modes where the size
-    stays; mode nearest, but of pictures only, where it stays or doubles.
+    """Whether torch leaves a scale factor out and goes by the sizes, whose ``ratio`` is given: linear and smooth modes where
+    the size stays; mode nearest, but of pictures only, where it stays or doubles.
     """
-    return ratio == 1 if rule == "linear" else rule == "nearest" and axes == 2 and ratio in (1, 2)
+    return (
+        ratio == 1
+        if rule in ("linear", "linear-smooth", "cubic-smooth")
+        else rule == "nearest" and axes == 2 and ratio in (1, 2)
+    )
 
 
 def resizer(name: str, rule: str, aligns: bool) -> Callable[..., Any]:
@@ -76,6 +80,8 @@ upsample_nearest = resizer("upsample_nearest", "nearest", False)
 upsample_nearest_exact = resizer("upsample_nearest_exact", "nearest-exact", False)
 upsample_linear = resizer("upsample_linear", "linear", True)
 upsample_bicubic = resizer("upsample_bicubic", "cubic", True)
+upsample_linear_smooth = resizer("upsample_bilinear", "linear-smooth", True)
+upsample_bicubic_smooth = resizer("upsample_bicubic", "cubic-smooth", True)
 
 
 # Padding
@@ -206,3 +212,108 @@ def roll(x: Any, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) ->
         if x.shape[d] and shift % x.shape[d]:
             x = op["resample"](x, dim=d, size=x.shape[d], rule="circular", numbers=(shift % x.shape[d],))
     return x
+
+
+# Windows
+
+
+def _counts(name: str, sizes: Sequence[int], steps: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """How many windows there are along each axis; ``steps`` of each: taps, stride, padding, dilation. Raises ShapeError."""
+    for what, numbers, least in zip(
+        ("kernel_size", "stride", "padding", "dilation"), zip(*steps, strict=True), (1, 1, 0, 1), strict=True
+    ):
+        at_least(f"{name}: {what}", tuple(numbers), least)
+    counts = tuple((n + 2 * PAD - DIL * (R - 1) - 1) // U + 1 for n, (R, U, PAD, DIL) in zip(sizes, steps, strict=True))
+    if min(counts) < 1:
+        raise ShapeError(
+            f"{name}: a window must fit into the padded picture {list(sizes)}; got {[s[0] for s in steps]} taps"
+        )
+    return counts
+
+
+def _steps(name: str, *numbers: int | Sequence[int]) -> list[tuple[int, ...]]:
+    return list(zip(*(per_axis(name, n, 2) for n in numbers), strict=True))
+
+
+def im2col(
+    x: Any, window: Sequence[int], dilation: Sequence[int], padding: Sequence[int], stride: Sequence[int]
+) -> Any:
+    """torch.nn.functional.unfold: x [N, C, H, W] -> [N, C taps, windows], first by rows of taps, then by columns."""
+    if len(x.shape) == 3:
+        y = im2col(op["reshape"](x, shape=(1, *x.shape)), window, dilation, padding, stride)
+        return op["reshape"](y, shape=tuple(y.shape[1:]))
+    if len(x.shape) != 4:
+        raise ShapeError(f"unfold: x must be [N, C, H, W] or [C, H, W]; got {list(x.shape)}")
+    N, C, *sizes = x.shape
+    steps = _steps("unfold", window, stride, padding, dilation)
+    (P, Q), (R, S) = _counts("unfold", sizes, steps), (steps[0][0], steps[1][0])
+    for dim, count, numbers in ((2, P, steps[0]), (3, Q, steps[1])):
+        x = op["resample"](x, dim=dim, size=count * numbers[0], rule="unfolded", numbers=numbers)
+    y = op["permute"](op["reshape"](x, shape=(N, C, R, P, S, Q)), dims=(0, 1, 2, 4, 3, 5))
+    return op["reshape"](y, shape=(N, C * R * S, P * Q))
+
+
+def col2im(
+    x: Any, size: Sequence[int], window: Sequence[int], dilation: Sequence[int], padding: Sequence[int], stride: Sequence[int]
+) -> Any:  # fmt: skip
+    """torch.nn.functional.fold: x [N, C taps, windows] -> [N, C, H, W]; what lies under several windows is their sum."""
+    if len(x.shape) == 2:
+        y = col2im(op["reshape"](x, shape=(1, *x.shape)), size, window, dilation, padding, stride)
+        return op["reshape"](y, shape=tuple(y.shape[1:]))
+    steps, sizes = _steps("fold", window, stride, padding, dilation), per_axis("fold: output_size", size, 2)
+    (P, Q), (R, S) = _counts("fold", sizes, steps), (steps[0][0], steps[1][0])
+    if len(x.shape) != 3 or x.shape[1] % (R * S) or x.shape[2] != P * Q:
+        raise ShapeError(
+            f"fold: x must be [N, C * {R * S}, {P * Q}] for output_size {list(sizes)}; got {list(x.shape)}"
+        )
+    N, C = x.shape[0], x.shape[1] // (R * S)
+    y = op["permute"](op["reshape"](x, shape=(N, C, R, S, P, Q)), dims=(0, 1, 2, 4, 3, 5))
+    y = op["reshape"](y, shape=(N, C, R * P, S * Q))
+    for dim, n, numbers in ((2, sizes[0], steps[0]), (3, sizes[1], steps[1])):
+        y = op["resample"](y, dim=dim, size=n, rule="unfolded", numbers=numbers, adjoint=True)
+    return y
+
+
+def unfold(x: Any, dim: int, size: int, step: int) -> Any:
+    """x.unfold: windows along dim, whose elements make a last dim."""
+    if not x.shape:
+        return unfold(op["reshape"](x, shape=(1,)), 0, size, step) if size else op["reshape"](x, shape=(1,))
+    d, rank = wrap("unfold", len(x.shape), dim), len(x.shape)
+    if not 1 <= size <= x.shape[d] or step < 1:
+        raise ShapeError(
+            f"unfold: size must lie in 1..{x.shape[d]} and step from 1 for x {list(x.shape)}; got {size}, {step}"
+        )
+    count = (x.shape[d] - size) // step + 1
+    y = op["resample"](x, dim=d, size=size * count, rule="unfolded", numbers=(size, step, 0, 1))
+    y = op["reshape"](y, shape=(*x.shape[:d], size, count, *x.shape[d + 1 :]))
+    return op["permute"](y, dims=(*range(d), *range(d + 1, rank + 1), d))
+
+
+# Triangles and diagonals
+
+
+def triangle(lower: bool) -> Callable[..., Any]:
+    """torch.tril or torch.triu: what is on the other side of a diagonal becomes 0."""
+
+    def kept(x: Any, diagonal: int = 0) -> Any:
+        if len(x.shape) < 2:
+            raise ShapeError(f"{'tril' if lower else 'triu'}: x must be [..., H, W]; got {list(x.shape)}")
+        H, W = x.shape[-2:]
+        inside = [int(j - i <= diagonal if lower else j - i >= diagonal) for i in range(H) for j in range(W)]
+        return op["where"](table_for(x, inside, (H, W), "i1"), x, table_for(x, (0,), (), x.dtype))
+
+    return kept
+
+
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The elements x[.., i, i + offset, ..] of two dims, as a last dim."""
+    rank = len(x.shape)
+    a, b = wrap("diagonal", rank, dim1), wrap("diagonal", rank, dim2)
+    if a == b:
+        raise ShapeError(f"diagonal: dim1 and dim2 must be two dims of x {list(x.shape)}; got {dim1} and {dim2}")
+    others = [d for d in range(rank) if d not in (a, b)]
+    H, W = x.shape[a], x.shape[b]
+    first = offset if offset >= 0 else -offset * W
+    count = max(min(H, W - offset) if offset >= 0 else min(H + offset, W), 0)
+    lines = op["reshape"](op["permute"](x, dims=(*others, a, b)), shape=(*(x.shape[d] for d in others), H * W))
+    return op["resample"](lines, dim=rank - 2, size=count, rule="zero", numbers=(-first, W + 1))

@@ -26,6 +26,7 @@ RESIZERS = {
     "trilinear": emit.upsample_linear,
     "bicubic": emit.upsample_bicubic,
 }
+SMOOTH = {"bilinear": emit.upsample_linear_smooth, "bicubic": emit.upsample_bicubic_smooth}
 MODES = {  # how many axes of pixels each resizes
     "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bilinear": (2,), "trilinear": (3,), "bicubic": (2,),
     "area": (1, 2, 3),
@@ -33,10 +34,11 @@ MODES = {  # how many axes of pixels each resizes
 
 
 @fused
-def _resize(x: Tensor, size: Ints | None, scale_factor: Floats, mode: str, align_corners: bool) -> Any:
+def _resize(x: Tensor, size: Ints | None, scale_factor: Floats, mode: str, align_corners: bool, antialias: bool) -> Any:
     if mode.startswith("nearest"):
         return RESIZERS[mode](x, size, scale_factor)
-    y = RESIZERS[mode](widen(x), size, align_corners, scale_factor)  # one axis after the other, rounded once
+    resize = (SMOOTH if antialias else RESIZERS)[mode]
+    y = resize(widen(x), size, align_corners, scale_factor)  # one axis after the other, rounded once
     return narrow(y, x)
 
 
@@ -78,16 +80,21 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """x [N, C, ...] resized to ``size`` pixels, or to ``scale_factor`` times as many (rounded down), along each axis.
 
     ``mode``: one of RESIZERS, with torch's rules for pixel centres; they go by the scale factor given, or with
-    ``recompute_scale_factor`` by that of the sizes. "area" is adaptive_avg_pool. Raises InputError, ShapeError, DTypeError.
+    ``recompute_scale_factor`` by that of the sizes. "area" is adaptive_avg_pool. ``antialias``
+    widens the filters of bilinear and bicubic where they shrink x, so that all its pixels count.
+    Raises InputError, ShapeError, DTypeError.
     """
     if mode not in RESIZERS and mode != "area":
         raise InputError(f"interpolate: mode must be one of {', '.join(RESIZERS)}, area; got {mode!r}")
     if align_corners and (mode == "area" or mode.startswith("nearest")):
         raise InputError(f"interpolate: align_corners is for linear and cubic modes; got mode {mode!r}")
+    if antialias and mode not in SMOOTH:
+        raise InputError(f"interpolate: antialias is for mode {' or '.join(SMOOTH)}; got mode {mode!r}")
     axes = x.dim() - 2 if isinstance(x, torch.Tensor) else 1
     if axes not in MODES[mode]:
         dims = " or ".join(str(n + 2) for n in MODES[mode])
@@ -102,7 +109,7 @@ def interpolate(
         sizes, factors = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)), []
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[axes - 1](x, sizes)
-    return _resize(x, sizes, factors, mode, bool(align_corners))[0]
+    return _resize(x, sizes, factors, mode, bool(align_corners), antialias)[0]
 
 
 def _factors(scale_factor: float | Sequence[float] | None, axes: int) -> list[float]:

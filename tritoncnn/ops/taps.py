@@ -1,7 +1,7 @@
 """Tables of taps: which elements of a line of ``n_in`` make each element of a line of ``n_out``, and with what weights.
 
-Source of the resizing rules: torch's aten/src/ATen/native/UpSample.h; of its adaptive pools: start floor(p * n_in / n_out),
-end ceil((p + 1) * n_in / n_out).
+Source of the resizing rules: torch's aten/src/ATen/native/UpSample.h, of those without aliasing its cpu/UpSampleKernel.cpp;
+of its adaptive pools: start floor(p * n_in / n_out), end ceil((p + 1) * n_in / n_out).
 """
 
 from __future__ import annotations
@@ -78,6 +78,35 @@ def _cubic(n_in: int, n_out: int, factor: float, align: float) -> list[Row]:
     return rows
 
 
+def _smooth(filter_: Callable[[float], float], reach: float) -> Callable[..., list[Row]]:
+    """Resizing without aliasing: where it shrinks, the filter is as much wider, and sees every element."""
+
+    def rows(n_in: int, n_out: int, factor: float, align: float) -> list[Row]:
+        scale, found = _scale(n_in, n_out, factor, align), []
+        wide = max(scale, 1.0)
+        for p in range(n_out):
+            center = scale * (p + 0.5)
+            first, end = max(int(center - reach * wide + 0.5), 0), min(int(center + reach * wide + 0.5), n_in)
+            weights = [filter_((i - center + 0.5) / wide) for i in range(first, end)]
+            total = sum(weights) or 1.0
+            found.append([(i, w / total) for i, w in enumerate(weights, first)])
+        return found
+
+    return rows
+
+
+def _triangle(x: float) -> float:
+    return max(1 - abs(x), 0.0)
+
+
+def _keys(x: float) -> float:
+    """Keys' cubic filter with A = -0.5, as PIL has it."""
+    A, x = -0.5, abs(x)
+    if x < 1:
+        return ((A + 2) * x - (A + 3)) * x * x + 1
+    return ((A * x - 5 * A) * x + 8 * A) * x - 4 * A if x < 2 else 0.0
+
+
 def _adaptive(n_in: int, n_out: int) -> list[Row]:
     spans = [range(p * n_in // n_out, -(-(p + 1) * n_in // n_out)) for p in range(n_out)]
     return [[(i, 1 / len(span)) for i in span] for span in spans]
@@ -87,6 +116,13 @@ def _windows(n_in: int, n_out: int, R: float, U: float, PAD: float, DIL: float) 
     """The taps of pooling windows that lie inside."""
     starts = [int(p * U - PAD) for p in range(n_out)]
     return [[(i, 1.0) for r in range(int(R)) if 0 <= (i := start + r * int(DIL)) < n_in] for start in starts]
+
+
+def _unfolded(n_in: int, n_out: int, R: float, U: float, PAD: float, DIL: float) -> list[Row]:
+    """The elements under windows, side by side: those of all first taps, then those of all second taps, and so on."""
+    count = n_out // int(R)
+    places = [int(p * U - PAD + r * DIL) for r in range(int(R)) for p in range(count)]
+    return [[(i, 1.0)] if 0 <= i < n_in else [] for i in places]
 
 
 def _average(n_in: int, n_out: int, R: float, U: float, PAD: float, include_pad: float) -> list[Row]:
@@ -118,6 +154,9 @@ RULES: dict[str, Callable[..., list[Row]]] = {
     "nearest-exact": _nearest(0.5),  # (scale factor)
     "linear": _linear,  # (scale factor, align_corners)
     "cubic": _cubic,  # (scale factor, align_corners)
+    "linear-smooth": _smooth(_triangle, 1),  # (scale factor, align_corners)
+    "cubic-smooth": _smooth(_keys, 2),  # (scale factor, align_corners)
+    "unfolded": _unfolded,  # (window, stride, padding, dilation)
     "adaptive": _adaptive,  # ()
     "windows": _windows,  # (window, stride, padding, dilation)
     "average": _average,  # (window, stride, padding, count_include_pad)
