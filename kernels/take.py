@@ -20,7 +20,7 @@ import triton.language as tl
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape
-from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, program
+from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, larger, program
 from tritoncnn.kernels.dims import five_dims, merge_dims, stretch, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile, pick_tile
@@ -85,12 +85,12 @@ def take_kernel(
 
 @triton.jit
 def put_kernel(
-    y_ptr, x_ptr, i_ptr,
+    y_ptr, x_ptr, i_ptr, base_ptr,
     ROWS: tl.constexpr, SIZES: tl.constexpr,  # of the other dims
-    Y: tl.constexpr, X: tl.constexpr, I: tl.constexpr,  # memory strides of the other dims
-    LENGTH: tl.constexpr, STEP: tl.constexpr,  # size and stride of y's indexed dim
+    Y: tl.constexpr, X: tl.constexpr, I: tl.constexpr, BASE: tl.constexpr,  # memory strides of the other dims
+    LENGTH: tl.constexpr, STEP: tl.constexpr, BASE_STEP: tl.constexpr,  # size of y's indexed dim, its stride in y and base
     COUNT: tl.constexpr, X_STEP: tl.constexpr, I_STEP: tl.constexpr,  # size of x's indexed dim, and strides
-    ADD: tl.constexpr, SKIP: tl.constexpr,
+    ADD: tl.constexpr, MAX: tl.constexpr, SKIP: tl.constexpr,
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
@@ -100,7 +100,11 @@ def put_kernel(
     offs_y, offs_x, offs_i = five_offset(i, Y), five_offset(i, X), five_offset(i, I)
     zeros = tl.zeros((BLOCK_ROWS, BLOCK_LANES), y_ptr.dtype.element_ty)
     for place in range(0, LENGTH):
-        tl.store(y_ptr + offs_y + place * STEP, zeros, mask=mask)
+        if base_ptr is None:
+            first = zeros
+        else:
+            first = tl.load(base_ptr + five_offset(i, BASE) + place * BASE_STEP, mask=mask, other=0)
+        tl.store(y_ptr + offs_y + place * STEP, first, mask=mask)
     # A lane writes and reads only elements of its own, in order: no atomics, no barrier.
     for entry in range(0, COUNT):
         index, inside = _load_index(i_ptr + offs_i + entry * I_STEP, mask, LENGTH, WIDE)
@@ -110,6 +114,8 @@ def put_kernel(
         x = _widen(tl.load(x_ptr + offs_x + entry * X_STEP, mask=inside, other=0))
         if ADD:
             x += _widen(tl.load(y_ptr + offs, mask=inside, other=0))
+        if MAX:
+            x = larger(_widen(tl.load(y_ptr + offs, mask=inside, other=0)), x)
         tl.store(y_ptr + offs, x, mask=inside)
 
 
@@ -163,10 +169,13 @@ def take(
 
 
 def put(
-    y: TensorType, x: TensorType, index: TensorType, dim: int, *, add: bool = True, skip: int | None = None,
-    tile: Tile | None = None, target: str = "cpu",
+    y: TensorType, x: TensorType, index: TensorType, dim: int, *, base: TensorType | None = None, add: bool = True,
+    largest: bool = False, skip: int | None = None, tile: Tile | None = None,
+    target: str = "cpu",
 ) -> Launch:  # fmt: skip
     """y = zeros, then y[.., index[.., j, ..], ..] += x[.., j, ..] for each j, or = without ``add``; not where index is ``skip``.
+
+    Or y = ``base``, whose numbers stay where no index leads; ``largest``: y is the largest of these and of what comes.
 
     The index broadcasts to x. Raises ShapeError, DTypeError, UnsupportedError.
     """
@@ -181,18 +190,21 @@ def put(
     wanted = x.shape[:dim] + y.shape[dim : dim + 1] + x.shape[dim + 1 :]
     if y.shape != wanted:
         raise ShapeError(f"put: y must be {list(wanted)}, from x {list(x.shape)}; got {list(y.shape)}")
+    if base is not None and (base.shape, base.dtype) != (y.shape, y.dtype):
+        raise ShapeError(f"put: base must be {y.dtype} {list(y.shape)}, as y is; got {base.dtype} {list(base.shape)}")
     full = stretch(index, x.shape)
-    others = merge_dims([without_dim(t, dim) for t in (y, x, full)])
-    sizes, (y_strides, x_strides, i_strides) = five_dims("put", others, 3)
+    others = merge_dims([without_dim(t, dim) for t in (y, x, full, base or y)])
+    sizes, (y_strides, x_strides, i_strides, base_strides) = five_dims("put", others, 4)
     lanes, count = sizes[4], x.shape[dim]
     rows = without_dim(x, dim).numel // max(lanes, 1)
     tile = tile or pick_tile(rows, lanes, target)._replace(BLOCK_LANES=min(64, pick_tile(rows, lanes).BLOCK_LANES))
     return build(
         put_kernel,
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
-        {"y_ptr": y, "x_ptr": x, "i_ptr": index},
-        ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, I=i_strides, LENGTH=y.shape[dim], STEP=y.strides[dim],
-        COUNT=count, X_STEP=x.strides[dim], I_STEP=full.strides[dim], ADD=add, SKIP=skip,
+        {"y_ptr": y, "x_ptr": x, "i_ptr": index, "base_ptr": base},
+        ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, I=i_strides, BASE=base_strides, LENGTH=y.shape[dim],
+        STEP=y.strides[dim], BASE_STEP=(base or y).strides[dim], COUNT=count, X_STEP=x.strides[dim],
+        I_STEP=full.strides[dim], ADD=add, MAX=largest, SKIP=skip,
         BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel,
         num_warps=tile.num_warps,

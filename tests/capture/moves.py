@@ -62,6 +62,7 @@ SMOOTH = {
 }  # fmt: skip
 
 WINDOWS = {
+    "max_unpool1d": (lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2), ((2, 3, 8),)),
     "unfold": (lambda x: F.unfold(x, 3), (IMAGE,)),
     "unfold all": (lambda x: F.unfold(x, (3, 2), (2, 1), (1, 2), (1, 3)), (IMAGE,)),
     "unfold one picture": (lambda x: F.unfold(x, 2, stride=2), (IMAGE[1:],)),

@@ -65,6 +65,8 @@ ORDER = {
     "topk": (lambda x: apart(x).topk(3)[0], (ROWS,)),
     "topk of the smallest": (lambda x: apart(x).topk(2, 1, largest=False)[0], (IMAGE,)),
     "topk and places": (lambda x: apart(x).topk(3, 1)[0] * apart(x).topk(3, 1)[1].float(), (ROWS,)),
+    "kthvalue": (lambda x: apart(x).kthvalue(3, 1)[0], (ROWS,)),
+    "median": (lambda x: apart(x).median(1, keepdim=True)[0] * apart(x).median(1, keepdim=True)[1].float(), (LINE,)),
     "ranks": (lambda x: x.argsort(1).argsort(1).float() * x, (ROWS,)),
 }
 
@@ -99,6 +101,11 @@ WRITES = {
     ),
     "scatter_reduce mean of new": (
         lambda x, y: x.scatter_reduce(1, AT, y, "mean", include_self=False), (LINE, AT_SHAPE)
+    ),
+    "scatter_reduce amax": (lambda x, y: x.scatter_reduce(1, AT, y, "amax"), (LINE, AT_SHAPE)),
+    "scatter_reduce amax of equals": (lambda x, y: (x * 0).scatter_reduce(2, AT, y * 0, "amax") + x, (LINE, AT_SHAPE)),
+    "scatter_reduce amin of new": (
+        lambda x, y: x.scatter_reduce(2, AT, y + 0.03, "amin", include_self=False), (LINE, AT_SHAPE)
     ),
     "index_add": (lambda x, y: x.index_add(1, PLACES, y), (LINE, LINE)),
     "index_add twice": (lambda x, y: x.index_add(-1, PLACES, y, alpha=2), (LINE, (2, 3, 3))),

@@ -110,7 +110,7 @@ def test_the_module_stays_in_its_mode() -> None:
 class ManyGaps(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x.cummax(0)[0]
-        z = F.relu(y).kthvalue(2, 1)[0]
+        z = F.relu(y).mode(1)[0]
         return z + x.logcumsumexp(1).mean()
 
 
@@ -119,7 +119,7 @@ def test_all_unsupported_ops_are_told_with_their_lines() -> None:
         capture_module(ManyGaps(), (torch.randn(2, 4, 6, 6),))
     assert str(error.value) == (
         "ManyGaps uses 3 things that tritoncnn does not support: "
-        f"cummax ({line_of(ManyGaps.forward, 'cummax')}); kthvalue ({line_of(ManyGaps.forward, 'kthvalue')}); "
+        f"cummax ({line_of(ManyGaps.forward, 'cummax')}); mode ({line_of(ManyGaps.forward, 'mode')}); "
         f"logcumsumexp ({line_of(ManyGaps.forward, 'logcumsumexp')})"
     )
 

@@ -190,6 +190,28 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = Tru
     return op["take"](x, at, dim=d), at
 
 
+def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Any, Any]:
+    """The k-th smallest element along dim, counted from 1, and its place."""
+    if not x.shape:
+        return x, argsort(x)
+    d = wrap("kthvalue", len(x.shape), dim)
+    if not 1 <= k <= x.shape[d]:
+        raise ShapeError(f"kthvalue: k must lie in 1..{x.shape[d]} for dim {dim} of x {list(x.shape)}; got {k}")
+    at = op["narrow"](op["argsort"](x, dim=d, size=k), dim=d, start=k - 1, size=1)
+    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+
+
+def median(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
+    """The lower of two middle elements along dim, and its place; the first NaN where there is one."""
+    if not x.shape:
+        return x, argsort(x)
+    d = wrap("median", len(x.shape), dim)
+    top, first = _largest("median", x, d)
+    _, at = kthvalue(x, (x.shape[d] + 1) // 2, d, keepdim=True)
+    at = op["where"](op["ne"](top, top), first, at)
+    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+
+
 # Running sums and products
 
 

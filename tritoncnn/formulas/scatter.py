@@ -82,23 +82,51 @@ def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
 
 
 def scatter_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
-    """Sums and means of what comes to each place, with what is there or without it."""
-    if reduce not in ("sum", "mean"):
-        raise UnsupportedError(f"scatter_reduce with {reduce!r}; sum and mean are known")
+    """Sum, mean, largest or smallest of what comes to each place, with what is there or without it."""
+    if reduce not in ("sum", "mean", "amax", "amin"):
+        raise UnsupportedError(f"scatter_reduce with {reduce!r}; sum, mean, amax and amin are known")
+    if not x.value.type.is_float and (reduce == "mean" or not include_self):
+        raise UnsupportedError(f"scatter_reduce with {reduce!r} of whole numbers, or without what is there")
     shape = tuple(x.shape)
     x, index, source = _lifted(x, index, source)
     dim, source = _scattered("scatter_reduce", x, dim, index, source)
+    combine = {"sum": _added, "mean": _averaged, "amax": _largest, "amin": _smallest}[reduce]
+    return op["reshape"](combine(x, source, index, dim, include_self), shape=shape)
+
+
+def _added(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
     y = _spread(x, source, index, dim, True)
+    return op["add"](x, y) if include_self else op["where"](_hit(x, index, dim, source.shape), y, x)
+
+
+def _averaged(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
+    total = _spread(x, source, index, dim, True)
     count = _spread(x, _number(x, 1, source.shape), index, dim, True)
-    if reduce == "mean" and not x.value.type.is_float:
-        raise UnsupportedError("scatter_reduce with 'mean' of whole numbers")
     if include_self:
-        y = op["add"](x, y)
-        y = y if reduce == "sum" else y / (count + 1.0)
-    else:
-        none = op["eq"](count, 0.0)
-        y = op["where"](none, x, y if reduce == "sum" else y / op["where"](none, 1.0, count))
-    return op["reshape"](y, shape=shape)
+        return (x + total) / (count + 1.0)
+    none = op["eq"](count, 0.0)
+    return op["where"](none, x, total / op["where"](none, 1.0, count))
+
+
+def _largest(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
+    """Where the index is smaller than x along other dims, the rest of x stays and is joined on behind."""
+    base = x if include_self else op["where"](_hit(x, index, dim, source.shape), -math.inf, x)
+    corner = base
+    for d, n in enumerate(source.shape):
+        corner = corner if d == dim else narrow(corner, d, 0, n)
+    y = op["put_max"](source, index, corner, dim=dim)
+    for d in range(len(x.shape)):
+        n = y.shape[d]
+        if n != x.shape[d]:
+            rest = narrow(base, d, n, x.shape[d] - n)
+            for e in range(d + 1, len(x.shape)):
+                rest = narrow(rest, e, 0, y.shape[e])
+            y = op["concat"](y, rest, dim=d)
+    return y
+
+
+def _smallest(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
+    return -_largest(-x, -source, index, dim, include_self)
 
 
 def _line(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, Any]:
