@@ -233,6 +233,7 @@ VIEWS = {
     "squeeze": (lambda x: x.squeeze() + x.squeeze(0) + x.squeeze((0, 1)), ((1, 1, 3),)),
     "unsqueeze": (lambda x: x.unsqueeze(0) * x.unsqueeze(-1), ((3,),)),
     "aten._unsafe_view": (lambda x: aten._unsafe_view(x, [8, 48]), (IMAGE,)),
+    "view_as": (lambda x, y: x.view_as(y) * y, ((2, 6), (3, 4))),
     "expand": (lambda x: x.expand(5, 4, 3), ((4, 1),)),
     "expand_as": (lambda x, y: x.expand_as(y) * y, ((1, 3), (4, 3))),
     "identities": (lambda x: x.contiguous().clone().to(torch.float32).float().view_as(x).type_as(x), (IMAGE,)),

@@ -230,7 +230,7 @@ TABLE: dict[str, Callable[..., Any]] = {
 
 RESHAPES = frozenset({
     "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.default",
-    "squeeze.dim", "squeeze.dims", "unsqueeze.default",
+    "squeeze.dim", "squeeze.dims", "unsqueeze.default", "view_as.default",
 })  # fmt: skip
 EXPANDS = frozenset({"expand.default", "expand_as.default"})
 FACTORIES = frozenset({
@@ -240,7 +240,7 @@ FACTORIES = frozenset({
 IDENTITIES = frozenset({
     "contiguous.default", "clone.default", "alias.default", "lift_fresh_copy.default", "detach.default", "detach_.default",
     "dropout.default", "feature_dropout.default", "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
-    "type_as.default", "view_as.default",
+    "type_as.default",
 })  # fmt: skip
 
 PICKS = frozenset({  # ops that read whole numbers as indices
