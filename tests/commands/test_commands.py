@@ -142,6 +142,11 @@ REFUSED: list[tuple[list[str], str]] = [
     (["infer", "/no/such", "x.png"], "/no/such does not exist; wanted a folder made by train"),
     (["inspect", "resnet"], "unknown task 'resnet'; known: lenet"),
     (["inspect", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
+    (["inspect", "lenet", "--batch-size", "900000000"], "--batch-size 900000000 needs about "),
+    (["inspect", "lenet", "--step", "--batch-size", "9" * 30], "of memory; "),
+    (["gpu-report", "--jobs", "0"], "--jobs must be from 1 to "),
+    (["gpu-report", "--jobs", "100000"], "4 for each processor here; got 100000"),
+    (["gpu-report", "--execute", "--fast", "--only", "typo"], "--only typo: no case has this in its name"),
 ]
 
 
@@ -207,9 +212,23 @@ def test_infer_gives_json_for_machines(run: Path, pictures: list[Path]) -> None:
         assert 1 >= row["top"][0]["probability"] >= row["top"][1]["probability"] >= 0
 
 
-def test_infer_names_a_bad_picture(run: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_infer_tells_bad_pictures_and_goes_on(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("no")
-    assert_refused(call("infer", run, *pictures, tmp_path / "bad.png"), "bad.png cannot be read")
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    bad = [tmp_path / "bad.png", tmp_path / "blank.png"]
+    result = call("infer", run, pictures[0], *bad, pictures[1], "--top", 1)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0::2] == [str(path) for path in pictures[:2]]
+    told = result.stderr.splitlines()
+    assert [line.startswith("tritoncnn: error: picture ") for line in told] == [True, True]
+    assert "bad.png cannot be read" in told[0]
+    assert "blank.png is blank" in told[1]
+    result = call("infer", run, *bad, pictures[2], "--json")
+    rows = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [sorted(row) for row in rows] == [["error", "picture"], ["error", "picture"], ["picture", "top"]]
+    assert call("infer", run, *bad).exit_code == 2
+    assert_refused(call("infer", run, bad[1]), "blank.png is blank")
     assert_refused(call("infer", run, *pictures, "--top", 0), "--top must be at least 1; got 0")
 
 
@@ -286,10 +305,10 @@ def test_doctor_fails_when_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> 
     assert result.stderr == "tritoncnn: error: self-test: the results are wrong\n"
 
 
-def test_ctrl_c_and_sigterm_save_and_end_with_130(data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_sigterm_and_sighup_save_and_end_with_130(data: Path, tmp_path: Path) -> None:
     """The real thing, in a process of its own; tests/train/test_run.py resumes such runs."""
     epochs = ("--epochs", 400)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         out = tmp_path / number.name
         process = subprocess.Popen(
             [*CLI, *train_words(data, out, *epochs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -304,3 +323,30 @@ def test_ctrl_c_and_sigterm_save_and_end_with_130(data: Path, tmp_path: Path) ->
         assert errors.count("\n") == 1
         _, note = read_tensors(out / "checkpoint.safetensors")
         assert 1 <= note["epoch"] < 400
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    begin = time.perf_counter()
+    assert_refused(call("gpu-report", "--page", tmp_path / "gone" / "page.md"), "page.md could not be written", code=1)
+    assert time.perf_counter() - begin < 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resuming_a_finished_run_says_so(run: Path) -> None:
+    result = call("train", "lenet", "--resume", run)
+    assert result.exit_code == 0
+    assert "as before: the run had finished and nothing was trained; run folder" in result.stdout
+
+
+def test_nohup_stays_in_force(data: Path, tmp_path: Path) -> None:
+    code = (
+        "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); from tritoncnn.commands import main; main()"
+    )
+    words = train_words(data, tmp_path / "run", "--epochs", 60)
+    process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("epoch 1/60")
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert "epoch 60/60" in out

@@ -20,7 +20,8 @@ from tritoncnn.train.tensorfile import read_tensors, write_tensors
 LENET = find_task("lenet")
 
 
-def top_of(answer: Answer) -> list[tuple[str, float]]:
+def top_of(answer: Answer | DataError) -> list[tuple[str, float]]:
+    assert isinstance(answer, Answer)
     return [(found["class"], found["probability"]) for found in answer.note["top"]]
 
 
@@ -85,9 +86,27 @@ def test_classes_of_a_folder_keep_their_names(tmp_path: Path) -> None:
             assert top_of(predict(LENET, tmp_path / "run", [data / name / suffix])[0])[0][0] == name
 
 
-def test_a_picture_that_cannot_be_read_is_named(run: Path, pictures: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"picture .*gone.png does not exist"):
-        predict(LENET, run, [*pictures[:2], tmp_path / "gone.png"])
+def test_pictures_that_cannot_be_read_have_their_error_in_the_place_of_an_answer(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    bad = [tmp_path / f"gone{i}.png" for i in range(70)]
+    found = predict(LENET, run, [pictures[0], *bad, pictures[1]])  # a batch of 64 with one picture in it, and a part
+    assert [isinstance(answer, DataError) for answer in found] == [False, *[True] * 70, False]
+    assert str(found[3]) == f"picture {bad[2]} does not exist"
+    assert dict(top_of(found[-1])) == pytest.approx(dict(top_of(predict(LENET, run, pictures[:2])[1])), abs=1e-5)
+    assert all(isinstance(answer, DataError) for answer in predict(LENET, run, bad[:2]))
+    assert predict(LENET, run, []) == []
+
+
+def test_a_picture_with_a_value_that_is_not_finite_gets_no_class(run: Path, tmp_path: Path) -> None:
+    values = np.zeros((50, 40), np.float32)
+    values[10:40, 18:22] = 200
+    for name, value in (("nan", np.nan), ("inf", np.inf), ("minus", -np.inf)):
+        values[3, 3] = value
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    for answer in predict(LENET, run, sorted(tmp_path.iterdir())):
+        assert isinstance(answer, DataError)
+        assert "has values that are not finite (NaN or infinite)" in str(answer)
 
 
 def test_run_folders_that_are_none(tmp_path: Path, pictures: list[Path]) -> None:
@@ -111,6 +130,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "mean text": ({"mean": ["0"]}, "mean must be a list of numbers; got '0' in it"),
     "nan": ({"mean": [float("nan")]}, "mean must be a list of numbers; got nan in it"),
     "std": ({"std": [0]}, r"std must be above 0; got \[0.0\]"),
+    "no channel": ({"mean": [], "std": []}, r"pictures have 1 channels; the run's mean and std have 0"),
     "channels": ({"std": [1, 1]}, "mean and std must have one number per channel; got 1 and 2"),
     "model": ({"model": 3}, "model must be a name; got 3"),
     "unknown model": ({"model": "lenot"}, r"unknown model of task 'lenet' 'lenot'; did you mean lenet\?"),

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.train.samples import write_idx, write_pictures
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError, SaveError
 from tritoncnn.tasks import find_task
-from tritoncnn.train import Options, Silent, resume, train
+from tritoncnn.train import Lines, Options, Silent, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
@@ -372,3 +373,44 @@ def test_training_uses_the_compiled_step(tiny_mnist: Path, tmp_path: Path, monke
     monkeypatch.setattr(torch.Tensor, "backward", forbidden)
     train(options(tiny_mnist), tmp_path / "run")
     assert len(calls) == STEPS
+
+
+def test_a_clock_that_stands_still_does_not_end_a_run(
+    tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 5.0)
+    outcome = train(options(tiny_mnist, epochs=1), tmp_path / "run", Lines())
+    assert outcome.summary["seconds"] == 0
+
+
+def test_a_run_without_matplotlib_is_finished_all_the_same(
+    tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    train(options(tiny_mnist, epochs=1), tmp_path / "run", Lines())
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert not (tmp_path / "run" / "curves.png").exists()
+    assert "curves.png was not drawn: " in capsys.readouterr().err
+
+
+def test_folders_made_for_a_run_that_cannot_begin_are_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    given = Options.of(LENET, data="folder", data_dir=str(tmp_path / "data"))
+    with pytest.raises(InputError, match="must hold at least 2 folders"):
+        train(given, tmp_path / "deep" / "deeper" / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    (tmp_path / "there").mkdir()
+    with pytest.raises(InputError, match="must hold at least 2 folders"):
+        train(given, tmp_path / "there")
+    assert (tmp_path / "there").is_dir()
+
+
+def test_bits_that_rot_in_a_file_of_a_run_are_found_out(checkpoint: Path) -> None:
+    data = bytearray(checkpoint.read_bytes())
+    data[-100] ^= 1  # the last bits of a weight: still finite, still of the right shape
+    checkpoint.write_bytes(data)
+    with pytest.raises(
+        CheckpointError, match="checkpoint.safetensors is damaged: its content does not have the checksum"
+    ):
+        resume(LENET, checkpoint.parent, {})

@@ -11,7 +11,7 @@ import click
 )
 @click.option("--only", default="", help="Only cases or kernels with this in their name.")
 @click.option("--fast", is_flag=True, help="Few cases of each op.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that compile.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Processes that compile: at most 4 a processor.")
 @click.option(
     "--execute", "executed", is_flag=True, help="Instead, execute the PTX of sm_80 in an interpreter on the CPU."
 )
@@ -31,24 +31,28 @@ def gpu_report(
     part of an hour.
     """
     import json
+    import os
     from dataclasses import asdict
+    from pathlib import Path
 
     from tritoncnn.errors import InputError
     from tritoncnn.gpu import TARGETS, make_report, print_table
+    from tritoncnn.train.atomic import check_writable, write_file
 
     if page and (executed or as_json):
         raise click.UsageError("--page writes both parts into a file: leave out --execute and --json")
+    if not 1 <= jobs <= (most := 4 * (os.cpu_count() or 1)):
+        raise InputError(f"--jobs must be from 1 to {most}, 4 for each processor here; got {jobs}")
+    if page:
+        check_writable(Path(page))  # now: the work takes the better part of an hour
     if executed:
         raise SystemExit(_execute(only, fast))
     rows = make_report(targets or tuple(TARGETS), only, fast, jobs)
     if not rows:
         raise InputError(f"--only {only}: no case or kernel has this in its name")
     if page:
-        from pathlib import Path
-
         from tritoncnn.gpu import outcomes
         from tritoncnn.gpu import page as page_of
-        from tritoncnn.train.atomic import write_file
 
         done = list(outcomes(only, fast))
         write_file(Path(page), page_of(rows, done).encode())
@@ -64,11 +68,14 @@ def gpu_report(
 
 def _execute(only: str, fast: bool) -> int:
     """Execute cases one after the other; the exit code."""
+    from tritoncnn.errors import InputError
     from tritoncnn.gpu import outcomes
 
     matched = failed = 0
     for done in outcomes(only, fast):
         matched, failed = matched + done.matched, failed + (not done.matched)
         click.echo(f"{'matched' if done.matched else 'FAILED'} {done.case}: {done.words}")
+    if not matched + failed:
+        raise InputError(f"--only {only}: no case has this in its name")
     click.echo(f"{matched} cases matched, {failed} failed")
     return int(failed > 0)

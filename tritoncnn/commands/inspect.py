@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+PROBE = 4096  # examples: a batch that fits into any memory
+
 
 @click.command()
 @click.argument("name", metavar="TASK")
@@ -19,6 +21,7 @@ def inspect(name: str, model: str | None, step: bool, batch_size: int | None, op
     against the sum of all temporary tensors.
     """
     import tritoncnn
+    from tritoncnn.data.files import in_words, memory_left
     from tritoncnn.errors import InputError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import Options
@@ -28,13 +31,22 @@ def inspect(name: str, model: str | None, step: bool, batch_size: int | None, op
     if size < 1:
         raise InputError(f"--batch-size must be at least 1; got {size}")
     options = Options.of(task, model=model, optimizer=optimizer)
-    x, y, facts = task.example(size)
-    module = options.build_model(facts)
-    compiled: tritoncnn.CompiledModel | tritoncnn.CompiledStep
-    if step:
-        compiled = tritoncnn.compile_step(module, task.loss, options.build_optimizer(), (x, y))
-    else:
-        compiled = tritoncnn.compile(module.eval(), x)
+
+    def compile_for(batch: int) -> tritoncnn.CompiledModel | tritoncnn.CompiledStep:
+        x, y, facts = task.example(batch)
+        module = options.build_model(facts)
+        if step:
+            return tritoncnn.compile_step(module, task.loss, options.build_optimizer(), (x, y))
+        return tritoncnn.compile(module.eval(), x)
+
+    if size > PROBE:  # a plan grows with its batch: a small one tells whether the large one fits
+        x, y, _ = task.example(1)
+        each = sum(compile_for(PROBE).plan.sizes.values()) / PROBE + x.nbytes + y.nbytes
+        if size * each > (left := memory_left()):
+            raise InputError(
+                f"--batch-size {size} needs about {in_words(int(size * each))} of memory; {in_words(left)} are left"
+            )
+    compiled = compile_for(size)
     for stage in compiled.stages:
         click.echo(f"== {stage.name}: {stage.note}\n{stage.graph}\n")
     click.echo(f"== plan\n{compiled.plan}")

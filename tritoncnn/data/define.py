@@ -49,7 +49,11 @@ class Facts:
         return cls(tuple(classes), mean, std)
 
     def normalise(self, pictures: Array) -> torch.Tensor:
-        """f32[N,C,H,W] in [0, 1] -> (pictures - mean) / std, channel by channel."""
+        """f32[N,C,H,W] in [0, 1] -> (pictures - mean) / std, channel by channel. Raises InputError."""
+        if pictures.shape[1] != len(self.mean):
+            raise InputError(
+                f"pictures have {pictures.shape[1]} channels; the run's mean and std have {len(self.mean)}"
+            )
         mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
         return torch.from_numpy((pictures - mean) / std)
 

@@ -9,28 +9,36 @@ from pathlib import Path
 from tritoncnn.task import Task
 from tritoncnn.train.atomic import write_file
 
+MARKED = 40  # epochs up to which each has a dot
+
 
 def draw_curves(path: Path, task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> None:
     """Draw the rows of metrics.jsonl. Raises SaveError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: half a second; no pyplot, so no window system
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in rows]
+    marker = "." if len(rows) <= MARKED else ""
     left, right = figure.subplots(1, 2)
     best = task.metrics[task.best]
     losses = ["loss", *(name for name, metric in task.metrics.items() if metric.loss and name != task.best)]
     for name in losses:
-        left.plot(epochs, [row[name] for row in rows], marker=".", label=name.replace("_", " "))
-    left.set(title=title, xlabel="epoch", ylabel="loss", yscale="log")
+        left.plot(epochs, [row[name] for row in rows], marker=marker, label=name.replace("_", " "))
+    positive = all(row[name] > 0 for row in rows for name in losses)
+    left.set(title=title, xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
     left.legend()
     scale = 100 if best.percent else 1
-    right.plot(epochs, [scale * row[task.best] for row in rows], marker=".", color="tab:green")
+    right.plot(epochs, [scale * row[task.best] for row in rows], marker=marker, color="tab:green")
     label = task.best.replace("_", " ") + (" in %" if best.percent else "")
     right.set(title=f"{best.show(rows[-1][task.best])} in the end", xlabel="epoch", ylabel=label)
     for axes in (left, right):
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(rows) == 1:
+            axes.set(xlim=(0.5, 1.5), xticks=[1])
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     write_file(path, picture.getvalue())
