@@ -68,7 +68,8 @@ def reduce_kernel(
     KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
-    MAX: tl.constexpr, SCALE: tl.constexpr, LANES_KEPT: tl.constexpr,  # lanes run over results, else over their elements
+    WHOLE: tl.constexpr, MAX: tl.constexpr, SCALE: tl.constexpr,  # of i64; the largest, not the sum
+    LANES_KEPT: tl.constexpr,  # lanes run over results, else over their elements
     EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
@@ -76,7 +77,9 @@ def reduce_kernel(
     keep = block_offsets(program(0, GRID, WIDE) * BLOCK_KEEP, BLOCK_KEEP, WIDE)
     mask_keep = keep < KEEP
     base = keep if EPILOGUE is not None else _offset(keep, KEEP_SIZES, X_KEEP)
-    EMPTY: tl.constexpr = float("-inf") if MAX else 0.0
+    ACC: tl.constexpr = tl.int64 if WHOLE else tl.float32
+    LOWEST: tl.constexpr = -(2**63) if WHOLE else float("-inf")
+    EMPTY: tl.constexpr = LOWEST if MAX else 0
     STEPS: tl.constexpr = ((RED + BLOCK_RED - 1) // BLOCK_RED + SPLIT - 1) // SPLIT  # of BLOCK_RED, in a part
     if SPLIT == 1:
         first = 0
@@ -84,14 +87,14 @@ def reduce_kernel(
         first = part * (STEPS * BLOCK_RED)
     # Lanes, the last axis of the tile, run over what lies side by side.
     AXIS: tl.constexpr = 0 if LANES_KEPT else 1  # of the reduced elements
-    acc = tl.full((BLOCK_RED, BLOCK_KEEP) if LANES_KEPT else (BLOCK_KEEP, BLOCK_RED), EMPTY, tl.float32)
+    acc = tl.full((BLOCK_RED, BLOCK_KEEP) if LANES_KEPT else (BLOCK_KEEP, BLOCK_RED), EMPTY, ACC)
     base_2d, mask_2d = tl.expand_dims(base, AXIS), tl.expand_dims(mask_keep, AXIS)
     keep_2d = tl.expand_dims(keep, AXIS)
     for step in range(0, STEPS):
         red = tl.expand_dims(block_offsets(first + step * BLOCK_RED, BLOCK_RED, WIDE), 1 - AXIS)
         mask = mask_2d & (red < RED)
         if EPILOGUE is None:
-            x = tl.load(x_ptr + base_2d + _offset(red, RED_SIZES, X_RED), mask=mask, other=EMPTY).to(tl.float32)
+            x = tl.load(x_ptr + base_2d + _offset(red, RED_SIZES, X_RED), mask=mask, other=EMPTY).to(ACC)
         else:
             # Where there is one dim, its index is not taken modulo its size: nothing would know that this changes nothing.
             k0, k1 = keep_2d * 0, keep_2d
@@ -101,7 +104,7 @@ def reduce_kernel(
             if RED_SIZES[2] > 1:
                 r0, r1 = red // RED_SIZES[3], red % RED_SIZES[3]
             x = EPILOGUE(0.0, args, (k0, k1, r0, r1), mask)
-            x = tl.where(mask, x, EMPTY)
+            x = tl.where(mask, x.to(ACC), EMPTY)
         if MAX:
             acc = larger(acc, x)
         else:
@@ -109,7 +112,9 @@ def reduce_kernel(
     if MAX:
         y = tl.reduce(acc, AXIS, larger)
     else:
-        y = tl.sum(acc, AXIS) * SCALE
+        y = tl.sum(acc, AXIS)
+        if SCALE != 1.0:
+            y *= SCALE
     tl.store(y_ptr + part * KEEP + _offset(keep, KEEP_SIZES, Y_KEEP), y, mask=mask_keep)
 
 
@@ -167,6 +172,13 @@ def walk_dims(
     )
 
 
+def _check_dtypes(kind: str, *tensors: TensorType) -> None:
+    """Floats, or i64 throughout for a sum and a max. Raises DTypeError."""
+    whole = [tensor.dtype == "i64" for tensor in tensors]
+    if not all(whole) or kind == "mean":
+        check_floats(kind, **dict(zip(("y", "x"), tensors, strict=False)))
+
+
 def reduce(
     y: TensorType,
     x: TensorType | None,
@@ -182,14 +194,14 @@ def reduce(
 
     Instead of x, a ``slot`` made for a ``walk`` computes the elements from its operands; ``dims`` are then the walk's.
     Returns the launches and the workspace they need: ((y, x), None), or for a long reduction ((workspace, x), (y, workspace))
-    with the workspace's type. Of no elements the sum is 0, the mean NaN, the max -inf.
+    with the workspace's type. Of no elements the sum is 0, the mean NaN, the max -inf. i64 adds up in i64.
     Raises ShapeError, DTypeError, UnsupportedError.
     """
     if kind not in KINDS:
         raise ShapeError(f"reduce: kind must be one of {', '.join(KINDS)}; got {kind!r}")
     if walk is not None:
         assert slot is not None
-        check_floats(kind, y=y)
+        _check_dtypes(kind, y)
         y, (K0, K1, R0, R1) = walk.y, walk.out.shape
         keep, red = K0 * K1, R0 * R1
         red_sizes: tuple[int, ...] = (1, 1, R0, R1)
@@ -197,7 +209,7 @@ def reduce(
         lanes_reduced = any(t.strides[3] == 1 and t.shape[3] > 1 for t in walk.operands) or keep == 1
     else:
         assert x is not None
-        check_floats(kind, y=y, x=x)
+        _check_dtypes(kind, y, x)
         if len(set(dims)) != len(dims) or any(not 0 <= d < x.rank for d in dims):
             raise ShapeError(f"{kind}: dims must be different dims of x {list(x.shape)}; got {list(dims)}")
         kept = [d for d in range(x.rank) if d not in dims]
@@ -208,8 +220,9 @@ def reduce(
         red_sizes, (strides_red,) = _four(kind, merge_dims([x_red]), 1)
         lanes_reduced = strides_red[3] == 1
     tile = tile or pick_tile(keep, red, lanes_reduced, target)
-    parts = TensorType.dense("f32", (tile.SPLIT, *y.shape)) if tile.SPLIT > 1 else None
-    written = y if parts is None else TensorType("f32", y.shape, parts.strides[1:])
+    wide = "i64" if y.dtype == "i64" else "f32"
+    parts = TensorType.dense(wide, (tile.SPLIT, *y.shape)) if tile.SPLIT > 1 else None
+    written = y if parts is None else TensorType(wide, y.shape, parts.strides[1:])
     if walk is not None:
         keep_sizes: tuple[int, ...] = (1, 1, *y.shape)
         strides_x: tuple[int, ...] = (0, 0, 0, 0)
@@ -222,7 +235,7 @@ def reduce(
         (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
         {"y_ptr": parts or y, "x_ptr": x},
         KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
-        X_RED=strides_red, MAX=kind == "max", SCALE=scale, LANES_KEPT=not lanes_reduced,
+        X_RED=strides_red, WHOLE=y.dtype == "i64", MAX=kind == "max", SCALE=scale, LANES_KEPT=not lanes_reduced,
         BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
         slot=slot,
         flops=keep * red,

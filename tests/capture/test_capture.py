@@ -139,7 +139,8 @@ class Function(nn.Module):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x.softmax(1, dtype=torch.float64), "softmax: dtype must be torch.float32"),
+        (lambda x: x.softmax(1, dtype=torch.float64), "dtype must be one of f32, "),
+        (lambda x: x.int() ** x.int(), "a power of whole numbers whose exponent"),
         (
             lambda x: x.masked_select(x > 0).sum(),
             r"masked_select, whose size depends on data; .*test_capture.py:\d+\)$",
@@ -149,9 +150,6 @@ class Function(nn.Module):
             r"indexing with a mask: how much it picks depends on data; .*test_capture.py:\d+\)$",
         ),
         (lambda x: x.index_put((x > 0,), x[0, 0, 0]), "writing several values where a mask holds"),
-        (lambda x: x.clamp(min=x), "clamp with tensors as bounds"),
-        (lambda x: x**2.5, "a power of 2.5"),
-        (lambda x: x**x, "pow.Tensor_Tensor"),
         (lambda x: x.double().float(), "a cast from f32 to f64"),
         (lambda x: x.add_(1), "a change of the input x in place"),
     ],
@@ -163,16 +161,14 @@ def test_what_is_unsupported_is_said_in_the_users_words(function: Callable[[torc
         capture_module(Function(function), (IMAGE.clone(),))
 
 
-@pytest.mark.parametrize(
-    ("loss", "message"),
-    [
-        (lambda y, t: F.cross_entropy(y.detach(), t), "detach inside a model that is trained"),
-        (lambda y, t: F.cross_entropy(y, F.one_hot(t).float()), "depend on data"),
-    ],
-)
-def test_a_loss_that_is_unsupported_is_told(loss: Callable[..., Any], message: str) -> None:
-    with pytest.raises(UnsupportedError, match=message):
-        capture_loss(nn.Linear(3, 3), loss, (torch.ones(2, 3),), torch.tensor([0, 1]))
+def test_a_loss_that_is_unsupported_is_told() -> None:
+    with pytest.raises(UnsupportedError, match="depend on data"):
+        capture_loss(
+            nn.Linear(3, 3),
+            lambda y, t: F.cross_entropy(y, F.one_hot(t).float()),
+            (torch.ones(2, 3),),
+            torch.tensor([0, 1]),
+        )
 
 
 class Wavering(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import operator
 import os
 import re
@@ -12,19 +14,25 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture.table import EXPANDS, FACTORIES, IDENTITIES, PICKS, RESHAPES, TABLE, WHY
+from tritoncnn.capture.decompose import decompose, formula_of
+from tritoncnn.capture.regions import name_of
+from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE, WHY
 from tritoncnn.errors import InputError, UnsupportedError
+from tritoncnn.formulas.dtypes import COMPUTED, cast
+from tritoncnn.formulas.random import uniform
 from tritoncnn.formulas.refused import Refused
-from tritoncnn.formulas.training import TRAINING, emit_training
+from tritoncnn.formulas.training import NORMS, RANDOM, norm
 from tritoncnn.ir import Rewriter, TensorType
 from tritoncnn.ops import IR_DTYPE, OPS, Sym
+from tritoncnn.ops.define import constant
+from tritoncnn.ops.table import table_for
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _OURS = str(Path(__file__).parent.parent) + os.sep
 _MODELS = str(Path(__file__).parent.parent / "models") + os.sep
 
 SEED = "seed"
-HELD = tuple(name for name in IR_DTYPE.values() if name != "f64")  # what inputs and state may hold
+DEEPEST = 8  # formulas of formulas
 
 
 def model_line(frames: list[tuple[str, int]]) -> str:
@@ -40,40 +48,26 @@ def _source(node: torch.fx.Node) -> str:
     return model_line([(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)])
 
 
-def picks(node: torch.fx.Node) -> bool:
-    """Whether a tensor of whole numbers only says which elements are picked."""
-
-    def reads(user: torch.fx.Node) -> bool:
-        name = getattr(user.target, "__name__", "")
-        return name in PICKS or (name in IDENTITIES | RESHAPES | EXPANDS and picks(user))
-
-    return bool(node.users) and all(reads(user) for user in node.users)
-
-
-def dtypes_of(node: torch.fx.Node) -> tuple[str, ...]:
-    """What an input may hold."""
-    return ("f32", "i64") if picks(node) else ("f32",)
-
-
 @dataclass
 class Walk:
     """The graph under construction: what stands for each FX node, and what went wrong so far."""
 
     out: Rewriter
-    training: bool
     known: dict[torch.fx.Node, Any] = field(default_factory=dict)
+    held: dict[torch.fx.Node, Any] = field(default_factory=dict)  # what is known before the model runs
     refused: dict[str, None] = field(default_factory=dict)  # ordered set
     constants: dict[str, torch.Tensor] = field(default_factory=dict)  # graph input -> tensor that the code holds
     counters: set[torch.fx.Node] = field(default_factory=set)  # the additions of 1 that count calls
     wrong_dtype: list[str] = field(default_factory=list)
     drawn: int = 0  # random numbers so far
+    inside: list[str] = field(default_factory=list)  # the lines of the ops that are being taken apart
 
     def run(self, nodes: Iterable[torch.fx.Node]) -> None:
         for node in nodes:
             if node.op == "call_function":
                 self._call(node)
 
-    def input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...] = HELD) -> bool:
+    def input(self, node: torch.fx.Node, name: str, what: str, dtypes: tuple[str, ...] = COMPUTED) -> bool:
         tensor = node.meta["val"]
         dtype = IR_DTYPE.get(tensor.dtype, str(tensor.dtype))
         if dtype not in dtypes:  # told after the unsupported ops, which may be why it is there
@@ -87,6 +81,8 @@ class Walk:
 
     def argument(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):
+            if value not in self.known and value in self.held:
+                self._show(value)
             return self.known.get(value)
         if isinstance(value, (list, tuple)):
             return type(value)(self.argument(item) for item in value)
@@ -97,18 +93,11 @@ class Walk:
 
     def _call(self, node: torch.fx.Node) -> None:
         """Emit one ATen op; after a refusal its users are still looked up, not emitted, so that all gaps are named."""
-        source = _source(node)
+        source = self.inside[-1] if self.inside else _source(node)
         self.out.source = source
-        name = getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
+        name = name_of(node)
         if node.target is operator.getitem:
-            assert isinstance(node.args[0], torch.fx.Node)
-            parent = self.known.get(node.args[0])
-            if parent is not None and node.users:
-                value = parent[node.args[1]]
-                if isinstance(value, Refused):
-                    self.refuse(value.why, source)
-                else:
-                    self.known[node] = value
+            self._pick(node, source)
             return
         if name.startswith(("_assert", "sym_")) or not (node.users or name in TABLE):
             return
@@ -117,75 +106,161 @@ class Walk:
         if node in self.counters:
             self.known[node] = OPS["increment"](self.known[node.all_input_nodes[0]])
             return
-        if self.training and name in TRAINING and (name != "batch_norm.default" or node.args[5]):
-            if all(self.known.get(operand) is not None for operand in node.all_input_nodes):
-                self.known[node] = self._emit_training(node, name)
+        if self._compute_now(node, name):
             return
-        if name in FACTORIES:
-            self._constant(node)
+        missing = any(self.known.get(x) is None and x not in self.held for x in node.all_input_nodes)
+        if missing:
+            if not self._listed(name) and formula_of(node.target) is None:
+                self.refuse(WHY.get(name, name.removesuffix(".default")), source)
             return
-        if name not in TABLE and name not in RESHAPES | EXPANDS | IDENTITIES:
-            self.refuse(WHY.get(name, f"{name.removesuffix('.default')}"), source)
-            return
-        if any(self.known.get(operand) is None for operand in node.all_input_nodes):
-            return
-        try:
-            self.known[node] = self._emit(node, name)
-        except UnsupportedError as error:
-            self.refuse(str(error), source)
+        why = WHY.get(name, name.removesuffix(".default"))
+        if self._listed(name):
+            try:
+                self.known[node] = self._agreed(node, name, self._emit(node, name))
+                return
+            except UnsupportedError as error:
+                why = str(error)
+        if name in NORMS or name in RANDOM or not self._take_apart(node, source):
+            self.refuse(why, source)
 
-    def _constant(self, node: torch.fx.Node) -> None:
-        """torch.ones(3) and the like are computed now and become an input of the graph."""
-        assert callable(node.target)
-        tensor = node.target(*node.args, **node.kwargs)
-        if tensor.dim() == 0:
-            self.known[node] = number_of(self.out, tensor)
+    def _listed(self, name: str) -> bool:
+        return name in TABLE or name in RESHAPES | EXPANDS | IDENTITIES or name in RANDOM or name in NORMS
+
+    def _pick(self, node: torch.fx.Node, source: str) -> None:
+        """One of several results."""
+        assert isinstance(node.args[0], torch.fx.Node)
+        if node.args[0] in self.held:
+            self.held[node] = self.held[node.args[0]][node.args[1]]
             return
-        if self.input(node, node.name, f"the constant at {_source(node)}", dtypes_of(node)):
-            self.constants[node.name] = tensor
+        parent = self.known.get(node.args[0])
+        if parent is None or not node.users:
+            return
+        value = parent[node.args[1]]
+        if isinstance(value, Refused):
+            self.refuse(value.why, source)
+        else:
+            self.known[node] = value
+
+    def _compute_now(self, node: torch.fx.Node, name: str) -> bool:
+        """Whether the op reads nothing but what the code holds; its result is then computed by torch, once."""
+        tensor = node.meta.get("val")
+        if name in FILLS and isinstance(tensor, torch.Tensor):
+            number = FILLS[name](node.args)
+            if not isinstance(number, torch.fx.Node):
+                self.held[node] = torch.full((), number, dtype=tensor.dtype).expand(tensor.shape)
+                return True
+        target = node.target
+        if not isinstance(target, torch._ops.OpOverload):
+            return False
+        random = torch.Tag.nondeterministic_seeded in target.tags
+        if random or target._schema.is_mutable or any(x not in self.held for x in node.all_input_nodes):
+            return False
+
+        def now(value: Any) -> Any:
+            return self.held[value] if isinstance(value, torch.fx.Node) else value
+
+        args, kwargs = torch.fx.node.map_aggregate((node.args, node.kwargs), now)  # type: ignore[arg-type,misc]
+        self.held[node] = target(*args, **kwargs)
+        return True
+
+    def _show(self, node: torch.fx.Node) -> None:
+        """Put what is known now into the graph: a number, or an input that holds it."""
+        tensor = self.held[node]
+        same = tensor.numel() <= 1 or bool((tensor == tensor.reshape(-1)[0]).all())
+        dtype = "f32" if tensor.dtype == torch.float64 and not tensor.dim() else IR_DTYPE.get(tensor.dtype, "")
+        if not same or dtype not in COMPUTED:
+            name = self._fresh(node.name)
+            if self.input(node, name, f"the constant at {self.out.source}"):
+                self.constants[name] = tensor
+            return
+        number = tensor.reshape(-1)[0].item() if tensor.numel() else 0
+        if dtype == "i1":
+            seed = Sym(self.out, constant(self.out, 0, "i64"))
+            one = table_for(seed, (number,), (), dtype)
+        else:
+            one = Sym(self.out, constant(self.out, number, dtype))
+        self.known[node] = OPS["expand"](one, shape=tuple(tensor.shape)) if tensor.dim() else one
+
+    def _fresh(self, name: str) -> str:
+        taken = {value.name for value in self.out.inputs}
+        return next(one for one in (name, *(f"{name}_{i}" for i in range(2, 2 + len(taken)))) if one not in taken)
 
     def _emit(self, node: torch.fx.Node, name: str) -> Any:
         args = [self.argument(value) for value in node.args]
-        kwargs = {key: self.argument(value) for key, value in node.kwargs.items()}
+        kwargs = {key: self.argument(value) for key, value in node.kwargs.items() if key not in PLACEMENT}
+        if name in RANDOM:
+            return RANDOM[name](self._draw, node.meta["val"], *args, **kwargs)
+        if name in NORMS:
+            return norm(name, args)
         if name in TABLE:
+            try:
+                inspect.signature(TABLE[name]).bind(*args, **kwargs)
+            except TypeError as error:
+                raise UnsupportedError(f"{name.removesuffix('.default')} with such options: {error}") from error
             return TABLE[name](*args, **kwargs)
         x = args[0]
         if name in IDENTITIES:
             return self._identity(node, name, x)
+        if not isinstance(x, Sym):
+            raise UnsupportedError(name.removesuffix(".default"))
         shape = tuple(node.meta["val"].shape)
         return OPS["expand" if name in EXPANDS else "reshape"](x, shape=shape) if shape != x.shape else x
 
-    def _emit_training(self, node: torch.fx.Node, name: str) -> Any:
-        args = [self.argument(value) for value in node.args]
-        found, drawn = emit_training(name, args, node.meta["val"], self._seed, self.drawn)
-        self.drawn += drawn
+    def _identity(self, node: torch.fx.Node, name: str, x: Any) -> Any:
+        wanted = node.meta["val"].dtype
+        x = cast(x, IR_DTYPE.get(wanted, str(wanted)))
+        detached = name.startswith("detach") and isinstance(x, Sym) and x.value.type.is_float
+        return OPS["detach"](x) if detached else x
+
+    def _agreed(self, node: torch.fx.Node, name: str, found: Any) -> Any:
+        """``found``, whose shapes and dtypes are those that torch gives. Raises UnsupportedError for others."""
+
+        def check(ours: Any, theirs: Any) -> None:
+            if isinstance(theirs, (tuple, list)) and isinstance(ours, (tuple, list)):
+                for one, other in zip(ours, theirs, strict=False):
+                    check(one, other)
+            if not isinstance(ours, Sym) or not isinstance(theirs, torch.Tensor):
+                return
+            dtype = IR_DTYPE.get(theirs.dtype, str(theirs.dtype))
+            if (dtype, tuple(theirs.shape)) != (ours.dtype, ours.shape):
+                what = f"{dtype}{list(theirs.shape)}"
+                raise UnsupportedError(
+                    f"{name.removesuffix('.default')} that gives {what}: ours gives {ours.value.type}"
+                )
+
+        check(found, node.meta.get("val"))
         return found
 
-    def _seed(self) -> Sym:
+    def _take_apart(self, node: torch.fx.Node, source: str) -> bool:
+        """Emit what torch's formula for the op consists of; False when it has none, or one that is unsupported."""
+        parts = decompose(node) if len(self.inside) < DEEPEST else None
+        if parts is None:
+            return False
+        graph, operands = parts
+        before = dict(self.refused)
+        for inner, outer in zip((n for n in graph.graph.nodes if n.op == "placeholder"), operands, strict=True):
+            if outer in self.held:
+                self.held[inner] = self.held[outer]
+            else:
+                self.known[inner] = self.known[outer]
+        for inner in graph.graph.nodes:
+            if inner.op == "get_attr":
+                self.held[inner] = getattr(graph, str(inner.target))
+        self.inside.append(source)
+        self.run(graph.graph.nodes)
+        self.inside.pop()
+        (results,) = next(inner.args for inner in graph.graph.nodes if inner.op == "output")
+        found = self.argument(results)
+        if self.refused != before or found is None:
+            self.refused = before
+            return False
+        self.known[node] = found
+        return True
+
+    def _draw(self, shape: tuple[int, ...]) -> Sym:
+        """Random numbers in [0, 1), other ones each time."""
         known = next((v for v in self.out.inputs if v.name == SEED), None)
-        return Sym(self.out, known or self.out.input(SEED, TensorType.dense("i64", ())))
-
-    def _identity(self, node: torch.fx.Node, name: str, x: Any) -> Any:
-        if name.startswith("detach") and self.training and self._trains(node):
-            raise UnsupportedError("detach inside a model that is trained")
-        if "dropout" in name and node.args[1] and node.args[2]:
-            raise UnsupportedError(WHY["native_dropout.default"])
-        wanted = node.meta["val"].dtype
-        if not isinstance(x, Sym) or IR_DTYPE[wanted] == x.dtype:
-            return x
-        if wanted != torch.float32:
-            raise UnsupportedError(f"a cast from {x.dtype} to {IR_DTYPE.get(wanted, wanted)}")
-        return OPS["cast_f32"](x)
-
-    def _trains(self, node: torch.fx.Node) -> bool:
-        """Whether anything but constants comes in."""
-        return any(
-            operand.op != "placeholder" or isinstance(self.known.get(operand), Sym) for operand in node.all_input_nodes
-        )
-
-
-def number_of(out: Rewriter, tensor: torch.Tensor) -> Sym:
-    """A 0-d constant of the model's code; integers serve as f32 in arithmetic, as torch promotes them."""
-    value = float(tensor)
-    types = (TensorType.dense("f32", ()),)
-    return Sym(out, out.add("const", (), types, {"value": value, "dtype": "f32"})[0])
+        seed = Sym(self.out, known or self.out.input(SEED, TensorType.dense("i64", ())))
+        first, self.drawn = self.drawn, self.drawn + math.prod(shape)
+        drawn: Sym = uniform(seed, shape, first)
+        return drawn

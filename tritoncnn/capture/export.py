@@ -21,7 +21,9 @@ from typing import Any
 import torch
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
-from tritoncnn.capture.aten import SEED, Walk, model_line, number_of
+from tritoncnn.capture.aten import SEED, Walk, model_line
+from tritoncnn.capture.layers import in_tensors
+from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
 from tritoncnn.capture.watch import hooks_of, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.ir import Graph, Rewriter, remove_dead
@@ -94,7 +96,7 @@ def capture(
         module = _Traced(nets, function)
         if nets:
             module.training = any(net.training for net in nets.values())
-        walk = Walk(Rewriter(re.sub(r"\W", "_", title)), True)
+        walk = Walk(Rewriter(re.sub(r"\W", "_", title)))
         if gradients:
             for what in hooks_of(module.modules()):
                 walk.refuse(what, "")
@@ -152,7 +154,7 @@ def _writes(node: torch.fx.Node) -> bool:
     """Whether the op changes an operand in place. Batch norm does in training, though its schema does not say so."""
     if getattr(node.target, "__name__", "") == "batch_norm.default":
         return bool(node.args[5]) and node.args[3] is not None
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+    return is_write(node)
 
 
 def _export(
@@ -164,13 +166,14 @@ def _export(
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
-            with watched(gradients) as lost:
+            with in_tensors(), no_grad_kept() if gradients else contextlib.nullcontext(), watched(gradients) as lost:
                 program = torch.export.export(module, example, strict=False)
             for what in lost:
                 walk.refuse(what, "")
+            regions = detach_no_grad(program.graph_module)
             writes = any(_writes(node) for node in program.graph.nodes)
-            # The empty table: nothing is decomposed that we know, writes become functional.
-            return program.run_decompositions({}) if writes else program
+            # The empty table: nothing is decomposed that we know, writes become functional, regions are inlined.
+            return program.run_decompositions({}) if writes or regions else program
     except Exception as error:
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__
@@ -267,13 +270,13 @@ class _Capture:
     def _take_state(self, node: torch.fx.Node, spec: InputSpec, tensor: Any, name: str, first: dict[int, str]) -> None:
         walk = self.walk
         held = spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)
-        if not node.users:
+        if not node.users and node not in self.changed:
             return
         if id(tensor) in first:
             walk.known[node] = Sym(walk.out, next(v for v in walk.out.inputs if v.name == first[id(tensor)]))
             return
         if not held and tensor.dim() == 0 and not tensor.requires_grad:
-            walk.known[node] = number_of(walk.out, tensor)
+            walk.held[node] = tensor
             return
         kind = spec.kind.name.lower().replace("_tensor", "")
         name = f"self.{name}" if name in self.names else name

@@ -9,9 +9,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tritoncnn.formulas import arithmetic as arith
 from tritoncnn.formulas import attention, grid, index, loss, matrix, norm, order, pool, sample, scatter
 from tritoncnn.formulas import convolution as conv
 from tritoncnn.formulas import pointwise as point
+from tritoncnn.ops import OPS
 
 TABLE: dict[str, Callable[..., Any]] = {
     # convolutions, pools, norms, moves
@@ -40,7 +42,6 @@ TABLE: dict[str, Callable[..., Any]] = {
             ("_", 3),
         )
     },
-    "batch_norm.default": norm.batch_norm,
     "_native_batch_norm_legit_no_training.default": norm.native_batch_norm_eval,
     "group_norm.default": norm.group_norm,
     "instance_norm.default": norm.instance_norm,
@@ -86,6 +87,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     # picking, splitting, joining
     "cat.default": index.concat,
     "stack.default": index.stack,
+    "slice_scatter.default": index.slice_scatter,
+    "select_scatter.default": index.select_scatter,
+    "copy.default": index.copied,
+    "fill.Tensor": index.copied,
     "narrow.default": index.narrow,
     "slice.Tensor": index.slice_,
     "select.int": index.select,
@@ -155,6 +160,25 @@ TABLE: dict[str, Callable[..., Any]] = {
     "permute.default": matrix.permute,
     "sum.default": matrix.total,
     "sum.dim_IntList": matrix.total,
+    **{
+        f"{name}.{kind}": wrap(both)
+        for kind, both in (
+            ("default", matrix.var_mean),
+            ("dim", matrix.var_mean),
+            ("correction", matrix.var_mean_correction),
+        )
+        for name, wrap in (
+            ("var", matrix.first_of),
+            ("std", matrix.root_of),
+            ("var_mean", lambda both: both),
+            ("std_mean", matrix.with_root),
+        )
+    },
+    "linalg_vector_norm.default": matrix.vector_norm,
+    **{
+        f"norm.{kind}": matrix.vector_norm
+        for kind in ("Scalar", "ScalarOpt_dim", "ScalarOpt_dtype", "ScalarOpt_dim_dtype")
+    },
     "mean.default": matrix.mean,
     "mean.dim": matrix.mean,
     "softmax.int": matrix.softmax,
@@ -171,20 +195,94 @@ TABLE: dict[str, Callable[..., Any]] = {
     "smooth_l1_loss.default": loss.smooth_l1_loss,
     "huber_loss.default": loss.huber_loss,
     "binary_cross_entropy_with_logits.default": loss.bce_with_logits,
-    # pointwise
-    "add.Tensor": point.add,
-    "add.Scalar": point.add,
-    "sub.Tensor": point.sub,
-    "sub.Scalar": point.sub,
-    "rsub.Tensor": point.rsub,
-    "rsub.Scalar": point.rsub,
-    "where.self": point.where,
-    "where.ScalarSelf": point.where,
-    "where.ScalarOther": point.where,
-    "where.Scalar": point.where,
-    "clamp.default": point.clamp,
-    "clamp_min.default": point.clamp,
-    "clamp_max.default": point.clamp_max,
+    # arithmetic
+    "add.Tensor": arith.add,
+    "add.Scalar": arith.add,
+    "sub.Tensor": arith.sub,
+    "sub.Scalar": arith.sub,
+    "rsub.Tensor": arith.rsub,
+    "rsub.Scalar": arith.rsub,
+    **{f"mul.{kind}": arith.binary("mul") for kind in ("Tensor", "Scalar")},
+    **{f"div.{kind}": arith.div for kind in ("Tensor", "Scalar", "Tensor_mode", "Scalar_mode")},
+    **{f"{name}.default": arith.binary(name) for name in ("maximum", "minimum")},
+    "max.other": arith.binary("maximum"),
+    "min.other": arith.binary("minimum"),
+    **{f"floor_divide.{kind}": arith.floor_divide for kind in ("default", "Scalar")},
+    **{f"remainder.{kind}": arith.remainder for kind in ("Tensor", "Scalar", "Scalar_Tensor")},
+    **{f"fmod.{kind}": arith.fmod for kind in ("Tensor", "Scalar")},
+    **{f"pow.{kind}": arith.power for kind in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
+    "square.default": arith.square,
+    "hypot.default": arith.hypot,
+    **{
+        f"{name}.{kind}": arith.compare(name)
+        for name in ("gt", "lt", "ge", "le", "eq", "ne")
+        for kind in ("Tensor", "Scalar")
+    },
+    **{f"logical_{name}.default": arith.logical(f"bit_{name}") for name in ("and", "or", "xor")},
+    "logical_not.default": arith.logical_not,
+    **{
+        f"bitwise_{name}.{kind}": arith.bitwise(f"bit_{name}")
+        for name in ("and", "or", "xor")
+        for kind in ("Tensor", "Scalar")
+    },
+    **{
+        f"__{name}__.{kind}": arith.bitwise(f"bit_{name}")
+        for name in ("and", "or", "xor")
+        for kind in ("Tensor", "Scalar")
+    },
+    "bitwise_not.default": OPS["bit_not"],
+    "where.self": arith.where,
+    "where.ScalarSelf": arith.where,
+    "where.ScalarOther": arith.where,
+    "where.Scalar": arith.where,
+    "clamp.default": arith.clamp,
+    "clamp.Tensor": arith.clamp,
+    "clamp_min.default": arith.clamp,
+    "clamp_min.Tensor": arith.clamp,
+    "clamp_max.default": arith.clamp_max,
+    "clamp_max.Tensor": arith.clamp_max,
+    "abs.default": arith.absolute,
+    "neg.default": OPS["neg"],
+    "sign.default": arith.sign,
+    **{f"{name}.default": arith.rounding(name) for name in ("floor", "ceil", "trunc", "round")},
+    "round.decimals": arith.round_decimals,
+    "isnan.default": arith.is_nan,
+    "isinf.default": arith.is_inf,
+    "isfinite.default": arith.is_finite,
+    "relu.default": arith.relu,
+    **{
+        f"{name}.default": arith.unary(name)
+        for name in (
+            "sigmoid",
+            "tanh",
+            "exp",
+            "log",
+            "sqrt",
+            "rsqrt",
+            "reciprocal",
+            "erf",
+            "erfc",
+            "log1p",
+            "expm1",
+            "exp2",
+            "log2",
+            "log10",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+            "asinh",
+            "acosh",
+            "atanh",
+        )
+    },
+    "special_erfc.default": arith.unary("erfc"),
+    "atan2.default": arith.atan2,
+    # activations
     "hardtanh.default": point.hardtanh,
     "relu6.default": point.relu6,
     "leaky_relu.default": point.leaky_relu,
@@ -198,68 +296,39 @@ TABLE: dict[str, Callable[..., Any]] = {
     "softplus.default": point.softplus,
     "log_sigmoid.default": point.log_sigmoid,
     "mish.default": point.mish,
-    "pow.Tensor_Scalar": point.power,
-    "square.default": point.square,
-    **{
-        f"{name}.default": point.unary(name)
-        for name in (
-            "relu",
-            "sigmoid",
-            "tanh",
-            "exp",
-            "log",
-            "sqrt",
-            "rsqrt",
-            "abs",
-            "neg",
-            "reciprocal",
-            "erf",
-            "log1p",
-        )
-    },
-    **{f"{name}.{kind}": point.binary(name) for name in ("mul", "div") for kind in ("Tensor", "Scalar")},
-    **{f"{name}.default": point.binary(name) for name in ("maximum", "minimum")},
-    "max.other": point.binary("maximum"),
-    "min.other": point.binary("minimum"),
-    **{
-        f"{name}.{kind}": point.compare(name)
-        for name in ("gt", "lt", "ge", "le", "eq", "ne")
-        for kind in ("Tensor", "Scalar")
-    },
 }
 
 RESHAPES = frozenset({
     "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.default",
-    "squeeze.dim", "squeeze.dims", "unsqueeze.default", "view_as.default",
+    "squeeze.dim", "squeeze.dims", "unsqueeze.default", "view_as.default", "reshape_as.default", "ravel.default",
 })  # fmt: skip
-EXPANDS = frozenset({"expand.default", "expand_as.default"})
-FACTORIES = frozenset({
-    "ones.default", "zeros.default", "full.default", "arange.default", "arange.start", "arange.start_step", "eye.default",
-    "scalar_tensor.default", "linspace.default",
-})  # fmt: skip
+EXPANDS = frozenset({"expand.default", "expand_as.default", "broadcast_to.default"})
+FILLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {  # op -> the number that it writes everywhere, from its arguments
+    "zeros_like.default": lambda args: 0,
+    "ones_like.default": lambda args: 1,
+    "full_like.default": lambda args: args[1],
+    "empty_like.default": lambda args: 0,
+    "new_zeros.default": lambda args: 0,
+    "new_ones.default": lambda args: 1,
+    "new_full.default": lambda args: args[2],
+    "new_empty.default": lambda args: 0,
+    "empty.memory_format": lambda args: 0,
+    "fill.Scalar": lambda args: args[1],
+    "zero.default": lambda args: 0,
+}
+PLACEMENT = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "implicit"})  # options
 IDENTITIES = frozenset({
     "contiguous.default", "clone.default", "alias.default", "lift_fresh_copy.default", "detach.default", "detach_.default",
-    "dropout.default", "feature_dropout.default", "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
-    "type_as.default",
-})  # fmt: skip
-
-PICKS = frozenset({  # ops that read whole numbers as indices
-    "gather.default", "index_select.default", "index.Tensor", "embedding.default", "one_hot.default", "take.default",
-    "take_along_dim.default", "scatter_add.default", "scatter.src", "scatter.value", "scatter_reduce.two",
-    "index_add.default", "index_copy.default", "index_fill.int_Scalar", "index_fill.int_Tensor", "index_put.default",
+    "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
+    "type_as.default", "lift_fresh.default", "to.other", "detach_copy.default",
 })  # fmt: skip
 
 WHY = {  # what the user wrote, where ATen's name does not say it
-    "bernoulli.p": "dropout in training mode; call module.eval() first",
-    "bernoulli.default": "dropout in training mode; call module.eval() first",
-    "native_dropout.default": "dropout in training mode; call module.eval() first",
-    "new_empty.default": "dropout in training mode; call module.eval() first",
-    "_native_batch_norm_legit_functional.default": "batch norm in training mode; call module.eval() first",
-    "_native_batch_norm_legit.no_stats": "batch norm without running statistics",
-    "_batch_norm_with_update_functional.default": "batch norm in training mode; call module.eval() first",
     "masked_select.default": "masked_select, whose size depends on data; use torch.where or a product with the mask",
     "nonzero.default": "nonzero, whose size depends on data",
-    "clamp.Tensor": "clamp with tensors as bounds",
-    "wrap_with_set_grad_enabled": "torch.no_grad inside the model",
-    "cond": "control flow inside the model",
+    "cond": "control flow inside the model (torch.cond)",
+    "while_loop": "control flow inside the model (while_loop)",
+    "map_impl": "control flow inside the model (map)",
+    "scan": "control flow inside the model (scan)",
+    "associative_scan": "control flow inside the model (associative_scan)",
 }

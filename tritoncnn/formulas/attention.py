@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.formulas.matrix import matmul, softmax, transpose
-from tritoncnn.formulas.pointwise import narrow, widen
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 

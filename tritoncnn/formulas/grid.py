@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.pointwise import narrow, widen
+from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 

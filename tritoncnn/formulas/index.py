@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.sample import wrap
+from tritoncnn.formulas.dtypes import cast
+from tritoncnn.formulas.sample import along, wrap
 from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
 from tritoncnn.ops.table import table_for
@@ -71,6 +72,41 @@ def select(x: Any, dim: int, index: int) -> Any:
 
 def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
     return tuple(select(x, dim, i) for i in range(x.shape[dim]))
+
+
+def copied(x: Any, source: Any) -> Any:
+    """``source`` with the shape and dtype of x."""
+    source = cast(source, x.dtype)
+    return source if source.shape == x.shape else op["expand"](source, shape=tuple(x.shape))
+
+
+def slice_scatter(
+    x: Any, source: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Any:
+    """x with x[start:end:step] along dim replaced."""
+    dim = wrap("slice_scatter", len(x.shape), dim)
+    n = x.shape[dim]
+    places = range(*slice(start, end, step).indices(n))
+    source = cast(source, x.dtype)
+    wanted = (*x.shape[:dim], len(places), *x.shape[dim + 1 :])
+    source = source if source.shape == wanted else op["expand"](source, shape=wanted)
+    if len(places) in (0, n):
+        return source if len(places) else x
+    if step == 1:
+        before, after = narrow(x, dim, 0, places[0]), narrow(x, dim, places[-1] + 1, n - 1 - places[-1])
+        return concat([part for part in (before, source, after) if part.shape[dim]], dim)
+    inside = [p in places for p in range(n)]
+    index = [places.index(p) if p in places else 0 for p in range(n)]
+    shape = along(len(x.shape), dim, n)
+    spread = op["take"](source, table_for(x, index, shape, "i64"), dim=dim)
+    return op["where"](table_for(x, [int(hit) for hit in inside], shape, "i1"), spread, x)
+
+
+def select_scatter(x: Any, source: Any, dim: int, index: int) -> Any:
+    """x with x[index] along dim replaced."""
+    dim = wrap("select_scatter", len(x.shape), dim)
+    at = index % x.shape[dim]
+    return slice_scatter(x, unsqueeze(source, dim), dim, at, at + 1)
 
 
 def split_with_sizes(x: Any, sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from tritoncnn.errors import InputError, ShapeError
+from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.formulas.matrix import log_softmax, mean, total
-from tritoncnn.formulas.pointwise import log_one_plus_exp, narrow, widen
+from tritoncnn.formulas.pointwise import log_one_plus_exp
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 

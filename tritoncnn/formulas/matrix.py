@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.pointwise import as_float
-from tritoncnn.ops import IR_DTYPE, OPS
+from tritoncnn.errors import ShapeError
+from tritoncnn.formulas.dtypes import FLOATS, cast, result_dtype, widen
+from tritoncnn.formulas.order import amax, amin
+from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
 
 op = OPS
@@ -89,21 +90,91 @@ def _dims(x: Any, dims: int | Sequence[int] | None) -> tuple[int, ...]:
     return tuple(sorted(d % max(len(x.shape), 1) for d in wanted))
 
 
-def total(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """sum, of all when dims is None."""
-    x = as_float(x)
-    if not x.shape:
-        return x
-    dims = _dims(x, dims)
-    y = op["sum"](x, dims=dims)
+def _kept(x: Any, y: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
+    """y, the result over ``dims`` of x, with these dims as 1 where they are to stay."""
     return op["reshape"](y, shape=tuple(1 if d in dims else n for d, n in enumerate(x.shape))) if keepdim else y
 
 
+def total(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """sum, of all when dims is None; of whole numbers and truth values in i64."""
+    wanted = result_dtype(dtype) or ("i64" if x.dtype not in FLOATS else x.dtype)
+    x = cast(x, wanted if wanted in ("i64", "f32", "f16", "bf16") else "i64")
+    if x.shape:
+        dims = _dims(x, dims)
+        x = _kept(x, op["sum"](x, dims=dims), dims, keepdim)
+    return cast(x, wanted)
+
+
 def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    x = cast(x, result_dtype(dtype) or x.dtype)
     if not x.shape:
         return x
     count = math.prod(x.shape[d] for d in _dims(x, dims))
     return total(x, dims, keepdim) * (1 / count if count else math.nan)
+
+
+def moments(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
+    """(variance, mean) over dims; the squares' sum is divided by the count less ``correction`` (1)."""
+    average = mean(x, dims, True)
+    apart = op["sub"](x, average)
+    count = math.prod(x.shape[d] for d in _dims(x, dims)) if x.shape else 1
+    rest = max(count - (1 if correction is None else correction), 0)
+    variance = total(apart * apart, dims, keepdim) * (1 / rest if rest else math.inf)
+    return variance, average if keepdim or not x.shape else op["reshape"](average, shape=tuple(variance.shape))
+
+
+def var_mean(x: Any, dims: Any = None, unbiased: bool = True, keepdim: bool = False) -> tuple[Any, Any]:
+    if isinstance(dims, bool):  # var(x, unbiased)
+        dims, unbiased = None, dims
+    return moments(x, dims, float(unbiased), keepdim)
+
+
+def var_mean_correction(
+    x: Any, dims: Any = None, *, correction: float | None = None, keepdim: bool = False
+) -> tuple[Any, Any]:
+    return moments(x, dims, correction, keepdim)
+
+
+def first_of(both: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    """The variance alone."""
+    return lambda *args, **kwargs: both(*args, **kwargs)[0]
+
+
+def root_of(both: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    """The deviation alone."""
+    return lambda *args, **kwargs: root(both(*args, **kwargs)[0])
+
+
+def with_root(both: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    def emit(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        variance, average = both(*args, **kwargs)
+        return root(variance), average
+
+    return emit
+
+
+def root(s: Any, power: float = 0.5) -> Any:
+    """s ** power, whose gradient is 0 where s is 0, as torch has it for norms and deviations."""
+    zero = op["eq"](s, 0.0)
+    safe = op["where"](zero, 1.0, s)
+    return op["where"](zero, 0.0, op["sqrt"](safe) if power == 0.5 else op["pow"](safe, power))
+
+
+def vector_norm(x: Any, order: Any = 2, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """(sum of |x| ** order) ** (1 / order) over dims; the largest or smallest |x| for infinite orders, a count for 0."""
+    wanted = result_dtype(dtype) or x.dtype
+    z, p = widen(cast(x, wanted)), float(2 if order is None else order)
+    if math.isinf(p):
+        y = (amax if p > 0 else amin)(op["abs"](z), dims, keepdim)
+    elif p == 0:
+        y = total(op["where"](op["ne"](z, 0.0), 1.0, z * 0.0), dims, keepdim)
+    elif p == 1:
+        y = total(op["abs"](z), dims, keepdim)
+    elif p == 2:
+        y = root(total(z * z, dims, keepdim))
+    else:
+        y = root(total(root(op["abs"](z), p), dims, keepdim), 1 / p)
+    return cast(y, wanted)
 
 
 def _along_rows(name: str, x: Any, dim: int) -> Any:
@@ -124,25 +195,17 @@ def _along_rows(name: str, x: Any, dim: int) -> Any:
     return op["permute"](op["reshape"](op[name](rows), shape=tuple(turned.shape)), dims=back)
 
 
-def _cast(name: str, x: Any, dtype: torch.dtype | None) -> Any:
-    """x as ``dtype``, None as it is. Raises UnsupportedError for one that is not f32, bf16 or f16."""
-    wanted = None if dtype is None else IR_DTYPE.get(dtype, "")
-    if wanted not in (None, "f32", "bf16", "f16"):
-        raise UnsupportedError(f"{name}: dtype must be torch.float32, torch.bfloat16 or torch.float16; got {dtype}")
-    return x if wanted in (None, x.dtype) else op[f"cast_{wanted}"](x)
-
-
 def softmax(x: Any, dim: int, dtype: torch.dtype | None = None) -> Any:
-    return _along_rows("softmax", _cast("softmax", x, dtype), dim)
+    return _along_rows("softmax", cast(x, result_dtype(dtype) or x.dtype), dim)
 
 
 def log_softmax(x: Any, dim: int, dtype: torch.dtype | None = None) -> Any:
-    return _along_rows("log_softmax", _cast("log_softmax", x, dtype), dim)
+    return _along_rows("log_softmax", cast(x, result_dtype(dtype) or x.dtype), dim)
 
 
 def default_softmax(x: Any, dim: int, half_to_float: bool) -> Any:
-    return softmax(x, dim)
+    return softmax(cast(x, "f32") if half_to_float else x, dim)
 
 
 def default_log_softmax(x: Any, dim: int, half_to_float: bool) -> Any:
-    return log_softmax(x, dim)
+    return log_softmax(cast(x, "f32") if half_to_float else x, dim)

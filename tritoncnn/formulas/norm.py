@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.pointwise import narrow, widen
+from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.formulas.refused import Refused
 from tritoncnn.ops import OPS
 
@@ -27,16 +27,11 @@ def check_parameters(name: str, size: int, **given: Any) -> None:
             raise ShapeError(f"{name}: {key} must be [{size}], one number per channel; got {list(value.shape)}")
 
 
-def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float,
-               cudnn: bool = True) -> Any:  # fmt: skip
-    """Source: Ioffe & Szegedy 2015, "Batch normalization"."""
-    if training or mean is None:
-        raise UnsupportedError("batch norm in training mode; call module.eval() first")
-    return batch_norm_eval(x, weight, bias, mean, var, eps)
-
-
 def batch_norm_eval(x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> Any:
-    """y = x * s + (bias - mean * s) with s = weight / sqrt(var + eps): one multiply-add per pixel."""
+    """y = x * s + (bias - mean * s) with s = weight / sqrt(var + eps): one multiply-add per pixel.
+
+    Source: Ioffe & Szegedy 2015, "Batch normalization".
+    """
     if len(x.shape) < 2:
         raise ShapeError(f"batch_norm: x must be [N, C, ...]; got {list(x.shape)}")
     check_parameters("batch_norm", x.shape[1], weight=weight, bias=bias, running_mean=mean, running_var=var)

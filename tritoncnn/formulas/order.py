@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.pointwise import as_float, narrow, widen
+from tritoncnn.formulas.dtypes import as_float, narrow, widen
 from tritoncnn.formulas.sample import wrap
 from tritoncnn.ops import OPS
 

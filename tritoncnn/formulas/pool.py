@@ -12,7 +12,7 @@ from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.formulas.convolution import AXES, Ints, at_least, batched, per_axis
-from tritoncnn.formulas.pointwise import narrow, widen
+from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 from tritoncnn.ops.window import pool_size

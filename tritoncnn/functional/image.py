@@ -12,7 +12,7 @@ from tritoncnn.errors import InputError, ShapeError
 from tritoncnn.formulas import index as take
 from tritoncnn.formulas import sample as emit
 from tritoncnn.formulas.convolution import numbers_of, per_axis
-from tritoncnn.formulas.pointwise import narrow, widen
+from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.functional.dispatch import AnyFloat, Floats, Ints, Labels, Tensors, fused, under_autocast
 from tritoncnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 

@@ -31,11 +31,11 @@ class Expr:
         return int(self.op[1:]) if self.op.startswith("$") else None
 
     @property
-    def constant(self) -> float | None:
-        """The number of a constant leaf, None for all else."""
+    def constant(self) -> float | int | None:
+        """The number of a constant leaf, an int where it is written without a point; None for all else."""
         if self.args or self.op == ACC or self.op.startswith("$"):
             return None
-        return float(self.op)
+        return int(self.op) if _WHOLE.fullmatch(self.op) else float(self.op)
 
     @property
     def size(self) -> int:
@@ -60,9 +60,11 @@ def arg(index: int) -> Expr:
 
 
 def constant(value: float) -> Expr:
-    return Expr(repr(float(value)))
+    """The leaf of a number: an int takes part in whole-number arithmetic, exactly."""
+    return Expr(repr(value))
 
 
+_WHOLE = re.compile(r"-?\d+")
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")
 
 

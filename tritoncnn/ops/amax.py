@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tritoncnn.ir import Node
-from tritoncnn.ops.define import Lowering, OpDef
+from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.eq import eq
 from tritoncnn.ops.reduction import lower_reduction, meaning, rule
 from tritoncnn.ops.reshape import reshape
@@ -16,7 +16,9 @@ from tritoncnn.ops.where import where
 from tritoncnn.ops.window import Pair
 
 
-def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any]:
+def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any | None]:
+    if not is_float(x):
+        return (None,)
     kept = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
     best = eq(x, reshape(y, shape=kept))
     count = sum_(where(best, x * 0.0 + 1.0, 0.0), dims=dims)
@@ -32,5 +34,7 @@ SAMPLES: tuple[Any, ...] = (
         ((2, 3, 5, 7), (0, 2, 3)), ((4, 5), (1,)), ((1,), (0,)), ((33, 65), (0, 1)), ((3, 300), (1,)), ((300, 3), (0,)),
     )),
     (((4, 300), (300,)), {"dims": (1,), "expr": "mul($0, $1)"}),
+    ((("i64", (4, 300), 2**40, -(2**40)),), {"dims": (1,)}),
+    ((("i64", (2, 30, 3), 0, -(2**40)),), {"dims": (0, 1)}),
 )  # fmt: skip
 amax = OpDef("amax", rule("amax"), meaning(torch.amax), grad, lower, reduces=True, samples=SAMPLES)

@@ -1,4 +1,4 @@
-"""const: one number. Fused expressions hold it in their text, so it never takes memory of its own."""
+"""const: one number, an int where the dtype holds whole ones. Fused expressions hold it in their text."""
 
 from __future__ import annotations
 

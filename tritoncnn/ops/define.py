@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import GraphError
-from tritoncnn.ir import Attr, Node, Rewriter, TensorType, Value, parse_expr
+from tritoncnn.ir import FLOATS, Attr, Node, Rewriter, TensorType, Value, parse_expr
 from tritoncnn.kernels.launch import Launch
 
 TORCH_DTYPE = {
@@ -134,8 +134,12 @@ def emit(
 
 
 def constant(graph: Rewriter, number: float, dtype: str) -> Value:
-    (value,) = graph.add("const", (), (TensorType.dense(dtype, ()),), {"value": float(number), "dtype": dtype})
-    return value
+    """A number as a node. Raises GraphError for one that a whole-number ``dtype`` cannot hold."""
+    value = float(number) if dtype in FLOATS else int(number)
+    if value != number and number == number:
+        raise GraphError(f"a constant of {dtype} must be a whole number; got {number}")
+    (found,) = graph.add("const", (), (TensorType.dense(dtype, ()),), {"value": value, "dtype": dtype})
+    return found
 
 
 def dtype_of(x: Any) -> str:

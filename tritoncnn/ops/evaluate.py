@@ -19,6 +19,8 @@ def evaluate_expr(expr: Expr, acc: torch.Tensor | None, operands: tuple[torch.Te
         return acc
     if expr.operand is not None:
         return operands[expr.operand]
+    if isinstance(expr.constant, int):
+        return torch.tensor(expr.constant)
     if expr.constant is not None:
         like = acc if acc is not None else next((t for t in operands if t.is_floating_point()), torch.empty(()))
         return torch.tensor(expr.constant, dtype=like.dtype)
@@ -62,6 +64,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Te
     Float tensors may be fp64 whatever the graph says, so the same graph serves as its own fp64 oracle.
     """
     known = {value: inputs[value.name] for value in graph.inputs}
+    oracle = any(tensor.dtype == torch.float64 for tensor in inputs.values())
     for node in graph.nodes:
         results = run_reference(node, tuple(known[v] for v in node.operands))
         for value, tensor in zip(node.results, results, strict=True):
@@ -72,5 +75,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Te
                 and tensor.dtype != TORCH_DTYPE[value.type.dtype]
             ):
                 raise AssertionError(f"{node.op}: reference gives {tensor.dtype}, the graph says {value.type}")
+            if tensor.dim() and not oracle:  # a constant that was stretched
+                tensor = tensor.to(TORCH_DTYPE[value.type.dtype])
             known[value] = laid_out(tensor, value.type)
     return tuple(known[v] for v in graph.outputs)

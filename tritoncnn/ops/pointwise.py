@@ -23,7 +23,10 @@ def _type(expr: Expr, types: tuple[TensorType, ...]) -> TensorType | None:
     if expr.constant is not None:
         return None
     args = [_type(arg, types) for arg in expr.args]
-    dtype = next((t.dtype for t in args if t is not None and t.dtype != "i1"), "f32")
+    whole = all(isinstance(arg.constant, int) for arg, t in zip(expr.args, args, strict=True) if t is None)
+    dtype = next(
+        (t.dtype for t in args if t is not None and t.dtype != "i1"), "i64" if None in args and whole else "f32"
+    )
     given = (t if t is not None else TensorType.dense(dtype, ()) for t in args)
     return types_tuple(OPS[expr.op].infer(*given))[0]
 

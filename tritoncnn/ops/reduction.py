@@ -23,7 +23,8 @@ def reduced_type(op: str, operands: tuple[TensorType, ...], dims: Pair, expr: st
         raise GraphError(f"{op} takes 1 operand, or an expression over several; got {len(operands)}")
     x = pointwise_op.infer(*operands, expr=expr) if expr else operands[0]
     assert isinstance(x, TensorType)
-    check_float(op, x, "x")
+    if x.dtype != "i64":
+        check_float(op, x, "x")
     if not dims or list(dims) != sorted(set(dims)) or dims[0] < 0 or dims[-1] >= x.rank:
         raise ShapeError(f"{op}: dims must be dims of x {list(x.shape)}, ascending, at least one; got {list(dims)}")
     return TensorType.dense(x.dtype, tuple(size for dim, size in enumerate(x.shape) if dim not in dims))

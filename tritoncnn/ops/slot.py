@@ -13,6 +13,7 @@ from typing import Any
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 from tritoncnn.ir import ACC, Expr, TensorType, parse_expr
 from tritoncnn.kernels import device
@@ -88,6 +89,12 @@ def make_slot(text: str, out: TensorType, operands: tuple[TensorType, ...]) -> S
 def _compile(name: str, source: str) -> Any:
     file = f"<tritoncnn {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    scope: dict[str, Any] = {"tl": tl, "triton": triton, "device": device, "__name__": "tritoncnn.generated"}
+    scope: dict[str, Any] = {
+        "tl": tl,
+        "libdevice": libdevice,
+        "triton": triton,
+        "device": device,
+        "__name__": "tritoncnn.generated",
+    }
     exec(compile(source, file, "exec"), scope)
     return triton.jit(scope[name])

@@ -72,8 +72,7 @@ class _Parts:
         def tree(value: Value) -> Expr:
             if value not in table:
                 producer = self.graph.producer[value]
-                number = producer.attrs["value"] if producer.op == "const" else None
-                table[value] = constant(float(number)) if number is not None else expr_of(producer)
+                table[value] = constant(producer.attrs["value"]) if producer.op == "const" else expr_of(producer)
             return table[value]
 
         def expr_of(node: Node) -> Expr:

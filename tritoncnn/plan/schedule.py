@@ -148,7 +148,7 @@ def _constants(draft: _Draft) -> tuple[tuple[int, tuple[float, ...], str], ...]:
 def _constant(draft: _Draft, node: Node) -> None:
     """A number or table that some op reads from memory; fused expressions hold their numbers in their text."""
     if node.result in draft.graph.users or node.result in draft.graph.outputs:
-        numbers = (float(node.attrs["value"]),) if node.op == "const" else node.attrs["numbers"]
+        numbers = (node.attrs["value"],) if node.op == "const" else node.attrs["numbers"]
         draft.fixed[node.result] = _store(draft, numbers, str(node.attrs["dtype"]))
 
 

@@ -1,0 +1,62 @@
+"""ATen ops that are not in the table are taken apart by torch's own formulas."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._decomp import decomposition_table
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from tritoncnn.capture.regions import is_write
+
+COMPOSITE = "CompositeImplicitAutograd"
+
+
+def formula_of(op: Any) -> Callable[..., Any] | None:
+    """The Python function that says ``op`` in terms of others; None when torch has none."""
+    if not isinstance(op, torch._ops.OpOverload):
+        return None
+    if op in decomposition_table:
+        found: Callable[..., Any] = decomposition_table[op]
+        return found
+    composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), COMPOSITE)
+    return op if composite else None
+
+
+def decompose(node: torch.fx.Node) -> tuple[torch.fx.GraphModule, list[torch.fx.Node]] | None:
+    """The graph that computes ``node``, and the nodes that stand for its inputs; None when torch cannot take it apart."""
+    formula = formula_of(node.target)
+    if formula is None:
+        return None
+    leaves, form = pytree.tree_flatten((node.args, node.kwargs), is_leaf=lambda x: isinstance(x, torch.fx.Node))
+    operands = list(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, torch.fx.Node)))
+    fakes = [operand.meta.get("val") for operand in operands]
+    if not all(isinstance(fake, torch.Tensor) for fake in fakes):
+        return None
+
+    def compute(*tensors: torch.Tensor) -> Any:
+        given = dict(zip(operands, tensors, strict=True))
+        args, kwargs = pytree.tree_unflatten(
+            [given.get(x, x) if isinstance(x, torch.fx.Node) else x for x in leaves], form
+        )
+        return formula(*args, **kwargs)
+
+    mode = next((fake.fake_mode for fake in fakes if isinstance(fake, FakeTensor)), contextlib.nullcontext())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with mode, torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):  # its kernels have no formulas
+                graph = make_fx(compute)(*fakes)
+                if any(is_write(inner) for inner in graph.graph.nodes):
+                    graph = make_fx(torch.func.functionalize(graph, remove="mutations"))(*fakes)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
+        return None  # the caller says which op it is
+    if any(inner.target is node.target for inner in graph.graph.nodes):
+        return None
+    return graph, operands

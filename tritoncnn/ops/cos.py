@@ -1,0 +1,16 @@
+"""cos: cosine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tritoncnn.ops.define import op_named, pointwise
+
+
+def grad(dy: Any, y: Any, x: Any) -> tuple[Any]:
+    return (-dy * op_named("sin")(x),)
+
+
+cos = pointwise("cos", "tl.cos({0})", torch.cos, grad)
