@@ -22,7 +22,7 @@ from measure import Row, arguments, interleave, report
 
 import tritoncnn
 from tritoncnn import cpu
-from tritoncnn.cpu import compiler
+from tritoncnn.cpu.run import compiler
 from tritoncnn.models.lenet import LeNet
 
 BOUND = 20  # launches in a plan

@@ -16,9 +16,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.language.extra.cuda import libdevice
 
-from tritoncnn.cpu import engine
-from tritoncnn.cpu.compiler import run_passes
 from tritoncnn.cpu.lower import lower
+from tritoncnn.cpu.run import engine
+from tritoncnn.cpu.run.compiler import run_passes
 
 _OPTIONS: dict[str, Any] = {
     "num_warps": 1, "num_ctas": 1, "num_stages": 1, "debug": False, "enable_fp_fusion": True,

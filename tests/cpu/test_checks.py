@@ -14,7 +14,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tritoncnn
 from tritoncnn import cpu
-from tritoncnn.cpu import checked
+from tritoncnn.cpu.sanitize import checked
 from tritoncnn.errors import BoundsError, InputError, RaceError
 
 

@@ -20,7 +20,7 @@ import triton
 
 from tests.cpu.generated import Array, Generator, Kernel, module_text
 from tests.cpu.generated_values import HELPERS, ValueGenerator
-from tritoncnn.cpu import engine
+from tritoncnn.cpu.run import engine
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 COUNT = 2000 if DEEP else 100

@@ -7,8 +7,8 @@ import triton.language as tl
 
 from tests.cpu import harness
 from tritoncnn import cpu
-from tritoncnn.cpu import engine
 from tritoncnn.cpu.lower import lower
+from tritoncnn.cpu.run import engine
 
 SHAPES = [(16, 16, 16), (1, 2, 16), (4, 64, 64), (64, 32, 128), (128, 128, 32)]
 

@@ -14,7 +14,7 @@ import torch
 
 from tests.cpu import small_kernels as kernels
 from tritoncnn import cpu
-from tritoncnn.cpu import cache, compiler
+from tritoncnn.cpu.run import cache, compiler
 from tritoncnn.errors import CacheError
 
 SIGNATURE = {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}
@@ -286,7 +286,7 @@ def test_ordinary_launches_are_dumped_too_even_when_triton_has_the_code(root, mo
 WRITERS = """
 import hashlib, sys
 from pathlib import Path
-from tritoncnn.cpu.cache import DiskCache
+from tritoncnn.cpu.run.cache import DiskCache
 
 store, me = DiskCache(Path(sys.argv[1])), sys.argv[2]
 seen = set()

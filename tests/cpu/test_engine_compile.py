@@ -126,7 +126,7 @@ def test_what_triton_says_of_a_wrong_kernel_is_passed_on():
 
 
 def test_a_missing_symbol_is_an_error_and_not_an_abort(capfd):
-    from tritoncnn.cpu import engine
+    from tritoncnn.cpu.run import engine
 
     text = "define void @f() {\n call void @no_such_function()\n ret void\n}\ndeclare void @no_such_function()"
     with pytest.raises(KernelError, match=r"^compiled code could not be linked: Failed to materialize symbols"):
@@ -137,7 +137,7 @@ def test_a_missing_symbol_is_an_error_and_not_an_abort(capfd):
 
 
 def test_cpu_features_can_be_switched_off(monkeypatch):
-    from tritoncnn.cpu import engine
+    from tritoncnn.cpu.run import engine
 
     if engine.host().lanes < 8:
         pytest.skip("this CPU has neither AVX2 nor AVX-512")
@@ -158,7 +158,7 @@ def test_cpu_features_can_be_switched_off(monkeypatch):
 
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 def test_features_that_every_cpu_of_a_kind_has_stay_on(architecture, monkeypatch):
-    from tritoncnn.cpu import engine
+    from tritoncnn.cpu.run import engine
 
     names = {"x86_64": ["sse2", "sse", "64bit", "cx8", "avx2"], "aarch64": ["neon", "fp-armv8", "sve", "dotprod"]}[
         architecture

@@ -43,7 +43,7 @@ print(type(driver.active).__module__)
 cpu.deactivate()
 print((sorted(triton.backends.backends), driver._active, driver._default) == before)
 """
-    assert run(program) == ["True", "tritoncnn.cpu.driver", "True"]
+    assert run(program) == ["True", "tritoncnn.cpu.run.driver", "True"]
 
 
 def test_tritons_own_launch_runs_on_cpu_tensors():
@@ -183,7 +183,7 @@ def test_launches_work_whatever_device_torch_makes_tensors_on_by_default():
 
 
 def test_the_driver_is_never_chosen_by_triton():
-    from tritoncnn.cpu.driver import CpuDriver
+    from tritoncnn.cpu.run.driver import CpuDriver
 
     assert not CpuDriver.is_active()
 

@@ -168,7 +168,7 @@ def test_a_plan_refuses_what_a_launch_refuses(scale):
 
 
 def test_torchs_setting_is_read_at_each_run(scale, two_threads, monkeypatch):
-    from tritoncnn.cpu import engine
+    from tritoncnn.cpu.run import engine
 
     x, y = torch.arange(64.0), torch.zeros(64)
     plan = cpu.NativePlan([(scale, (4,), (y.data_ptr(), x.data_ptr(), 64))])

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from tritoncnn import cpu
-from tritoncnn.cpu import engine
+from tritoncnn.cpu.run import engine
 from tritoncnn.errors import InputError
 
 

@@ -13,7 +13,7 @@ import triton.backends
 from torch import nn
 
 from tritoncnn import cpu
-from tritoncnn.cpu.driver import Utils
+from tritoncnn.cpu.run.driver import Utils
 from tritoncnn.errors import KernelError
 
 

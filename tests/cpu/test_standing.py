@@ -296,7 +296,7 @@ from triton.runtime.driver import driver
 def state():
     return sorted(triton.backends.backends), driver._active, driver._default, sorted(vars(triton.language)), triton.jit
 before = state()
-import tritoncnn, tritoncnn.cpu, tritoncnn.cpu.driver, tritoncnn.cpu.compiler, tritoncnn.cpu.lower, tritoncnn.cpu.plan
+import tritoncnn, tritoncnn.cpu, tritoncnn.cpu.run.driver, tritoncnn.cpu.run.compiler, tritoncnn.cpu.lower, tritoncnn.cpu.run.plan
 print(state() == before)
 import torch
 @triton.jit

@@ -63,7 +63,7 @@ def run(launch: Launch, *tensors: torch.Tensor) -> None:
         launch.kernel[launch.grid](**bound, **launch.constants)
         return
     from tritoncnn import cpu
-    from tritoncnn.cpu.modes import checks
+    from tritoncnn.cpu.sanitize.modes import checks
 
     signature: dict[str, Any] = {
         name: "*" + TRITON_TYPES[operand.dtype] for name, operand in zip(plain, launch.operands, strict=False)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import examples
 from tests.testing import planted
-from tritoncnn.cpu import engine
+from tritoncnn.cpu.run import engine
 from tritoncnn.errors import InputError, KernelBug
 from tritoncnn.ir import TensorType
 from tritoncnn.testing import (

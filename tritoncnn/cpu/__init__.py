@@ -17,25 +17,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cache import write_text
-    from .checked import Address
-    from .compiler import compile_kernel
-    from .driver import activate, active, deactivate
-    from .explanation import Explanation, explain
-    from .health import Facts, host, self_test
-    from .inductor import use_for_inductor
-    from .launch import CpuKernel
-    from .modes import bounds, races
-    from .notes import Access
-    from .plan import NativePlan
-    from .racing import check_races
+    from .facts.remarks import Access
+    from .run.cache import write_text
+    from .run.compiler import compile_kernel
+    from .run.driver import activate, active, deactivate
+    from .run.explanation import Explanation, explain
+    from .run.health import Facts, host, self_test
+    from .run.inductor import use_for_inductor
+    from .run.launch import CpuKernel
+    from .run.plan import NativePlan
+    from .run.racing import check_races
+    from .sanitize.checked import Address
+    from .sanitize.modes import bounds, races
 
-_HOME = {
-    "Access": "notes", "Address": "checked", "CpuKernel": "launch", "Explanation": "explanation", "Facts": "health",
-    "NativePlan": "plan", "activate": "driver", "active": "driver", "bounds": "modes", "check_races": "racing",
-    "compile_kernel": "compiler", "deactivate": "driver", "explain": "explanation", "host": "health", "races": "modes",
-    "self_test": "health", "use_for_inductor": "inductor", "write_text": "cache",
-}  # fmt: skip
+_NAMES = {
+    "facts.remarks": ("Access",),
+    "run.cache": ("write_text",),
+    "run.compiler": ("compile_kernel",),
+    "run.driver": ("activate", "active", "deactivate"),
+    "run.explanation": ("Explanation", "explain"),
+    "run.health": ("Facts", "host", "self_test"),
+    "run.inductor": ("use_for_inductor",),
+    "run.launch": ("CpuKernel",),
+    "run.plan": ("NativePlan",),
+    "run.racing": ("check_races",),
+    "sanitize.checked": ("Address",),
+    "sanitize.modes": ("bounds", "races"),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Access", "Address", "CpuKernel", "Explanation", "Facts", "NativePlan", "activate", "active", "bounds",
     "check_races", "compile_kernel", "deactivate", "explain", "host", "races", "self_test", "use_for_inductor", "write_text",

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from .analysis import is_elementwise
-from .batches import Batches
-from .calls import call, give_back
-from .elements import llvm_type
-from .emit import ZERO, Buffer, Coord, Coords, Res
-from .guards import ACCESSES, Guard, slots
-from .inductions import rewrite_inductions
-from .notes import Notes
-from .origins import Origins
-from .reduce import MOST_SUMS
-from .report import asserted, printed
-from .reshapes import rewrite_reshapes
-from .scaled import rewrite_scaled
-from .sums import rewrite_sums
-from .ttir import Function, Op, Parser, Value, unsupported
+from .dot.batches import Batches
+from .emit.builder import ZERO, Buffer, Coord, Coords, Res
+from .emit.calls import call, give_back
+from .emit.reduce import MOST_SUMS
+from .emit.report import asserted, printed
+from .facts.analysis import is_elementwise
+from .facts.inductions import rewrite_inductions
+from .facts.points_to import PointsTo
+from .facts.remarks import Remarks
+from .front.elements import llvm_type
+from .front.reshapes import rewrite_reshapes
+from .front.scaled import rewrite_scaled
+from .front.sums import rewrite_sums
+from .front.ttir import Function, Op, Parser, Value, unsupported
+from .sanitize.guards import ACCESSES, Guard, slots
 
 IGNORED = {"tt.return", "llvm.intr.assume", "tt.assume", "ttg.barrier", "gpu.barrier"}  # one thread runs a program
 RUNS = 8  # runs of programs per thread: one atomic operation each
@@ -365,7 +365,7 @@ def arguments(ttir_text: str) -> list[tuple[str, str]]:
 
 def lower(
     ttir_text: str, *, lanes: int, name: str = "kernel", features: Collection[str] = (), checks: str = "",
-    notes: Notes | None = None,
+    remarks: Remarks | None = None,
 ) -> str:  # fmt: skip
     """LLVM IR text of a module that exports ``launch`` and ``chunk``.
 
@@ -374,7 +374,7 @@ def lower(
     name        what the module is called, for dumps
     features    the CPU's, by LLVM's names, of those that the lowering knows how to use
     checks      "bounds" or "races": an instrumented mode (``modes.py``)
-    notes       filled with what is decided on the way
+    remarks       filled with what is decided on the way
 
     Raises UnsupportedError, which names the op and its source line.
     """
@@ -388,8 +388,8 @@ def lower(
     lowering = Lowering(lanes)
     lowering.features = features
     lowering.callees = parser.callees
-    lowering.notes = Notes() if notes is None else notes
-    lowering.notes.origins = Origins(function, parser.callees, lowering.notes.names)
+    lowering.remarks = Remarks() if remarks is None else remarks
+    lowering.remarks.points_to = PointsTo(function, parser.callees, lowering.remarks.names)
     guard = lowering.guard = Guard(checks, len(function.args)) if checks else None
     body = lowering.function(function, "body")
     bits = 32 * lanes

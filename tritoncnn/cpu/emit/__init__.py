@@ -1,0 +1,1 @@
+"""LLVM IR text: elements, loads, stores, reductions and control flow."""

@@ -1,0 +1,216 @@
+"""Launch records, and one launch of one kernel.
+
+A record is what native code reads: 8-byte slots 0 work counter, 1 to 3 the grid, 4 threads, then the arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import operator
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tritoncnn.cpu.sanitize.checked import Checked, address_of, extension
+from tritoncnn.cpu.sanitize.messages import raise_failed
+from tritoncnn.errors import DTypeError, InputError, ShapeError
+
+from . import engine
+
+if TYPE_CHECKING:
+    from .compiler import Request
+
+COUNTER, GRID, THREADS, ARGUMENTS = 0, 1, 4, 5  # slots
+MAX_PROGRAMS = 2**31
+
+# How a scalar lies in its 8-byte slot, low bytes first; struct has no letter for bf16.
+TYPES = {
+    "i1": "?7x", "u1": "?7x", "i8": "b7x", "u8": "B7x", "i16": "h6x", "u16": "H6x", "i32": "i4x", "u32": "I4x", "i64": "q",
+    "u64": "Q", "fp16": "e6x", "bf16": "", "fp32": "f4x", "fp64": "d",
+}  # fmt: skip
+FP8_TYPES = {"fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16"}  # behind pointers only
+_TORCH = {
+    "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int64": "i64", "int32": "i32",
+    "int16": "i16", "int8": "i8", "uint64": "u64", "uint32": "u32", "uint16": "u16", "uint8": "u8", "bool": "i1",
+    "float8_e4m3fn": "fp8e4nv", "float8_e5m2": "fp8e5", "float8_e4m3fnuz": "fp8e4b8", "float8_e5m2fnuz": "fp8e5b16",
+}  # fmt: skip
+
+
+def bf16_bytes(value: float) -> bytes:
+    """Rounded to nearest even."""
+    bits = struct.unpack("<I", struct.pack("<f", value))[0]
+    if value == value:
+        bits += 0x7FFF + (bits >> 16 & 1)
+    return struct.pack("<H6x", bits >> 16 & 0xFFFF)
+
+
+def is_known(kind: str) -> bool:
+    """May an argument have this type?"""
+    return kind in TYPES or pointee(kind) in TYPES or pointee(kind) in FP8_TYPES
+
+
+def pointee(kind: str) -> str:
+    """What a pointer type points at: ``*fp32``, or ``*kfp32`` where the kernel declares ``tl.const``. "" for a number."""
+    return kind[1:].removeprefix("k") if kind[:1] == "*" else ""
+
+
+def slot_format(kind: str) -> str:
+    """How ``struct`` writes a slot; bf16 goes in as bytes."""
+    return "Q" if kind[0] == "*" else "8s" if kind == "bf16" else TYPES[kind]
+
+
+def slot_packer(kind: str) -> Callable[[Any], bytes]:
+    """value -> 8 bytes, for one argument type."""
+    if kind == "bf16":
+        return bf16_bytes
+    return struct.Struct("<" + slot_format(kind)).pack
+
+
+def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
+    """Three sizes. Raises ShapeError for more than three, negative ones, or over 2**31 programs."""
+    sizes = tuple(map(operator.index, grid))
+    if not 1 <= len(sizes) <= 3 or min(sizes) < 0:
+        raise ShapeError(f"{name}: grid must be one to three sizes of 0 or more; got {sizes}")
+    g0, g1, g2 = sizes + (1,) * (3 - len(sizes))
+    if g0 * g1 * g2 > MAX_PROGRAMS:
+        raise ShapeError(f"{name}: grid {sizes} has {g0 * g1 * g2} programs; at most 2**31 can be launched")
+    return g0, g1, g2
+
+
+def address(kernel: str, argument: str, tensor: Any) -> int:
+    """Where the memory of a tensor begins. Raises InputError where it has none that a kernel may read as it lies."""
+    device = getattr(tensor, "device", None)
+    if getattr(device, "type", "cpu") != "cpu":
+        raise InputError(f"{kernel}: {argument} must be in CPU memory; got a tensor on {device}")
+    try:
+        place: int = tensor.data_ptr()
+    except RuntimeError:  # sparse ones, and those that stand for several under torch.func
+        place = 0
+    kind = type(tensor).__name__
+    if place == 0 and getattr(tensor, "numel", lambda: 0)():
+        raise InputError(f"{kernel}: {argument} must be a tensor with memory of its own; got a {kind} without any")
+    if getattr(tensor, "is_neg", lambda: False)():
+        raise InputError(
+            f"{kernel}: {argument} must lie in memory as it is; got a {kind} to be negated: resolve_neg() does"
+        )
+    return place
+
+
+class CpuKernel:
+    """Native code of one specialisation of a kernel; it stays in memory as long as this object lives."""
+
+    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+        self.request = request
+        self._code = code
+        self.name: str = request.name
+        self.arguments: tuple[tuple[str, str], ...] = request.arguments  # (name, type) in record order
+        self.from_cache = from_cache
+        self.address = code.addresses["launch"]
+        self.chunk_address = code.addresses["chunk"]
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
+        self._packers = [slot_packer(kind) for _, kind in self.arguments]
+        if ttir is not None:
+            self.ttir = ttir
+
+    def __repr__(self) -> str:
+        return f"CpuKernel({self.name}: {', '.join(f'{name} {kind}' for name, kind in self.arguments)})"
+
+    # ---- looking inside ----------------------------------------------------------------------------------------------
+    @functools.cached_property
+    def ttir(self) -> str:
+        """Triton IR; made again when the code came from the disk."""
+        return self.request.ttir()
+
+    def llvm_ir(self) -> str:
+        """Our LLVM IR, before LLVM's passes."""
+        from .compiler import lower_text
+
+        return lower_text(self.request.name, self.ttir, self.request.checks)
+
+    def assembly(self) -> str:
+        """This machine's code for it."""
+        return engine.assembly(self.llvm_ir())
+
+    # ---- launching ---------------------------------------------------------------------------------------------------
+    def pack(self, place: int, value: int | float | bool) -> bytes:
+        """One argument's slot. Raises DTypeError, InputError when the value does not fit its type."""
+        name, kind = self.arguments[place]
+        try:
+            data = self._packers[place](value)
+        except (struct.error, OverflowError, TypeError) as error:
+            raise DTypeError(f"{self.name}: {name} must be a number that fits {kind}; got {value!r}") from error
+        if name in self.request.divisible and value % 16:
+            raise InputError(f"{self.name}: {name} was promised to be a multiple of 16; got {value}")
+        return data
+
+    def record(self, grid: Sequence[int], values: Sequence[int | float | bool], threads: int) -> ctypes.Array[Any]:
+        """A launch record with its counter at 0. Pointers are given as addresses. ``address`` takes its address once;
+        set slot 0 back to 0 before each further launch."""
+        sizes = check_grid(self.name, grid)
+        if len(values) != len(self.arguments):
+            raise InputError(f"{self.name}: takes {len(self.arguments)} arguments; got {len(values)}")
+        packed = [self.pack(place, value) for place, value in enumerate(values)]
+        data = struct.pack("<5q", 0, *sizes, threads) + b"".join(packed)
+        return ctypes.create_string_buffer(data, len(data))
+
+    def launch(self, grid: Sequence[int], args: Sequence[Any]) -> None:
+        """Run the kernel now, on CPU tensors and numbers in the order of ``arguments``; an empty grid does nothing.
+
+        Raises InputError for the wrong number of arguments or a tensor elsewhere, DTypeError for a type that is not the
+        signature's, ShapeError for a grid that cannot be launched.
+        """
+        if len(args) != len(self.arguments):
+            raise InputError(f"{self.name}: takes {len(self.arguments)} arguments; got {len(args)}")
+        values = [self._value(place, arg) for place, arg in enumerate(args)]
+        g0, g1, g2 = sizes = check_grid(self.name, grid)
+        programs = g0 * g1 * g2
+        if programs:
+            threads = min(engine.threads(), programs) if programs > 1 else 1
+            record = self.record(sizes, values, threads)
+            self._call(ctypes.addressof(record))
+            raise_failed(self.name)
+
+    def _value(self, place: int, arg: Any) -> int | float | bool:
+        name, kind = self.arguments[place]
+        is_tensor = hasattr(arg, "data_ptr")
+        if is_tensor != (kind[0] == "*"):
+            wanted = "a tensor" if kind[0] == "*" else "a number"
+            raise DTypeError(f"{self.name}: {name} must be {wanted} ({kind}); got {type(arg).__name__}")
+        if not is_tensor:
+            if kind[0] not in "fb" and isinstance(arg, float):
+                raise DTypeError(f"{self.name}: {name} must be an integer ({kind}); got {arg!r}")
+            return arg
+        dtype = str(getattr(arg, "dtype", "")).removeprefix("torch.")
+        if dtype and _TORCH.get(dtype, dtype) != ("i1" if pointee(kind) == "u1" else pointee(kind)):
+            raise DTypeError(f"{self.name}: {name} must be {kind}; got a tensor of {dtype}")
+        return address(self.name, name, arg)
+
+
+class CheckedKernel(CpuKernel):
+    """A kernel that was compiled in one of the modes of ``modes.py``."""
+
+    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+        super().__init__(request, code, from_cache=from_cache, ttir=ttir)
+        self._checked = Checked(request.checks, self.name, self.arguments, self._call)
+
+    def record(self, grid: Sequence[int], values: Sequence[int | float | bool], threads: int) -> ctypes.Array[Any]:
+        """As a plain kernel's; pointers that are an ``Address`` say how far they reach."""
+        data = bytes(super().record(grid, values, threads)) + extension(values)
+        return ctypes.create_string_buffer(data, len(data))
+
+    def launch(self, grid: Sequence[int], args: Sequence[Any]) -> None:
+        """As a plain kernel's. Raises BoundsError and RaceError too."""
+        if len(args) != len(self.arguments):
+            raise InputError(f"{self.name}: takes {len(self.arguments)} arguments; got {len(args)}")
+        values = [self._value(place, arg) for place, arg in enumerate(args)]
+        record = self.record(check_grid(self.name, grid), values, engine.threads())
+        self.run_checked(ctypes.addressof(record))
+
+    def run_checked(self, record: int) -> None:
+        """Run the record at this address."""
+        self._checked.run(record)
+
+    def _value(self, place: int, arg: Any) -> int | float | bool:
+        value = super()._value(place, arg)
+        return address_of(arg) if self.arguments[place][1][0] == "*" else value

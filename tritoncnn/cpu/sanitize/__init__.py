@@ -1,0 +1,1 @@
+"""The bounds and races modes, and what kernels say while they run."""
