@@ -18,7 +18,7 @@ from tritoncnn.kernels.take import put, take
 from tritoncnn.testing.arena import DTYPES
 
 dense = TensorType.dense
-shapes = st.lists(st.sampled_from((0, 1, 2, 3, 5, 17)), min_size=1, max_size=4)
+shapes = st.lists(st.sampled_from((0, 1, 2, 3, 7)), min_size=1, max_size=4)
 tiles = st.sampled_from((None, None, Tile(1, 4), Tile(4, 8)))
 
 
@@ -69,8 +69,8 @@ def test_scan_runs_either_way(
 
 
 def test_a_long_running_sum_loses_less_than_f32_would() -> None:
-    """Adding 0.1 a hundred thousand times in f32 is off by 1.4; here each sum is the exact one, rounded once."""
-    x = torch.full((100_000,), 0.1)
+    """Adding 0.1 a thousand times in f32 is off by 50 units in the last place; here each sum is the exact one, rounded once."""
+    x = torch.full((1000,), 0.1)
     (y,) = execute(scan(dense("f32", x.shape), dense("f32", x.shape), 0), [dense("f32", x.shape)], [x])
     torch.testing.assert_close(y, x.double().cumsum(0).float(), rtol=2**-24, atol=0.0)
 
