@@ -89,6 +89,22 @@ BINARY: dict[str, Any] = {
     "aten.clamp_max tensor": (lambda a, b: aten.clamp_max.Tensor(a, b), (POINTS, (33,))),
     "clamp with bounds that cross": (lambda a: torch.clamp(a, 2.25, 1.25) * a, (POINTS,)),
     "clamp with NaN": (lambda a: torch.clamp(a, min=math.nan, max=3.0).isnan() * a, (POINTS,)),
+    "fmax, fmin": (
+        lambda a, b: (
+            torch.fmax(torch.where(a > 3, math.nan, a), b) - 2 * torch.fmin(a, torch.where(b > 1, math.nan, b))
+        ),
+        (POINTS, (33,)),
+    ),
+    "copysign": (
+        lambda a, b: torch.copysign(a, b.trunc() * -0.0) + torch.copysign(a, b) * 2 + torch.copysign(a, -0.0),
+        (POSITIVE, (32,)),
+    ),
+    "aten.copysign.Scalar": (lambda a: aten.copysign.Scalar(a, -2.0) * 2, (POSITIVE,)),
+    "bilinear": (F.bilinear, ((5, 3), (5, 4), (2, 3, 4), (2,))),
+    "cdist": (
+        lambda a, b: torch.cdist(a, b) + torch.cdist(a, b, p=1) + torch.cdist(a, b, p=math.inf),
+        ((2, 5, 3), (2, 4, 3)),
+    ),
     "lerp": (lambda a, b: torch.lerp(a, b, 0.3) + torch.lerp(a, b, b), (POINTS, (33,))),
     "addcmul": (lambda a, b: torch.addcmul(a, b, b, value=0.5) + torch.addcdiv(a, b, b + 9, value=2), (POINTS, (33,))),
     "masked_fill": (lambda a: a.masked_fill(a > 1, -3) + a.masked_fill(a < 0, torch.tensor(2.5)), (POINTS,)),

@@ -1,6 +1,7 @@
 """Layers of torch.nn that torch's tracer cannot follow, said in tensors while it runs.
 
-BatchNorm(momentum=None) reads its counter as a Python number; instance norm moves its running statistics out of sight.
+BatchNorm(momentum=None) reads its counter as a Python number, gaussian_nll_loss asks whether a variance is below 0; instance
+norm moves its running statistics out of sight.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,11 +38,14 @@ def in_tensors() -> Iterator[None]:
         moves = told["running_mean"] is not None and told.pop("use_input_stats")
         return _moving_instance_norm(**told) if moves else instance_norm(*args, **options)
 
+    gaussian = F.gaussian_nll_loss
     _BatchNorm.forward, F.instance_norm = batch_norm, instance  # type: ignore[method-assign, assignment]
+    F.gaussian_nll_loss = _gaussian_nll_loss  # type: ignore[assignment]
     try:
         yield
     finally:
         _BatchNorm.forward, F.instance_norm = forward, instance_norm  # type: ignore[method-assign]
+        F.gaussian_nll_loss = gaussian
 
 
 def _cumulative_batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
@@ -69,3 +74,18 @@ def _moving_instance_norm(input: Tensor, running_mean: Tensor, running_var: Tens
     shape = (1, C, *(1,) * len(pixels))
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)
+
+
+def _gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6,
+                       reduction: str = "mean") -> Tensor:  # fmt: skip
+    """torch's, but NaN where it raises for a variance below 0."""
+    variance = var if isinstance(var, torch.Tensor) else torch.full_like(input, var)
+    if variance.dim() == input.dim() - 1:
+        variance = variance.unsqueeze(-1)
+    variance = torch.where(variance < 0, torch.nan, variance)
+    variance = variance + (variance.clamp(min=eps) - variance).detach()  # its gradient does not see the bound
+    y = 0.5 * (variance.log() + (input - target).square() / variance)
+    y = y + 0.5 * math.log(2 * math.pi) if full else y
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return y if reduction == "none" else y.mean() if reduction == "mean" else y.sum()

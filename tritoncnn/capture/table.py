@@ -146,6 +146,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     "prod.dim_int": order.prod,
     # matrices and reductions
     "linear.default": matrix.linear,
+    "bilinear.default": matrix.bilinear,
+    "cdist.default": matrix.cdist,
     "addmm.default": matrix.addmm,
     **{f"{name}.default": matrix.matmul for name in ("mm", "matmul", "bmm", "mv", "dot", "vdot")},
     "baddbmm.default": matrix.addmm,
@@ -194,6 +196,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "l1_loss.default": loss.l1_loss,
     "smooth_l1_loss.default": loss.smooth_l1_loss,
     "huber_loss.default": loss.huber_loss,
+    "binary_cross_entropy.default": loss.binary_cross_entropy,
     "binary_cross_entropy_with_logits.default": loss.bce_with_logits,
     # arithmetic
     "add.Tensor": arith.add,
@@ -212,6 +215,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     **{f"fmod.{kind}": arith.fmod for kind in ("Tensor", "Scalar")},
     **{f"pow.{kind}": arith.power for kind in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
     "square.default": arith.square,
+    "fmax.default": arith.larger_number("maximum"),
+    "fmin.default": arith.larger_number("minimum"),
+    "copysign.Tensor": arith.copysign,
+    "copysign.Scalar": arith.copysign,
     "hypot.default": arith.hypot,
     **{
         f"{name}.{kind}": arith.compare(name)

@@ -278,3 +278,29 @@ def hypot(a: Any, b: Any) -> Any:
 
 def atan2(a: Any, b: Any) -> Any:
     return together(op["atan2"], as_float(a), as_float(b))
+
+
+def larger_number(name: str) -> Emit:
+    """Fmax or fmin: the larger or smaller of two, where a NaN counts for nothing."""
+
+    def emit(a: Any, b: Any) -> Any:
+        dtype = promoted(a, b)
+        a, b = cast(a, dtype), cast(b, dtype)
+        y = binary(name)(a, b)
+        if is_whole(dtype):
+            return y
+        return op["where"](is_nan(a), b, op["where"](is_nan(b), a, y))
+
+    return emit
+
+
+def copysign(a: Any, b: Any) -> Any:
+    """|a| with the sign of b, that of -0 too: only 1 / b tells it."""
+    dtype = promoted(a, b)
+    a = cast(a, "f32" if is_whole(dtype) else dtype)
+    size = op["abs"](a)
+    if not isinstance(b, Sym):
+        return -size if math.copysign(1.0, b) < 0 else size
+    b = as_float(b)
+    negative = op["bit_or"](op["lt"](b, 0.0), op["lt"](op["reciprocal"](b), 0.0))
+    return op["where"](negative, -size, size)

@@ -80,6 +80,21 @@ def bce_with_logits(x: Any, target: Any, weight: Any = None, pos_weight: Any = N
     return narrow(reduced(y if weight is None else y * widen(weight), reduction), x)
 
 
+def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: int = 1) -> Any:
+    """-(t log x + (1 - t) log(1 - x)) of probabilities; no logarithm is below -100, no slope steeper than 1e12, as in torch."""
+    _same("binary_cross_entropy", x, target)
+    p, t = widen(x), widen(target)
+    y = -(t * _bounded_log(p) + (1.0 - t) * _bounded_log(1.0 - p))
+    return narrow(reduced(y if weight is None else y * widen(weight), reduction), x)
+
+
+def _bounded_log(p: Any) -> Any:
+    """log p, at least -100; its gradient is that of log(max(p, 1e-12)), with 1 for that of the maximum."""
+    floor = op["maximum"](p, 1e-12)
+    smooth = op["log"](p + op["detach"](floor - p))
+    return smooth + op["detach"](op["maximum"](op["log"](p), -100.0) - smooth)
+
+
 def focal_loss(x: Any, target: Any, alpha: float, gamma: float, reduction: int) -> Any:
     """Of logits x and targets in [0, 1]. Source: Lin et al. 2017, "Focal loss for dense object detection", equation 5."""
     _same("focal_loss", x, target)

@@ -65,6 +65,22 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
     return y if len(x.shape) == 2 else op["reshape"](y, shape=(*x.shape[:-1], w.shape[0]))
 
 
+def bilinear(x: Any, z: Any, w: Any, b: Any = None) -> Any:
+    """y[.., k] = sum over i, j of x[.., i] w[k, i, j] z[.., j], plus b[k]."""
+    K, rows, columns = w.shape
+    turned = op["reshape"](op["permute"](w, dims=(0, 2, 1)), shape=(K * columns, rows))
+    left = op["reshape"](linear(x, turned), shape=(*x.shape[:-1], K, columns))
+    y = op["sum"](left * op["reshape"](z, shape=(*z.shape[:-1], 1, columns)), dims=(len(x.shape),))
+    return y if b is None else y + b
+
+
+def cdist(x: Any, z: Any, p: float = 2.0, compute_mode: int | None = None) -> Any:
+    """Norms of the differences of all rows of x [.., P, M] and z [.., R, M]; both ways of computing them are this one."""
+    left = op["reshape"](x, shape=(*x.shape[:-1], 1, x.shape[-1]))
+    right = op["reshape"](z, shape=(*z.shape[:-2], 1, *z.shape[-2:]))
+    return vector_norm(op["sub"](left, right), p, (len(left.shape) - 1,))
+
+
 def addmm(b: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta b + alpha x w, for matrices, and for batches of them; b broadcasts, and is not read where beta is 0."""
     y = matmul(x, w)
