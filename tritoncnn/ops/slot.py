@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -55,10 +56,16 @@ class _Writer:
         if (index := expr.operand) is not None:
             return self._load(index)
         if (number := expr.constant) is not None:
-            return repr(number) if number == number and abs(number) != float("inf") else f'float("{number}")'
+            if number == 0 and math.copysign(1.0, number) < 0:
+                return "(tl.full((), 0.0, tl.float32) * -1.0)"  # Triton takes -0.0 for 0.0
+            return repr(number) if math.isfinite(number) else f'float("{number}")'
         from tritoncnn.ops import OPS
 
-        return self._name(OPS[expr.op].triton.format(*(self.write(arg) for arg in expr.args)), f"v{len(self.lines)}")
+        args = [self.write(arg) for arg in expr.args]
+        if all(arg.constant is not None for arg in expr.args):  # bare numbers have no methods in Triton
+            kinds = ["tl.int64" if isinstance(arg.constant, int) else "tl.float32" for arg in expr.args]
+            args = [f"tl.full((), {arg}, {kind})" for arg, kind in zip(args, kinds, strict=True)]
+        return self._name(OPS[expr.op].triton.format(*args), f"v{len(self.lines)}")
 
     def _load(self, index: int) -> str:
         operand = self.operands[index]
