@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -45,18 +46,19 @@ def decompose(node: torch.fx.Node) -> tuple[torch.fx.GraphModule, list[torch.fx.
         args, kwargs = pytree.tree_unflatten(
             [given.get(x, x) if isinstance(x, torch.fx.Node) else x for x in leaves], form
         )
-        return formula(*args, **kwargs)
+        found = formula(*args, **kwargs)
+        return tuple(found) if isinstance(found, tuple) else found  # torch's named tuples do not trace again
 
     mode = next((fake.fake_mode for fake in fakes if isinstance(fake, FakeTensor)), contextlib.nullcontext())
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")
             with mode, torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):  # its kernels have no formulas
                 graph = make_fx(compute)(*fakes)
                 if any(is_write(inner) for inner in graph.graph.nodes):
                     graph = make_fx(torch.func.functionalize(graph, remove="mutations"))(*fakes)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
-        return None  # the caller says which op it is
+    except Exception:  # whatever torch's formula raises, the caller says which op has none
+        return None
     if any(inner.target is node.target for inner in graph.graph.nodes):
         return None
     return graph, operands
