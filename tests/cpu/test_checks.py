@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -307,7 +308,8 @@ def test_a_training_step_has_no_races() -> None:
     example = torch.randn(4, 1, 8, 8), torch.tensor([0, 2, 1, 0])
 
     def step() -> tritoncnn.CompiledStep:
-        return tritoncnn.compile_step(module, torch.nn.functional.cross_entropy, tritoncnn.AdamW(0.1), example)
+        own = copy.deepcopy(module)  # steps on one module train the same parameters
+        return tritoncnn.compile_step(own, torch.nn.functional.cross_entropy, tritoncnn.AdamW(0.1), example)
 
     plain = step()
     with cpu.races():

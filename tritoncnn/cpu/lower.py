@@ -14,7 +14,6 @@ from .emit.builder import ZERO, Buffer, Coord, Coords, Res
 from .emit.calls import call, give_back
 from .emit.reduce import MOST_SUMS
 from .emit.report import asserted, printed
-from .facts.analysis import is_elementwise
 from .facts.inductions import rewrite_inductions
 from .facts.points_to import PointsTo
 from .facts.remarks import Remarks
@@ -22,6 +21,7 @@ from .front.elements import llvm_type
 from .front.reshapes import rewrite_reshapes
 from .front.scaled import rewrite_scaled
 from .front.sums import rewrite_sums
+from .front.table import is_elementwise
 from .front.ttir import Function, Op, Parser, Value, unsupported
 from .sanitize.guards import ACCESSES, Guard, slots
 

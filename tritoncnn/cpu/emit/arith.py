@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tritoncnn.cpu.facts.analysis import DIVISIONS
 from tritoncnn.cpu.front.elements import BITS, FP8, literal, llvm_type, stored
+from tritoncnn.cpu.front.table import ELEMENTWISE, of_kind
 from tritoncnn.cpu.front.ttir import Op, Type, Value, unsupported
 
 from .builder import Res
@@ -14,21 +16,8 @@ from .libdevice import FAST, WIDE, Libdevice, extern
 from .maths import VectorMath
 from .wide import Wide
 
-BINARY = {
-    "arith.addf": "fadd contract", "arith.subf": "fsub contract", "arith.mulf": "fmul contract", "arith.divf": "fdiv",
-    "tt.precise_divf": "fdiv", "arith.remf": "frem", "arith.addi": "add", "arith.subi": "sub", "arith.muli": "mul",
-    "arith.andi": "and", "arith.ori": "or", "arith.xori": "xor",
-}  # fmt: skip
-INTRINSIC = {
-    "arith.maxnumf": "maxnum", "arith.minnumf": "minnum", "arith.maximumf": "maximum", "arith.minimumf": "minimum",
-    "arith.maxsi": "smax", "arith.minsi": "smin", "arith.maxui": "umax", "arith.minui": "umin",
-    "tt.precise_sqrt": "sqrt", "math.sqrt": "sqrt", "math.absf": "fabs", "math.floor": "floor", "math.ceil": "ceil",
-    "math.trunc": "trunc", "math.round": "round", "math.roundeven": "roundeven", "math.fma": "fma",
-    "math.copysign": "copysign",
-}  # fmt: skip
-DIVISIONS = {"arith.divsi", "arith.remsi", "arith.divui", "arith.remui"}
-SHIFTS = {"arith.shli": "shl", "arith.shrsi": "ashr", "arith.shrui": "lshr"}
-WRAPPING = {"arith.addi", "arith.subi", "arith.muli"}
+BINARY, INTRINSIC, SHIFTS = of_kind("binary"), of_kind("intrinsic"), of_kind("shift")
+WRAPPING = {name for name, row in ELEMENTWISE.items() if row.wraps}
 AS_IT_IS = {"arith.select", "tt.addptr", *CASTS}  # need no f32 in place of an 8-bit float
 FUNCTIONS = {**{name: name for name in (*FAST, *WIDE)}, "powf": "pow"}
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from tritoncnn.cpu.front.elements import BITS, FP8, float_literal, llvm_type
+from tritoncnn.cpu.front.table import of_kind
 from tritoncnn.cpu.front.ttir import Op
 
 from .builder import Emitter
 
-RESIZE = {
-    "arith.extsi": "sext", "arith.extui": "zext", "arith.trunci": "trunc", "arith.sitofp": "sitofp",
-    "arith.uitofp": "uitofp", "tt.int_to_ptr": "inttoptr", "tt.ptr_to_int": "ptrtoint",
-}  # fmt: skip
-FLOAT_CASTS = {"arith.extf", "arith.truncf", "tt.fp_to_fp"}
-BITCASTS = {"tt.bitcast", "arith.bitcast"}
-TO_INTEGER = {"arith.fptosi", "arith.fptoui"}
-CASTS = {*RESIZE, *FLOAT_CASTS, *BITCASTS, *TO_INTEGER, "arith.index_cast"}
+RESIZE = of_kind("resize")
+FLOAT_CASTS, TO_INTEGER = of_kind("float cast"), of_kind("to integer")
+CASTS = of_kind("resize", "float cast", "bitcast", "to integer", "index cast")
 MINI = ("bf16", *FP8)  # converted by integer arithmetic, through f32
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tritoncnn.cpu.facts.analysis import is_elementwise
 from tritoncnn.cpu.front.blocks import in_order, walk
 from tritoncnn.cpu.front.elements import llvm_type
+from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Block, Function, Op, Value, unsupported
 from tritoncnn.cpu.sanitize.guards import Guard
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from tritoncnn.cpu.facts.analysis import is_elementwise
+from tritoncnn.cpu.facts.analysis import DIVISIONS
 from tritoncnn.cpu.facts.peel import peel
 from tritoncnn.cpu.front.elements import FLOATS, llvm_type, size_of, stored
+from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Op, Value
 
-from .arith import DIVISIONS, FUNCTIONS
+from .arith import FUNCTIONS
 from .builder import Buffer, Coords, Res
 from .pull import Pull
 

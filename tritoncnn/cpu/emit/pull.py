@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from tritoncnn.cpu.facts.analysis import SHAPE_OPS, is_elementwise
+from tritoncnn.cpu.facts.analysis import SHAPE_OPS
 from tritoncnn.cpu.front.elements import llvm_type, stored
+from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Op, Value, unsupported
 
 from .builder import ZERO, Buffer, Coord, Coords, Res

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tritoncnn.cpu.front.elements import BITS
+from tritoncnn.cpu.front.table import is_elementwise, of_kind
 from tritoncnn.cpu.front.ttir import Op, Value
 
 STATIC_LIMIT = 1 << 16  # elements of a tensor that we are willing to compute at compile time
@@ -22,59 +23,7 @@ STATIC_LIMIT = 1 << 16  # elements of a tensor that we are willing to compute at
 _NUMPY = {"i1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 _UNSIGNED = {"i1": np.bool_, "i8": np.uint8, "i16": np.uint16, "i32": np.uint32, "i64": np.uint64}
 
-# Ops that compute one element from the elements at the same place: they stay lazy.
-ARITHMETIC = {
-    f"arith.{n}"
-    for n in [
-        "addf",
-        "subf",
-        "mulf",
-        "divf",
-        "remf",
-        "negf",
-        "addi",
-        "subi",
-        "muli",
-        "divsi",
-        "remsi",
-        "divui",
-        "remui",
-        "ceildivsi",
-        "floordivsi",
-        "andi",
-        "ori",
-        "xori",
-        "shli",
-        "shrsi",
-        "shrui",
-        "maxnumf",
-        "minnumf",
-        "maximumf",
-        "minimumf",
-        "maxsi",
-        "minsi",
-        "maxui",
-        "minui",
-        "cmpi",
-        "cmpf",
-        "select",
-        "sitofp",
-        "uitofp",
-        "fptosi",
-        "fptoui",
-        "extsi",
-        "extui",
-        "trunci",
-        "extf",
-        "truncf",
-        "bitcast",
-        "index_cast",
-    ]
-}
-TRITON_ELEMENTWISE = {
-    "tt.addptr", "tt.bitcast", "tt.clampf", "tt.precise_divf", "tt.precise_sqrt", "tt.mulhiui", "tt.fp_to_fp",
-    "tt.int_to_ptr", "tt.ptr_to_int", "tt.extern_elementwise",
-}  # fmt: skip
+DIVISIONS = of_kind("division")
 ASSUMES = {"llvm.intr.assume", "tt.assume"}
 SHAPE_OPS = {"tt.splat", "tt.broadcast", "tt.expand_dims", "tt.trans", "tt.reshape", "tt.unsplat"}
 
@@ -90,11 +39,6 @@ def constant_elements(op: Op) -> list[str]:
         size = BITS[elem] // 8
         return [hex(int.from_bytes(raw[k : k + size], "little")) for k in range(0, len(raw), size)]
     return re.findall(r"[^\s,\[\]]+", text)
-
-
-def is_elementwise(name: str) -> bool:
-    """Is it an op of one element at a time?"""
-    return name in ARITHMETIC or name in TRITON_ELEMENTWISE or name.startswith("math.")
 
 
 @dataclass(frozen=True)
@@ -345,7 +289,7 @@ class Facts:
 
     def _elementwise_stride(self, op: Op, steps: list[int | None], d: int, w: int) -> int | None:
         n = op.name
-        if n in ("arith.divsi", "arith.remsi", "arith.divui", "arith.remui"):
+        if n in DIVISIONS:
             # x runs over w consecutive numbers from a multiple of w: no run crosses a multiple of c when w divides c.
             c, x = self.const(op.operands[1]), op.operands[0]
             if steps[0] == 1 and c and c > 0 and c % w == 0 and self.multiple(x, d, w) % w == 0 and self.nonnegative(x):

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tritoncnn.cpu.front.cursor import Cursor
+from tritoncnn.cpu.front.table import ELEMENTWISE
 from tritoncnn.cpu.front.ttir import Block, Function, Op, Type, Value
 
-from .analysis import ARITHMETIC, Facts
+from .analysis import Facts
 
+ARITHMETIC = {name for name in ELEMENTWISE if name.startswith("arith.")}
 INTEGERS = ("i8", "i16", "i32", "i64")
 Summands = list[tuple[int, Value]]  # (sign, tensor or scalar that is added)
 

@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Value
 
-from .analysis import SHAPE_OPS, Facts, is_elementwise
+from .analysis import SHAPE_OPS, Facts
 
 
 def peel(facts: Facts, known: Collection[Value], roots: Sequence[Value], axis: int, step: int) -> tuple[int, ...]:

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tritoncnn.cpu.front.table import ELEMENTWISE
 from tritoncnn.cpu.front.ttir import Op, Value
 
-from .analysis import Facts
+from .analysis import SHAPE_OPS, Facts
 from .points_to import PointsTo
 
 if TYPE_CHECKING:
     from tritoncnn.cpu.emit.builder import Coords
 
 # Ops that step evenly where their operands do.
-STEPS_PASS = {
-    "tt.addptr", "arith.addi", "arith.subi", "arith.muli", "arith.extsi", "arith.extui", "arith.index_cast", "tt.bitcast",
-    "tt.splat", "tt.broadcast", "tt.expand_dims", "tt.trans", "tt.reshape",
-}  # fmt: skip
+STEPS_PASS = {name for name, row in ELEMENTWISE.items() if row.even} | SHAPE_OPS - {"tt.unsplat"}
 
 
 @dataclass(frozen=True)
