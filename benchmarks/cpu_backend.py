@@ -22,9 +22,10 @@ from tritoncnn.kernels.conv2d import conv2d
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.matmul import matmul
 from tritoncnn.ops.slot import make_slot
-from tritoncnn.runtime import compile_launch
+from tritoncnn.runtime import compile_launch, target_of
 
 IR = {torch.float32: "f32", torch.bfloat16: "bf16"}
+TARGET = target_of(torch.device("cpu"))
 Case = tuple[
     str, dict[str, Callable[[], object]], torch.Tensor, Callable[[], torch.Tensor], float
 ]  # ..., allowed error
@@ -105,7 +106,7 @@ def matmuls(dtype: torch.dtype) -> Iterator[Case]:
     for n in (256, 512, 768, 1024, 1536, 2048):
         a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
         y, z = torch.empty(n, n, dtype=dtype), torch.empty(n, n, dtype=dtype)
-        launches, workspace = matmul(type_of(y), type_of(a), type_of(b))
+        launches, workspace = matmul(type_of(y), type_of(a), type_of(b), target=TARGET)
         parts = torch.empty(workspace.shape if workspace else 0)
         operands = ((parts, a, b), (y, parts)) if workspace else ((y, a, b),)
         run = bound(*zip(launches, operands, strict=True))
@@ -148,7 +149,15 @@ def convolutions() -> Iterator[Case]:
         y = torch.empty(N, K, P, P).contiguous(memory_format=channels_last)
         shift = TensorType("f32", (1, K, 1, 1), (K, 1, 1, 1))
         slot = make_slot("relu(add(acc, $0))", type_of(y), (shift,))
-        launch = conv2d(type_of(y), type_of(x), type_of(stored), stride=(U, U), padding=(pad, pad), epilogue=slot)
+        launch = conv2d(
+            type_of(y),
+            type_of(x),
+            type_of(stored),
+            stride=(U, U),
+            padding=(pad, pad),
+            epilogue=slot,
+            target=TARGET,
+        )
         steps = ([pad, pad], [U, U], [1, 1], 1)
         dense = w.contiguous(memory_format=channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(w, *steps, list(x.shape))

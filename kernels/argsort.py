@@ -15,20 +15,21 @@ import triton.language as tl
 
 from tritoncnn.errors import DTypeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_shape, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, program
 from tritoncnn.kernels.dims import five_dims, merge_dims, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile
+from tritoncnn.kernels.target import Target
 
 CPU_ELEMENTS = 256  # of a program
 CPU_PROGRAMS = 8
 
 
-def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
+def pick_tile(rows: int, lanes: int, target: Target) -> Tile:
     """Tile for so many lines of so many elements."""
     block = min(power_of_2(lanes), CPU_ELEMENTS)
-    if check_target(target) != "cpu":
+    if target.kind != "cpu":
         return Tile(max(256 // block, 1), block)
     return Tile(row_block(rows, CPU_PROGRAMS, CPU_ELEMENTS // block, 1, ceil_div(lanes, block)), block)
 
@@ -79,7 +80,7 @@ def argsort_kernel(
 
 
 def argsort(
-    y: TensorType, x: TensorType, dim: int, *, descending: bool = False, tile: Tile | None = None, target: str = "cpu"
+    y: TensorType, x: TensorType, dim: int, *, descending: bool = False, tile: Tile | None = None, target: Target
 ) -> Launch:
     """y = the places of x's elements along ``dim`` in order, as many as y has.
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
+from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.launch import Launch, Slot
 
 KERNEL_FLOATS = ("f32", "f16", "bf16")
-TARGETS = ("cpu", "cuda", "hip")
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -61,26 +58,6 @@ def offset_span(tensor: TensorType) -> int:
 def needs_int64(*tensors: TensorType) -> bool:
     """Whether an offset can pass 2**31 - 1. The margin covers the masked-off lanes of the last block."""
     return any(max(offset_span(t), t.numel) >= 2**31 - 2**22 for t in tensors)
-
-
-_planned: ContextVar[str] = ContextVar("planned", default="cpu")
-
-
-@contextmanager
-def planning_for(target: str) -> Iterator[None]:
-    """Within, builders that are given no target pick tiles for this one: cuda or hip."""
-    token = _planned.set(check_target(target))
-    try:
-        yield
-    finally:
-        _planned.reset(token)
-
-
-def check_target(target: str) -> str:
-    """The target to pick a tile for: cpu, the builders' default, stands for the one that is planned for."""
-    if target not in TARGETS:
-        raise UnsupportedError(f"pick_tile: target must be one of {', '.join(TARGETS)}; got {target}")
-    return _planned.get() if target == "cpu" else target
 
 
 def check_floats(op: str, **tensors: TensorType | None) -> None:

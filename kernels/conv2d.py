@@ -32,7 +32,6 @@ from tritoncnn.kernels.building import (
     check_floats,
     check_positive,
     check_shape,
-    check_target,
     gpu_tile,
     power_of_2,
     row_block,
@@ -42,6 +41,7 @@ from tritoncnn.kernels.depthwise import depthwise, is_depthwise
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.moments import parts_of_blocks
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -67,11 +67,10 @@ def is_flat(C: int, CRS: int, padded: bool) -> bool:
     return not padded and (CRS <= WHOLE_CRS or C < 16)
 
 
-def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int = 1, target: str = "cpu",
+def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int, target: Target,
               dtype: str = "f32") -> Tile:  # fmt: skip
     """Tile for NPQ rows, K filters, a reduction of CRS over operands of ``dtype``; ``window`` rows are pooled into one."""
-    target = check_target(target)
-    if target != "cpu":
+    if target.kind != "cpu":
         return gpu_tile(GPU_TILES, NPQ, K, dtype)
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
     # Filters heavier than the picture: many rows, for they are packed once per block of rows. Else many filters, for the
@@ -241,7 +240,7 @@ def conv2d(
     indices: TensorType | None = None,
     statistics: bool = False,
     tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> Launch:
     """y [N,K,P,Q] = epilogue(conv2d(x [N,C,H,W], w [K,C/groups,R,S])); or in 3 dims [N,K,O,P,Q], [N,C,D,H,W], [K,C/G,T,R,S].
 

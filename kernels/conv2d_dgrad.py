@@ -23,7 +23,6 @@ from tritoncnn.kernels.building import (
     ceil_div,
     check_floats,
     check_shape,
-    check_target,
     gpu_tile,
     power_of_2,
     row_block,
@@ -32,6 +31,7 @@ from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
 from tritoncnn.kernels.depthwise import depthwise_dgrad, is_depthwise
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.target import Target
 from tritoncnn.kernels.windows import tap_steps
 
 
@@ -49,10 +49,9 @@ GPU_TILES = (
 CPU_PROGRAMS = 8
 
 
-def pick_tile(rows: int, C: int, K: int, phases: int = 1, target: str = "cpu", dtype: str = "f32") -> Tile:
+def pick_tile(rows: int, C: int, K: int, phases: int, target: Target, dtype: str = "f32") -> Tile:
     """Tile for so many pixels of a phase, C channels, a reduction over K filters a tap."""
-    target = check_target(target)
-    if target != "cpu":
+    if target.kind != "cpu":
         return gpu_tile(GPU_TILES, rows, C, dtype, phases)
     # With few filters dy is little work for each time it is read: many channels at once.
     block_c = min(power_of_2(C), 64 if K > 64 else 256)
@@ -194,7 +193,7 @@ def conv2d_dgrad(
     groups: int = 1,
     epilogue: Slot | None = None,
     tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> Launch:
     """dx [N,C,H,W] = epilogue(gradient of conv2d(x, w [K,C/groups,R,S]) for x, given dy [N,K,P,Q]); or all in 3 dims.
 

@@ -25,7 +25,6 @@ from tritoncnn.kernels.building import (
     ceil_div,
     check_floats,
     check_shape,
-    check_target,
     power_of_2,
 )
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
@@ -33,6 +32,7 @@ from tritoncnn.kernels.depthwise import depthwise_wgrad, is_depthwise
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -58,14 +58,13 @@ def rows_together(C: int, S: int, CRS: int, padded: bool) -> int:
     return S * C if not padded and C <= 16 else C
 
 
-def pick_tile(CRS: int, rows: int, K: int, NPQ: int, groups: int = 1, target: str = "cpu",
+def pick_tile(CRS: int, rows: int, K: int, NPQ: int, groups: int, target: Target,
               dtype: str = "f32") -> Tile:  # fmt: skip
     """Tile for filters of CRS x K, in each of the groups, of which so many ``rows`` go together, and NPQ pixels.
 
     The split depends on sizes only, never on threads: results keep their bits.
     """
-    target = check_target(target)
-    if target == "cpu":
+    if target.kind == "cpu":
         # Few pixels at a time: their rows of x lie far apart, often in the same few lines of the cache.
         block = WHOLE_CRS if rows < WHOLE_CRS or rows == CRS else 128
         tile = Tile(min(power_of_2(rows), block), min(power_of_2(K), 64), 64)
@@ -185,7 +184,7 @@ def conv2d_wgrad(
     dilation: Ints = (1, 1),
     groups: int = 1,
     tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """dw [K,C/groups,R,S] = gradient of conv2d(x [N,C,H,W], w) for w given dy [N,K,P,Q]; db [K], if given, that for a bias.
 

@@ -18,11 +18,12 @@ import triton
 import triton.language as tl
 
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_target, power_of_2
+from tritoncnn.kernels.building import build, ceil_div, power_of_2
 from tritoncnn.kernels.conv_problem import ConvProblem, volume
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -41,9 +42,9 @@ def is_depthwise(problem: ConvProblem) -> bool:
     return problem.C_G == 1 and problem.G > 1 and problem.K_G <= MOST_FILTERS
 
 
-def pick_tile(Q: int, C: int, target: str = "cpu") -> Tile:
+def pick_tile(Q: int, C: int, target: Target) -> Tile:
     """Tile for rows of Q pixels of C channels: on a CPU one vector of channels, whose filters stay in registers."""
-    if check_target(target) == "cpu":
+    if target.kind == "cpu":
         return Tile(min(power_of_2(Q), LINES), min(power_of_2(C), 16))
     return Tile(min(power_of_2(Q), 32), min(power_of_2(C), 64))
 
@@ -240,7 +241,7 @@ def depthwise_wgrad_kernel(
 
 
 def depthwise(
-    y: TensorType, x: TensorType, w: TensorType, problem: ConvProblem, epilogue: Slot | None, target: str
+    y: TensorType, x: TensorType, w: TensorType, problem: ConvProblem, epilogue: Slot | None, target: Target
 ) -> Launch:
     """The launch of conv2d for a depthwise problem (already checked)."""
     tile = pick_tile(problem.Q, problem.K, target)
@@ -257,7 +258,7 @@ def depthwise(
 
 
 def depthwise_dgrad(
-    dx: TensorType, dy: TensorType, w: TensorType, problem: ConvProblem, epilogue: Slot | None, target: str
+    dx: TensorType, dy: TensorType, w: TensorType, problem: ConvProblem, epilogue: Slot | None, target: Target
 ) -> Launch:
     """The launch of conv2d_dgrad for a depthwise problem (already checked)."""
     phase = ceil_div(problem.W, problem.STEP[2])
@@ -275,7 +276,7 @@ def depthwise_dgrad(
 
 
 def depthwise_wgrad(
-    dw: TensorType, db: TensorType | None, x: TensorType, dy: TensorType, problem: ConvProblem, target: str
+    dw: TensorType, db: TensorType | None, x: TensorType, dy: TensorType, problem: ConvProblem, target: Target
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """The launches of conv2d_wgrad for a depthwise problem (already checked), and their workspace."""
     tile = pick_tile(problem.Q, problem.K, target)
@@ -292,7 +293,7 @@ def depthwise_wgrad(
         **problem._asdict(),
         DW=volume(dw).strides, STRIDE_DB=db.strides[0] if db else 0, X=volume(x).strides, DY=volume(dy).strides,
         BIAS=int(db is not None), BLOCK_W=tile.BLOCK_W,
-        BLOCK_C=tile.BLOCK_C, SPLIT=split, TAPS=ceil_div(problem.taps, groups), LINE_SUMS=target == "cpu",
+        BLOCK_C=tile.BLOCK_C, SPLIT=split, TAPS=ceil_div(problem.taps, groups), LINE_SUMS=target.kind == "cpu",
         results=2 if db and not parts else 1, flops=problem.flops, num_warps=tile.num_warps,
     )  # fmt: skip
     if parts is None:

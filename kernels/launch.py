@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tritoncnn.ir import TensorType
+from tritoncnn.ir import DTYPES, TensorType
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,20 @@ class Launch:
     nbytes: int = 0
     num_warps: int = 4
     num_stages: int = 2
+
+    @property
+    def signature(self) -> dict[str, str | tuple[str, ...]]:
+        """Triton's type of each pointer argument, such as ``*fp32``, in the order of the kernel's arguments; a tuple for
+        "args". All other arguments are ``constants``."""
+        types = [f"*{DTYPES[t.dtype].triton}" for t in self.operands]
+        named = [name for name in self.pointers if name != "args"]
+        known: dict[str, str | tuple[str, ...]] = dict(zip(named, types, strict=False))
+        if "args" in self.pointers:
+            known["args"] = tuple(types[len(named) :])
+        return {name: known[name] for name in self.kernel.arg_names if name in known}
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The argument that each operand fills: a name, or ``args.0``, ``args.1``..."""
+        named = [name for name in self.pointers if name != "args"]
+        return (*named, *(f"args.{i}" for i in range(len(self.operands) - len(named))))

@@ -25,7 +25,6 @@ from tritoncnn.kernels.building import (
     ceil_div,
     check_floats,
     check_shape,
-    check_target,
     gpu_tile,
     power_of_2,
     row_block,
@@ -34,6 +33,7 @@ from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.dims import stretch
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -59,12 +59,9 @@ SPLIT_PROGRAMS = 16
 BATCH_DIMS = 4
 
 
-def pick_tile(
-    M: int, N: int, K: int, target: str = "cpu", split: bool = True, dtype: str = "f32", batch: int = 1
-) -> Tile:
+def pick_tile(M: int, N: int, K: int, target: Target, split: bool = True, dtype: str = "f32", batch: int = 1) -> Tile:
     """Tile for y [batch, M, N] reduced over K. The split depends on sizes only, never on threads: results keep their bits."""
-    target = check_target(target)
-    if target != "cpu":
+    if target.kind != "cpu":
         tile = gpu_tile(GPU_TILES, M, N, dtype, batch)
         programs, most, wanted = ceil_div(M, tile.BLOCK_M) * ceil_div(N, tile.BLOCK_N), K // 512, 128
     else:
@@ -157,7 +154,7 @@ def matmul(
     sums: TensorType | None = None,
     epilogue: Slot | None = None,
     tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """y [M,N] = epilogue(a [M,K] @ b [K,N]); sums [N], if given, gets b's column sums (second result).
 

@@ -23,9 +23,10 @@ import triton.language as tl
 
 from tritoncnn.errors import DTypeError, LayoutError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_floats, check_target, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_floats, row_block
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -33,10 +34,9 @@ class Tile(NamedTuple):
     num_warps: int = 4
 
 
-def pick_tile(numel: int, target: str = "cpu") -> Tile:
+def pick_tile(numel: int, target: Target) -> Tile:
     """Tile for an arena of ``numel`` elements."""
-    target = check_target(target)
-    return Tile(row_block(numel, 16, 16384, 256)) if target == "cpu" else Tile(1024, 4)
+    return Tile(row_block(numel, 16, 16384, 256)) if target.kind == "cpu" else Tile(1024, 4)
 
 
 @triton.jit
@@ -131,7 +131,7 @@ def _check_arenas(op: str, lr: TensorType | None, p: TensorType, **others: Tenso
 
 def sgd(
     p: TensorType, m: TensorType | None, g: TensorType, lr: TensorType, *, momentum: float = 0.0, weight_decay: float = 0.0,
-    nesterov: bool = False, tile: Tile | None = None, target: str = "cpu",
+    nesterov: bool = False, tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """Updates p and m [L] in place from gradients g; operands p, [m], g, lr. m is None exactly when momentum is 0."""
     _check_arenas("sgd", lr, p, m=m, g=g)
@@ -156,7 +156,7 @@ def sgd(
 def adamw(
     p: TensorType, m: TensorType, v: TensorType, g: TensorType, lr: TensorType, step: TensorType, *,
     betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01, tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> Launch:  # fmt: skip
     """Updates p, m, v [L] in place from gradients g; operands p, m, v, g, lr, step."""
     _check_arenas("adamw", lr, p, m=m, v=v, g=g)
@@ -179,7 +179,7 @@ def adamw(
 
 
 def ema(
-    e: TensorType, p: TensorType, step: TensorType, *, decay: float, tile: Tile | None = None, target: str = "cpu"
+    e: TensorType, p: TensorType, step: TensorType, *, decay: float, tile: Tile | None = None, target: Target
 ) -> Launch:
     """Updates e [L], the moving average of p, in place; operands e, p, step."""
     _check_arenas("ema", None, p, e=e)

@@ -17,9 +17,10 @@ import triton.language as tl
 
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_rank, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_rank, check_shape, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -31,11 +32,10 @@ class Tile(NamedTuple):
 CPU_PROGRAMS = 8
 
 
-def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
+def pick_tile(rows: int, lanes: int, target: Target) -> Tile:
     """Tile for so many rows of so many lanes."""
-    target = check_target(target)
     block = min(power_of_2(lanes), 512)
-    if target != "cpu":
+    if target.kind != "cpu":
         return Tile(max(1024 // block, 1), block)
     return Tile(row_block(rows, CPU_PROGRAMS, max(4096 // block, 1), 1, ceil_div(lanes, block)), block)
 
@@ -64,7 +64,7 @@ def pad2d_kernel(
 
 
 def pad2d(
-    y: TensorType, x: TensorType, *, padding: tuple[int, int, int, int], tile: Tile | None = None, target: str = "cpu"
+    y: TensorType, x: TensorType, *, padding: tuple[int, int, int, int], tile: Tile | None = None, target: Target
 ) -> Launch:
     """y [N,C,HP,WP] = x [N,C,H,W] with ``padding`` = (top, bottom, left, right) zeros; negative numbers crop.
 

@@ -19,10 +19,11 @@ import triton.language as tl
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import build, ceil_div, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.dims import merge_dims, stretch
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -35,10 +36,9 @@ CPU_ELEMENTS = 4096  # of a program, enough to hide its cost
 CPU_PROGRAMS = 8
 
 
-def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
+def pick_tile(rows: int, lanes: int, target: Target) -> Tile:
     """Tile for so many rows of so many lanes."""
-    target = check_target(target)
-    if target != "cpu":
+    if target.kind != "cpu":
         block = min(power_of_2(lanes), 1024)
         return Tile(max(1024 // block, 1), block)
     if rows == 1:
@@ -50,7 +50,7 @@ def pick_tile(rows: int, lanes: int, target: str = "cpu") -> Tile:
     return Tile(row_block(rows, CPU_PROGRAMS, CPU_ELEMENTS // block, 8, ceil_div(lanes, block)), block)
 
 
-def pick_transposed(dims: list[tuple[int, list[int]]], target: str) -> Tile:
+def pick_transposed(dims: list[tuple[int, list[int]]], target: Target) -> Tile:
     """Tile for a copy into another order: few lanes, whose cache lines stay near while the rows walk along them."""
     rows, lanes = math.prod(size for size, _ in dims[:-1]), dims[-1][0]
     block = min(power_of_2(lanes), 64)
@@ -131,7 +131,7 @@ def pointwise_kernel(
     tl.store(y_ptr + rows_y + lanes * Y[5], value, mask=mask)
 
 
-def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile | None, target: str) -> Launch:
+def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile | None, target: Target) -> Launch:
     if y.rank > 6:
         raise UnsupportedError(f"pointwise: y must have at most 6 dims after merging; got {list(y.shape)}")
     lead = (1,) * (6 - y.rank)
@@ -152,7 +152,7 @@ def _launch(y: TensorType, x: TensorType | None, slot: Slot | None, tile: Tile |
 
 
 def pointwise(
-    y: TensorType, operands: Sequence[TensorType], slot: Slot, *, tile: Tile | None = None, target: str = "cpu"
+    y: TensorType, operands: Sequence[TensorType], slot: Slot, *, tile: Tile | None = None, target: Target
 ) -> Launch:
     """y = slot's expression; operands are the slot's. The coordinates are y's dims, so flatten before the slot is made.
 
@@ -165,13 +165,13 @@ def pointwise(
     return _launch(y, None, slot, tile, target)
 
 
-def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: str = "cpu") -> Launch:
+def copy(y: TensorType, x: TensorType, *, tile: Tile | None = None, target: Target) -> Launch:
     """y = x, in y's layout and dtype; x broadcasts to y. Raises ShapeError; UnsupportedError for more than 6 merged dims."""
     merged = merge_dims([y, stretch(x, y.shape)]) if y.numel else [(0, [1, 1])]
     if len(merged) > 1 and merged[-1][1][1] != 1:
         # A transposition: lanes run along y, rows as x lies in memory, so that every cache line is read, and written, once.
         merged = [*sorted(merged[:-1], key=lambda dim: -abs(dim[1][1])), merged[-1]]
-        tile = tile or (pick_transposed(merged, target) if target == "cpu" else None)
+        tile = tile or (pick_transposed(merged, target) if target.kind == "cpu" else None)
     sizes = tuple(size for size, _ in merged)
     y_merged, x_merged = (TensorType(t.dtype, sizes, tuple(s[j] for _, s in merged)) for j, t in enumerate((y, x)))
     launch = _launch(y_merged, x_merged, None, tile, target)

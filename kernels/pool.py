@@ -23,6 +23,7 @@ from tritoncnn.kernels.building import build, ceil_div, check_floats
 from tritoncnn.kernels.device import block_offsets, larger, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.pool_grad import avg_pool2d_grad, max_pool2d_grad
+from tritoncnn.kernels.target import Target
 from tritoncnn.kernels.windows import (
     UNROLL_TAPS,
     Pair,
@@ -116,7 +117,7 @@ def pool2d_kernel(
 
 def _forward(
     y: TensorType, index: TensorType | None, x: TensorType, constants: dict[str, Any], most: bool, include_pad: bool,
-    epilogue: Slot | None, tile: Tile | None, target: str,
+    epilogue: Slot | None, tile: Tile | None, target: Target,
 ) -> Launch:  # fmt: skip
     N, C, P, Q = y.shape
     tile = tile or pick_tile(N * P * Q, C, x.strides[1] == 1, target)
@@ -137,7 +138,7 @@ def _forward(
 def max_pool2d(
     y: TensorType, index: TensorType | None, x: TensorType, *, window: Pair, stride: Pair, padding: Pair = (0, 0),
     dilation: Pair = (1, 1), ceil_mode: bool = False, epilogue: Slot | None = None, tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> Launch:  # fmt: skip
     """y, index [N,C,P,Q] = max_pool2d(x [N,C,H,W]); index may be None. Raises ShapeError, DTypeError."""
     constants = window_constants("max_pool2d", y, x, window, stride, padding, dilation, ceil_mode)
@@ -149,7 +150,7 @@ def max_pool2d(
 
 def avg_pool2d(
     y: TensorType, x: TensorType, *, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False,
-    count_include_pad: bool = True, epilogue: Slot | None = None, tile: Tile | None = None, target: str = "cpu",
+    count_include_pad: bool = True, epilogue: Slot | None = None, tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """y [N,C,P,Q] = avg_pool2d(x [N,C,H,W]). Raises ShapeError, DTypeError."""
     constants = window_constants("avg_pool2d", y, x, window, stride, padding, (1, 1), ceil_mode)

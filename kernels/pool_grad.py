@@ -21,6 +21,7 @@ from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_floats
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.target import Target
 from tritoncnn.kernels.windows import (
     UNROLL_TAPS,
     Pair,
@@ -105,7 +106,7 @@ def pool2d_grad_kernel(
 
 def _backward(
     dx: TensorType, dy: TensorType, index: TensorType | None, constants: dict[str, Any], include_pad: bool,
-    epilogue: Slot | None, tile: Tile | None, target: str,
+    epilogue: Slot | None, tile: Tile | None, target: Target,
 ) -> Launch:  # fmt: skip
     N, C, H, W = dx.shape
     tile = tile or pick_tile(N * H * W, C, dx.strides[1] == 1, target)
@@ -126,7 +127,7 @@ def _backward(
 
 def max_pool2d_grad(
     dx: TensorType, dy: TensorType, index: TensorType, *, window: Pair, stride: Pair, padding: Pair = (0, 0),
-    dilation: Pair = (1, 1), epilogue: Slot | None = None, tile: Tile | None = None, target: str = "cpu",
+    dilation: Pair = (1, 1), epilogue: Slot | None = None, tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """dx [N,C,H,W] = sum of the dy [N,C,P,Q] of the windows whose index names the pixel."""
     constants = window_constants("max_pool2d_grad", dy, dx, window, stride, padding, dilation, None)
@@ -137,7 +138,7 @@ def max_pool2d_grad(
 
 def avg_pool2d_grad(
     dx: TensorType, dy: TensorType, *, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False,
-    count_include_pad: bool = True, epilogue: Slot | None = None, tile: Tile | None = None, target: str = "cpu",
+    count_include_pad: bool = True, epilogue: Slot | None = None, tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """dx [N,C,H,W] = the gradient of avg_pool2d for dy [N,C,P,Q]. Raises ShapeError, DTypeError."""
     constants = window_constants("avg_pool2d_grad", dy, dx, window, stride, padding, (1, 1), ceil_mode)

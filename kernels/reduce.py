@@ -20,10 +20,11 @@ import triton.language as tl
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, larger, program
 from tritoncnn.kernels.dims import merge_dims, stretch
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.target import Target
 
 KINDS = ("sum", "mean", "max")
 
@@ -40,10 +41,9 @@ PROGRAMS = 16
 SPLIT_MAX = 32
 
 
-def pick_tile(keep: int, red: int, lanes_reduced: bool, target: str = "cpu") -> Tile:
+def pick_tile(keep: int, red: int, lanes_reduced: bool, target: Target) -> Tile:
     """Tile for ``keep`` results of ``red`` elements each. The split depends on sizes only, never on threads."""
-    target = check_target(target)
-    elements = CPU_ELEMENTS if target == "cpu" else 2048
+    elements = CPU_ELEMENTS if target.kind == "cpu" else 2048
     if lanes_reduced:
         block_red = min(power_of_2(red), 1024)
         block_keep = row_block(keep, PROGRAMS, elements // block_red, 1)
@@ -188,7 +188,7 @@ def reduce(
     slot: Slot | None = None,
     walk: Walk | None = None,
     tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """y = sum, mean or max of x over ``dims``, which vanish from the shape.
 

@@ -21,12 +21,12 @@ from tritoncnn.kernels.building import (
     check_floats,
     check_rank,
     check_shape,
-    check_target,
     power_of_2,
     row_block,
 )
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.target import Target
 
 LONGEST_ROW = 16384
 
@@ -36,10 +36,10 @@ class Tile(NamedTuple):
     num_warps: int = 4
 
 
-def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
+def pick_tile(N: int, C: int, target: Target) -> Tile:
     """Tile for N rows of C columns."""
     columns = power_of_2(C)
-    if check_target(target) != "cpu":
+    if target.kind != "cpu":
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), 4 if columns <= 4096 else 8)
     return Tile(row_block(N, 8, max(1024 // columns, 1), 1))
 
@@ -69,7 +69,7 @@ def row_norm_kernel(
 
 def row_norm(
     y: TensorType, mean: TensorType, var: TensorType, x: TensorType, *, eps: float, epilogue: Slot | None = None,
-    tile: Tile | None = None, target: str = "cpu",
+    tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """y [N,C], mean and var [N,1] of x [N,C]. Raises ShapeError, DTypeError, and UnsupportedError for rows that are too long."""
     check_rank("row_norm", 2, y=y, mean=mean, var=var, x=x)

@@ -18,6 +18,7 @@ from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offse
 from tritoncnn.kernels.dims import five_dims, merge_dims, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile, pick_tile
+from tritoncnn.kernels.target import Target
 
 KINDS = ("sum", "prod")
 LANES = 64  # at most, so that the lines of a program's x and y stay near
@@ -54,7 +55,7 @@ def scan_kernel(
 
 def scan(
     y: TensorType, x: TensorType, dim: int, *, kind: str = "sum", reverse: bool = False, exclusive: bool = False,
-    tile: Tile | None = None, target: str = "cpu",
+    tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """y = the running sums or products of x along ``dim``, from its end with ``reverse``, of those before with ``exclusive``.
 

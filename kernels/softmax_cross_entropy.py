@@ -28,13 +28,13 @@ from tritoncnn.kernels.building import (
     check_floats,
     check_rank,
     check_shape,
-    check_target,
     power_of_2,
     row_block,
 )
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
+from tritoncnn.kernels.target import Target
 
 
 class Tile(NamedTuple):
@@ -48,11 +48,10 @@ WHOLE_ELEMENTS = 8192  # up to so many logits one program is faster than a secon
 LONGEST_ROW = 65536
 
 
-def pick_tile(N: int, C: int, target: str = "cpu") -> Tile:
+def pick_tile(N: int, C: int, target: Target) -> Tile:
     """Tile for N rows of C classes."""
-    target = check_target(target)
     columns = power_of_2(C)
-    if target != "cpu":
+    if target.kind != "cpu":
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), False, 4)
     if N * C <= WHOLE_ELEMENTS:
         return Tile(max(min(1024 // columns, power_of_2(N)), 1), True)
@@ -151,44 +150,44 @@ def softmax_cross_entropy(
     loss: TensorType,
     dx: TensorType | None,
     x: TensorType,
-    target: TensorType,
+    labels: TensorType,
     *,
     reduction: str = "mean",
     ignore_index: int = -100,
     tile: Tile | None = None,
-    target_device: str = "cpu",
+    target: Target,
 ) -> tuple[tuple[Launch, ...], tuple[TensorType, ...]]:
-    """loss [] = cross entropy of logits x [N,C] and class numbers target [N]; dx [N,C], if given, its gradient for x.
+    """loss [] = cross entropy of logits x [N,C] and class numbers ``labels`` [N]; dx [N,C], if given, its gradient for x.
 
-    Returns the launches and the types of the workspaces they need: ((loss, [dx], x, target),) and none, or for many rows
-    ((count, target), (parts, [dx], x, target, count), (loss, parts)) and (parts, count); the sum needs no count.
+    Returns the launches and the types of the workspaces they need: ((loss, [dx], x, labels),) and none, or for many rows
+    ((count, labels), (parts, [dx], x, labels, count), (loss, parts)) and (parts, count); the sum needs no count.
     The mean of no rows is NaN. Raises ShapeError, DTypeError.
     """
     op = "softmax_cross_entropy"
     _check_rows(op, x)
     check_floats(op, loss=loss, dx=dx, x=x)
     N, C = x.shape
-    check_shape(op, "target", target, (N,), f"one class per row of x {list(x.shape)}")
+    check_shape(op, "target", labels, (N,), f"one class per row of x {list(x.shape)}")
     check_shape(op, "loss", loss, (), "one number")
     if dx is not None:
         check_shape(op, "dx", dx, x.shape, "as x is")
-    if target.dtype != "i64":
-        raise DTypeError(f"{op}: target must be i64; got {target.dtype}")
+    if labels.dtype != "i64":
+        raise DTypeError(f"{op}: target must be i64; got {labels.dtype}")
     if reduction not in ("mean", "sum"):
         raise ShapeError(f"{op}: reduction must be mean or sum; got {reduction}")
-    tile = tile or pick_tile(N, C, target_device)
+    tile = tile or pick_tile(N, C, target)
     blocks = ceil_div(N, tile.BLOCK_N)
     steps = max(ceil_div(blocks, 1 if tile.whole else PARTS), 1)
     programs = max(ceil_div(blocks, steps), 1)
     parts = parts_type(loss, None, programs) if programs > 1 else None
     mean = reduction == "mean"
     count = TensorType.dense("f32", ()) if parts and mean else None
-    labels: dict[str, Any] = {"N": N, "STRIDE_T": target.strides[0], "IGNORE": ignore_index}
+    rows_of: dict[str, Any] = {"N": N, "STRIDE_T": labels.strides[0], "IGNORE": ignore_index}
     rows = build(
         softmax_cross_entropy_kernel,
         (programs,),
-        {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": target, "count_ptr": count},
-        **labels, C=C, DX=dx.strides if dx else None, X=x.strides, MEAN=mean,
+        {"loss_ptr": parts or loss, "dx_ptr": dx, "x_ptr": x, "target_ptr": labels, "count_ptr": count},
+        **rows_of, C=C, DX=dx.strides if dx else None, X=x.strides, MEAN=mean,
         STEPS=steps, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
         results=1 if dx is None else 2,
         flops=6 * N * C,
@@ -196,17 +195,15 @@ def softmax_cross_entropy(
     )  # fmt: skip
     if parts is None:
         return (rows,), ()
-    last = sum_parts(loss, None, parts, target=target_device)
+    last = sum_parts(loss, None, parts, target=target)
     if count is None:
         return (rows, last), (parts,)
-    pointers = {"count_ptr": count, "target_ptr": target}
-    first = build(count_rows_kernel, (1,), pointers, **labels, BLOCK=min(power_of_2(N), 1024), flops=N)
+    pointers = {"count_ptr": count, "target_ptr": labels}
+    first = build(count_rows_kernel, (1,), pointers, **rows_of, BLOCK=min(power_of_2(N), 1024), flops=N)
     return (first, rows, last), (parts, count)
 
 
-def softmax(
-    y: TensorType, x: TensorType, *, log: bool = False, tile: Tile | None = None, target: str = "cpu"
-) -> Launch:
+def softmax(y: TensorType, x: TensorType, *, log: bool = False, tile: Tile | None = None, target: Target) -> Launch:
     """y [N,C] = softmax of each row of x, or its logarithm. Raises ShapeError, DTypeError."""
     _check_rows("softmax", x)
     check_floats("softmax", y=y, x=x)

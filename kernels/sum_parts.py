@@ -15,9 +15,10 @@ import triton.language as tl
 
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, ceil_div, check_floats, check_target, power_of_2, row_block
+from tritoncnn.kernels.building import build, ceil_div, check_floats, power_of_2, row_block
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.target import Target
 
 UNROLLED = 32  # up to so many parts are written out one by one
 
@@ -27,10 +28,9 @@ class Tile(NamedTuple):
     num_warps: int = 4
 
 
-def pick_tile(size: int, target: str = "cpu") -> Tile:
+def pick_tile(size: int, target: Target) -> Tile:
     """Tile for ``size`` elements."""
-    target = check_target(target)
-    return Tile(row_block(size, 8, 1024, 64)) if target == "cpu" else Tile(min(power_of_2(size), 256), 4)
+    return Tile(row_block(size, 8, 1024, 64)) if target.kind == "cpu" else Tile(min(power_of_2(size), 256), 4)
 
 
 @triton.jit
@@ -76,7 +76,7 @@ def sum_parts(
     *,
     epilogue: Slot | None = None,
     tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> Launch:
     """y (at most 5 dims) and sums (1 dim, may be None) = sum over the rows of parts; see ``parts_type``.
 

@@ -24,6 +24,7 @@ from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offse
 from tritoncnn.kernels.dims import five_dims, merge_dims, stretch, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile, pick_tile
+from tritoncnn.kernels.target import Target
 
 INDEX_TYPES = ("i64", "i32", "u8")
 
@@ -122,7 +123,7 @@ def put_kernel(
 def take(
     y: TensorType, x: TensorType, index: TensorType, dim: int, *, weight: TensorType | None = None,
     at: TensorType | None = None, taps: bool = False, first: bool = False, outside: float = 0,
-    tile: Tile | None = None, target: str = "cpu",
+    tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
     """y = x taken at ``index`` along ``dim``.
 
@@ -171,7 +172,7 @@ def take(
 def put(
     y: TensorType, x: TensorType, index: TensorType, dim: int, *, base: TensorType | None = None, add: bool = True,
     largest: bool = False, skip: int | None = None, tile: Tile | None = None,
-    target: str = "cpu",
+    target: Target,
 ) -> Launch:  # fmt: skip
     """y = zeros, then y[.., index[.., j, ..], ..] += x[.., j, ..] for each j, or = without ``add``; not where index is ``skip``.
 
@@ -197,7 +198,8 @@ def put(
     sizes, (y_strides, x_strides, i_strides, base_strides) = five_dims("put", others, 4)
     lanes, count = sizes[4], x.shape[dim]
     rows = without_dim(x, dim).numel // max(lanes, 1)
-    tile = tile or pick_tile(rows, lanes, target)._replace(BLOCK_LANES=min(64, pick_tile(rows, lanes).BLOCK_LANES))
+    picked = pick_tile(rows, lanes, target)
+    tile = tile or picked._replace(BLOCK_LANES=min(64, picked.BLOCK_LANES))
     return build(
         put_kernel,
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),

@@ -15,10 +15,10 @@ from tritoncnn.kernels.building import (
     check_positive,
     check_rank,
     check_shape,
-    check_target,
     power_of_2,
     row_block,
 )
+from tritoncnn.kernels.target import Target
 
 Pair = tuple[int, int]
 
@@ -33,11 +33,10 @@ CPU_PROGRAMS = 8
 UNROLL_TAPS = 25  # the taps of larger windows run in a loop
 
 
-def pick_tile(pixels: int, C: int, channels_last: bool, target: str = "cpu") -> Tile:
+def pick_tile(pixels: int, C: int, channels_last: bool, target: Target) -> Tile:
     """Tile for so many pixels of C channels. Lanes run over channels when these are contiguous, else over pixels."""
-    target = check_target(target)
     block_c = min(power_of_2(C), 64) if channels_last else 1
-    if target != "cpu":
+    if target.kind != "cpu":
         return Tile(max(1024 // block_c, 1), block_c, 4)
     return Tile(row_block(pixels, CPU_PROGRAMS, 4096 // block_c, 16, ceil_div(C, block_c)), block_c)
 

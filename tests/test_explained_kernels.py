@@ -8,6 +8,7 @@ import torch
 
 import tritoncnn
 from tests.ops.run_node import node_of, samples
+from tests.targets import CPU
 from tritoncnn import cpu
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.kernels.launch import Launch
@@ -66,7 +67,7 @@ def test_no_sample_of_an_op_gathers_what_lies_side_by_side() -> None:
     found = set()
     for op, sample in (parameter.values for parameter in samples(lambda op: op.lower is not None)):
         try:
-            steps = op.lower(node_of(op, sample, True)).steps
+            steps = op.lower(node_of(op, sample, True), CPU).steps
         except UnsupportedError:  # a sample for the reference only
             continue
         for launch, _ in steps:

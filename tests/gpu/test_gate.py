@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import triton
 
+from tests.targets import CUDA
 from tritoncnn.gpu import TARGETS, Facts, cases, compile_for, facts_of, faults
 from tritoncnn.gpu.gate import faults as gate
 from tritoncnn.gpu.gate import matrix_flops
@@ -23,7 +24,7 @@ GOOD = Tile(64, 64, 32, 4, 3)
 
 def conv(dtype: str = "bf16", C: int = 64, K: int = 64, tile: Tile = GOOD) -> Launch:
     x, w = TensorType.dense(dtype, (8, C, 32, 32), NHWC), TensorType.dense(dtype, (K, C, 3, 3), RSCK)
-    return conv2d.conv2d(TensorType.dense(dtype, (8, K, 32, 32), NHWC), x, w, padding=(1, 1), tile=tile)
+    return conv2d.conv2d(TensorType.dense(dtype, (8, K, 32, 32), NHWC), x, w, padding=(1, 1), tile=tile, target=CUDA)
 
 
 def found(launch: Launch, name: str = "sm_80", unaligned: Collection[str] = ()) -> str:
@@ -85,7 +86,7 @@ def test_a_block_that_fits_nowhere_is_found() -> None:
 
 
 def test_the_cases_have_every_tile_of_every_matrix_kernel() -> None:
-    launches = [launch for case in cases() for launch, _ in case.lower().steps]
+    launches = [launch for case in cases() for launch, _ in case.lower(CUDA).steps]
 
     def tiles(kernel: str, fields: tuple[str, ...]) -> set[tuple[int, ...]]:
         chosen = [launch for launch in launches if launch.kernel.__name__ == kernel]

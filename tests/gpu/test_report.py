@@ -11,8 +11,6 @@ from click.testing import CliRunner
 
 from tritoncnn.commands import main
 from tritoncnn.gpu import make_report, print_table, report
-from tritoncnn.kernels.building import planning_for
-from tritoncnn.kernels.conv2d import pick_tile
 
 
 def test_json_has_the_facts_of_each_launch_on_each_target() -> None:
@@ -48,14 +46,6 @@ def test_wrong_options_are_named(words: list[str], sentence: str) -> None:
     assert sentence in done.stderr
 
 
-def test_a_builder_without_target_picks_for_the_one_that_is_planned_for() -> None:
-    sizes = (16384, 128, 64, 576, False)
-    with planning_for("cuda"):
-        assert pick_tile(*sizes) == pick_tile(*sizes, target="cuda") != CPU_TILE
-    assert pick_tile(*sizes) == CPU_TILE
-
-
-CPU_TILE = pick_tile(16384, 128, 64, 576, False)
 measure = report.measure
 
 

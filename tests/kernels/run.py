@@ -15,10 +15,6 @@ from tritoncnn.kernels.building import offset_span
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.testing.arena import DTYPES
 
-TRITON_TYPES = {
-    "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i64": "i64", "i32": "i32", "i16": "i16", "i8": "i8",
-    "u8": "u8", "i1": "i1",
-}  # fmt: skip
 GUARD = 64  # elements before and after a tensor
 _COMPILED: dict[Any, Any] = {}
 
@@ -65,12 +61,7 @@ def run(launch: Launch, *tensors: torch.Tensor) -> None:
     from tritoncnn import cpu
     from tritoncnn.cpu.sanitize.modes import checks
 
-    signature: dict[str, Any] = {
-        name: "*" + TRITON_TYPES[operand.dtype] for name, operand in zip(plain, launch.operands, strict=False)
-    }
-    if "args" in launch.pointers:
-        signature["args"] = tuple("*" + TRITON_TYPES[operand.dtype] for operand in launch.operands[len(plain) :])
-    key = (checks(), launch.kernel, tuple(signature.items()), tuple(launch.constants.items()))
+    key = (checks(), launch.kernel, tuple(launch.signature.items()), tuple(launch.constants.items()))
     if key not in _COMPILED:
-        _COMPILED[key] = cpu.compile_kernel(launch.kernel, signature, launch.constants)
+        _COMPILED[key] = cpu.compile_kernel(launch.kernel, launch.signature, launch.constants)
     _COMPILED[key].launch(launch.grid, tensors)

@@ -26,11 +26,13 @@ from tests.kernels.cases import (
     seeds,
 )
 from tests.kernels.run import place
+from tests.targets import CPU, CUDA
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import conv2d as forward
 from tritoncnn.kernels import conv2d_dgrad as dgrad
 from tritoncnn.kernels import conv2d_wgrad as wgrad
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.slot import make_slot
 
 dense = TensorType.dense
@@ -80,7 +82,7 @@ def convolve(problem: Problem, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor
 def test_conv2d_agrees_with_torch(problem: Problem, data: st.DataObject, seed: int, wide: bool) -> None:
     y_type, x_type = data.draw(layouts(problem.y, NHWC)), data.draw(layouts(problem.x, NHWC))
     w_type = data.draw(layouts(problem.w, RSCK))
-    launch = forward.conv2d(y_type, x_type, w_type, **problem.steps)
+    launch = forward.conv2d(y_type, x_type, w_type, **problem.steps, target=CPU)
     for kind in (integers, floats):
         x, w = place(x_type, kind(problem.x, seed)), place(w_type, kind(problem.w, seed + 1))
         (y,) = execute(launch, [y_type], [x, w], wide=wide)
@@ -106,7 +108,9 @@ def test_epilogue_comes_after_the_sum_and_before_pooling(
     i_type = data.draw(layouts(shape, NHWC, "u8")) if pool and indexed else None
     text, extra = ("relu(add(add(acc, $0), $1))", (b_type, r_type)) if residual else ("relu(add(acc, $0))", (b_type,))
     slot = make_slot(text, dense("f32", problem.y), extra)
-    launch = forward.conv2d(y_type, x_type, w_type, **problem.steps, epilogue=slot, pool=pool, indices=i_type)
+    launch = forward.conv2d(
+        y_type, x_type, w_type, **problem.steps, epilogue=slot, pool=pool, indices=i_type, target=CPU
+    )
     assert launch.operands[-len(extra) :] == extra
 
     x, w = place(x_type, integers(problem.x, seed)), place(w_type, integers(problem.w, seed + 1))
@@ -131,7 +135,9 @@ def test_pooled_nan_wins_and_the_first_of_equals_is_named() -> None:
     x[0, 0, 2, 2:4] = float("-inf")
     x[0, 0, 3, 2:4] = float("-inf")
     types = [dense("f32", (1, 1, 2, 3)), dense("u8", (1, 1, 2, 3))]
-    launch = forward.conv2d(types[0], dense("f32", x.shape), dense("f32", (1, 1, 1, 1)), pool=(2, 2), indices=types[1])
+    launch = forward.conv2d(
+        types[0], dense("f32", x.shape), dense("f32", (1, 1, 1, 1)), pool=(2, 2), indices=types[1], target=CPU
+    )
     y, index = execute(
         launch, types, [place(dense("f32", x.shape), x), place(dense("f32", (1, 1, 1, 1)), torch.ones(1, 1, 1, 1))]
     )
@@ -145,7 +151,7 @@ def test_pooled_nan_wins_and_the_first_of_equals_is_named() -> None:
 def test_input_gradient_agrees_with_torch(problem: Problem, data: st.DataObject, seed: int, wide: bool) -> None:
     dx_type, dy_type = data.draw(layouts(problem.x, NHWC)), data.draw(layouts(problem.y, NHWC))
     w_type = data.draw(layouts(problem.w, RSKC))
-    launch = dgrad.conv2d_dgrad(dx_type, dy_type, w_type, **problem.steps)
+    launch = dgrad.conv2d_dgrad(dx_type, dy_type, w_type, **problem.steps, target=CPU)
 
     def gradient(dy: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         x = torch.zeros(problem.x, dtype=torch.float64, requires_grad=True)
@@ -175,8 +181,8 @@ def test_input_gradient_has_an_epilogue(problem: Problem, seed: int) -> None:
     slot = make_slot("mul(acc, $0)", dense("f32", problem.x), (x_type,))
     dy, w = place(dy_type, integers(problem.y, seed)), place(w_type, integers(problem.w, seed + 1))
     x = place(x_type, integers(problem.x, seed + 2))
-    (plain,) = execute(dgrad.conv2d_dgrad(x_type, dy_type, w_type, **problem.steps), [x_type], [dy, w])
-    launch = dgrad.conv2d_dgrad(x_type, dy_type, w_type, **problem.steps, epilogue=slot)
+    (plain,) = execute(dgrad.conv2d_dgrad(x_type, dy_type, w_type, **problem.steps, target=CPU), [x_type], [dy, w])
+    launch = dgrad.conv2d_dgrad(x_type, dy_type, w_type, **problem.steps, epilogue=slot, target=CPU)
     (masked,) = execute(launch, [x_type], [dy, w], [x])
     assert_exact(masked, (plain * x).double())
 
@@ -190,7 +196,9 @@ def test_filter_gradient_agrees_with_torch(
     dw_type, db_type = data.draw(layouts(problem.w, RSCK)), data.draw(layouts(problem.w[:1]))
     block = data.draw(st.sampled_from((4, 16)))
     tile = data.draw(st.sampled_from((None, wgrad.Tile(block, 4, block, split))))
-    launches = wgrad.conv2d_wgrad(dw_type, db_type if bias else None, x_type, dy_type, **problem.steps, tile=tile)
+    launches = wgrad.conv2d_wgrad(
+        dw_type, db_type if bias else None, x_type, dy_type, **problem.steps, tile=tile, target=CPU
+    )
 
     def gradient(x: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
         w = torch.zeros(problem.w, dtype=torch.float64, requires_grad=True)
@@ -217,32 +225,34 @@ def test_narrow_types_accumulate_in_f32(dtype: str) -> None:
         pytest.skip("Triton's interpreter multiplies the bits of bf16 numbers as integers")
     types = dense(dtype, (2, 5, 5, 6), NHWC), dense(dtype, (2, 3, 7, 8), NHWC), dense(dtype, (5, 3, 3, 3), RSCK)
     x, w = place(types[1], floats(types[1].shape, 0)), place(types[2], floats(types[2].shape, 1))
-    (y,) = execute(forward.conv2d(*types), types[:1], [x, w])
+    (y,) = execute(forward.conv2d(*types, target=CPU), types[:1], [x, w])
     wanted = torch.nn.functional.conv2d(x.double(), w.double())
     assert_within(y, wanted, torch.nn.functional.conv2d(x.double().abs(), w.double().abs()), 27)
 
 
 def test_tiles_of_lenet() -> None:
     """First layer, one picture: some programs to share, filters in 8 lanes, the whole filter in one step."""
-    assert forward.pick_tile(784, 6, 1, 25, flat=True, window=4) == forward.Tile(256, 8, 32)
-    assert forward.pick_tile(64 * 784, 6, 1, 25, flat=True, window=4) == forward.Tile(512, 8, 32)
-    assert forward.pick_tile(128 * 56 * 56, 256, 64, 576, flat=False, target="cuda", dtype="bf16").BLOCK_K == 128
-    assert wgrad.pick_tile(25, 25, 6, 64 * 784).SPLIT == 8
-    assert wgrad.pick_tile(25, 25, 6, 100).SPLIT == 1
-    with pytest.raises(UnsupportedError, match=r"^pick_tile: target must be one of cpu, cuda, hip; got tpu$"):
-        forward.pick_tile(1, 1, 1, 1, flat=True, target="tpu")
+    assert forward.pick_tile(784, 6, 1, 25, flat=True, window=4, target=CPU) == forward.Tile(256, 8, 32)
+    assert forward.pick_tile(64 * 784, 6, 1, 25, flat=True, window=4, target=CPU) == forward.Tile(512, 8, 32)
+    assert (
+        forward.pick_tile(128 * 56 * 56, 256, 64, 576, flat=False, window=1, target=CUDA, dtype="bf16").BLOCK_K == 128
+    )
+    assert wgrad.pick_tile(25, 25, 6, 64 * 784, 1, CPU).SPLIT == 8
+    assert wgrad.pick_tile(25, 25, 6, 100, 1, CPU).SPLIT == 1
+    with pytest.raises(UnsupportedError, match=r"^a target must be one of cpu, cuda, hip; got tpu$"):
+        Target("tpu", "v5", 128, 16 << 30)
 
 
 def test_offsets_are_64_bits_wide_only_for_large_tensors() -> None:
     w = dense("f32", (4, 4, 1, 1), RSCK)
     small, large = (dense("f32", (n, 4, 1024, 1024), NHWC) for n in (2, 600))
-    assert forward.conv2d(small, small, w).constants["WIDE"] is False
-    assert forward.conv2d(large, large, w).constants["WIDE"] is True
+    assert forward.conv2d(small, small, w, target=CPU).constants["WIDE"] is False
+    assert forward.conv2d(large, large, w, target=CPU).constants["WIDE"] is True
 
 
 def test_launch_counts_its_work() -> None:
     y, x, w = dense("f32", (2, 5, 5, 6), NHWC), dense("f32", (2, 3, 7, 8), NHWC), dense("f32", (5, 3, 3, 3), RSCK)
-    launch = forward.conv2d(y, x, w)
+    launch = forward.conv2d(y, x, w, target=CPU)
     assert launch.flops == 2 * (2 * 5 * 6) * 5 * 27
     assert launch.nbytes == 4 * (y.numel + x.numel + w.numel)
     assert (launch.pointers, launch.operands, launch.results) == (("y_ptr", "x_ptr", "w_ptr"), (y, x, w), 1)
@@ -250,24 +260,25 @@ def test_launch_counts_its_work() -> None:
 
 Y, X, W = dense("f32", (2, 5, 5, 6)), dense("f32", (2, 3, 7, 8)), dense("f32", (5, 3, 3, 3))
 REFUSED = [
-    (lambda: forward.conv2d(Y, X, dense("f32", (5, 4, 3, 3))), ShapeError,
+    (lambda: forward.conv2d(Y, X, dense("f32", (5, 4, 3, 3)), target=CPU), ShapeError,
      "conv2d: w must be [K, 3 / 1 groups, ...] with K a multiple of 1, as x [2, 3, 7, 8] has 3 channels; got [5, 4, 3, 3]"),
-    (lambda: forward.conv2d(X, X, W), ShapeError,
+    (lambda: forward.conv2d(X, X, W, target=CPU), ShapeError,
      "conv2d: y must be [2, 5, 5, 6], from x [2, 3, 7, 8] and w [5, 3, 3, 3]; got [2, 3, 7, 8]"),
-    (lambda: forward.conv2d(Y, X, W.with_dtype("f16")), DTypeError, "conv2d: w must be f32, as x is; got f16"),
-    (lambda: forward.conv2d(Y, X.with_dtype("i32"), W), DTypeError, "conv2d: x must be one of f32, f16, bf16; got i32"),
-    (lambda: forward.conv2d(Y, X, W, groups=3), ShapeError,
+    (lambda: forward.conv2d(Y, X, W.with_dtype("f16"), target=CPU), DTypeError, "conv2d: w must be f32, as x is; got f16"),
+    (lambda: forward.conv2d(Y, X.with_dtype("i32"), W, target=CPU), DTypeError,
+     "conv2d: x must be one of f32, f16, bf16; got i32"),
+    (lambda: forward.conv2d(Y, X, W, groups=3, target=CPU), ShapeError,
      "conv2d: w must be [K, 3 / 3 groups, ...] with K a multiple of 3, as x [2, 3, 7, 8] has 3 channels; got [5, 3, 3, 3]"),
-    (lambda: forward.conv2d(Y, X, W, stride=(0, 1)), ShapeError, "conv2d: stride[0] must be at least 1; got 0"),
-    (lambda: forward.conv2d(Y, X, W, dilation=(4, 1)), ShapeError,
+    (lambda: forward.conv2d(Y, X, W, stride=(0, 1), target=CPU), ShapeError, "conv2d: stride[0] must be at least 1; got 0"),
+    (lambda: forward.conv2d(Y, X, W, dilation=(4, 1), target=CPU), ShapeError,
      "conv2d: weight of 3 taps with dilation 4 must fit into the padded input; got 7 pixels"),
-    (lambda: forward.conv2d(dense("f32", (2, 5)), X, W), ShapeError,
+    (lambda: forward.conv2d(dense("f32", (2, 5)), X, W, target=CPU), ShapeError,
      "conv2d: y must be [2, 5, 5, 6], from x [2, 3, 7, 8] and w [5, 3, 3, 3]; got [2, 5]"),
-    (lambda: forward.conv2d(Y, X, W, pool=(9, 9)), UnsupportedError,
+    (lambda: forward.conv2d(Y, X, W, pool=(9, 9), target=CPU), UnsupportedError,
      "conv2d: a fused pooling window must have at most 64 pixels of a picture; got 9 x 9"),
-    (lambda: dgrad.conv2d_dgrad(X, X, W), ShapeError,
+    (lambda: dgrad.conv2d_dgrad(X, X, W, target=CPU), ShapeError,
      "conv2d_dgrad: dy must be [2, 5, 5, 6], from dx [2, 3, 7, 8] and w [5, 3, 3, 3]; got [2, 3, 7, 8]"),
-    (lambda: wgrad.conv2d_wgrad(W, dense("f32", (4,)), X, Y), ShapeError,
+    (lambda: wgrad.conv2d_wgrad(W, dense("f32", (4,)), X, Y, target=CPU), ShapeError,
      "conv2d_wgrad: db must be [5], one per filter; got [4]"),
 ]  # fmt: skip
 

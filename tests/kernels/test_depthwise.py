@@ -14,6 +14,7 @@ from triton import knobs
 
 from tests.kernels.cases import assert_exact, assert_within, examples, execute, floats, integers, layouts, seeds
 from tests.kernels.run import place
+from tests.targets import CPU
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.conv2d import conv2d
 from tritoncnn.kernels.conv2d_dgrad import conv2d_dgrad
@@ -73,7 +74,7 @@ def filters_last(shape: tuple[int, ...]) -> tuple[int, ...]:
 def test_depthwise_convolution_agrees_with_torch(p: Problem, data: st.DataObject, seed: int, wide: bool) -> None:
     y_type, x_type = (data.draw(layouts(shape, channels_last(shape))) for shape in (p.y, p.x))
     w_type = data.draw(layouts(p.w, filters_last(p.w)))
-    launch = conv2d(y_type, x_type, w_type, **p.steps)
+    launch = conv2d(y_type, x_type, w_type, **p.steps, target=CPU)
     for kind in (integers, floats):
         x, w = place(x_type, kind(p.x, seed)), place(w_type, kind(p.w, seed + 1))
         (y,) = execute(launch, [y_type], [x, w], wide=wide)
@@ -90,7 +91,7 @@ def test_depthwise_convolution_agrees_with_torch(p: Problem, data: st.DataObject
 def test_depthwise_input_gradient_agrees_with_torch(p: Problem, data: st.DataObject, seed: int, wide: bool) -> None:
     dx_type, dy_type = (data.draw(layouts(shape, channels_last(shape))) for shape in (p.x, p.y))
     w_type = data.draw(layouts(p.w, filters_last(p.w)))
-    launch = conv2d_dgrad(dx_type, dy_type, w_type, **p.steps)
+    launch = conv2d_dgrad(dx_type, dy_type, w_type, **p.steps, target=CPU)
     for kind in (integers, floats):
         dy, w = place(dy_type, kind(p.y, seed)), place(w_type, kind(p.w, seed + 1))
         (dx,) = execute(launch, [dx_type], [dy, w], wide=wide)
@@ -109,7 +110,7 @@ def test_depthwise_filter_gradient_agrees_with_torch(
 ) -> None:
     x_type, dy_type = (data.draw(layouts(shape, channels_last(shape))) for shape in (p.x, p.y))
     dw_type, db_type = data.draw(layouts(p.w, filters_last(p.w))), data.draw(layouts(p.w[:1]))
-    launches = conv2d_wgrad(dw_type, db_type if bias else None, x_type, dy_type, **p.steps)
+    launches = conv2d_wgrad(dw_type, db_type if bias else None, x_type, dy_type, **p.steps, target=CPU)
     for kind in (integers, floats):
         x, dy = place(x_type, kind(p.x, seed)), place(dy_type, kind(p.y, seed + 1))
         dw, *db = execute(launches, [dw_type, db_type] if bias else [dw_type], [x, dy], wide=wide)
@@ -135,10 +136,14 @@ def test_depthwise_epilogues_see_the_coordinates_of_the_result(p: Problem, seed:
         place(w_type, integers(p.w, seed + 1)),
         place(y_type, integers(p.y, seed)),
     )
-    forward = conv2d(y_type, x_type, w_type, **p.steps, epilogue=make_slot("relu(add(acc, $0))", y_type, (y_type,)))
+    forward = conv2d(
+        y_type, x_type, w_type, **p.steps, epilogue=make_slot("relu(add(acc, $0))", y_type, (y_type,)), target=CPU
+    )
     (result,) = execute(forward, [y_type], [x, w], [y])
     assert_exact(result, torch.relu(conv_torch(x.double(), w.double(), *p.numbers) + y))
-    back = conv2d_dgrad(x_type, y_type, w_type, **p.steps, epilogue=make_slot("mul(acc, $0)", x_type, (x_type,)))
+    back = conv2d_dgrad(
+        x_type, y_type, w_type, **p.steps, epilogue=make_slot("mul(acc, $0)", x_type, (x_type,)), target=CPU
+    )
     (result,) = execute(back, [x_type], [y, w], [x])
     assert_exact(result, conv_dgrad_torch(y.double(), w.double(), p.x, *p.numbers) * x)
 
@@ -153,12 +158,12 @@ def test_narrow_types_accumulate_in_f32(dtype: str) -> None:
     x_type, w_type = dense(dtype, shape, channels_last(shape)), dense(dtype, filters, filters_last(filters))
     x, w, dy = place(x_type, floats(shape, 0)), place(w_type, floats(filters, 1)), place(x_type, floats(shape, 2))
     x64, w64, dy64 = x.double(), w.double(), dy.double()
-    (y,) = execute(conv2d(x_type, x_type, w_type, **steps), [x_type], [x, w])
+    (y,) = execute(conv2d(x_type, x_type, w_type, **steps, target=CPU), [x_type], [x, w])
     assert_within(y, conv_torch(x64, w64, *numbers), conv_torch(x64.abs(), w64.abs(), *numbers), 9)
-    (dx,) = execute(conv2d_dgrad(x_type, x_type, w_type, **steps), [x_type], [dy, w])
+    (dx,) = execute(conv2d_dgrad(x_type, x_type, w_type, **steps, target=CPU), [x_type], [dy, w])
     magnitude = conv_dgrad_torch(dy64.abs(), w64.abs(), shape, *numbers)
     assert_within(dx, conv_dgrad_torch(dy64, w64, shape, *numbers), magnitude, 9)
-    (dw,) = execute(conv2d_wgrad(w_type, None, x_type, x_type, **steps), [w_type], [x, dy])
+    (dw,) = execute(conv2d_wgrad(w_type, None, x_type, x_type, **steps, target=CPU), [w_type], [x, dy])
     magnitude = conv_wgrad_torch(x64.abs(), dy64.abs(), filters, *numbers)
     assert_within(dw, conv_wgrad_torch(x64, dy64, filters, *numbers), magnitude, 2 * 12 * 11)
 
@@ -169,7 +174,7 @@ def test_the_filter_gradient_adds_parts_in_a_fixed_order() -> None:
     assert pick_split(3 * 30, 31) == 5
     x_type, dw_type, db_type = dense("f32", shape, channels_last(shape)), dense("f32", filters), dense("f32", (5,))
     x, dy = place(x_type, integers(shape, 0)), place(x_type, integers(shape, 1))
-    launches = conv2d_wgrad(dw_type, db_type, x_type, x_type, padding=(1, 1), groups=5)
+    launches = conv2d_wgrad(dw_type, db_type, x_type, x_type, padding=(1, 1), groups=5, target=CPU)
     dw, db = execute(launches, [dw_type, db_type], [x, dy])
     loose = place(x_type, floats(shape, 0)), place(x_type, floats(shape, 1))
     runs = [execute(launches, [dw_type, db_type], list(loose)) for _ in range(3)]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import examples, execute, layouts, seeds
 from tests.kernels.run import place
+from tests.targets import CPU
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.argsort import argsort
@@ -41,7 +42,7 @@ def test_argsort_is_torchs_stable_sort(
     x_type = data.draw(layouts(shape, dtype=dtype))
     y_type = data.draw(layouts([*shape[:dim], size, *shape[dim + 1 :]], dtype="i64"))
     x = place(x_type, values(dtype, shape, seed).to(DTYPES[dtype]))
-    (y,) = execute(argsort(y_type, x_type, dim, descending=descending, tile=tile), [y_type], [x], wide=wide)
+    (y,) = execute(argsort(y_type, x_type, dim, descending=descending, tile=tile, target=CPU), [y_type], [x], wide=wide)
     wanted = torch.sort(x, dim=dim, descending=descending, stable=True).indices.narrow(dim, 0, size)
     assert torch.equal(y, wanted)
 
@@ -59,7 +60,9 @@ def test_scan_runs_either_way(
     x_type = data.draw(layouts(shape, dtype=dtype))
     y_type = data.draw(layouts(shape, dtype=dtype if dtype == "f32" else "i64"))
     x = place(x_type, values("i64" if dtype == "f32" else dtype, shape, seed).to(DTYPES[dtype]))
-    (y,) = execute(scan(y_type, x_type, dim, kind=kind, reverse=reverse, exclusive=exclusive, tile=tile), [y_type], [x])
+    (y,) = execute(
+        scan(y_type, x_type, dim, kind=kind, reverse=reverse, exclusive=exclusive, tile=tile, target=CPU), [y_type], [x]
+    )
     line = (x.flip(dim) if reverse else x).to(torch.float64 if dtype == "f32" else torch.int64)
     if exclusive and shape[dim]:
         first = torch.full_like(line.narrow(dim, 0, 1), int(kind == "prod"))
@@ -71,7 +74,7 @@ def test_scan_runs_either_way(
 def test_a_long_running_sum_loses_less_than_f32_would() -> None:
     """Adding 0.1 a thousand times in f32 is off by 50 units in the last place; here each sum is the exact one, rounded once."""
     x = torch.full((1000,), 0.1)
-    (y,) = execute(scan(dense("f32", x.shape), dense("f32", x.shape), 0), [dense("f32", x.shape)], [x])
+    (y,) = execute(scan(dense("f32", x.shape), dense("f32", x.shape), 0, target=CPU), [dense("f32", x.shape)], [x])
     torch.testing.assert_close(y, x.double().cumsum(0).float(), rtol=2**-24, atol=0.0)
 
 
@@ -82,11 +85,11 @@ def test_whole_numbers_stay_exact(dtype: str) -> None:
     x = torch.tensor([[large, large - 1, 3], [large - 2, large, 5]], dtype=DTYPES[dtype])
     types = dense(dtype, (2, 3)), dense("i64", (1, 3)), dense(dtype, (2, 2))
     index = torch.tensor([[0, 1, 1]])
-    (y,) = execute(put(types[2], types[0], types[1], 1), [types[2]], [x, index])
+    (y,) = execute(put(types[2], types[0], types[1], 1, target=CPU), [types[2]], [x, index])
     assert torch.equal(y, torch.zeros_like(y).scatter_add(1, index.expand(2, 3), x))
     table = torch.arange(3, dtype=torch.int32)[:, None]
     best, at = dense(dtype, (2, 1)), dense("i64", (2, 1))
-    launch = take(best, types[0], dense("i32", (3, 1)), 1, at=at, taps=True)
+    launch = take(best, types[0], dense("i32", (3, 1)), 1, at=at, taps=True, target=CPU)
     y, places = execute(launch, [best, at], [x, table])
     assert torch.equal(y[:, 0], x.max(1)[0])
     assert torch.equal(places[:, 0], x.max(1)[1])
@@ -94,15 +97,15 @@ def test_whole_numbers_stay_exact(dtype: str) -> None:
 
 LINE, LONG = dense("f32", (3, 4)), dense("i64", (3, 4))
 REFUSED = [
-    (lambda: argsort(LINE, LINE, 1), DTypeError, "argsort: y must be i64 and x not f64; got f32 and f32"),
-    (lambda: argsort(dense("i64", (3, 5)), LINE, 1), ShapeError,
+    (lambda: argsort(LINE, LINE, 1, target=CPU), DTypeError, "argsort: y must be i64 and x not f64; got f32 and f32"),
+    (lambda: argsort(dense("i64", (3, 5)), LINE, 1, target=CPU), ShapeError,
      "argsort: y must be [3, 4], at most x's size along dim; got [3, 5]"),
-    (lambda: scan(LINE, LONG, 1), DTypeError, "scan: y must be i64 for x i64; got f32"),
-    (lambda: scan(LINE, LINE, 1, kind="max"), ShapeError, "scan: kind must be one of sum, prod; got 'max'"),
-    (lambda: put(dense("bf16", (3, 4)), LINE, LONG, 1), DTypeError,
+    (lambda: scan(LINE, LONG, 1, target=CPU), DTypeError, "scan: y must be i64 for x i64; got f32"),
+    (lambda: scan(LINE, LINE, 1, kind="max", target=CPU), ShapeError, "scan: kind must be one of sum, prod; got 'max'"),
+    (lambda: put(dense("bf16", (3, 4)), LINE, LONG, 1, target=CPU), DTypeError,
      "put: y must be f32, in which sums are exact enough, or whole numbers; got bf16"),
-    (lambda: put(dense("i32", (3, 4)), LONG, LONG, 1), DTypeError, "put: y must be i64, as x is; got i32"),
-    (lambda: scan(*(TensorType("f32", (2,) * 7, (3**9, 3**7, 3**6, 3**4, 3**3, 9, 1)),) * 2, 6), UnsupportedError,
+    (lambda: put(dense("i32", (3, 4)), LONG, LONG, 1, target=CPU), DTypeError, "put: y must be i64, as x is; got i32"),
+    (lambda: scan(*(TensorType("f32", (2,) * 7, (3**9, 3**7, 3**6, 3**4, 3**3, 9, 1)),) * 2, 6, target=CPU), UnsupportedError,
      "scan: at most 5 dims that cannot be merged; got [2, 2, 2, 2, 2, 2]"),
 ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import assert_exact, assert_within, examples, execute, floats, integers, layouts, seeds
 from tests.kernels.run import place
+from tests.targets import CPU, CUDA
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.matmul import Tile, matmul, pick_tile
@@ -29,7 +30,7 @@ def test_matmul_agrees_with_torch(
     y_type, a_type, b_type = (data.draw(layouts(shape)) for shape in ((M, N), (M, K), (K, N)))
     s_type = data.draw(layouts((N,)))
     tile = data.draw(st.sampled_from((None, None, Tile(16, 8, 16, 1), Tile(4, 16, 8, 2), Tile(16, 16, 4, 5))))
-    launches = matmul(y_type, a_type, b_type, sums=s_type if summed else None, tile=tile)
+    launches = matmul(y_type, a_type, b_type, sums=s_type if summed else None, tile=tile, target=CPU)
     for kind in (integers, floats):
         a, b = place(a_type, kind((M, K), seed)), place(b_type, kind((K, N), seed + 1))
         y, *sums = execute(launches, [y_type, s_type] if summed else [y_type], [a, b], wide=wide)
@@ -59,7 +60,7 @@ def test_batches_broadcast(data: st.DataObject, lead: list[int], M: int, N: int,
     extra = data.draw(layouts([data.draw(st.sampled_from((1, n))) if n else 0 for n in shape]))
     slot = make_slot("add(acc, $0)", y_type, (extra,)) if data.draw(st.booleans()) else None
     tensors = [place(t, integers(t.shape, seed + i)) for i, t in enumerate((a_type, b_type, extra))]
-    launches = matmul(y_type, a_type, b_type, epilogue=slot)
+    launches = matmul(y_type, a_type, b_type, epilogue=slot, target=CPU)
     (y,) = execute(launches, [y_type], tensors[:2], tensors[2:] if slot else (), wide=wide)
     a, b, more = (t.double() for t in tensors)
     assert_exact(y, a @ b + more if slot else a @ b)
@@ -70,7 +71,7 @@ def test_every_row_of_a_narrow_result_is_stored(K: int) -> None:
     """3 of 4 lanes in use and a second block of rows: the CPU backend once left out rows 2, 5, 10 and 13."""
     y_type, a_type, b_type = dense("f32", (17, 3)), dense("f32", (17, K)), dense("f32", (K, 3))
     a, b = place(a_type, integers((17, K), 0)), place(b_type, integers((K, 3), 1))
-    (y,) = execute(matmul(y_type, a_type, b_type), [y_type], [a, b])
+    (y,) = execute(matmul(y_type, a_type, b_type, target=CPU), [y_type], [a, b])
     assert_exact(y, a.double() @ b.double())
 
 
@@ -80,7 +81,7 @@ def test_epilogue_comes_after_all_parts(M: int, N: int, K: int, seed: int, split
     y_type, a_type, b_type = data.draw(layouts((M, N))), dense("f32", (M, K)), dense("f32", (K, N))
     bias, mask = dense("f32", (N,)), data.draw(layouts((M, N)))
     slot = make_slot("mul(relu(add(acc, $0)), $1)", dense("f32", (M, N)), (bias, mask))
-    launches = matmul(y_type, a_type, b_type, epilogue=slot, tile=Tile(16, 16, 16, split))
+    launches = matmul(y_type, a_type, b_type, epilogue=slot, tile=Tile(16, 16, 16, split), target=CPU)
     tensors = [place(t, integers(t.shape, seed + i)) for i, t in enumerate((a_type, b_type, bias, mask))]
     (y,) = execute(launches, [y_type], tensors[:2], tensors[2:])
     a, b, bias_values, mask_values = (t.double() for t in tensors)
@@ -91,17 +92,17 @@ def test_epilogue_comes_after_all_parts(M: int, N: int, K: int, seed: int, split
 def test_narrow_types_accumulate_in_f32(dtype: str) -> None:
     types = dense(dtype, (7, 33)), dense(dtype, (7, 40)), dense(dtype, (40, 33))
     a, b = place(types[1], floats((7, 40), 0)), place(types[2], floats((40, 33), 1))
-    (y,) = execute(matmul(*types), types[:1], [a, b])
+    (y,) = execute(matmul(*types, target=CPU), types[:1], [a, b])
     assert_within(y, a.double() @ b.double(), a.double().abs() @ b.double().abs(), 40)
 
 
 def test_tiles_follow_from_sizes() -> None:
-    assert pick_tile(64, 120, 400) == Tile(16, 64, 512)
-    assert pick_tile(1, 10, 84) == Tile(1, 16, 128)
-    assert pick_tile(10, 84, 100_000).SPLIT > 1, "few results, a long reduction"
-    assert pick_tile(4096, 4096, 100_000).SPLIT == 1
-    assert pick_tile(4096, 4096, 4096, target="cuda", dtype="bf16").BLOCK_N == 128
-    assert pick_tile(4096, 4096, 4096, target="cuda").BLOCK_N == 64, "f32 needs more registers"
+    assert pick_tile(64, 120, 400, target=CPU) == Tile(16, 64, 512)
+    assert pick_tile(1, 10, 84, target=CPU) == Tile(1, 16, 128)
+    assert pick_tile(10, 84, 100_000, target=CPU).SPLIT > 1, "few results, a long reduction"
+    assert pick_tile(4096, 4096, 100_000, target=CPU).SPLIT == 1
+    assert pick_tile(4096, 4096, 4096, target=CUDA, dtype="bf16").BLOCK_N == 128
+    assert pick_tile(4096, 4096, 4096, target=CUDA).BLOCK_N == 64, "f32 needs more registers"
 
 
 @examples(10)
@@ -111,7 +112,9 @@ def test_sum_parts_adds_in_order(data: st.DataObject, split: int, seed: int) -> 
     y_type, s_type = data.draw(layouts(shape)), data.draw(st.none() | layouts((data.draw(st.integers(1, 9)),)))
     parts_t = parts_type(y_type, s_type, split)
     parts = place(parts_t, floats(parts_t.shape, seed))
-    y, *sums = execute(sum_parts(y_type, s_type, parts_t), [y_type, s_type] if s_type else [y_type], [parts])
+    y, *sums = execute(
+        sum_parts(y_type, s_type, parts_t, target=CPU), [y_type, s_type] if s_type else [y_type], [parts]
+    )
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -120,7 +123,7 @@ def test_sum_parts_adds_in_order(data: st.DataObject, split: int, seed: int) -> 
 
 
 def _matmul(*types: TensorType, **words: Any) -> Any:
-    return lambda: matmul(*types, **words)
+    return lambda: matmul(*types, **words, target=CPU)
 
 
 A, B = dense("f32", (2, 3)), dense("f32", (3, 4))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import UNIT, examples, floats, seeds, widened
 from tests.kernels.run import place, run, surroundings_intact
+from tests.targets import CPU
 from tritoncnn.errors import DTypeError, LayoutError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.optimizers import adamw, adamw_torch, ema, increment, sgd, sgd_torch
@@ -30,7 +31,7 @@ def test_sgd_follows_torch(size: int, momentum: float, decay: float, nesterov: b
     reference = torch.nn.Parameter(p.double())
     optimizer = torch.optim.SGD([reference], lr=float(lr), momentum=momentum, weight_decay=decay, nesterov=nesterov)
     words: dict[str, Any] = {"momentum": momentum, "weight_decay": decay, "nesterov": nesterov}
-    launch = widened(sgd(arena, arena if momentum else None, arena, NUMBER, **words), wide)
+    launch = widened(sgd(arena, arena if momentum else None, arena, NUMBER, **words, target=CPU), wide)
     for step in range(STEPS):
         g = place(arena, floats((size,), seed + step + 1))
         run(launch, *([p, m, g, lr] if momentum else [p, g, lr]))
@@ -55,7 +56,7 @@ def test_adamw_follows_torch(size: int, decay: float, first: int, seed: int, wid
     optimizer.state[reference] = {
         "step": torch.tensor(float(first - 1)), "exp_avg": m.double(), "exp_avg_sq": v.double(),
     }  # fmt: skip
-    launch = widened(adamw(arena, arena, arena, arena, NUMBER, COUNT, weight_decay=decay), wide)
+    launch = widened(adamw(arena, arena, arena, arena, NUMBER, COUNT, weight_decay=decay, target=CPU), wide)
     for step in range(STEPS):
         g = place(arena, floats((size,), seed + step + 3))
         run(increment(COUNT), count)
@@ -73,13 +74,13 @@ def test_one_step_agrees_with_the_twin() -> None:
     p, m, v, g = (place(arena, floats((50,), i).abs()) for i in range(4))
     lr, count = place(NUMBER, torch.tensor(0.1)), place(COUNT, torch.tensor(7))
     new = adamw_torch(p.double(), m.double(), v.double(), g.double(), 0.1, 7)
-    run(adamw(arena, arena, arena, arena, NUMBER, COUNT), p, m, v, g, lr, count)
+    run(adamw(arena, arena, arena, arena, NUMBER, COUNT, target=CPU), p, m, v, g, lr, count)
     for found, wanted in zip((p, m, v), new, strict=True):
         torch.testing.assert_close(found.double(), wanted, rtol=16 * UNIT, atol=16 * UNIT)
     wanted_p, wanted_m = sgd_torch(
         p.double(), m.double(), g.double(), 0.1, momentum=0.5, weight_decay=0.25, nesterov=True
     )
-    run(sgd(arena, arena, arena, NUMBER, momentum=0.5, weight_decay=0.25, nesterov=True), p, m, g, lr)
+    run(sgd(arena, arena, arena, NUMBER, momentum=0.5, weight_decay=0.25, nesterov=True, target=CPU), p, m, g, lr)
     assert wanted_m is not None
     torch.testing.assert_close(p.double(), wanted_p, rtol=16 * UNIT, atol=16 * UNIT)
     torch.testing.assert_close(m.double(), wanted_m, rtol=16 * UNIT, atol=16 * UNIT)
@@ -87,11 +88,11 @@ def test_one_step_agrees_with_the_twin() -> None:
 
 A = dense("f32", (8,))
 REFUSED: list[Any] = [
-    (lambda: sgd(A, None, A, NUMBER, momentum=0.9), ShapeError,
+    (lambda: sgd(A, None, A, NUMBER, momentum=0.9, target=CPU), ShapeError,
      "sgd: the buffer m comes with a momentum other than 0; got None and 0.9"),
-    (lambda: sgd(A, None, dense("f32", (9,)), NUMBER), ShapeError, "sgd: g must be f32[8], as p is; got f32[9]"),
-    (lambda: sgd(dense("f32", (2, 4)), None, A, NUMBER), LayoutError, "sgd: p must be flat and dense; got f32[2,4]"),
-    (lambda: adamw(A, A, A, A, A, COUNT), ShapeError, "adamw: lr must be one number; got [8]"),
+    (lambda: sgd(A, None, dense("f32", (9,)), NUMBER, target=CPU), ShapeError, "sgd: g must be f32[8], as p is; got f32[9]"),
+    (lambda: sgd(dense("f32", (2, 4)), None, A, NUMBER, target=CPU), LayoutError, "sgd: p must be flat and dense; got f32[2,4]"),
+    (lambda: adamw(A, A, A, A, A, COUNT, target=CPU), ShapeError, "adamw: lr must be one number; got [8]"),
     (lambda: increment(NUMBER), DTypeError, "increment: step must be i64; got f32"),
 ]  # fmt: skip
 
@@ -108,7 +109,10 @@ def test_a_refusal_is_one_sentence(call: Any, kind: type[Exception], sentence: s
 def test_moving_averages_follow_torch(size: int, decay: float, seed: int, wide: bool) -> None:
     arena = dense("f32", (size,))
     e, count = place(arena, torch.full((size,), torch.nan)), place(COUNT, torch.tensor(0))
-    launch, mean = widened(ema(arena, arena, COUNT, decay=decay), wide), torch.zeros(size, dtype=torch.float64)
+    launch, mean = (
+        widened(ema(arena, arena, COUNT, decay=decay, target=CPU), wide),
+        torch.zeros(size, dtype=torch.float64),
+    )
     for step in range(STEPS):
         p = place(arena, floats((size,), seed + step))
         run(increment(COUNT), count)
@@ -121,6 +125,6 @@ def test_moving_averages_follow_torch(size: int, decay: float, seed: int, wide: 
 
 def test_moving_averages_of_other_shapes_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"ema: e must be"):
-        ema(dense("f32", (3,)), dense("f32", (4,)), COUNT, decay=0.5)
+        ema(dense("f32", (3,)), dense("f32", (4,)), COUNT, decay=0.5, target=CPU)
     with pytest.raises(DTypeError, match=r"ema: step must be i64; got f32"):
-        ema(dense("f32", (4,)), dense("f32", (4,)), NUMBER, decay=0.5)
+        ema(dense("f32", (4,)), dense("f32", (4,)), NUMBER, decay=0.5, target=CPU)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.cases import NHWC, assert_exact, examples, execute, integers, layouts, seeds
 from tests.kernels.run import DTYPES, place
+from tests.targets import CPU
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import pad, pointwise
@@ -44,7 +45,7 @@ def test_pointwise_broadcasts_as_torch(
         y_own, own_types = pointwise.flatten_when_dense(y_type, operands)
     slot = make_slot("relu(add(mul($0, $1), $2))", y_own, own_types)
     tensors = [place(t, integers(t.shape, seed + i)) for i, t in enumerate(operands)]
-    launch = pointwise.pointwise(y_own, own_types, slot)
+    launch = pointwise.pointwise(y_own, own_types, slot, target=CPU)
     (y,) = execute(
         launch, [y_own], [], [reshaped(t, own) for t, own in zip(tensors, own_types, strict=True)], wide=wide
     )
@@ -57,7 +58,7 @@ def test_pointwise_broadcasts_as_torch(
 def test_copy_changes_layout(shape: list[int], data: st.DataObject, seed: int, wide: bool, dtype: str) -> None:
     y_type, x_type = data.draw(layouts(shape, dtype=dtype)), data.draw(layouts(shape, dtype=dtype))
     x = place(x_type, integers(shape, seed).abs().to(DTYPES[dtype]))
-    (y,) = execute(pointwise.copy(y_type, x_type), [y_type], [x], wide=wide)
+    (y,) = execute(pointwise.copy(y_type, x_type, target=CPU), [y_type], [x], wide=wide)
     assert torch.equal(y, x)
 
 
@@ -77,7 +78,7 @@ def test_pad_agrees_with_torch(
     y_shape = (N, C, size[0] + top + bottom, size[1] + left + right)
     y_type, x_type = data.draw(layouts(y_shape, NHWC)), data.draw(layouts(x_shape, NHWC))
     x = place(x_type, integers(x_shape, seed))
-    (y,) = execute(pad.pad2d(y_type, x_type, padding=(top, bottom, left, right)), [y_type], [x], wide=wide)
+    (y,) = execute(pad.pad2d(y_type, x_type, padding=(top, bottom, left, right), target=CPU), [y_type], [x], wide=wide)
     assert_exact(y, pad.pad2d_torch(x.double(), (top, bottom, left, right)))
 
 
@@ -113,20 +114,20 @@ def test_dense_tensors_become_one_dim() -> None:
 
 
 def test_tiles_fill_lanes_first() -> None:
-    assert pointwise.pick_tile(1, 1_000_000) == pointwise.Tile(1, 4096)
-    assert pointwise.pick_tile(9216, 6) == pointwise.Tile(512, 8)
-    assert pad.pick_tile(64 * 32, 32).BLOCK_LANES == 32
+    assert pointwise.pick_tile(1, 1_000_000, target=CPU) == pointwise.Tile(1, 4096)
+    assert pointwise.pick_tile(9216, 6, target=CPU) == pointwise.Tile(512, 8)
+    assert pad.pick_tile(64 * 32, 32, target=CPU).BLOCK_LANES == 32
 
 
 Y = dense("f32", (2, 3))
 REFUSED: list[Any] = [
     (lambda: pointwise.flatten_when_dense(Y, [dense("f32", (2,))]), ShapeError, "an operand must broadcast to [2, 3]; got [2]"),
-    (lambda: pointwise.copy(Y, dense("f32", (3, 2))), ShapeError, "an operand must broadcast to [2, 3]; got [3, 2]"),
-    (lambda: pointwise.pointwise(dense("f32", (2,) * 7), (), make_slot("1.0", Y, ())), UnsupportedError,
+    (lambda: pointwise.copy(Y, dense("f32", (3, 2)), target=CPU), ShapeError, "an operand must broadcast to [2, 3]; got [3, 2]"),
+    (lambda: pointwise.pointwise(dense("f32", (2,) * 7), (), make_slot("1.0", Y, ()), target=CPU), UnsupportedError,
      "pointwise: y must have at most 6 dims after merging; got [2, 2, 2, 2, 2, 2, 2]"),
-    (lambda: pointwise.pointwise(Y, (Y,), make_slot("1.0", Y, ())), ShapeError,
+    (lambda: pointwise.pointwise(Y, (Y,), make_slot("1.0", Y, ()), target=CPU), ShapeError,
      "pointwise: the slot must have the operands ['f32[2,3]']; got []"),
-    (lambda: pad.pad2d(dense("f32", (1, 1, 2, 2)), dense("f32", (1, 1, 2, 2)), padding=(1, 0, 0, 0)), ShapeError,
+    (lambda: pad.pad2d(dense("f32", (1, 1, 2, 2)), dense("f32", (1, 1, 2, 2)), padding=(1, 0, 0, 0), target=CPU), ShapeError,
      "pad2d: y must be [1, 1, 3, 2], x [1, 1, 2, 2] padded by [1, 0, 0, 0]; got [1, 1, 2, 2]"),
 ]  # fmt: skip
 

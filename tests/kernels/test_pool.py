@@ -24,6 +24,7 @@ from tests.kernels.cases import (
     seeds,
 )
 from tests.kernels.run import place
+from tests.targets import CPU
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import pool
@@ -74,8 +75,8 @@ def test_max_pool_agrees_with_torch(
         values[values == 3] = float("inf")
         values[values <= -2] = float("-inf")
     x = place(x_type, values)
-    y, index = execute(pool.max_pool2d(y_type, i_type, x_type, **steps), [y_type, i_type], [x], wide=wide)
-    (alone,) = execute(pool.max_pool2d(y_type, None, x_type, **steps), [y_type], [x], wide=wide)
+    y, index = execute(pool.max_pool2d(y_type, i_type, x_type, **steps, target=CPU), [y_type, i_type], [x], wide=wide)
+    (alone,) = execute(pool.max_pool2d(y_type, None, x_type, **steps, target=CPU), [y_type], [x], wide=wide)
     wanted = max_pool(values, steps).reshape(y_shape)
     assert_exact(y, wanted)
     assert_exact(alone, wanted)
@@ -125,7 +126,7 @@ def test_max_pool_gradient_goes_to_the_named_tap(
     count = steps["window"][0] * steps["window"][1]
     index = torch.randint(0, count, y_shape, generator=torch.Generator().manual_seed(seed))
     dy = place(dy_type, integers(y_shape, seed + 1))
-    launch = pool.max_pool2d_grad(dx_type, dy_type, i_type, **steps)
+    launch = pool.max_pool2d_grad(dx_type, dy_type, i_type, **steps, target=CPU)
     (dx,) = execute(launch, [dx_type], [dy, place(i_type, index)], wide=wide)
     assert_exact(dx, max_pool2d_grad_torch(dy.double(), index, x_shape, **steps))
 
@@ -138,10 +139,10 @@ def test_max_pool_and_its_gradient_agree_with_autograd(case: tuple[Any, Any, Ste
     i_type = y_type.with_dtype("u8")
     values, dy = integers(x_shape, seed).requires_grad_(), integers(y_shape, seed + 1)
     _, index = execute(
-        pool.max_pool2d(y_type, i_type, x_type, **steps), [y_type, i_type], [place(x_type, values.detach())]
+        pool.max_pool2d(y_type, i_type, x_type, **steps, target=CPU), [y_type, i_type], [place(x_type, values.detach())]
     )
     attrs = {key: value for key, value in steps.items() if key != "ceil_mode"}
-    launch = pool.max_pool2d_grad(x_type, y_type, i_type, **attrs)
+    launch = pool.max_pool2d_grad(x_type, y_type, i_type, **attrs, target=CPU)
     (dx,) = execute(launch, [x_type], [place(y_type, dy), index])
     if len(values):
         wanted = max_pool(values, steps)
@@ -160,8 +161,8 @@ def test_average_pool_and_its_gradient_agree_with_torch(
     steps = {key: value for key, value in steps.items() if key != "dilation"} | {"count_include_pad": include}
     x_type, y_type = data.draw(layouts(x_shape, NHWC)), data.draw(layouts(y_shape, NHWC))
     x, dy = place(x_type, floats(x_shape, seed)), place(y_type, floats(y_shape, seed + 1))
-    (y,) = execute(pool.avg_pool2d(y_type, x_type, **steps), [y_type], [x], wide=wide)
-    (dx,) = execute(pool.avg_pool2d_grad(x_type, y_type, **steps), [x_type], [dy], wide=wide)
+    (y,) = execute(pool.avg_pool2d(y_type, x_type, **steps, target=CPU), [y_type], [x], wide=wide)
+    (dx,) = execute(pool.avg_pool2d_grad(x_type, y_type, **steps, target=CPU), [x_type], [dy], wide=wide)
     if not len(x):
         return
 
@@ -184,13 +185,13 @@ def test_pools_have_an_epilogue() -> None:
     x, b = place(x_type, integers(x_type.shape, 0)), place(b_type, integers((3, 1, 1), 1))
     slot = make_slot("relu(add(acc, $0))", dense("f32", y_type.shape), (b_type,))
     window: Steps = {"window": (2, 2), "stride": (2, 2)}
-    (y,) = execute(pool.max_pool2d(y_type, None, x_type, **window, epilogue=slot), [y_type], [x], [b])
+    (y,) = execute(pool.max_pool2d(y_type, None, x_type, **window, epilogue=slot, target=CPU), [y_type], [x], [b])
     assert_exact(y, torch.relu(torch.nn.functional.max_pool2d(x.double(), 2) + b))
-    (y,) = execute(pool.avg_pool2d(y_type, x_type, **window, epilogue=slot), [y_type], [x], [b])
+    (y,) = execute(pool.avg_pool2d(y_type, x_type, **window, epilogue=slot, target=CPU), [y_type], [x], [b])
     assert_exact(y, torch.relu(torch.nn.functional.avg_pool2d(x.double(), 2) + b))
     slot = make_slot("mul(acc, gt($0, 0.0))", dense("f32", x_type.shape), (x_type,))
     dy = place(y_type, integers(y_type.shape, 2))
-    (dx,) = execute(pool.avg_pool2d_grad(x_type, y_type, **window, epilogue=slot), [x_type], [dy], [x])
+    (dx,) = execute(pool.avg_pool2d_grad(x_type, y_type, **window, epilogue=slot, target=CPU), [x_type], [dy], [x])
     assert_exact(dx, dy.double().repeat_interleave(2, 2).repeat_interleave(2, 3) / 4 * (x > 0))
 
 
@@ -199,8 +200,8 @@ def test_one_loop_writes_maxima_and_their_places() -> None:
     """On a CPU no block is kept between the taps: at most the one that is written, where y may be x's own memory."""
     x = dense("f32", (1, 64, 9, 9)).with_order(NHWC)
     y, index = dense("f32", (1, 64, 5, 5)).with_order(NHWC), dense("u8", (1, 64, 5, 5)).with_order(NHWC)
-    launch = pool.max_pool2d(y, index, x, window=(3, 3), stride=(2, 2), padding=(1, 1))
-    tile = pick_tile(25, 64, True)
+    launch = pool.max_pool2d(y, index, x, window=(3, 3), stride=(2, 2), padding=(1, 1), target=CPU)
+    tile = pick_tile(25, 64, True, target=CPU)
     kept = f"alloca float, i64 {tile.BLOCK_PIXELS * tile.BLOCK_C},"
     assert compile_launch(launch)[0].llvm_ir().count(kept) <= 1
 
@@ -210,18 +211,18 @@ def test_index_of_a_large_window_is_i32() -> None:
     window: Steps = {"window": (16, 16), "stride": (2, 1)}
     x = place(x_type, floats(x_type.shape, 0))
     types = [y_type, y_type.with_dtype("i32")]
-    y, index = execute(pool.max_pool2d(types[0], types[1], x_type, **window), types, [x])
+    y, index = execute(pool.max_pool2d(types[0], types[1], x_type, **window, target=CPU), types, [x])
     steps = {**window, "padding": (0, 0), "dilation": (1, 1)}
     assert_exact(y, max_pool(x.double(), steps))
     assert torch.equal(index.long(), first_tap(x.double(), y.double(), steps))
     with pytest.raises(DTypeError, match=r"^max_pool2d: index must be i32 for a window of 16 x 16; got u8$"):
-        pool.max_pool2d(y_type, y_type.with_dtype("u8"), x_type, **window)
+        pool.max_pool2d(y_type, y_type.with_dtype("u8"), x_type, **window, target=CPU)
 
 
 def test_narrow_types_are_widened() -> None:
     x_type, y_type = dense("f16", (2, 3, 6, 6), NHWC), dense("f16", (2, 3, 3, 3), NHWC)
     x = place(x_type, floats(x_type.shape, 0))
-    (y,) = execute(pool.avg_pool2d(y_type, x_type, window=(2, 2), stride=(2, 2)), [y_type], [x])
+    (y,) = execute(pool.avg_pool2d(y_type, x_type, window=(2, 2), stride=(2, 2), target=CPU), [y_type], [x])
     wanted = torch.nn.functional.avg_pool2d(x.double(), 2)
     assert bool(((y.double() - wanted).abs() <= 2.0**-11 * wanted.abs() + 8 * UNIT).all())
 
@@ -237,8 +238,8 @@ def test_tap_steps_names_exactly_the_taps_that_reach_a_row(R: int, U: int, DIL: 
 
 
 def test_lanes_run_over_what_is_contiguous() -> None:
-    assert pick_tile(9216, 6, channels_last=True) == Tile(512, 8)
-    assert pick_tile(9216, 6, channels_last=False).BLOCK_C == 1
+    assert pick_tile(9216, 6, channels_last=True, target=CPU) == Tile(512, 8)
+    assert pick_tile(9216, 6, channels_last=False, target=CPU).BLOCK_C == 1
 
 
 X, Y = dense("f32", (2, 3, 6, 6)), dense("f32", (2, 3, 3, 3))
@@ -256,5 +257,5 @@ REFUSED = [
 @pytest.mark.parametrize(("steps", "sentence"), REFUSED)
 def test_a_refusal_is_one_sentence(steps: Steps, sentence: str) -> None:
     with pytest.raises(ShapeError) as caught:
-        pool.max_pool2d(Y, None, X, **steps)
+        pool.max_pool2d(Y, None, X, **steps, target=CPU)
     assert str(caught.value) == sentence

@@ -22,6 +22,7 @@ from tests.kernels.cases import (
     widened,
 )
 from tests.kernels.run import place, run, surroundings_intact
+from tests.targets import CPU
 from tritoncnn.errors import DTypeError, ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels import reduce as reduction
@@ -42,7 +43,7 @@ def test_norms_of_rows_agree_with_torch(N: int, C: int, data: st.DataObject, see
     x_type, y_type, mean_type, var_type = (data.draw(layouts(shape)) for shape in ((N, C), (N, C), (N, 1), (N, 1)))
     tile = data.draw(st.sampled_from((None, norm.Tile(1), norm.Tile(4))))
     x = place(x_type, floats((N, C), seed) * 2 + 1)
-    launch = norm.row_norm(y_type, mean_type, var_type, x_type, eps=1e-5, tile=tile)
+    launch = norm.row_norm(y_type, mean_type, var_type, x_type, eps=1e-5, tile=tile, target=CPU)
     y, mean, var = execute(launch, [y_type, mean_type, var_type], [x], wide=wide)
     exact = x.double()
     wanted = exact.mean(1, keepdim=True)
@@ -56,9 +57,9 @@ def test_norms_of_rows_agree_with_torch(N: int, C: int, data: st.DataObject, see
 def test_rows_that_are_too_long_for_a_norm_are_refused() -> None:
     long, one = dense("f32", (2, 20000)), dense("f32", (2, 1))
     with pytest.raises(UnsupportedError, match=r"row_norm: x must have 1 to 16384 columns; got \[2, 20000\]"):
-        norm.row_norm(long, one, one, long, eps=1e-5)
+        norm.row_norm(long, one, one, long, eps=1e-5, target=CPU)
     with pytest.raises(ShapeError, match="row_norm: mean must be"):
-        norm.row_norm(dense("f32", (2, 3)), dense("f32", (2, 3)), one, dense("f32", (2, 3)), eps=1e-5)
+        norm.row_norm(dense("f32", (2, 3)), dense("f32", (2, 3)), one, dense("f32", (2, 3)), eps=1e-5, target=CPU)
 
 
 def entropies(
@@ -67,7 +68,7 @@ def entropies(
 ) -> list[torch.Tensor]:  # fmt: skip
     """The loss, and the gradient if its type is given. Fails when something was written beside a result."""
     loss_type = dense("f32", ())
-    launches, workspaces = xent.softmax_cross_entropy(loss_type, dx_type, x_type, t_type, **options)
+    launches, workspaces = xent.softmax_cross_entropy(loss_type, dx_type, x_type, t_type, **options, target=CPU)
     results = [place(t) for t in (loss_type, *([] if dx_type is None else [dx_type]))]
     operands, spaces = [x, place(t_type, target)], [place(t) for t in workspaces]
     if not spaces:
@@ -117,7 +118,7 @@ def test_many_rows_are_added_up_in_a_bounded_number_of_parts(N: int, C: int) -> 
     x_type, t_type = dense("f32", (N, C)), dense("i64", (N,))
     x, target = floats((N, C), 0), torch.randint(0, C, (N,), generator=torch.Generator().manual_seed(0))
     target[::7] = -100
-    parts, _ = xent.softmax_cross_entropy(dense("f32", ()), x_type, x_type, t_type)[1]
+    parts, _ = xent.softmax_cross_entropy(dense("f32", ()), x_type, x_type, t_type, target=CPU)[1]
     assert 1 < parts.shape[0] <= xent.PARTS
     loss, dx = entropies(x_type, t_type, place(x_type, x), target, x_type)
     leaf = x.double().requires_grad_()
@@ -161,7 +162,7 @@ def test_a_target_out_of_range_gives_nan_and_reads_nothing_outside(bad: int, til
 def test_softmax_agrees_with_torch(N: int, C: int, data: st.DataObject, seed: int, wide: bool) -> None:
     y_type, x_type = data.draw(layouts((N, C))), data.draw(layouts((N, C)))
     x = place(x_type, floats((N, C), seed) * 4)
-    (y,) = execute(xent.softmax(y_type, x_type), [y_type], [x], wide=wide)
+    (y,) = execute(xent.softmax(y_type, x_type, target=CPU), [y_type], [x], wide=wide)
     close(y, xent.softmax_torch(x.double()), 16)
 
 
@@ -173,7 +174,7 @@ def test_reductions_agree_with_torch(shape: list[int], data: st.DataObject, seed
     x_type = data.draw(layouts(shape, (0, 2, 3, 1) if len(shape) == 4 else None))
     y_type = data.draw(layouts([size for d, size in enumerate(shape) if d not in dims]))
     tile = data.draw(st.sampled_from((None, None, reduction.Tile(4, 8), reduction.Tile(2, 4, 3))))
-    launches = reduction.reduce(y_type, x_type, dims, kind=kind, tile=tile)
+    launches = reduction.reduce(y_type, x_type, dims, kind=kind, tile=tile, target=CPU)
     count = x_type.numel // max(y_type.numel, 1)
 
     def wanted(values: torch.Tensor) -> torch.Tensor:
@@ -195,7 +196,7 @@ def test_long_reductions_are_split(shape: tuple[int, ...], dims: tuple[int, ...]
     x_type = dense("f32", shape)
     kept = [size for d, size in enumerate(shape) if d not in dims]
     y_type, x = dense("f32", kept), place(x_type, integers(shape, 0))
-    launches = reduction.reduce(y_type, x_type, dims)
+    launches = reduction.reduce(y_type, x_type, dims, target=CPU)
     (y,) = execute(launches, [y_type], [x])
     assert_exact(y, x.double().sum(dims))
     assert shape == (5000,) or len(launches[0]) == 2
@@ -204,7 +205,7 @@ def test_long_reductions_are_split(shape: tuple[int, ...], dims: tuple[int, ...]
 def test_nothing_reduces_to_the_neutral_element() -> None:
     x_type, y_type = dense("f32", (0, 3)), dense("f32", (3,))
     for kind, wanted in (("sum", 0.0), ("mean", float("nan")), ("max", float("-inf"))):
-        (y,) = execute(reduction.reduce(y_type, x_type, (0,), kind=kind), [y_type], [place(x_type)])
+        (y,) = execute(reduction.reduce(y_type, x_type, (0,), kind=kind, target=CPU), [y_type], [place(x_type)])
         assert_exact(y, torch.full((3,), wanted).double())
 
 
@@ -212,21 +213,21 @@ def test_nan_wins_a_max() -> None:
     x_type, y_type = dense("f32", (2, 40)), dense("f32", (2,))
     values = floats((2, 40), 0)
     values[1, 7] = float("nan")
-    (y,) = execute(reduction.reduce(y_type, x_type, (1,), kind="max"), [y_type], [place(x_type, values)])
+    (y,) = execute(reduction.reduce(y_type, x_type, (1,), kind="max", target=CPU), [y_type], [place(x_type, values)])
     assert_exact(y, values.amax(1))
 
 
 X, T, L = dense("f32", (4, 3)), dense("i64", (4,)), dense("f32", ())
 REFUSED = [
-    (lambda: xent.softmax_cross_entropy(L, None, X, dense("i64", (3,))), ShapeError,
+    (lambda: xent.softmax_cross_entropy(L, None, X, dense("i64", (3,)), target=CPU), ShapeError,
      "softmax_cross_entropy: target must be [4], one class per row of x [4, 3]; got [3]"),
-    (lambda: xent.softmax_cross_entropy(L, None, X, dense("i32", (4,))), DTypeError,
+    (lambda: xent.softmax_cross_entropy(L, None, X, dense("i32", (4,)), target=CPU), DTypeError,
      "softmax_cross_entropy: target must be i64; got i32"),
-    (lambda: xent.softmax(dense("f32", (4, 0)), dense("f32", (4, 0))), UnsupportedError,
+    (lambda: xent.softmax(dense("f32", (4, 0)), dense("f32", (4, 0)), target=CPU), UnsupportedError,
      "softmax: x must have 1 to 65536 classes; got [4, 0]"),
-    (lambda: reduction.reduce(L, X, (0, 0)), ShapeError, "sum: dims must be different dims of x [4, 3]; got [0, 0]"),
-    (lambda: reduction.reduce(L, X, (0,)), ShapeError, "sum: y must be [3], from x [4, 3] without dims [0]; got []"),
-    (lambda: reduction.reduce(L, T, (0,), kind="max"), DTypeError, "max: x must be one of f32, f16, bf16; got i64"),
+    (lambda: reduction.reduce(L, X, (0, 0), target=CPU), ShapeError, "sum: dims must be different dims of x [4, 3]; got [0, 0]"),
+    (lambda: reduction.reduce(L, X, (0,), target=CPU), ShapeError, "sum: y must be [3], from x [4, 3] without dims [0]; got []"),
+    (lambda: reduction.reduce(L, T, (0,), kind="max", target=CPU), DTypeError, "max: x must be one of f32, f16, bf16; got i64"),
 ]  # fmt: skip
 
 

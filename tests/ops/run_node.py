@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tests.kernels.run import place, run, surroundings_intact
+from tests.targets import CPU
 from tritoncnn.ir import Node, TensorType, Value
 from tritoncnn.ops import OPS, TORCH_DTYPE, OpDef, types_tuple
 
@@ -77,7 +78,7 @@ def run_node(node: Node, operands: list[torch.Tensor]) -> list[torch.Tensor]:
     """The node's results by its kernels. Every tensor lies between NaNs, which must be there afterwards."""
     op = OPS[node.op]
     assert op.lower is not None
-    lowering = op.lower(node)
+    lowering = op.lower(node, CPU)
     placed = {f"o{i}": place(v.type, x) for i, (v, x) in enumerate(zip(node.operands, operands, strict=True))}
     shared = dict(op.inplace)
     for i, value in enumerate(node.results):

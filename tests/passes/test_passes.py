@@ -6,6 +6,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.targets import CPU
 from tritoncnn.ir import Graph, Rewriter, TensorType, parse_graph, verify
 from tritoncnn.ops import OPS, Sym, check_node
 from tritoncnn.ops.define import sum_to
@@ -248,7 +249,7 @@ def test_flatten_into_matmul_leaves_a_weight_with_two_readers_alone() -> None:
 
 
 def test_choose_layout_copies_only_where_a_view_cannot_be() -> None:
-    new, _ = ChooseLayout()(graph(f"""
+    new, _ = ChooseLayout(CPU)(graph(f"""
         graph g(x: f32[2,3,4,4], w: f32[5,3,1,1]) {{
           %1 = conv2d(x, w) {{{STEPS}, groups=1}} : f32[2,5,4,4]
           %2 = reshape(%1) {{shape=[2,80]}} : f32[2,80]
@@ -322,7 +323,7 @@ def test_filters_with_channels_innermost_are_turned_by_the_kernel_where_few_rows
         x = Sym(out, out.input("x", TensorType.dense(dtype, (2, 16, size, size), (0, 2, 3, 1))))
         w = Sym(out, out.input("w", TensorType.dense(dtype, (32, 16, 3, 3), (0, 2, 3, 1))))
         y = OPS["conv2d"](x, w, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
-        new, _ = ChooseLayout()(out.finish((y.value,)))
+        new, _ = ChooseLayout(CPU)(out.finish((y.value,)))
         return sum(node.op == "copy" for node in new.nodes)
 
     assert (copies(20), copies(40), copies(20, "bf16")) == (0, 1, 1)

@@ -147,7 +147,9 @@ def test_the_residual_of_a_functional_conv1d_is_added_before_rounding(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    monkeypatch.setattr(programs, "make_plan", lambda g, make=programs.make_plan: made.append(make(g)) or made[-1])
+    monkeypatch.setattr(
+        programs, "make_plan", lambda *given, make=programs.make_plan: made.append(make(*given)) or made[-1]
+    )
     torch.manual_seed(0)
     # Integers: sums are exact in f32, so that one rounding at the end gives exactly the rounded exact result.
     x, w, r = (torch.randint(-8, 9, shape).to(dtype) for shape in ((2, 16, 33), (8, 16, 3), (2, 8, 31)))

@@ -6,6 +6,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.targets import CPU
 from tritoncnn.errors import GraphError
 from tritoncnn.ir import parse_graph
 from tritoncnn.plan import make_plan
@@ -18,7 +19,7 @@ def test_an_update_in_place_shares_its_operands_memory() -> None:
         graph g(p: f32[8], g: f32[8], lr: f32[]) {{
           %1 = {UPDATE}
           return %1
-        }}""")))  # fmt: skip
+        }}""")), CPU)  # fmt: skip
     assert [place.buffer for place in plan.outputs] == ["p"]
     assert plan.calls[0].places[0].buffer == "p"
 
@@ -31,7 +32,7 @@ def test_reading_what_an_update_has_overwritten_is_refused() -> None:
           return %1, %2
         }}"""))  # fmt: skip
     with pytest.raises(GraphError, match="g: pointwise reads p after sgd_plain has overwritten it"):
-        make_plan(graph)
+        make_plan(graph, CPU)
 
 
 def test_two_outputs_of_one_value_get_memory_each() -> None:
@@ -39,6 +40,6 @@ def test_two_outputs_of_one_value_get_memory_each() -> None:
         graph g(x: f32[8]) {
           %1 = pointwise(x) {expr='neg($0)'} : f32[8]
           return %1, %1
-        }""")))  # fmt: skip
+        }""")), CPU)  # fmt: skip
     assert [place.buffer for place in plan.outputs] == ["output 0", "output 1"]
     assert [call.node.op for call in plan.calls] == ["pointwise", "copy"]

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import torch
+
 from tritoncnn import cpu, settings
 from tritoncnn.autodiff import differentiate, pull_back
 from tritoncnn.capture import Captured
 from tritoncnn.ir import Graph, Node, Rewriter, TensorType, Value, verify
 from tritoncnn.ops import OPS, Sym, check_node
 from tritoncnn.optim import Unit, add_optimizers
-from tritoncnn.passes import FORWARD, LOWERING, Stage, run_passes
+from tritoncnn.passes import FORWARD, Stage, lowering, run_passes
 from tritoncnn.passes.define import count
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fold_batch_norm import FoldBatchNorm
@@ -28,6 +30,7 @@ from tritoncnn.passes.simplify import Simplify
 from tritoncnn.passes.split_constants import split_constants
 from tritoncnn.passes.store_parameters import StoreParameters
 from tritoncnn.plan import Plan, make_plan
+from tritoncnn.runtime import target_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class _Line:
     """A graph on its way through the stages."""
 
     def __init__(self, captured: Captured, types: Mapping[str, TensorType]) -> None:
+        self.target = target_of(torch.device("cpu"))  # where state and arenas lie
         self.graph = with_types(captured.graph, types)
         self.stages = [Stage("capture", "torch.export, ATen ops as IR ops", self.graph)]
 
@@ -64,8 +68,8 @@ class _Line:
             self.stage("assign_buffers", note, assign(self.graph, captured))
 
     def plan(self, title: str) -> Planned:
-        self.passes(LOWERING)
-        plan = make_plan(self.graph)
+        self.passes(lowering(self.target))
+        plan = make_plan(self.graph, self.target)
         _dump(title, self.stages, plan)
         return Planned(tuple(self.stages), plan)
 
@@ -90,8 +94,8 @@ def plan_prepared_call(captured: Captured, types: Mapping[str, TensorType]) -> P
     layouts = lay_out_prepared(graph)
     line.graph = pack_parameters(graph, *layouts)
     planned = line.plan(line.graph.name)
-    once, _ = run_passes(pack_outputs(once, *layouts), LOWERING)
-    return replace(planned, prepare=make_plan(once) if layouts else None, prepared=layouts)
+    once, _ = run_passes(pack_outputs(once, *layouts), lowering(line.target))
+    return replace(planned, prepare=make_plan(once, line.target) if layouts else None, prepared=layouts)
 
 
 def plan_gradient(captured: Captured, types: Mapping[str, TensorType], wrt: Sequence[str], seeded: bool) -> Planned:

@@ -12,9 +12,9 @@ from tritoncnn import settings
 from tritoncnn.autodiff import pull_back, split
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value
 from tritoncnn.ops import IR_DTYPE, TORCH_DTYPE, Sym
-from tritoncnn.passes import LOWERING, run_passes
+from tritoncnn.passes import lowering, run_passes
 from tritoncnn.plan import make_plan
-from tritoncnn.runtime import CpuProgram, ReferenceProgram
+from tritoncnn.runtime import CpuProgram, ReferenceProgram, target_of
 
 CACHED = 256  # programs of one traced half, oldest first to go
 
@@ -24,8 +24,9 @@ class Program:
 
     def __init__(self, graph: Graph) -> None:
         self.inputs = tuple(value.name for value in graph.inputs)
-        lowered, _ = run_passes(graph, LOWERING)
-        self.plan = make_plan(lowered)
+        target = target_of(torch.device("cpu"))  # where these ops are registered
+        lowered, _ = run_passes(graph, lowering(target))
+        self.plan = make_plan(lowered, target)
         types = tuple(value.type.packed() for value in self.plan.graph.outputs)
         self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
         self._lock = threading.Lock()

@@ -10,9 +10,25 @@ from tritoncnn.gpu.facts import Facts, facts_of
 from tritoncnn.gpu.gate import faults
 from tritoncnn.gpu.page import Outcome, outcomes, page
 from tritoncnn.gpu.report import Row, make_report, print_table
-from tritoncnn.gpu.targets import TARGETS, Target, find_target
+from tritoncnn.gpu.targets import TARGETS, Gpu, find_target
 
 __all__ = [
-    "TARGETS", "Binary", "Case", "Executed", "Facts", "Outcome", "Row", "Target", "cases", "compile_for", "execute",
-    "facts_of", "faults", "find_target", "make_report", "outcomes", "page", "print_table",
+    "TARGETS",
+    "Binary",
+    "Case",
+    "Executed",
+    "Facts",
+    "Gpu",
+    "Outcome",
+    "Row",
+    "cases",
+    "compile_for",
+    "execute",
+    "facts_of",
+    "faults",
+    "find_target",
+    "make_report",
+    "outcomes",
+    "page",
+    "print_table",
 ]  # fmt: skip

@@ -11,13 +11,8 @@ import triton
 from triton.compiler import ASTSource
 
 from tritoncnn.errors import KernelError
-from tritoncnn.gpu.targets import Target
+from tritoncnn.gpu.targets import Gpu
 from tritoncnn.kernels.launch import Launch
-
-TRITON_TYPE = {
-    "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i64": "i64", "i32": "i32", "i16": "i16", "i8": "i8",
-    "u8": "u8", "i1": "i1",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Binary:
     """
 
     launch: Launch
-    target: Target
+    target: Gpu
     texts: dict[str, str]
     cubin: bytes
     shared: int
@@ -54,13 +49,11 @@ def launch_key(launch: Launch) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def compile_for(launch: Launch, target: Target, unaligned: Collection[str] = ()) -> Binary:
+def compile_for(launch: Launch, target: Gpu, unaligned: Collection[str] = ()) -> Binary:
     """Compile as a real launch would: pointers are multiples of 16 bytes (but for those named in ``unaligned``).
 
     Raises KernelError with the compiler's words when it refuses the kernel.
     """
-    named = [name for name in launch.pointers if name != "args"]
-    kinds = [f"*{TRITON_TYPE[t.dtype]}" for t in launch.operands]
     facts: list[list[Any]] = [["tt.divisibility", 16]]
     if target.backend == "hip":
         facts.append(["tt.pointer_range", 32])
@@ -68,16 +61,13 @@ def compile_for(launch: Launch, target: Target, unaligned: Collection[str] = ())
     constants: dict[tuple[int, ...], Any] = {}
     attributes: dict[tuple[int, ...], Any] = {}
     for index, name in enumerate(launch.kernel.arg_names):
-        if name in named:
-            signature[name] = kinds[named.index(name)]
-            if name not in unaligned:
-                attributes[index,] = facts
-        elif name == "args" and "args" in launch.pointers:
-            signature[name] = tuple(kinds[len(named) :])
-            attributes.update({(index, i): facts for i in range(len(kinds) - len(named))})
-        else:
-            signature[name] = "constexpr"
-            constants[index,] = getattr(launch.constants[name], "function", launch.constants[name])
+        kind = signature[name] = launch.signature.get(name, "constexpr")
+        if kind == "constexpr":
+            constants[index,] = launch.constants[name]
+        elif isinstance(kind, tuple):
+            attributes.update({(index, i): facts for i in range(len(kind))})
+        elif name not in unaligned:
+            attributes[index,] = facts
     source = ASTSource(launch.kernel, signature, constants, attributes)
     options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
     try:

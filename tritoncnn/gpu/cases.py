@@ -16,7 +16,7 @@ from tritoncnn import compiler
 from tritoncnn.errors import TritonCNNError
 from tritoncnn.ir import Node, TensorType, Value
 from tritoncnn.kernels import conv2d, conv2d_dgrad, matmul
-from tritoncnn.kernels.building import planning_for
+from tritoncnn.kernels.target import Target
 from tritoncnn.models.lenet import LeNet
 from tritoncnn.ops import OPS, Lowering, OpDef, types_tuple
 from tritoncnn.optim import SGD, AdamW
@@ -34,11 +34,10 @@ class Case:
     sample: tuple[Any, ...] | None = None  # the specs of the operands' data
     main: bool = False
 
-    def lower(self, backend: str = "cuda") -> Lowering:
+    def lower(self, target: Target) -> Lowering:
         lower = OPS[self.node.op].lower
         assert lower is not None
-        with planning_for(backend):
-            return lower(self.node)
+        return lower(self.node, target)
 
 
 def cases(fast: bool = False) -> Iterator[Case]:

@@ -11,8 +11,8 @@ import torch
 from tritoncnn import cpu
 from tritoncnn.gpu.binary import compile_for
 from tritoncnn.gpu.cases import Case
-from tritoncnn.gpu.targets import find_target
-from tritoncnn.ir import Node, TensorType
+from tritoncnn.gpu.targets import Gpu, find_target
+from tritoncnn.ir import DTYPES, Node, TensorType
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import OPS, TORCH_DTYPE
 from tritoncnn.ops.evaluate import run_reference
@@ -21,7 +21,7 @@ from tritoncnn.testing.ptx import run_ptx
 
 Tensors = Mapping[str, torch.Tensor]
 MOST_BLOCKS = 40
-ROUNDING = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8, "f64": 2.0**-53}
+ROUNDING = {name: row.roundoff for name, row in DTYPES.items() if row.roundoff is not None}
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Executed:
         return self.error <= self.bound and not self.races
 
 
-def programs(case: Case) -> int:
+def programs(case: Case, gpu: Gpu) -> int:
     """Blocks of all launches of the case: what executing it takes."""
-    return sum(launch.grid[0] * launch.grid[1] * launch.grid[2] for launch, _ in case.lower().steps)
+    return sum(launch.grid[0] * launch.grid[1] * launch.grid[2] for launch, _ in case.lower(gpu.target).steps)
 
 
 def execute(case: Case) -> Executed:
@@ -50,8 +50,9 @@ def execute(case: Case) -> Executed:
     next one, all of it, is made by the CPU backend, from the same kernel; the executed blocks must agree with that too.
     Raises PtxFault, KernelError.
     """
-    part = programs(case) > MOST_BLOCKS
-    node, lowering, target = case.node, case.lower(), find_target("sm_80")
+    gpu = find_target("sm_80")
+    part = programs(case, gpu) > MOST_BLOCKS
+    node, lowering = case.node, case.lower(gpu.target)
     operands = _data(case)
     memory = {f"o{i}": _place(v.type, x) for i, (v, x) in enumerate(zip(node.operands, operands, strict=True))}
     shared = dict(OPS[node.op].inplace)
@@ -75,7 +76,7 @@ def execute(case: Case) -> Executed:
             view = whole.as_strided(type.shape, type.strides, whole.storage_offset() + int(first or 0))
             tensors[f"{number} ({name})"] = view
         before = {name: x.clone() for name, x in memory.items()} if part else {}
-        binary = compile_for(launch, target)
+        binary = compile_for(launch, gpu)
         x, y, z = launch.grid
         chosen = sorted({(0, 0, 0), (x - 1, y - 1, z - 1)}) if part else None
         run = run_ptx(

@@ -17,7 +17,7 @@ from pathlib import Path
 import triton
 
 from tritoncnn.gpu.binary import Binary
-from tritoncnn.gpu.targets import Target
+from tritoncnn.gpu.targets import Gpu
 from tritoncnn.kernels.launch import Launch
 
 NVIDIA_TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -81,7 +81,7 @@ def facts_of(binary: Binary) -> Facts:
     )  # fmt: skip
 
 
-def roofline(launch: Launch, target: Target) -> float:
+def roofline(launch: Launch, target: Gpu) -> float:
     """Least time in microseconds by data sheet."""
     return round(max(launch.flops / target.peak, launch.nbytes / target.bandwidth) * 1e6, 3)
 

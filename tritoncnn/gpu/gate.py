@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 
 from tritoncnn.gpu.facts import Facts
-from tritoncnn.gpu.targets import Target
+from tritoncnn.gpu.targets import Gpu
 
 
 def matrix_flops(matrix: Mapping[str, int], warps: int) -> int:
@@ -31,7 +31,7 @@ def matrix_flops(matrix: Mapping[str, int], warps: int) -> int:
 
 
 def faults(
-    facts: Facts, target: Target, *, matrix: bool = False, wide: bool = False, tile: int = 0, warps: int = 4
+    facts: Facts, target: Gpu, *, matrix: bool = False, wide: bool = False, tile: int = 0, warps: int = 4
 ) -> list[str]:
     """What is wrong with a kernel. ``matrix``: it is a matrix product in 16 bits; ``wide``: its tensors are aligned;
     ``tile``: FLOP of one step of its main loop, of ``warps``, 0 if it is no product.

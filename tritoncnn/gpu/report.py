@@ -19,7 +19,7 @@ from tritoncnn.gpu.binary import compile_for, launch_key
 from tritoncnn.gpu.cases import MATRIX_KERNELS, Case, cases
 from tritoncnn.gpu.facts import Facts, facts_of, roofline
 from tritoncnn.gpu.gate import faults
-from tritoncnn.gpu.targets import TARGETS, Target, find_target
+from tritoncnn.gpu.targets import TARGETS, Gpu, find_target
 from tritoncnn.gpu.wgmma import serialised
 from tritoncnn.kernels.launch import Launch
 
@@ -37,7 +37,7 @@ class Row:
     faults: tuple[str, ...]
 
 
-def measure(launch: Launch, target: Target) -> Facts:
+def measure(launch: Launch, target: Gpu) -> Facts:
     """The facts of a launch; kept in the cache folder by all that they depend on. Raises KernelError."""
     sources = b"".join((Path(__file__).parent / name).read_bytes() for name in ("binary.py", "facts.py", "targets.py"))
     key = hashlib.sha256(f"{launch_key(launch)} {target} {triton.__version__}".encode() + sources).hexdigest()[:24]
@@ -49,7 +49,7 @@ def measure(launch: Launch, target: Target) -> Facts:
     return facts
 
 
-def judge(case: Case, launch: Launch, target: Target) -> Row:
+def judge(case: Case, launch: Launch, target: Gpu) -> Row:
     """One row: the facts of a launch and what the gate says of them."""
     name, dtype = launch.kernel.__name__, launch.operands[-1].dtype
     narrow = case.main and name in MATRIX_KERNELS and dtype in ("bf16", "f16")
@@ -68,18 +68,18 @@ def judge(case: Case, launch: Launch, target: Target) -> Row:
     return Row(case.name, name, dtype, target.name, launch_key(launch), facts, tuple(wrong))
 
 
-def _fills_wide_loads(launch: Launch, target: Target) -> bool:
+def _fills_wide_loads(launch: Launch, target: Gpu) -> bool:
     """Whether each operand's tile has 8 elements of 16 bits for every thread: else a load of 128 bits has no work."""
     blocks = [size for name, size in launch.constants.items() if name.startswith("BLOCK_")]
     return min(blocks) * sorted(blocks)[1] >= 8 * launch.num_warps * target.warp
 
 
-def work(targets: Collection[str], only: str, fast: bool) -> Iterator[tuple[Case, Launch, Target]]:
+def work(targets: Collection[str], only: str, fast: bool) -> Iterator[tuple[Case, Launch, Gpu]]:
     """What the report is made of: each different launch once for each target."""
     seen = set()
     for case in cases(fast):
         for target in map(find_target, targets):
-            for launch, _ in case.lower(target.backend).steps:
+            for launch, _ in case.lower(target.target).steps:
                 key = (launch_key(launch), target.name)
                 wanted = only in case.name or only in launch.kernel.__name__
                 if wanted and key not in seen and 0 not in launch.grid:

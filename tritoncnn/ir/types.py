@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tritoncnn.errors import GraphError
-
-DTYPE_BYTES = {
-    "f64": 8, "f32": 4, "f16": 2, "bf16": 2, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "u8": 1, "i1": 1,
-}  # fmt: skip
-FLOATS = frozenset({"f64", "f32", "f16", "bf16"})
+from tritoncnn.ir.dtype import DTYPE_BYTES, FLOATS
 
 
 def dense_strides(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.sgd import check_arenas
@@ -34,11 +35,11 @@ def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, v: torch.Tensor
     return p * (1 - lr * weight_decay) - lr * mean / (root + eps), m, v
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (p, m, v), (_, g, _, _, lr, step) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("beta1", "beta2")}
     betas = (node.attrs["beta1"], node.attrs["beta2"])
-    launch = kernel.adamw(p, m, v, g, lr, step, betas=betas, **attrs)  # type: ignore[arg-type]
+    launch = kernel.adamw(p, m, v, g, lr, step, betas=betas, **attrs, target=target)  # type: ignore[arg-type]
     return Lowering(((launch, ("r0", "r1", "r2", "o1", "o4", "o5")),))
 
 

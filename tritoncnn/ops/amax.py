@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tritoncnn.ir import Node
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.eq import eq
 from tritoncnn.ops.reduction import lower_reduction, meaning, rule
@@ -25,8 +26,8 @@ def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any | None]:
     return (where(best, reshape(dy / count, shape=kept), 0.0),)
 
 
-def lower(node: Node) -> Lowering:
-    return lower_reduction(node, "max")
+def lower(node: Node, target: Target) -> Lowering:
+    return lower_reduction(node, "max", target)
 
 
 SAMPLES: tuple[Any, ...] = (

@@ -11,6 +11,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import argsort as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.resample import check_dim
@@ -27,9 +28,11 @@ def reference(x: torch.Tensor, *, dim: int, size: int, descending: bool = False)
     return torch.sort(x, dim=dim, descending=descending, stable=True).indices.narrow(dim, 0, size)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x,) = types_of(node)
-    return one_launch(node, kernel.argsort(y, x, node.attrs["dim"], descending=node.attrs.get("descending", False)))
+    return one_launch(
+        node, kernel.argsort(y, x, node.attrs["dim"], descending=node.attrs.get("descending", False), target=target)
+    )
 
 
 argsort = OpDef("argsort", infer, reference, None, lower, samples=(

@@ -7,6 +7,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pointwise as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 
 
@@ -20,8 +21,8 @@ def reference(buffer: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return x.clone()
 
 
-def lower(node: Node) -> Lowering:
-    return Lowering(((kernel.copy(node.result.type, node.operands[1].type), ("r0", "o1")),))
+def lower(node: Node, target: Target) -> Lowering:
+    return Lowering(((kernel.copy(node.result.type, node.operands[1].type, target=target), ("r0", "o1")),))
 
 
 assign = OpDef(

@@ -12,6 +12,7 @@ import torch
 
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pool as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.avg_pool2d_grad import avg_pool2d_grad
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
@@ -39,10 +40,10 @@ def grad(dy: Any, y: Any, x: Any, *, window: Pair, stride: Pair, padding: Pair, 
     return (avg_pool2d_grad(dy, input_shape=tuple(x.shape), **attrs, count_include_pad=count_include_pad),)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x, *_) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key != "epilogue"}
-    return one_launch(node, kernel.avg_pool2d(y, x, **attrs, epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+    return one_launch(node, kernel.avg_pool2d(y, x, **attrs, epilogue=epilogue_of(node, 1), target=target))  # type: ignore[arg-type]
 
 
 def _sample(

@@ -9,6 +9,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pool as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, op_named
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import NHWC, Pair, check_image, check_window, pool_size
@@ -40,10 +41,10 @@ def grad(ddx: Any, dx: Any, dy: Any, *, input_shape: Pair, **attrs: Any) -> tupl
     return (op_named("avg_pool2d")(ddx, **attrs),)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (dx,), (dy, *_) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "input_shape")}
-    return one_launch(node, kernel.avg_pool2d_grad(dx, dy, **attrs, epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+    return one_launch(node, kernel.avg_pool2d_grad(dx, dy, **attrs, epilogue=epilogue_of(node, 1), target=target))  # type: ignore[arg-type]
 
 
 def _sample(dy: Pair, x: Pair, window: Pair, stride: Pair, padding: Pair = (0, 0), ceil_mode: bool = False,

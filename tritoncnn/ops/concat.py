@@ -13,6 +13,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels.pointwise import copy
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float, op_named
 
 
@@ -57,11 +58,11 @@ def parts(y: TensorType, operands: tuple[TensorType, ...], dim: int) -> list[tup
     return found
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     y, operands = node.result.type, tuple(v.type for v in node.operands)
     copies = zip(parts(y, operands, node.attrs["dim"]), operands, strict=True)
     return Lowering(tuple(
-        (copy(part, x), (f"r0+{first}", f"o{i}")) for i, ((part, first), x) in enumerate(copies) if x.numel
+        (copy(part, x, target=target), (f"r0+{first}", f"o{i}")) for i, ((part, first), x) in enumerate(copies) if x.numel
     ))  # fmt: skip
 
 

@@ -20,8 +20,8 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d as kernel
-from tritoncnn.kernels.building import check_target
 from tritoncnn.kernels.moments import moments
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
 from tritoncnn.ops.conv_torch import conv_torch
@@ -106,7 +106,7 @@ def scaled(s: Any, x: Any, w: Any, **attrs: Any) -> tuple[Any, Any]:
     return x, w * reshape(s, shape=(w.shape[0], *(1,) * (len(w.shape) - 1)))
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y, *further), (x, w, *_) = types_of(node)
     attrs: dict[str, Any] = {
         key: value for key, value in node.attrs.items() if key not in ("epilogue", "prologue", "index")
@@ -118,17 +118,17 @@ def lower(node: Node) -> Lowering:
         slots["prologue"] = make_slot(str(node.attrs["prologue"]), x, tuple(v.type for v in node.operands[2:]))
     if "statistics" not in attrs:
         indices = further[0] if further else None
-        return one_launch(node, kernel.conv2d(y, x, w, **attrs, **slots, indices=indices))
-    launch = kernel.conv2d(y, x, w, **attrs, **slots)
+        return one_launch(node, kernel.conv2d(y, x, w, **attrs, **slots, indices=indices, target=target))
+    launch = kernel.conv2d(y, x, w, **attrs, **slots, target=target)
     parts = launch.operands[1]
     joined = moments(further[0], further[1], parts, y.numel // y.shape[1], launch.constants["BLOCK_NPQ"])
     operands = refs_of(node)[3:]
     return Lowering(((launch, ("r0", "w0", *operands)), (joined, ("r1", "r2", "w0"))), (parts,))
 
 
-def suits(i: int, types: tuple[TensorType, ...], attrs: Any) -> bool:
+def suits(i: int, types: tuple[TensorType, ...], attrs: Any, target: Target) -> bool:
     """Filters with channels innermost, which so few rows read that each is packed once or twice: turned on the way, on a CPU."""
-    if i != 1 or check_target("cpu") != "cpu":
+    if i != 1 or target.kind != "cpu":
         return False
     x, w = types[:2]
     K, C = w.shape[:2]

@@ -13,6 +13,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d_dgrad as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.conv_torch import conv_dgrad_torch
 from tritoncnn.ops.define import Lowering, OpDef, op_named
 from tritoncnn.ops.expand import expand
@@ -65,10 +66,10 @@ def scaled(s: Any, dy: Any, w: Any, *, groups: int = 1, **attrs: Any) -> tuple[A
     return dy, w * reshape(by_filter, shape=(K, C_G, *(1,) * (len(w.shape) - 2)))
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (dx,), (dy, w, *_) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "input_shape")}
-    return one_launch(node, kernel.conv2d_dgrad(dx, dy, w, **attrs, epilogue=epilogue_of(node, 2)))  # type: ignore[arg-type]
+    return one_launch(node, kernel.conv2d_dgrad(dx, dy, w, **attrs, epilogue=epilogue_of(node, 2), target=target))  # type: ignore[arg-type]
 
 
 def _sample(dy: Pair, w: Pair, x: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1),

@@ -12,6 +12,7 @@ import torch
 
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import conv2d_wgrad as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.conv2d_dgrad import check_shapes, conv2d_dgrad
 from tritoncnn.ops.conv_torch import conv_wgrad_torch
 from tritoncnn.ops.define import Lowering, OpDef, Types, op_named
@@ -41,10 +42,10 @@ def grad(ddw: Any, dw: Any, x: Any, dy: Any, *, filter_shape: Pair, stride: Pair
     return conv2d_dgrad(dy, ddw, input_shape=tuple(x.shape), **steps), op_named("conv2d")(x, ddw, **steps)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (dw, *db), (x, dy) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("filter_shape", "bias")}
-    launches, workspace = kernel.conv2d_wgrad(dw, db[0] if db else None, x, dy, **attrs)  # type: ignore[arg-type]
+    launches, workspace = kernel.conv2d_wgrad(dw, db[0] if db else None, x, dy, **attrs, target=target)  # type: ignore[arg-type]
     return in_parts(node, launches, workspace, 2)
 
 

@@ -9,6 +9,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType, dense_strides
 from tritoncnn.kernels import pointwise as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch
 
@@ -27,8 +28,8 @@ def grad(dy: Any, y: Any, x: Any, *, order: tuple[int, ...]) -> tuple[Any]:
     return (dy,)
 
 
-def lower(node: Node) -> Lowering:
-    return one_launch(node, kernel.copy(node.result.type, node.operands[0].type))
+def lower(node: Node, target: Target) -> Lowering:
+    return one_launch(node, kernel.copy(node.result.type, node.operands[0].type, target=target))
 
 
 SAMPLES = tuple(

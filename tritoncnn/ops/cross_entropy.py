@@ -14,6 +14,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import softmax_cross_entropy as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.window import check_float
@@ -43,11 +44,13 @@ def grad(dloss: Any, y: Any, logits: Any, target: Any, *, ignore_index: int = -1
     return y[1] * dloss, None
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     """Many rows: a launch counts them, one writes dlogits and a part of the loss per program, the last adds the parts."""
-    (loss, dlogits), (logits, target) = types_of(node)
+    (loss, dlogits), (logits, labels) = types_of(node)
     ignored = int(node.attrs.get("ignore_index", -100))  # type: ignore[call-overload]
-    launches, workspaces = kernel.softmax_cross_entropy(loss, dlogits, logits, target, ignore_index=ignored)
+    launches, workspaces = kernel.softmax_cross_entropy(
+        loss, dlogits, logits, labels, ignore_index=ignored, target=target
+    )
     if not workspaces:
         return one_launch(node, launches[0])
     refs = (("w1", "o1"), ("w0", "r1", "o0", "o1", "w1"), ("r0", "w0"))

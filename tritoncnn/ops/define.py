@@ -14,13 +14,11 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import GraphError
-from tritoncnn.ir import FLOATS, Attr, Node, Rewriter, TensorType, Value, parse_expr
+from tritoncnn.ir import DTYPES, FLOATS, Attr, Node, Rewriter, TensorType, Value, parse_expr
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.target import Target
 
-TORCH_DTYPE = {
-    "f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
-    "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "i1": torch.bool,
-}  # fmt: skip
+TORCH_DTYPE: dict[str, torch.dtype] = {name: getattr(torch, row.torch) for name, row in DTYPES.items()}
 IR_DTYPE = {dtype: name for name, dtype in TORCH_DTYPE.items()}
 
 SLOTS = ("epilogue", "prologue")  # attributes that hold an expression over a kernel's result, or over its first operand
@@ -59,7 +57,7 @@ class OpDef:
     reference  (*tensors, **attrs) -> tensor(s): what the op means, in plain torch
     grad       (dy, y, *operands, **attrs) -> one gradient (or None) per operand, for a dy of the first result; y is the
                result, or the tuple of results
-    lower      (node) -> Lowering, for ops that have a kernel; the types carry memory strides
+    lower      (node, target) -> Lowering, for ops that have a kernel; the types carry memory strides
     compose    (*operands, **attrs) -> results as formulas over other ops, for ops without a kernel: gradients are written for
                the whole, kernels are made of the parts
     triton     a pointwise op's Triton expression, such as ``{0} + {1}``; such ops broadcast as in torch and are fused
@@ -76,7 +74,7 @@ class OpDef:
     wants      memory order, by rank, of operand i that the kernel needs to be fast
     stored     memory order, by rank, in which a parameter that is operand i is best kept, where the kernel takes any
     any_order  the kernel writes a first result of any strides as well as the usual ones
-    suits      (i, operand types, attrs) -> whether operand i, which is wanted otherwise, had better stay as it lies
+    suits      (i, operand types, attrs, target) -> whether operand i, which is wanted otherwise, had better stay as it lies
     scaled     (s, *operands, **attrs) -> operands whose result has channel c times s[c], by a formula over operands but the first
     channel    dim of the result that counts its channels
     inplace    (result, operand) pairs that share memory
@@ -88,7 +86,7 @@ class OpDef:
     infer: Callable[..., Types]
     reference: Callable[..., Any]
     grad: Callable[..., tuple[Any, ...]] | None = None
-    lower: Callable[[Node], Lowering] | None = None
+    lower: Callable[[Node, Target], Lowering] | None = None
     compose: Callable[..., Any] | None = None
     triton: str = ""
     view: Callable[..., TensorType | None] | None = None
@@ -103,7 +101,7 @@ class OpDef:
     wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     stored: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     any_order: bool = False
-    suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr]], bool] | None = None
+    suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr], Target], bool] | None = None
     scaled: Callable[..., tuple[Any, ...]] | None = None
     channel: int = 1
     inplace: tuple[tuple[int, int], ...] = ()
@@ -149,7 +147,7 @@ def dtype_of(x: Any) -> str:
 
 def is_float(x: Any) -> bool:
     """Whether a tensor or a Sym holds floats, and so can have a gradient."""
-    return dtype_of(x) in ("f32", "f16", "bf16", "f64")
+    return dtype_of(x) in FLOATS
 
 
 def op_named(name: str) -> OpDef:

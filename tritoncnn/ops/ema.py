@@ -10,6 +10,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.sgd import check_arenas
@@ -26,9 +27,9 @@ def reference(e: torch.Tensor, p: torch.Tensor, step: torch.Tensor, *, decay: fl
     return torch.where(step == 1, p, e + (p - e) * (1 - decay))
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (e,), (_, p, step) = types_of(node)
-    return Lowering(((kernel.ema(e, p, step, **node.attrs), ("r0", "o1", "o2")),))  # type: ignore[arg-type]
+    return Lowering(((kernel.ema(e, p, step, **node.attrs, target=target), ("r0", "o1", "o2")),))  # type: ignore[arg-type]
 
 
 SAMPLES = tuple(

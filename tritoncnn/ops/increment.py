@@ -7,6 +7,7 @@ import torch
 from tritoncnn.errors import DTypeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 
 
@@ -20,7 +21,7 @@ def reference(step: torch.Tensor) -> torch.Tensor:
     return step + 1
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     return Lowering(((kernel.increment(node.result.type), ("r0",)),))
 
 

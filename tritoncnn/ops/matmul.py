@@ -12,6 +12,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import matmul as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, Types, broadcast_shape, sum_to
 from tritoncnn.ops.lowering import epilogue_of, in_parts, types_of
 from tritoncnn.ops.permute import permute
@@ -51,9 +52,11 @@ def scaled(s: Any, a: Any, b: Any, **attrs: Any) -> tuple[Any, Any]:
     return a, b * s
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y, *sums), (a, b, *_) = types_of(node)
-    launches, workspace = kernel.matmul(y, a, b, sums=sums[0] if sums else None, epilogue=epilogue_of(node, 2))
+    launches, workspace = kernel.matmul(
+        y, a, b, sums=sums[0] if sums else None, epilogue=epilogue_of(node, 2), target=target
+    )
     return in_parts(node, launches, workspace, 2)
 
 

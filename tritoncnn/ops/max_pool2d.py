@@ -13,6 +13,7 @@ import torch
 
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pool as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.max_pool2d_grad import index_dtype, max_pool2d_grad
@@ -71,10 +72,10 @@ def grad(dy: Any, y: Any, x: Any, *, window: Pair, stride: Pair, padding: Pair, 
     return (max_pool2d_grad(dy, y[1], input_shape=tuple(x.shape), **steps),)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y, index), (x, *_) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key != "epilogue"}
-    return one_launch(node, kernel.max_pool2d(y, index, x, **attrs, epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+    return one_launch(node, kernel.max_pool2d(y, index, x, **attrs, epilogue=epilogue_of(node, 1), target=target))  # type: ignore[arg-type]
 
 
 def _sample(

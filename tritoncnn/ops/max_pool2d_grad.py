@@ -12,6 +12,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pool as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import NHWC, Pair, check_image, check_window
@@ -48,10 +49,10 @@ def reference(dy: torch.Tensor, index: torch.Tensor, *, input_shape: Pair, windo
     return dx.scatter_add(2, place.flatten(2), dy.flatten(2))[..., :-1].reshape(input_shape)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (dx,), (dy, index, *_) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("epilogue", "input_shape")}
-    launch = kernel.max_pool2d_grad(dx, dy, index, **attrs, epilogue=epilogue_of(node, 2))  # type: ignore[arg-type]
+    launch = kernel.max_pool2d_grad(dx, dy, index, **attrs, epilogue=epilogue_of(node, 2), target=target)  # type: ignore[arg-type]
     return one_launch(node, launch)
 
 

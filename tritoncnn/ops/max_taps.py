@@ -13,6 +13,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.put import put
@@ -61,11 +62,13 @@ def grad(
     return (put(dy, y[1], dim=dim, size=x.shape[dim]),)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y, at), (x,) = types_of(node)
     attrs = node.attrs
     table = taps(attrs["rule"], x.shape[attrs["dim"]], attrs["size"], tuple(attrs.get("numbers", ())))
-    launch = kernel.take(y, x, table.index.type, attrs["dim"], at=at, taps=True, first=attrs.get("first", False))
+    launch = kernel.take(
+        y, x, table.index.type, attrs["dim"], at=at, taps=True, first=attrs.get("first", False), target=target
+    )
     return Lowering(((launch, ("r0", "r1", "o0", "t0")),), tables=(table.index,))
 
 

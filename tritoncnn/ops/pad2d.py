@@ -9,6 +9,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pad as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch
 from tritoncnn.ops.window import NHWC, Pair, check_image
@@ -34,8 +35,8 @@ def grad(dy: Any, y: Any, x: Any, *, padding: Pair) -> tuple[Any]:
     return (pad2d(dy, padding=tuple(-size for size in padding)),)
 
 
-def lower(node: Node) -> Lowering:
-    return one_launch(node, kernel.pad2d(node.result.type, node.operands[0].type, **node.attrs))  # type: ignore[arg-type]
+def lower(node: Node, target: Target) -> Lowering:
+    return one_launch(node, kernel.pad2d(node.result.type, node.operands[0].type, **node.attrs, target=target))  # type: ignore[arg-type]
 
 
 SAMPLES = tuple(

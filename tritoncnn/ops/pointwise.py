@@ -7,6 +7,7 @@ import torch
 from tritoncnn.errors import GraphError
 from tritoncnn.ir import Expr, Node, TensorType, parse_expr
 from tritoncnn.kernels import pointwise as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, types_tuple
 from tritoncnn.ops.evaluate import evaluate_expr
 from tritoncnn.ops.slot import make_slot
@@ -43,10 +44,10 @@ def reference(*tensors: torch.Tensor, expr: str) -> torch.Tensor:
     return evaluate_expr(parse_expr(expr), None, tensors).expand(shape).clone()
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     types = tuple(v.type for v in node.operands)
     out, flat = kernel.flatten_when_dense(node.result.type, types)
-    launch = kernel.pointwise(out, flat, make_slot(str(node.attrs["expr"]), out, flat))
+    launch = kernel.pointwise(out, flat, make_slot(str(node.attrs["expr"]), out, flat), target=target)
     return Lowering(((launch, ("r0", *(f"o{i}" for i in range(len(types))))),))
 
 

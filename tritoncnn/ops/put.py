@@ -15,6 +15,7 @@ from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
 from tritoncnn.kernels.pointwise import copy
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, is_float, op_named
 from tritoncnn.ops.lowering import one_launch, types_of
 
@@ -57,16 +58,16 @@ def grad(
     return dx, None
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     """Sums of 16-bit numbers are made in f32, then rounded once."""
     (y,), (x, index) = types_of(node)
     attrs = node.attrs
     add, skip = bool(attrs.get("add", True)), int(attrs.get("skip", -1))
     wide = y if y.dtype == "f32" or not add or not y.is_float else y.with_dtype("f32").packed()
-    launch = kernel.put(wide, x, index, attrs["dim"], add=add, skip=skip if skip >= 0 else None)
+    launch = kernel.put(wide, x, index, attrs["dim"], add=add, skip=skip if skip >= 0 else None, target=target)
     if wide is y:
         return one_launch(node, launch)
-    return Lowering(((launch, ("w0", "o0", "o1")), (copy(y, wide), ("r0", "w0"))), (wide,))
+    return Lowering(((launch, ("w0", "o0", "o1")), (copy(y, wide, target=target), ("r0", "w0"))), (wide,))
 
 
 put = OpDef("put", infer, reference, grad, lower, arity=2, follows=True, samples=(

@@ -13,6 +13,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.eq import eq
 from tritoncnn.ops.lowering import one_launch, types_of
@@ -51,9 +52,11 @@ def grad(dy: Any, y: Any, x: Any, index: Any, base: Any, *, dim: int) -> tuple[A
     return where(won, take(share, index, dim=dim), 0.0), None, where(stayed, share, 0.0)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x, index, base) = types_of(node)
-    return one_launch(node, kernel.put(y, x, index, node.attrs["dim"], base=base, add=False, largest=True))
+    return one_launch(
+        node, kernel.put(y, x, index, node.attrs["dim"], base=base, add=False, largest=True, target=target)
+    )
 
 
 put_max = OpDef("put_max", infer, reference, grad, lower, arity=3, follows=True, samples=(

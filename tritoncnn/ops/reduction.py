@@ -10,6 +10,7 @@ from tritoncnn.errors import GraphError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pointwise as pointwise_kernel
 from tritoncnn.kernels import reduce as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering
 from tritoncnn.ops.lowering import in_parts, refs_of
 from tritoncnn.ops.pointwise import pointwise_op
@@ -48,12 +49,12 @@ def meaning(reduce: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     return reference
 
 
-def lower_reduction(node: Node, kind: str) -> Lowering:
+def lower_reduction(node: Node, kind: str, target: Target) -> Lowering:
     """An expression whose dims do not merge into two kept and two reduced ones is written to a workspace first."""
     y, dims = node.result.type, node.attrs["dims"]
     types = tuple(v.type for v in node.operands)
     if "expr" not in node.attrs:
-        launches, workspace = kernel.reduce(y, types[0], dims, kind=kind)
+        launches, workspace = kernel.reduce(y, types[0], dims, kind=kind, target=target)
         return in_parts(node, launches, workspace, 1)
     expr = str(node.attrs["expr"])
     whole = pointwise_op.infer(*types, expr=expr)
@@ -62,13 +63,13 @@ def lower_reduction(node: Node, kind: str) -> Lowering:
     operands = refs_of(node)[1:]
     if walk is not None:
         slot = make_slot(expr, walk.out, walk.operands)
-        launches, workspace = kernel.reduce(y, None, dims, kind=kind, slot=slot, walk=walk)
+        launches, workspace = kernel.reduce(y, None, dims, kind=kind, slot=slot, walk=walk, target=target)
         if workspace is None:
             return Lowering(((launches[0], ("r0", *operands)),))
         return Lowering(((launches[0], ("w0", *operands)), (launches[1], ("r0", "w0"))), (workspace,))
     out, flat = pointwise_kernel.flatten_when_dense(whole, types)
-    first = pointwise_kernel.pointwise(out, flat, make_slot(expr, out, flat))
-    launches, workspace = kernel.reduce(y, whole, dims, kind=kind)
+    first = pointwise_kernel.pointwise(out, flat, make_slot(expr, out, flat), target=target)
+    launches, workspace = kernel.reduce(y, whole, dims, kind=kind, target=target)
     if workspace is None:
         return Lowering(((first, ("w0", *operands)), (launches[0], ("r0", "w0"))), (whole,))
     return Lowering(

@@ -13,6 +13,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.taps import Numbers, Taps, taps
@@ -64,14 +65,14 @@ def grad(dy: Any, y: Any, x: Any, *, dim: int, size: int, rule: str, numbers: Nu
     return (resample(dy, dim=dim, size=x.shape[dim], rule=rule, numbers=numbers, adjoint=not adjoint),)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x,) = types_of(node)
     attrs = node.attrs
     table = _taps(
         x.shape[attrs["dim"]], attrs["size"], attrs["rule"], attrs.get("numbers", ()), attrs.get("adjoint", False)
     )
     weight = table.weight.type if table.weight else None
-    launch = kernel.take(y, x, table.index.type, attrs["dim"], weight=weight, taps=True)
+    launch = kernel.take(y, x, table.index.type, attrs["dim"], weight=weight, taps=True, target=target)
     if table.weight is None:
         return Lowering(((launch, ("r0", "o0", "t0")),), tables=(table.index,))
     return Lowering(((launch, ("r0", "o0", "t0", "t1")),), tables=(table.index, table.weight))

@@ -13,6 +13,7 @@ import torch
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import scan as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.resample import check_dim
@@ -46,9 +47,9 @@ def grad(
     return (scan(dy, dim=dim, reverse=not reverse, exclusive=exclusive),)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x,) = types_of(node)
-    return one_launch(node, kernel.scan(y, x, **node.attrs))
+    return one_launch(node, kernel.scan(y, x, **node.attrs, target=target))
 
 
 scan = OpDef("scan", infer, reference, grad, lower, follows=True, samples=(

@@ -11,6 +11,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import types_of
 
@@ -39,9 +40,9 @@ def reference(p: torch.Tensor, g: torch.Tensor, m: torch.Tensor, lr: torch.Tenso
     return p - lr * (g + momentum * m if nesterov else m), m
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (p, m), (_, g, _, lr) = types_of(node)
-    return Lowering(((kernel.sgd(p, m, g, lr, **node.attrs), ("r0", "r1", "o1", "o3")),))  # type: ignore[arg-type]
+    return Lowering(((kernel.sgd(p, m, g, lr, **node.attrs, target=target), ("r0", "r1", "o1", "o3")),))  # type: ignore[arg-type]
 
 
 SAMPLES = tuple(

@@ -9,6 +9,7 @@ import torch
 
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import optimizers as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import types_of
 from tritoncnn.ops.sgd import check_arenas
@@ -23,9 +24,9 @@ def reference(p: torch.Tensor, g: torch.Tensor, lr: torch.Tensor, *, weight_deca
     return p - lr * (g + weight_decay * p)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (p,), (_, g, lr) = types_of(node)
-    return Lowering(((kernel.sgd(p, None, g, lr, **node.attrs), ("r0", "o1", "o2")),))  # type: ignore[arg-type]
+    return Lowering(((kernel.sgd(p, None, g, lr, **node.attrs, target=target), ("r0", "o1", "o2")),))  # type: ignore[arg-type]
 
 
 SAMPLES = tuple(

@@ -8,6 +8,7 @@ import torch
 
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pointwise as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch, types_of
 
@@ -20,9 +21,9 @@ def grad(dy: Any, y: Any, x: Any) -> tuple[Any]:
     return (dy,)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x,) = types_of(node)
-    return one_launch(node, kernel.copy(y, x))
+    return one_launch(node, kernel.copy(y, x, target=target))
 
 
 snapshot = OpDef(

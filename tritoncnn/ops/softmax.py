@@ -10,6 +10,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import softmax_cross_entropy as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.exp import exp
 from tritoncnn.ops.lowering import one_launch
@@ -37,8 +38,8 @@ def log_grad(dy: Any, y: Any, x: Any) -> tuple[Any]:
     return (dy - exp(y) * _row_sums(dy),)
 
 
-def lower(log: bool, node: Node) -> Lowering:
-    return one_launch(node, kernel.softmax(node.result.type, node.operands[0].type, log=log))
+def lower(log: bool, node: Node, target: Target) -> Lowering:
+    return one_launch(node, kernel.softmax(node.result.type, node.operands[0].type, log=log, target=target))
 
 
 SAMPLES: tuple[Any, ...] = tuple(((shape,), {}) for shape in ((5, 10), (1, 1), (0, 3), (65, 33), (3, 1000)))

@@ -7,6 +7,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import row_norm as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import epilogue_of, one_launch, types_of
 from tritoncnn.ops.window import check_float
@@ -26,9 +27,11 @@ def reference(x: torch.Tensor, *, eps: float) -> tuple[torch.Tensor, ...]:
     return (x - mean) / (var + eps).sqrt(), mean, var
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y, mean, var), (x, *_) = types_of(node)
-    return one_launch(node, kernel.row_norm(y, mean, var, x, eps=node.attrs["eps"], epilogue=epilogue_of(node, 1)))  # type: ignore[arg-type]
+    return one_launch(
+        node, kernel.row_norm(y, mean, var, x, eps=node.attrs["eps"], epilogue=epilogue_of(node, 1), target=target)
+    )  # type: ignore[arg-type]
 
 
 SAMPLES = tuple(((shape,), {"eps": 1e-5}) for shape in ((4, 33), (1, 1), (0, 3), (65, 768), (3, 1000)))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tritoncnn.ir import Node
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, is_float
 from tritoncnn.ops.expand import expand
 from tritoncnn.ops.reduction import lower_reduction, meaning, rule
@@ -21,8 +22,8 @@ def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any | None]:
     return (expand(reshape(dy, shape=kept), shape=tuple(x.shape)),)
 
 
-def lower(node: Node) -> Lowering:
-    return lower_reduction(node, "sum")
+def lower(node: Node, target: Target) -> Lowering:
+    return lower_reduction(node, "sum", target)
 
 
 SAMPLES: tuple[Any, ...] = tuple(

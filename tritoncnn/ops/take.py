@@ -15,6 +15,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import take as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, dtype_of, is_float, sum_to
 from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.put import put
@@ -60,10 +61,10 @@ def grad(dy: Any, y: Any, x: Any, index: Any, *, dim: int, skip: int = -1, stric
     return sum_to(dx, tuple(x.shape)), None
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     (y,), (x, index) = types_of(node)
     outside = _outside(x.dtype, bool(node.attrs.get("strict")))
-    return one_launch(node, kernel.take(y, x, index, int(node.attrs["dim"]), outside=outside))  # type: ignore[call-overload]
+    return one_launch(node, kernel.take(y, x, index, int(node.attrs["dim"]), outside=outside, target=target))  # type: ignore[call-overload]
 
 
 take = OpDef("take", infer, reference, grad, lower, arity=2, follows=True, samples=(

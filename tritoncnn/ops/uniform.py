@@ -7,6 +7,7 @@ import torch
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import uniform as kernel
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch
 
@@ -25,7 +26,7 @@ def reference(seed: torch.Tensor, *, count: int, first: int = 0) -> torch.Tensor
     return kernel.uniform_torch(seed, count, first)
 
 
-def lower(node: Node) -> Lowering:
+def lower(node: Node, target: Target) -> Lowering:
     return one_launch(node, kernel.uniform(node.result.type, node.operands[0].type, int(node.attrs.get("first", 0))))  # type: ignore[call-overload]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tritoncnn.ir import Graph, Node, Rewriter, TensorType, Value
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
@@ -17,8 +18,10 @@ class ChooseLayout(Pass):
     order; a copy to the order that is there already goes.
     """
 
+    target: Target
+
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        layout = _Layout(graph, Rewriter(graph.name))
+        layout = _Layout(graph, self.target, Rewriter(graph.name))
         layout.out.keep_inputs(graph)
         for node in graph.nodes:
             layout.visit(node)
@@ -29,6 +32,7 @@ class ChooseLayout(Pass):
 @dataclass
 class _Layout:
     graph: Graph
+    target: Target
     out: Rewriter
     copies: int = 0
     copied: dict[tuple[Value, tuple[int, ...]], Value] = field(default_factory=dict)
@@ -44,7 +48,9 @@ class _Layout:
             return
         types = tuple(v.type for v in operands)
         operands = tuple(
-            v if op.suits and op.suits(i, types, node.attrs) else self._wanted(v, op.wants.get(i, {}).get(v.type.rank))
+            v
+            if op.suits and op.suits(i, types, node.attrs, self.target)
+            else self._wanted(v, op.wants.get(i, {}).get(v.type.rank))
             for i, v in enumerate(operands)
         )
         inplace = dict(op.inplace)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tritoncnn import settings
 from tritoncnn.ir import Graph, verify
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops import check_node
 from tritoncnn.passes.choose_layout import ChooseLayout
 from tritoncnn.passes.decompose import Decompose
@@ -30,24 +31,28 @@ FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     SinkReshape(),
     Simplify(),  # after SinkReshape: reshapes that meet are one
 )
-LOWERING: tuple[Pass, ...] = (  # on the whole graph, gradients included
-    FuseStatistics(),  # before Decompose: takes norms as a whole
-    Decompose(),
-    SinkReshape(),  # before Simplify, as above
-    Simplify(),
-    MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation
-    FuseBiasGrad(),
-    MaterialisePadding(),
-    Simplify(),
-    RecomputeLight(),  # after the last Simplify, which would merge the copies again
-    FusePointwise(),
-    FuseEpilogue(),  # after FusePointwise: takes whole expressions
-    FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
-    FusePrologue(),  # after FuseEpilogue, too: what is left between two products
-    FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
-    ChooseLayout(),  # strides are decided for the ops that are left
-    WriteIntoConcat(),  # after ChooseLayout: it gives parts the strides of their whole
-)
+
+
+def lowering(target: Target) -> tuple[Pass, ...]:
+    """The passes on the whole graph, gradients included."""
+    return (
+        FuseStatistics(),  # before Decompose: takes norms as a whole
+        Decompose(),
+        SinkReshape(),  # before Simplify, as above
+        Simplify(),
+        MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation
+        FuseBiasGrad(),
+        MaterialisePadding(),
+        Simplify(),
+        RecomputeLight(),  # after the last Simplify, which would merge the copies again
+        FusePointwise(),
+        FuseEpilogue(),  # after FusePointwise: takes whole expressions
+        FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
+        FusePrologue(),  # after FuseEpilogue, too: what is left between two products
+        FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
+        ChooseLayout(target),  # strides are decided for the ops that are left
+        WriteIntoConcat(),  # after ChooseLayout: it gives parts the strides of their whole
+    )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tritoncnn.ir import Graph, Node
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.target import Target
 from tritoncnn.plan.memory import Place
 
 
@@ -21,7 +22,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Plan:
-    """calls         launches in order
+    """target        what it is for
+    calls         launches in order
     outputs       place of each graph output
     sizes         bytes of each buffer that the plan owns: ``arena``, ``constants``, packs
     constants     (offset in ``constants``, numbers, dtype)
@@ -29,6 +31,7 @@ class Plan:
     """
 
     graph: Graph
+    target: Target
     calls: tuple[Call, ...]
     outputs: tuple[Place, ...]
     sizes: Mapping[str, int]

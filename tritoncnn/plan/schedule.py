@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tritoncnn.errors import GraphError, UnsupportedError
 from tritoncnn.ir import DTYPE_BYTES, Graph, Node, Value
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.kernels.target import Target
 from tritoncnn.ops import OPS
 from tritoncnn.ops.concat import parts
 from tritoncnn.plan.memory import LiveRange, Place, align, pack_ranges
@@ -37,6 +38,7 @@ class _Draft:
     """What is known while walking the graph. A tensor's root is the tensor whose memory it shares."""
 
     graph: Graph
+    target: Target
     launches: list[tuple[Launch, tuple[Tensor, ...], Node]] = field(default_factory=list)
     roots: dict[Value, tuple[Value, int]] = field(default_factory=dict)  # value -> (root, byte offset)
     bytes: dict[Tensor, int] = field(default_factory=dict)  # of roots that the plan must place
@@ -54,9 +56,9 @@ class _Draft:
         return value, offset
 
 
-def make_plan(graph: Graph) -> Plan:
-    """The launches of ``graph`` (with its layout chosen) and a place for each tensor. Raises UnsupportedError."""
-    draft = _Draft(graph)
+def make_plan(graph: Graph, target: Target) -> Plan:
+    """The launches of ``graph`` (with its layout chosen) on ``target`` and a place for each tensor. Raises UnsupportedError."""
+    draft = _Draft(graph, target)
     for value in graph.inputs:
         draft.fixed[value] = Place(value.name)
     for node in graph.nodes:
@@ -69,7 +71,7 @@ def make_plan(graph: Graph) -> Plan:
     )
     written = sum(align(nbytes) for nbytes in draft.bytes.values())
     return Plan(
-        graph, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), _constants(draft), written,
+        graph, target, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), _constants(draft), written,
         {slot.function.__name__: slot.source for call in calls for slot in call.launch.slots},
     )  # fmt: skip
 
@@ -110,7 +112,7 @@ def _lower(draft: _Draft, node: Node, done: frozenset[str] = frozenset()) -> Non
     """Record the launches of ``node``, but those that read the operands ``done``."""
     lower = OPS[node.op].lower
     assert lower is not None
-    lowering = lower(node)
+    lowering = lower(node, draft.target)
     spaces = [Workspace(node.results[0], i) for i in range(len(lowering.workspaces))]
     for space, type in zip(spaces, lowering.workspaces, strict=True):
         draft.bytes[space] = type.nbytes

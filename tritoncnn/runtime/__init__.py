@@ -3,5 +3,6 @@
 from tritoncnn.runtime.cpu_program import CpuProgram, compile_launch
 from tritoncnn.runtime.executable import Executable, fit, misfit, readable
 from tritoncnn.runtime.reference_program import ReferenceProgram
+from tritoncnn.runtime.targets import target_of
 
-__all__ = ["CpuProgram", "Executable", "ReferenceProgram", "compile_launch", "fit", "misfit", "readable"]
+__all__ = ["CpuProgram", "Executable", "ReferenceProgram", "compile_launch", "fit", "misfit", "readable", "target_of"]

@@ -14,25 +14,12 @@ from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Plan
 
-TRITON_TYPE = {
-    "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i64": "i64", "i32": "i32", "i16": "i16", "i8": "i8",
-    "u8": "u8", "i1": "i1",
-}  # fmt: skip
-
 
 def compile_launch(launch: Launch) -> tuple[Any, list[int]]:
     """(the compiled kernel, which of its arguments each operand of the launch fills)."""
-    pointers = [f"*{TRITON_TYPE[t.dtype]}" for t in launch.operands]
-    named = [name for name in launch.pointers if name != "args"]
-    types: dict[str, Any] = dict(zip(named, pointers, strict=False))
-    if "args" in launch.pointers:
-        types["args"] = tuple(pointers[len(named) :])
-    signature = {name: types[name] for name in launch.kernel.arg_names if name in types}
-    constants = {name: getattr(value, "function", value) for name, value in launch.constants.items()}
-    kernel = cpu.compile_kernel(launch.kernel, signature, constants)
+    kernel = cpu.compile_kernel(launch.kernel, launch.signature, launch.constants)
     where = {name: i for i, (name, _) in enumerate(kernel.arguments)}
-    flat = [*named, *(f"args.{i}" for i in range(len(pointers) - len(named)))]
-    return kernel, [where[name] for name in flat]
+    return kernel, [where[name] for name in launch.arguments]
 
 
 class CpuProgram:

@@ -23,16 +23,14 @@ import torch
 
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.ir import DTYPE_BYTES, TensorType
+from tritoncnn.ir import DTYPES as ROWS
 
 PAGE = mmap.PAGESIZE
 SIZE = 16 << 30  # address space only: pages that nobody touches cost nothing
 START = 6 << 30  # room in front for offsets that wrapped around at 2**31
 SMALL = 1 << 22  # bytes of a block whose gaps are watched as well
 FAR = 1 << 30  # bytes that no neighbouring element is away
-DTYPES = {
-    "f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
-    "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "i1": torch.bool,
-}  # fmt: skip
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, row.torch) for name, row in ROWS.items()}
 _MAP_NORESERVE = 0x4000  # mmap names it from Python 3.11 on
 
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import torch
 
+from tritoncnn.ir import DTYPES
+
 UNIT = 2.0**-24  # rounding unit of f32, in which kernels accumulate
-ROUNDING = {torch.float64: 2.0**-53, torch.float32: UNIT, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
-_SMALLEST = {torch.float64: 0.0, torch.float32: 2.0**-149, torch.float16: 2.0**-24, torch.bfloat16: 2.0**-133}
+ROUNDING = {getattr(torch, row.torch): row.roundoff for row in DTYPES.values() if row.roundoff is not None}
+_SMALLEST = {getattr(torch, row.torch): row.smallest for row in DTYPES.values() if row.roundoff is not None}
 SPECIAL = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0)
 
 
