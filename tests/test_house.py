@@ -67,3 +67,11 @@ def test_a_switch_that_means_nothing_is_told(name: str, value: str, monkeypatch:
     monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=f"{name} must be .*; got"):
         settings.current()
+
+
+def test_what_an_op_is_like_is_told_by_its_traits_and_not_by_its_name() -> None:
+    rooms = ("passes", "plan", "autodiff", "optim", "compiler", "runtime", "functional", "gpu")
+    compared = re.compile(r"\.op (==|!=|in|not in) ")
+    sources = [path for path in SOURCES if path.relative_to(ROOT).parts[1] in rooms]
+    assert len(sources) > 40
+    assert [str(path) for path in sources if compared.search(path.read_text())] == []

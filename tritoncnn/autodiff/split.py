@@ -71,7 +71,7 @@ class _Cut:
 
     def _cheap(self, node: Node) -> bool:
         op = OPS[node.op]
-        return node.op in ("const", "table", "uniform") or bool(op.triton) or op.view is not None
+        return op.again or bool(op.triton) or op.view is not None
 
     def _keep(self, node: Node) -> None:
         for operand in node.operands:

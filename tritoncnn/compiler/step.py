@@ -19,6 +19,7 @@ from tritoncnn.compiler.plans import Plans, input_type
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.errors import CheckpointError, DTypeError, InputError
 from tritoncnn.ir import Graph
+from tritoncnn.ops import OPS
 from tritoncnn.optim import AVERAGE, GRADIENTS, Optimizer, Unit, numbered
 from tritoncnn.passes import Stage
 from tritoncnn.passes.pack_parameters import ARENA, lay_out
@@ -197,7 +198,7 @@ class CompiledStep:
 
     def _packed(self, unit: Unit) -> torch.Tensor:
         """The memory into which the last plan wrote the unit's gradients."""
-        packs = [node.result for node in self._last.planned.plan.graph.nodes if node.op == "pack"]
+        packs = [node.result for node in self._last.planned.plan.graph.nodes if OPS[node.op].packs]
         raw = self._last.run.buffers[f"pack {packs[unit.number].name}"]
         return raw.view(torch.float32)
 

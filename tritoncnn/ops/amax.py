@@ -38,4 +38,4 @@ SAMPLES: tuple[Any, ...] = (
     ((("i64", (4, 300), 2**40, -(2**40)),), {"dims": (1,)}),
     ((("i64", (2, 30, 3), 0, -(2**40)),), {"dims": (0, 1)}),
 )  # fmt: skip
-amax = OpDef("amax", rule("amax"), meaning(torch.amax), grad, lower, reduces=True, samples=SAMPLES)
+amax = OpDef("amax", rule("amax"), meaning(torch.amax), grad, lower, reduces="max", samples=SAMPLES)

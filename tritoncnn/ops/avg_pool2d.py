@@ -63,4 +63,6 @@ SAMPLES = (
     _sample((2, 3, 8, 5), (3, 3), (2, 2), (1, 1), ceil_mode=True),
     _sample((1, 17, 7, 7), (7, 7), (7, 7)),
 )
-avg_pool2d = OpDef("avg_pool2d", infer, reference, grad, lower, epilogue=True, orders={4: NHWC}, samples=SAMPLES)
+avg_pool2d = OpDef(
+    "avg_pool2d", infer, reference, grad, lower, epilogue=True, orders={4: NHWC}, any_strides=True, samples=SAMPLES
+)

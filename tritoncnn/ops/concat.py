@@ -66,7 +66,7 @@ def lower(node: Node, target: Target) -> Lowering:
     ))  # fmt: skip
 
 
-concat = OpDef("concat", infer, reference, grad, lower, arity=-1, follows=True, samples=(
+concat = OpDef("concat", infer, reference, grad, lower, arity=-1, follows=True, parts=parts, any_strides=True, samples=(
     (((2, 3, 5, 7), (2, 4, 5, 7)), {"dim": 1}),
     (((2, 3, 5, 7), (2, 3, 5, 1), (2, 3, 5, 16)), {"dim": 3}),
     (((3, 4), (0, 4), (2, 4)), {"dim": 0}),

@@ -18,4 +18,4 @@ def reference(*, value: float, dtype: str) -> torch.Tensor:
     return torch.tensor(value, dtype=torch.float64 if exact else TORCH_DTYPE[dtype])
 
 
-const = OpDef("const", infer, reference, arity=0)
+const = OpDef("const", infer, reference, arity=0, number=lambda value, dtype: (value,), again=True)

@@ -174,6 +174,7 @@ SAMPLES = (
     _sample((1, 3, 2, 5, 4), (4, 3, 2, 2, 2), (1, 1, 1), (1, 0, 1), (1, 1, 1), statistics=True),
 )
 conv2d = OpDef(
-    "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, orders=ACTIVATIONS, wants={0: ACTIVATIONS, 1: FILTERS},
-    suits=suits, scaled=scaled, samples=SAMPLES,
+    "conv2d", infer, reference, grad, lower, arity=2, epilogue=True, prologue=True, orders=ACTIVATIONS,
+    wants={0: ACTIVATIONS, 1: FILTERS},
+    suits=suits, scaled=scaled, any_strides=True, samples=SAMPLES,
 )  # fmt: skip

@@ -108,5 +108,6 @@ conv2d_dgrad = OpDef(
     orders=ACTIVATIONS,
     wants={0: ACTIVATIONS, 1: FILTERS_BACK},
     scaled=scaled,
+    any_strides=True,
     samples=SAMPLES,
 )

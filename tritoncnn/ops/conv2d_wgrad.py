@@ -42,6 +42,10 @@ def grad(ddw: Any, dw: Any, x: Any, dy: Any, *, filter_shape: Pair, stride: Pair
     return conv2d_dgrad(dy, ddw, input_shape=tuple(x.shape), **steps), op_named("conv2d")(x, ddw, **steps)
 
 
+def side_sum(types: tuple[TensorType, ...]) -> tuple[str, tuple[int, ...]]:
+    return "bias", (0, *range(2, types[1].rank))
+
+
 def lower(node: Node, target: Target) -> Lowering:
     (dw, *db), (x, dy) = types_of(node)
     attrs = {key: value for key, value in node.attrs.items() if key not in ("filter_shape", "bias")}
@@ -84,6 +88,7 @@ conv2d_wgrad = OpDef(
     arity=2,
     orders=FILTERS,
     any_order=True,
+    side_sum=side_sum,
     wants={0: ACTIVATIONS, 1: ACTIVATIONS},
     samples=SAMPLES,
 )

@@ -38,4 +38,4 @@ SAMPLES = tuple(
         ((33, 17), (1, 0)), ((), ()),
     )
 )  # fmt: skip
-copy = OpDef("copy", infer, reference, grad, lower, samples=SAMPLES)
+copy = OpDef("copy", infer, reference, grad, lower, copies=True, any_strides=True, samples=SAMPLES)

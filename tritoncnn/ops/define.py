@@ -64,15 +64,28 @@ class OpDef:
     view       (operand type, **attrs) -> type of the result in the operand's memory, or None when it needs a copy
     arity      how many operands come before those of a fused epilogue; -1: any number, none fused
     epilogue   the kernel has an epilogue slot
-    reduces    takes the ``dims`` of its only operand away, and may have an expression over several in its place
+    prologue   the kernel has a slot on the loads of its first operand
+    number     (**attrs) -> the numbers of an op without operands, whose result the plan keeps in memory
+    packs      operands lie side by side in the result's memory, at ``offsets``; the plan lets their producers write there
+    parts      (result, operands, **attrs) -> (type, first element) of each operand's part of the result
+    copies     the operand in the memory ``order`` given
+    expression computes the expression ``expr`` of its operands, element by element
+    cheap      a pointwise op that costs no more than an addition: rather made again than kept
+    again      rather made again in a backward pass than kept for it
+    side_sum   (operand types) -> (attribute, dims) of the sum over operand 1 that the kernel can take along, or None
+    reduces    "sum" or "max": takes the ``dims`` of its only operand away, and may have an expression over several in its place
     orders     memory order of a result of rank n, where it is not row-major
     follows    results lie in the memory order of the first operand
+    idle       (operand type, **attrs) -> whether the view is the operand itself
+    joined     (attrs of a view, attrs of the same op behind it) -> attrs of one for both
+    stretches  repeats dims of size 1 as broadcasting does
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
     reshapes   a view of all elements, in their row-major order
     before     a view's way back: (operand type, order, **attrs) -> memory order of a dense operand whose view lies in
                ``order``, or None when there is none
     wants      memory order, by rank, of operand i that the kernel needs to be fast
     stored     memory order, by rank, in which a parameter that is operand i is best kept, where the kernel takes any
+    any_strides the kernel writes a first result into a part of another tensor
     any_order  the kernel writes a first result of any strides as well as the usual ones
     suits      (i, operand types, attrs, target) -> whether operand i, which is wanted otherwise, had better stay as it lies
     scaled     (s, *operands, **attrs) -> operands whose result has channel c times s[c], by a formula over operands but the first
@@ -92,14 +105,27 @@ class OpDef:
     view: Callable[..., TensorType | None] | None = None
     arity: int = 1
     epilogue: bool = False
-    reduces: bool = False
+    prologue: bool = False
+    number: Callable[..., tuple[float, ...]] | None = None
+    packs: bool = False
+    parts: Callable[..., list[tuple[TensorType, int]]] | None = None
+    copies: bool = False
+    expression: bool = False
+    cheap: bool = False
+    again: bool = False
+    side_sum: Callable[[tuple[TensorType, ...]], tuple[str, tuple[int, ...]] | None] | None = None
+    reduces: str = ""
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     follows: bool = False
+    idle: Callable[..., bool] | None = None
+    joined: Callable[[Mapping[str, Attr], Mapping[str, Attr]], Mapping[str, Attr]] | None = None
+    stretches: bool = False
     offset: Callable[..., int] | None = None
     reshapes: bool = False
     before: Callable[..., tuple[int, ...] | None] | None = None
     wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     stored: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
+    any_strides: bool = False
     any_order: bool = False
     suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr], Target], bool] | None = None
     scaled: Callable[..., tuple[Any, ...]] | None = None
@@ -223,7 +249,7 @@ def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Callable[..., Any] | None, arity: int = 1,
-              dtype: str = "", samples: tuple[Any, ...] = ()) -> OpDef:  # fmt: skip
+              dtype: str = "", samples: tuple[Any, ...] = (), cheap: bool = False) -> OpDef:  # fmt: skip
     """A pointwise op. ``dtype`` is the result's where it is not the operands' common one."""
 
     def infer(*types: TensorType) -> TensorType:
@@ -246,7 +272,7 @@ def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Calla
             ],
         }
         samples = tuple((operands, {}) for operands in shapes.get(arity, []))
-    return OpDef(name, infer, reference, grad, triton=triton, arity=arity, samples=samples)
+    return OpDef(name, infer, reference, grad, triton=triton, arity=arity, cheap=cheap, samples=samples)
 
 
 def check_node(node: Node) -> None:

@@ -31,6 +31,10 @@ def view(x: TensorType, *, shape: tuple[int, ...]) -> TensorType:
     return TensorType(x.dtype, tuple(shape), (0,) * lead + tuple(kept))
 
 
-expand = OpDef("expand", infer, reference, grad, view=view, samples=(
+def idle(x: TensorType, *, shape: tuple[int, ...]) -> bool:
+    return x.shape == tuple(shape)
+
+
+expand = OpDef("expand", infer, reference, grad, view=view, idle=idle, stretches=True, samples=(
     (((3, 1),), {"shape": (2, 3, 4)}), (((),), {"shape": (2, 2)}),
 ))  # fmt: skip

@@ -52,6 +52,10 @@ def scaled(s: Any, a: Any, b: Any, **attrs: Any) -> tuple[Any, Any]:
     return a, b * s
 
 
+def side_sum(types: tuple[TensorType, ...]) -> tuple[str, tuple[int, ...]] | None:
+    return ("sums", (0,)) if types[0].rank == types[1].rank == 2 else None
+
+
 def lower(node: Node, target: Target) -> Lowering:
     (y, *sums), (a, b, *_) = types_of(node)
     launches, workspace = kernel.matmul(
@@ -72,6 +76,6 @@ SAMPLES = (
     *((shapes, {"sums": True}) for shapes in (((5, 7), (7, 3)), ((0, 4), (4, 3)), ((33, 2000), (2000, 17)))),
 )  # fmt: skip
 matmul = OpDef(
-    "matmul", infer, reference, grad, lower, arity=2, epilogue=True, stored={1: {2: (0, 1)}}, scaled=scaled, channel=-1,
-    samples=SAMPLES,
+    "matmul", infer, reference, grad, lower, arity=2, epilogue=True, any_strides=True, stored={1: {2: (0, 1)}},
+    scaled=scaled, channel=-1, side_sum=side_sum, samples=SAMPLES,
 )  # fmt: skip

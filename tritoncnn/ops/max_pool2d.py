@@ -94,4 +94,14 @@ SAMPLES = (
     _sample((2, 3, 7, 5), (2, 2), (2, 2), ceil_mode=True),
     _sample((1, 2, 18, 17), (16, 16), (2, 1)),
 )
-max_pool2d = OpDef("max_pool2d", infer, max_pool2d_torch, grad, lower, epilogue=True, orders={4: NHWC}, samples=SAMPLES)
+max_pool2d = OpDef(
+    "max_pool2d",
+    infer,
+    max_pool2d_torch,
+    grad,
+    lower,
+    epilogue=True,
+    orders={4: NHWC},
+    any_strides=True,
+    samples=SAMPLES,
+)

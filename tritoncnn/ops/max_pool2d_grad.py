@@ -71,5 +71,13 @@ SAMPLES = (
     _sample((1, 2, 2, 2), (1, 2, 18, 17), (16, 16), (2, 1)),
 )
 max_pool2d_grad = OpDef(
-    "max_pool2d_grad", infer, reference, lower=lower, arity=2, epilogue=True, orders={4: NHWC}, samples=SAMPLES
+    "max_pool2d_grad",
+    infer,
+    reference,
+    lower=lower,
+    arity=2,
+    epilogue=True,
+    orders={4: NHWC},
+    any_strides=True,
+    samples=SAMPLES,
 )

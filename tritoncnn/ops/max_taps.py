@@ -76,7 +76,7 @@ def _sample(x: tuple[int, ...], dim: int, size: int, rule: str, *numbers: float)
     return ((x,), {"dim": dim, "size": size, "rule": rule, "numbers": numbers})
 
 
-max_taps = OpDef("max_taps", infer, reference, grad, lower, follows=True, samples=(
+max_taps = OpDef("max_taps", infer, reference, grad, lower, follows=True, any_strides=True, samples=(
     _sample((2, 3, 5, 7), 3, 3, "adaptive"),
     _sample((2, 17, 5, 7), 2, 4, "adaptive"),
     _sample((2, 3, 5, 2, 3), 2, 3, "windows", 3, 2, 1, 1),

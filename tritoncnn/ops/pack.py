@@ -29,6 +29,6 @@ def reference(*tensors: torch.Tensor, offsets: tuple[int, ...], size: int) -> to
     return arena
 
 
-pack = OpDef("pack", infer, reference, arity=-1, samples=(
+pack = OpDef("pack", infer, reference, arity=-1, packs=True, samples=(
     (((2, 3), (4,)), {"offsets": (0, 8), "size": 16}),
 ))  # fmt: skip

@@ -45,4 +45,4 @@ SAMPLES = tuple(
         ((2, 17, 6, 5), (-1, -2, 2, -1)),
     )
 )  # fmt: skip
-pad2d = OpDef("pad2d", infer, reference, grad, lower, orders={4: NHWC}, samples=SAMPLES)
+pad2d = OpDef("pad2d", infer, reference, grad, lower, orders={4: NHWC}, any_strides=True, samples=SAMPLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,6 +34,14 @@ def before(x: TensorType, order: tuple[int, ...], *, dims: tuple[int, ...]) -> t
     return tuple(dims[d] for d in order)
 
 
-permute = OpDef("permute", infer, reference, grad, view=view, before=before, samples=(
+def idle(x: TensorType, *, dims: tuple[int, ...]) -> bool:
+    return tuple(dims) == tuple(range(x.rank))
+
+
+def joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"dims": tuple(first["dims"][d] for d in second["dims"])}
+
+
+permute = OpDef("permute", infer, reference, grad, view=view, before=before, idle=idle, joined=joined, samples=(
     (((2, 3, 4),), {"dims": (2, 0, 1)}), (((5, 1),), {"dims": (1, 0)}),
 ))  # fmt: skip

@@ -51,7 +51,7 @@ def lower(node: Node, target: Target) -> Lowering:
     return Lowering(((launch, ("r0", *(f"o{i}" for i in range(len(types))))),))
 
 
-pointwise_op = OpDef("pointwise", infer, reference, lower=lower, arity=-1, samples=(
+pointwise_op = OpDef("pointwise", infer, reference, lower=lower, arity=-1, expression=True, any_strides=True, samples=(
     (((2, 3, 5, 7), (1, 3, 1, 1)), {"expr": "relu(add($0, $1))"}),
     (((0, 3), (3,)), {"expr": "mul($0, add($1, 2.0))"}),
     (((5, 3),), {"expr": "add(mul(cast_f32(3), $0), mul(cast_f32(relu(2.0)), 0.5))"}),

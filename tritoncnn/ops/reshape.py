@@ -35,6 +35,10 @@ def view(x: TensorType, *, shape: tuple[int, ...]) -> TensorType | None:
     return TensorType(x.dtype, tuple(shape), tuple(strides))
 
 
+def idle(x: TensorType, *, shape: tuple[int, ...]) -> bool:
+    return x.shape == tuple(shape)
+
+
 def before(x: TensorType, order: tuple[int, ...], *, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The order of x in which the result lies in ``order``: dims that become one, or come out of one, must stay together."""
     if not x.numel:
@@ -64,6 +68,7 @@ def dim_groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[tuple[int, 
     return found
 
 
-reshape = OpDef("reshape", infer, reference, grad, view=view, reshapes=True, before=before, samples=(
-    (((2, 3, 4),), {"shape": (6, 4)}), (((0, 3),), {"shape": (3, 0)}), (((1,),), {"shape": ()}),
-))  # fmt: skip
+reshape = OpDef(
+    "reshape", infer, reference, grad, view=view, idle=idle, joined=lambda first, second: second, reshapes=True, before=before,
+    samples=((((2, 3, 4),), {"shape": (6, 4)}), (((0, 3),), {"shape": (3, 0)}), (((1,),), {"shape": ()})),
+)  # fmt: skip

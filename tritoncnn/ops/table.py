@@ -25,7 +25,7 @@ def reference(*, numbers: tuple[float, ...], shape: Shape, dtype: str) -> torch.
     return torch.tensor(numbers, dtype=TORCH_DTYPE[dtype]).reshape(shape)
 
 
-table = OpDef("table", infer, reference, arity=0, samples=(
+table = OpDef("table", infer, reference, arity=0, number=lambda numbers, **_: numbers, again=True, samples=(
     ((), {"numbers": (0, 1, 2, 3, 4, 5), "shape": (2, 3), "dtype": "i64"}),
     ((), {"numbers": (0.5, -1.25), "shape": (2, 1), "dtype": "f32"}),
 ))  # fmt: skip

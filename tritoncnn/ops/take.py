@@ -67,7 +67,7 @@ def lower(node: Node, target: Target) -> Lowering:
     return one_launch(node, kernel.take(y, x, index, int(node.attrs["dim"]), outside=outside, target=target))  # type: ignore[call-overload]
 
 
-take = OpDef("take", infer, reference, grad, lower, arity=2, follows=True, samples=(
+take = OpDef("take", infer, reference, grad, lower, arity=2, follows=True, any_strides=True, samples=(
     (((7, 5), ("i64", (4, 1), 7)), {"dim": 0}),
     (((2, 3, 5, 7), ("i64", (2, 3, 5, 4), 7)), {"dim": 3}),
     (((2, 3, 5, 7), ("i64", (2, 3, 4, 7), 5)), {"dim": 2}),

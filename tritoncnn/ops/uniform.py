@@ -30,7 +30,7 @@ def lower(node: Node, target: Target) -> Lowering:
     return one_launch(node, kernel.uniform(node.result.type, node.operands[0].type, int(node.attrs.get("first", 0))))  # type: ignore[call-overload]
 
 
-uniform = OpDef("uniform", infer, reference, lower=lower, samples=(
+uniform = OpDef("uniform", infer, reference, lower=lower, again=True, any_strides=True, samples=(
     ((("i64", (), 1000),), {"count": 1000}), ((("i64", (), 2**40),), {"count": 1}), ((("i64", (), 9),), {"count": 0}),
     ((("i64", (), 77),), {"count": 50, "first": 1001}),
 ))  # fmt: skip

@@ -43,7 +43,7 @@ class _Layout:
         if op.view is not None:
             self._view(node, operands[0])
             return
-        if node.op == "copy" and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):
+        if op.copies and _same_memory(operands[0].type, operands[0].type.with_order(node.attrs["order"])):
             self.out.replace(node.result, operands[0])
             return
         types = tuple(v.type for v in operands)
@@ -74,7 +74,7 @@ class _Layout:
             return None
         op = OPS[reader.op]
         if op.view is None:
-            return reader.attrs["order"] if reader.op == "copy" else None
+            return reader.attrs["order"] if op.copies else None
         order = self._asked(reader.result)
         return op.before(value.type, order, **reader.attrs) if op.before and order else None
 
@@ -116,13 +116,13 @@ def _order_with_gaps(type: TensorType) -> tuple[int, ...] | None:
 
 def _result_type(node: Node, type: TensorType, operands: tuple[Value, ...]) -> TensorType:
     op = OPS[node.op]
-    if node.op == "copy":
+    if op.copies:
         return type.with_order(node.attrs["order"])
     if type.rank in op.orders:
         return type.with_order(op.orders[type.rank])
     if op.follows and operands[0].type.rank == type.rank and operands[0].type.order is not None:
         return type.with_order(operands[0].type.order)
-    if node.op == "pointwise":
+    if op.expression:
         full = [v.type for v in operands if v.type.shape == type.shape]
         orders = [t.order for t in full] + [_order_with_gaps(t) for t in full]
         if (order := next(filter(None, orders), None)) is not None:

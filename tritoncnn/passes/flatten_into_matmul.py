@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead
+from tritoncnn.ir import Graph, Node, Pattern, Rewriter, Value, match, remove_dead
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
+
+FLATTENED = Pattern(("matmul",), (Pattern(("reshape",), ("x",)), Pattern(("permute",), ("w",))))
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,12 @@ class FlattenIntoMatmul(Pass):
 
     def _match(self, graph: Graph, node: Node) -> tuple[Value, Value] | None:
         """(x, w) of a matmul that fits the picture."""
-        if node.op != "matmul":
+        found = match(graph, node, FLATTENED)
+        if found is None:
             return None
-        flat, turned = (graph.producer.get(v) for v in node.operands)
-        if flat is None or flat.op != "reshape" or turned is None or turned.op != "permute":
-            return None
-        x, w = flat.operands[0], turned.operands[0]
-        if x.type.rank != 4 or flat.result.type.rank != 2 or x.type.shape[0] != flat.result.type.shape[0]:
+        x, w = found.values["x"], found.values["w"]
+        flat = node.operands[0].type
+        if x.type.rank != 4 or flat.rank != 2 or x.type.shape[0] != flat.shape[0]:
             return None
         _, C, H, W = x.type.shape
         return None if C == 1 or H * W == 1 or w.name not in self.fixed else (x, w)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tritoncnn.ir import Graph, Node, Rewriter, Value, place_after, rewrite
+from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
 
@@ -27,7 +28,9 @@ class FuseBiasGrad(Pass):
             if total is None:
                 return False
             operands = tuple(out.value(v) for v in node.operands)
-            attrs = {**node.attrs, FUSED[node.op]: True}
+            side = _side_sum(node)
+            assert side is not None
+            attrs = {**node.attrs, side[0]: True}
             results = out.add(node.op, operands, (node.result.type, total.result.type), attrs, node.source)
             for old, new in zip((node.result, total.result), results, strict=True):
                 out.replace(old, new)
@@ -37,19 +40,19 @@ class FuseBiasGrad(Pass):
         return rewrite(graph, visit), note if pairs else ""
 
 
-FUSED = {"conv2d_wgrad": "bias", "matmul": "sums"}  # op -> attribute
+def _side_sum(node: Node) -> tuple[str, tuple[int, ...]] | None:
+    """(attribute, dims) of the sum over the second operand that the node's kernel can take along."""
+    side = OPS[node.op].side_sum
+    return side(tuple(v.type for v in node.operands)) if side else None
 
 
 def _total(graph: Graph, node: Node) -> Node | None:
-    """The sum over the second operand of ``node`` that its kernel can take along."""
-    flag = FUSED.get(node.op, "")
-    if not flag or node.attrs.get(flag) or "epilogue" in node.attrs:
+    """That sum, where there is one."""
+    side = _side_sum(node)
+    if side is None or node.attrs.get(side[0]) or "epilogue" in node.attrs:
         return None
-    rank = node.operands[1].type.rank
-    if node.op == "matmul" and rank != 2:
-        return None  # a batch of matrices
-    dims = (0,) if node.op == "matmul" else (0, *range(2, rank))
-    return next((u for u in graph.users[node.operands[1]] if u.op == "sum" and u.attrs["dims"] == dims), None)
+    users = graph.users[node.operands[1]]
+    return next((u for u in users if OPS[u.op].reduces == "sum" and u.attrs["dims"] == side[1]), None)
 
 
 def _pairs(graph: Graph) -> list[tuple[Node, Node]]:

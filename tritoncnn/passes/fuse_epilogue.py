@@ -55,7 +55,7 @@ class FuseEpilogue(Pass):
 
 def _template(graph: Graph, node: Node, taken: set[Value], position: Mapping[Value, int]) -> Node | None:
     """The latest node whose result this pointwise node may join."""
-    if node.op != "pointwise" or len(node.operands) > MAX_OPERANDS:
+    if not OPS[node.op].expression or len(node.operands) > MAX_OPERANDS:
         return None
     joinable = [v for v in node.operands if v not in taken and _joinable(graph, v, node, position)]
     return graph.producer[max(joinable, key=position.__getitem__)] if joinable else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
+from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
 
@@ -20,9 +21,9 @@ class FuseIntoReduction(Pass):
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         fused: dict[Value, Node] = {}  # sum's result -> the pointwise node it takes in
         for node in graph.nodes:
-            if node.op in ("sum", "amax") and "expr" not in node.attrs:
+            if OPS[node.op].reduces and "expr" not in node.attrs:
                 above = graph.producer.get(node.operands[0])
-                if above is not None and above.op == "pointwise" and graph.only_user(above.result) is node:
+                if above is not None and OPS[above.op].expression and graph.only_user(above.result) is node:
                     fused[node.result] = above
         gone = {above.result for above in fused.values()}
 

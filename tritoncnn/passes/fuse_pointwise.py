@@ -37,7 +37,7 @@ class FusePointwise(Pass):
             return True
 
         after = remove_dead(rewrite(graph, visit))
-        made = sum(node.op == "pointwise" for node in after.nodes)
+        made = sum(OPS[node.op].expression for node in after.nodes)
         return after, f"{count(before, 'pointwise op')} in {count(made, 'pass', 'passes')}" if before else ""
 
 
@@ -72,7 +72,8 @@ class _Parts:
         def tree(value: Value) -> Expr:
             if value not in table:
                 producer = self.graph.producer[value]
-                table[value] = constant(producer.attrs["value"]) if producer.op == "const" else expr_of(producer)
+                number = OPS[producer.op].number
+                table[value] = constant(number(**producer.attrs)[0]) if number is not None else expr_of(producer)
             return table[value]
 
         def expr_of(node: Node) -> Expr:
@@ -111,12 +112,16 @@ class _Parts:
                 if value in inline and producer is not None:
                     sizes[value] = 1 + sum(size(v) for v in producer.operands)
                 else:
-                    if producer is None or producer.op != "const":
+                    if producer is None or not _is_number(producer):
                         operands.append(value)
                     sizes[value] = 1
             return sizes[value]
 
         return operands, 1 + sum(size(v) for v in node.operands)
+
+
+def _is_number(node: Node) -> bool:
+    return OPS[node.op].number is not None and node.result.type.rank == 0
 
 
 def expression_of(node: Node) -> Expr:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
+from tritoncnn.ir import Graph, Node, Pattern, Rewriter, Value, match, rewrite
 from tritoncnn.passes.define import Pass, count
 
+POOLED = Pattern(("max_pool2d",), (Pattern(("conv2d",), alone=True),))
 TAPS = (2, 4)  # the taps of a pooled pixel lie in one tile, whose rows are a power of two
 
 
@@ -42,15 +43,15 @@ class FusePool(Pass):
 
 
 def _match(graph: Graph, node: Node) -> Node | None:
-    if node.op != "max_pool2d":
+    if match(graph, node, POOLED) is None:
         return None
     window = node.attrs["window"]
     plain = node.attrs["stride"] == window and node.attrs["padding"] == (0, 0) and node.attrs["dilation"] == (1, 1)
     above = graph.producer.get(node.operands[0])
-    if not plain or above is None or above.op != "conv2d" or "pool" in above.attrs:
+    if not plain or above is None or "pool" in above.attrs:
         return None
     if above.attrs["groups"] > 1:  # depthwise kernels do not pool
         return None
     _, _, P, Q = node.operands[0].type.shape
     fits = P % window[0] == 0 and Q % window[1] == 0 and window[0] * window[1] in TAPS
-    return above if fits and graph.only_user(above.result) is node else None
+    return above if fits else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tritoncnn.ir import ACC, Expr, Graph, Node, Rewriter, Value, arg, rewrite
+from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 from tritoncnn.passes.fuse_pointwise import MAX_OPERANDS, expression_of
 
@@ -26,7 +27,7 @@ class FusePrologue(Pass):
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         fused: dict[Value, tuple[Node, Value]] = {}  # convolution's result -> the pointwise node, its x
         for node in graph.nodes:
-            if node.op == "conv2d" and _fits(node) and (found := _above(graph, node)):
+            if OPS[node.op].prologue and _fits(node) and (found := _above(graph, node)):
                 fused[node.results[0]] = found
         gone = {above.result for above, _ in fused.values()}
 
@@ -62,7 +63,12 @@ def _above(graph: Graph, node: Node) -> tuple[Node, Value] | None:
     """The pointwise node that makes the picture, and which of its operands is the kernel's x."""
     picture = node.operands[0]
     above = graph.producer.get(picture)
-    if above is None or above.op != "pointwise" or graph.only_user(picture) is not node or picture in node.operands[1:]:
+    if (
+        above is None
+        or not OPS[above.op].expression
+        or graph.only_user(picture) is not node
+        or picture in node.operands[1:]
+    ):
         return None
     same = [v for v in above.operands if v.type.shape == picture.type.shape and v.type.dtype == picture.type.dtype]
     few = len(above.operands) + len(node.operands) - 2 <= MAX_OPERANDS

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
+from tritoncnn.ir import Graph, Node, Pattern, Rewriter, Value, match, rewrite
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
+
+NORMALISED = Pattern(("standardize",), (Pattern(("conv2d",)),))
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,11 @@ class FuseStatistics(Pass):
 
 
 def _match(graph: Graph, node: Node) -> Node | None:
-    if node.op != "standardize" or node.attrs.get("groups"):
+    if match(graph, node, NORMALISED) is None or node.attrs.get("groups"):
         return None
     x = node.operands[0]
     above = graph.producer.get(x)
-    if above is None or above.op != "conv2d" or len(above.results) > 1 or x.type.dtype != "f32" or not x.type.numel:
+    if above is None or len(above.results) > 1 or x.type.dtype != "f32" or not x.type.numel:
         return None
     depthwise = above.attrs.get("groups", 1) == above.operands[0].type.shape[1] > 1
     return above if node.attrs["dims"] == (0, *range(2, x.type.rank)) and not depthwise else None

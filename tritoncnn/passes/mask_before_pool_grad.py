@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead, rewrite
+from tritoncnn.ir import Graph, Node, Pattern, Rewriter, Value, match, remove_dead, rewrite
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
 
@@ -37,25 +37,19 @@ class MaskBeforePoolGrad(Pass):
         return (remove_dead(after), f"moved {count(done, 'mask')} below a pooling gradient") if done else (graph, "")
 
 
+_MASKED = Pattern(
+    ("where",),
+    (
+        Pattern(("gt",), ("r", Pattern(("const",), name="threshold"))),
+        Pattern(("max_pool2d_grad",), (None, Pattern(("max_pool2d",), ("r",), "pool")), "grad", alone=True),
+        Pattern(("const",), name="zero"),
+    ),
+)
+
+
 def _match(graph: Graph, node: Node) -> tuple[Node, Value] | None:
     """(the max_pool2d_grad, the pooled y) when ``node`` is where(r > 0, max_pool2d_grad(dy, i), 0)."""
-    if node.op != "where":
+    found = match(graph, node, _MASKED)
+    if found is None or any(found.nodes[name].attrs["value"] != 0.0 for name in ("zero", "threshold")):
         return None
-    compare, pool_grad, zero = (graph.producer.get(v) for v in node.operands)
-    if (
-        compare is None
-        or compare.op != "gt"
-        or not _is_zero(zero)
-        or not _is_zero(graph.producer.get(compare.operands[1]))
-    ):
-        return None
-    if pool_grad is None or pool_grad.op != "max_pool2d_grad" or graph.only_user(pool_grad.result) is not node:
-        return None
-    pool = graph.producer.get(pool_grad.operands[1])
-    if pool is None or pool.op != "max_pool2d" or pool.operands[0] != compare.operands[0]:
-        return None
-    return pool_grad, pool.results[0]
-
-
-def _is_zero(node: Node | None) -> bool:
-    return node is not None and node.op == "const" and node.attrs["value"] == 0.0
+    return found.nodes["grad"], found.nodes["pool"].results[0]

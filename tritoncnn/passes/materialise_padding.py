@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, rewrite
+from tritoncnn.ir import Graph, Node, Pattern, Rewriter, match, rewrite
 from tritoncnn.kernels.conv_problem import edges
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
 
+PADDED = Pattern(("conv2d", "conv2d_wgrad"))
 MAX_CHANNELS = 16  # above this a tap's channels fill vectors, and masking a whole tap is cheap
 
 
@@ -25,7 +26,7 @@ class MaterialisePadding(Pass):
 
         def visit(out: Rewriter, node: Node) -> bool:
             nonlocal done
-            if node.op not in ("conv2d", "conv2d_wgrad") or not any(node.attrs["padding"]):
+            if match(graph, node, PADDED) is None or not any(node.attrs["padding"]):
                 return False
             x = out.value(node.operands[0])
             if x.type.shape[1] > MAX_CHANNELS or not x.type.numel or x.type.rank != 4 or node.attrs["groups"] != 1:

@@ -9,8 +9,6 @@ from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
 SMALL = 4096  # up to so many elements a launch costs more than the memory it saves
-LIGHT = frozenset({"add", "sub", "mul", "neg", "cast_f32", "detach"})
-REDUCTIONS = frozenset({"sum", "amax"})
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class RecomputeLight(Pass):
         for node in reversed(graph.nodes):
             # Readers come later in the list, so theirs (and their copies) are final here.
             readers = users.get(node.results[0], [])
-            able = [r for r in readers if OPS[r.op].triton or r.op in REDUCTIONS]
+            able = [r for r in readers if OPS[r.op].triton or OPS[r.op].reduces]
             if not _light(node) or len(readers) < 2 or not able:
                 continue
             spare = able if len(able) < len(readers) or node.result in graph.outputs else able[1:]
@@ -57,7 +55,7 @@ class RecomputeLight(Pass):
 
 
 def _light(node: Node) -> bool:
-    if node.op not in LIGHT or not node.result.type.numel:
+    if not OPS[node.op].cheap or not node.result.type.numel:
         return False
     full = {v for v in node.operands if v.type.numel == node.result.type.numel}
     return len(full) <= 1 and node.result.type.numel > SMALL

@@ -55,15 +55,25 @@ Rule = Callable[[Node, dict[Value, Node]], "Value | Node | None"]
 
 def _number(value: Value, made: dict[Value, Node]) -> float | None:
     node = made.get(value)
-    return float(node.attrs["value"]) if node is not None and node.op == "const" else None
+    number = OPS[node.op].number if node is not None else None
+    return number(**node.attrs)[0] if node is not None and number is not None and value.type.rank == 0 else None
+
+
+# The number that changes nothing as the right operand, and whether it does so as the left one.
+_NEUTRAL: dict[str, tuple[float | None, bool]] = {
+    "mul": (1.0, True),
+    "add": (0.0, True),
+    "div": (1.0, False),
+    "sub": (0.0, False),
+}
 
 
 def _neutral(node: Node, made: dict[Value, Node]) -> Value | Node | None:
-    neutral = {"mul": 1.0, "add": 0.0, "div": 1.0, "sub": 0.0}.get(node.op)
+    neutral, either = _NEUTRAL.get(node.op, (None, False))
     if neutral is None:
         return None
     a, b = node.operands
-    pairs = ((a, b), (b, a)) if node.op in ("mul", "add") else ((a, b),)
+    pairs = ((a, b), (b, a)) if either else ((a, b),)
     for kept, other in pairs:
         if _number(other, made) == neutral and kept.type.shape == node.result.type.shape:
             return kept
@@ -72,26 +82,17 @@ def _neutral(node: Node, made: dict[Value, Node]) -> Value | Node | None:
 
 def _same_view(node: Node, made: dict[Value, Node]) -> Value | Node | None:
     """A view that changes nothing."""
-    if node.op in ("reshape", "expand") and node.operands[0].type.shape == node.result.type.shape:
-        return node.operands[0]
-    if node.op == "permute" and node.attrs["dims"] == tuple(range(node.result.type.rank)):
-        return node.operands[0]
-    if node.op == "sum" and node.attrs["dims"] == ():
-        return node.operands[0]
-    return None
+    op = OPS[node.op]
+    idle = op.idle is not None and op.idle(node.operands[0].type, **node.attrs)
+    return node.operands[0] if idle or (op.reduces and node.attrs["dims"] == ()) else None
 
 
 def _merge_views(node: Node, made: dict[Value, Node]) -> Value | Node | None:
     above = made.get(node.operands[0]) if node.operands else None
-    if above is None or above.op != node.op:
+    op = OPS[node.op]
+    if above is None or OPS[above.op] is not op or op.joined is None:
         return None
-    if node.op == "reshape":
-        merged = replace(node, operands=above.operands)
-    elif node.op == "permute":
-        inner, outer = above.attrs["dims"], node.attrs["dims"]
-        merged = replace(node, operands=above.operands, attrs={"dims": tuple(inner[d] for d in outer)})
-    else:
-        return None
+    merged = replace(node, operands=above.operands, attrs=op.joined(above.attrs, node.attrs))
     return _same_view(merged, made) or merged
 
 
@@ -108,7 +109,7 @@ def _drop_expand(node: Node, made: dict[Value, Node]) -> Value | Node | None:
 
 def _unexpanded(value: Value, made: dict[Value, Node]) -> Value:
     node = made.get(value)
-    return node.operands[0] if node is not None and node.op == "expand" else value
+    return node.operands[0] if node is not None and OPS[node.op].stretches else value
 
 
 def _merge_equal(graph: Graph) -> Graph:

@@ -6,14 +6,8 @@ from dataclasses import dataclass, replace
 
 from tritoncnn.ir import Graph, Node, Value
 from tritoncnn.ir.graph import number
-from tritoncnn.ops import OPS
-from tritoncnn.ops.concat import parts
+from tritoncnn.ops import OPS, OpDef
 from tritoncnn.passes.define import Pass, count
-
-WRITERS = frozenset({  # their kernels write results of any strides
-    "conv2d", "conv2d_dgrad", "matmul", "pointwise", "max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "pad2d",
-    "resample", "max_taps", "take", "copy", "concat", "sum", "uniform",
-})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,11 +22,12 @@ class WriteIntoConcat(Pass):
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         now: dict[Value, Value] = {}
         for node in reversed(graph.nodes):
-            if node.op != "concat":
+            parts = OPS[node.op].parts
+            if parts is None:
                 continue
             y = now.get(node.result, node.result).type
             types = tuple(v.type for v in node.operands)
-            for value, (part, _) in zip(node.operands, parts(y, types, node.attrs["dim"]), strict=True):
+            for value, (part, _) in zip(node.operands, parts(y, types, **node.attrs), strict=True):
                 if value not in now and node.operands.count(value) == 1 and _can_move(graph, value, node):
                     now[value] = Value(value.name, part)
         if not now:
@@ -48,10 +43,11 @@ class WriteIntoConcat(Pass):
 
 def _can_move(graph: Graph, value: Value, concat: Node) -> bool:
     producer = graph.producer.get(value)
-    if producer is None or producer.op not in WRITERS or value in graph.outputs or value.type.numel == 0:
+    if producer is None or not OPS[producer.op].any_strides or value in graph.outputs or value.type.numel == 0:
         return False
     users = graph.users[value]
-    return all(
-        user is concat or (OPS[user.op].view is None and user.op not in ("concat", "pack") and OPS[user.op].lower)
-        for user in users
-    )
+    return all(user is concat or _reads_any_strides(OPS[user.op]) for user in users)
+
+
+def _reads_any_strides(op: OpDef) -> bool:
+    return op.view is None and op.parts is None and not op.packs and op.lower is not None

@@ -9,7 +9,6 @@ from tritoncnn.ir import DTYPE_BYTES, Graph, Node, Value
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops import OPS
-from tritoncnn.ops.concat import parts
 from tritoncnn.plan.memory import LiveRange, Place, align, pack_ranges
 from tritoncnn.plan.plan import Call, Plan
 
@@ -78,15 +77,15 @@ def make_plan(graph: Graph, target: Target) -> Plan:
 
 def _visit(draft: _Draft, node: Node) -> None:
     op = OPS[node.op]
-    if node.op in ("const", "table"):
+    if op.number is not None:
         _constant(draft, node)
     elif op.view is not None:
         first = op.offset(node.operands[0].type, **node.attrs) if op.offset else 0
         draft.roots[node.result] = (node.operands[0], first * DTYPE_BYTES[node.result.type.dtype])
-    elif node.op == "pack":
+    elif op.packs:
         _pack(draft, node)
-    elif node.op == "concat":
-        _concat(draft, node)
+    elif op.parts is not None:
+        _lay_parts(draft, node)
     elif op.lower is None:
         raise UnsupportedError(f"{node.op} has no kernel{f' ({node.source})' if node.source else ''}")
     else:
@@ -150,7 +149,9 @@ def _constants(draft: _Draft) -> tuple[tuple[int, tuple[float, ...], str], ...]:
 def _constant(draft: _Draft, node: Node) -> None:
     """A number or table that some op reads from memory; fused expressions hold their numbers in their text."""
     if node.result in draft.graph.users or node.result in draft.graph.outputs:
-        numbers = (node.attrs["value"],) if node.op == "const" else node.attrs["numbers"]
+        number = OPS[node.op].number
+        assert number is not None
+        numbers = number(**node.attrs)
         draft.fixed[node.result] = _store(draft, numbers, str(node.attrs["dtype"]))
 
 
@@ -170,15 +171,15 @@ def _pack(draft: _Draft, node: Node) -> None:
         del draft.bytes[root]
 
 
-def _concat(draft: _Draft, node: Node) -> None:
+def _lay_parts(draft: _Draft, node: Node) -> None:
     """Operands that already have the strides of their part are written there by their producers; the others are copied."""
     y = node.result
     draft.bytes[y] = y.type.nbytes
     types = tuple(v.type for v in node.operands)
+    parts = OPS[node.op].parts
+    assert parts is not None
     done = set()
-    for i, (value, (part, first)) in enumerate(
-        zip(node.operands, parts(y.type, types, node.attrs["dim"]), strict=True)
-    ):
+    for i, (value, (part, first)) in enumerate(zip(node.operands, parts(y.type, types, **node.attrs), strict=True)):
         if value.type.strides == part.strides and value in draft.bytes and value not in draft.graph.outputs:
             draft.packed[value] = (y, first * DTYPE_BYTES[y.type.dtype])
             del draft.bytes[value]
