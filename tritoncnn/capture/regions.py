@@ -55,7 +55,9 @@ def _called_by_model(frame: FrameType | None) -> bool:
 
 
 def name_of(node: torch.fx.Node) -> str:
-    """add.Tensor, detach.default, wrap_with_autocast."""
+    """add.Tensor, detach.default, wrap_with_autocast; prims::sum.default where the op is not ATen's."""
+    if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace != "aten":
+        return f"{node.target.namespace}::{node.target.__name__}"
     return getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
 
 

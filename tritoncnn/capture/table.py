@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tritoncnn.formulas import arithmetic as arith
-from tritoncnn.formulas import attention, grid, index, loss, matrix, norm, order, pool, sample, scatter
+from tritoncnn.formulas import attention, dtypes, grid, index, loss, matrix, norm, order, pool, sample, scatter
 from tritoncnn.formulas import convolution as conv
 from tritoncnn.formulas import pointwise as point
 from tritoncnn.ops import OPS
@@ -305,9 +305,31 @@ TABLE: dict[str, Callable[..., Any]] = {
     "mish.default": point.mish,
 }
 
+ALIKE = (  # torch's primitives, in which some formulas are written, that compute what ATen's op of the name does
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "exp2",
+    "expm1", "floor", "isfinite", "log", "log10", "log1p", "log2", "neg", "reciprocal", "round", "rsqrt", "sign", "sin", "sinh",
+    "sqrt", "tan", "tanh", "trunc", "maximum", "minimum", "bitwise_not", "fmod", "remainder", "add", "sub", "mul", "eq", "ne",
+    "ge", "gt", "le", "lt", "pow", "where", "bitwise_and", "bitwise_or", "bitwise_xor",
+)  # fmt: skip
+KINDS = ("default", "Tensor", "Tensor_Tensor", "self")
+TABLE |= {
+    f"prims::{name}.default": next(TABLE[f"{name}.{kind}"] for kind in KINDS if f"{name}.{kind}" in TABLE)
+    for name in ALIKE
+} | {
+    "prims::convert_element_type.default": dtypes.convert,
+    "prims::sum.default": matrix.sum_dims,
+    "prims::amax.default": order.amax,
+    "prims::amin.default": order.amin,
+    "prims::var.default": matrix.var_dims,
+    "prims::broadcast_in_dim.default": matrix.broadcast_in_dim,
+    "prims::transpose.default": matrix.permute,
+}
+
 RESHAPES = frozenset({
     "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.default",
     "squeeze.dim", "squeeze.dims", "unsqueeze.default", "view_as.default", "reshape_as.default", "ravel.default",
+    "prims::reshape.default", "prims::squeeze.default", "prims::collapse_view.default", "prims::split_dim.default",
+    "prims::view_of.default",
 })  # fmt: skip
 EXPANDS = frozenset({"expand.default", "expand_as.default", "broadcast_to.default"})
 FILLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {  # op -> the number that it writes everywhere, from its arguments

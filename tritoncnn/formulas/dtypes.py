@@ -43,10 +43,10 @@ def _over(higher: torch.dtype, lower: torch.dtype) -> torch.dtype:
 
 
 def cast(x: Any, dtype: str) -> Any:
-    """x as ``dtype``; numbers stay what they are. Raises UnsupportedError for f64."""
+    """x as ``dtype``; numbers stay what they are. Raises UnsupportedError for f64 and complex numbers."""
     if not isinstance(x, Sym) or x.dtype == dtype:
         return x
-    if "f64" in (dtype, x.dtype):
+    if dtype not in COMPUTED or x.dtype not in COMPUTED:
         raise UnsupportedError(f"a cast from {x.dtype} to {dtype}")
     number = _number(x)
     if number is None or dtype == "i1":
@@ -61,6 +61,10 @@ def filled(x: Sym, number: float, dtype: str = "") -> Sym:
     one = Sym(x.graph, constant(x.graph, number, dtype or x.dtype))
     found: Sym = OPS["expand"](one, shape=x.shape) if x.shape else one
     return found
+
+
+def convert(x: Any, dtype: torch.dtype) -> Any:
+    return cast(x, IR_DTYPE.get(dtype, str(dtype)))
 
 
 def _number(x: Sym) -> float | None:

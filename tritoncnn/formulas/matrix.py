@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tritoncnn.errors import ShapeError
+from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.formulas.dtypes import FLOATS, cast, result_dtype, widen
 from tritoncnn.formulas.order import amax, amin
 from tritoncnn.ops import OPS
@@ -18,6 +18,8 @@ op = OPS
 
 
 def transpose(x: Any, a: int = 0, b: int = 1) -> Any:
+    if not x.shape:
+        return x
     dims = list(range(len(x.shape)))
     dims[a], dims[b] = dims[b], dims[a]
     return op["permute"](x, dims=tuple(dims)) if dims else x
@@ -119,6 +121,25 @@ def total(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None)
         dims = _dims(x, dims)
         x = _kept(x, op["sum"](x, dims=dims), dims, keepdim)
     return cast(x, wanted)
+
+
+def sum_dims(x: Any, dims: Sequence[int] | None, *, output_dtype: Any = None) -> Any:
+    """The sum in the dtype of x, or another one; over no dim where the list is empty."""
+    y = x if dims is not None and not len(dims) else total(x, dims)
+    return cast(y, result_dtype(output_dtype) or x.dtype)
+
+
+def var_dims(x: Any, dims: Sequence[int] | None, correction: float | None = 1) -> Any:
+    if dims is not None and not len(dims) and x.shape:
+        raise UnsupportedError("a variance over no dims")
+    return moments(x, dims, correction, False)[0]
+
+
+def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Any:
+    """x in ``shape``, its dims at ``dims`` of it."""
+    at = dict(zip(dims, x.shape, strict=True))
+    y = op["reshape"](x, shape=tuple(at.get(d, 1) for d in range(len(shape))))
+    return y if tuple(y.shape) == tuple(shape) else op["expand"](y, shape=tuple(shape))
 
 
 def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:

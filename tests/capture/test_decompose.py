@@ -1,0 +1,84 @@
+"""Ops that are taken apart by torch's formulas, and the primitives in which some of these are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tritoncnn.capture import capture_module, table
+from tritoncnn.errors import UnsupportedError
+from tritoncnn.ops.evaluate import evaluate
+
+prims = torch.ops.prims
+X = (torch.arange(1, 25) / 25).reshape(2, 3, 4)
+WHOLE = torch.arange(-12, 12).reshape(2, 3, 4)
+
+
+class Call(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *x: torch.Tensor) -> Any:
+        return self.function(*x)
+
+
+def ours(function: Callable[..., Any], *x: torch.Tensor) -> torch.Tensor:
+    captured = capture_module(Call(function), x)
+    inputs = dict(zip(captured.inputs, x, strict=True)) | captured.constants
+    (found,) = evaluate(captured.graph, {value.name: inputs[value.name] for value in captured.graph.inputs})
+    return found
+
+
+def operands(name: str) -> tuple[torch.Tensor, ...]:
+    whole = name.startswith("bitwise")
+    count = len(getattr(prims, name).default._schema.arguments)
+    x = WHOLE if whole else X + 1 if name == "acosh" else X
+    return {1: (x,), 2: (x, x.flip(0)), 3: (X > 0.5, X, X.flip(0))}[count]
+
+
+@pytest.mark.parametrize("name", table.ALIKE)
+def test_primitives_mean_what_torch_says(name: str) -> None:
+    x = operands(name)
+    function = getattr(prims, name).default
+    torch.testing.assert_close(ours(function, *x), function(*x))
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        (lambda x: prims.convert_element_type(x * 9, torch.int32), X),
+        (lambda x: prims.sum(x, [0, 2]), X),
+        (lambda x: prims.amax(x, [0, 2]) - prims.amin(x, [1, 0])[:3], X),
+        (lambda x: prims.var(x, [1], 0), X),
+        (lambda x: prims.broadcast_in_dim(x, [2, 5, 3, 4], [0, 2, 3]), X),
+        (lambda x: prims.transpose(x, [2, 0, 1]), X),
+        (lambda x: prims.reshape(x, [4, 6]) * 2, X),
+    ],
+)  # fmt: skip
+def test_moves_and_sums_of_primitives_mean_what_torch_says(function: Any, x: torch.Tensor) -> None:
+    torch.testing.assert_close(ours(function, x), function(x))
+
+
+def test_a_primitive_is_not_taken_for_atens_op_of_its_name() -> None:
+    """prims.prod takes a list of dims, aten.prod a dim; prims.div of whole numbers drops what stands after the point."""
+    for function, x in ((lambda x: prims.prod(x, [0, 1]), X), (lambda x: prims.div(x, x + 30), WHOLE)):
+        try:
+            found = ours(function, x)
+        except UnsupportedError as error:
+            assert "prims::" in str(error)
+        else:
+            torch.testing.assert_close(found, function(x))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [torch.nan_to_num, torch.logit, lambda x: torch.lerp(x, x * 2, 0.3), torch.special.entr, torch.sinc, torch.trace, torch.xlogy]
+)  # fmt: skip
+def test_what_the_table_lacks_is_taken_apart(function: Any) -> None:
+    x = (X[0], X[0].flip(1)) if function is torch.xlogy else (X[0],)
+    torch.testing.assert_close(ours(function, *x), function(*x))
