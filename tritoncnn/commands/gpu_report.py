@@ -41,7 +41,8 @@ def gpu_report(
 
     if page and (executed or as_json):
         raise click.UsageError("--page writes both parts into a file: leave out --execute and --json")
-    if not 1 <= jobs <= (most := 4 * (os.cpu_count() or 1)):
+    most = 4 * (os.cpu_count() or 1)
+    if not 1 <= jobs <= most:
         raise InputError(f"--jobs must be from 1 to {most}, 4 for each processor here; got {jobs}")
     if page:
         check_writable(Path(page))  # now: the work takes the better part of an hour
