@@ -24,9 +24,12 @@ def power_of_2(size: int) -> int:
 def row_block(rows: int, programs: int, largest: int, smallest: int, columns: int = 1) -> int:
     """Largest power of two in [smallest, largest] that still makes so many programs, else the smallest.
 
-    ``rows`` are cut into blocks; each block is a program for each of the ``columns``.
+    ``rows`` are cut into blocks; each block is a program for each of the ``columns``. No block is larger than the power of two
+    that holds all rows.
     """
-    block = power_of_2(largest + 1) // 2
+    most = power_of_2(rows)
+    smallest = min(smallest, most)
+    block = min(power_of_2(largest + 1) // 2, most)
     while block > smallest and ceil_div(rows, block) * columns < programs:
         block //= 2
     return block

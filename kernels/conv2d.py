@@ -81,7 +81,7 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int, targe
     while block_k > 64 and ceil_div(NPQ, 64) * ceil_div(K, block_k) < programs:
         block_k //= 2
     largest = min(area // block_k, 512 if heavy or block_k < 64 else 256)
-    rows = row_block(NPQ, programs, largest, max(16, window), ceil_div(K, block_k))
+    rows = max(row_block(NPQ, programs, largest, 16, ceil_div(K, block_k)), window)
     length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
     return Tile(rows, block_k, length)
 

@@ -12,7 +12,8 @@ from tests.targets import CPU, CUDA
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.gpu import TARGETS
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels import conv2d, conv2d_wgrad, pointwise
+from tritoncnn.kernels import conv2d, conv2d_dgrad, conv2d_wgrad, matmul, pad, pointwise, reduce, row_norm, windows
+from tritoncnn.kernels.building import power_of_2
 from tritoncnn.kernels.target import Target
 from tritoncnn.runtime import target_of
 
@@ -58,6 +59,30 @@ def test_each_choice_of_a_builder_is_made_for_the_target_that_it_is_given() -> N
     y, across = TensorType.dense("f32", (640, 512)), TensorType.dense("f32", (640, 512), (1, 0))
     cpu, gpu = (pointwise.copy(y, across, target=t) for t in (CPU, CUDA))
     assert cpu.constants["BLOCK_LANES"] != gpu.constants["BLOCK_LANES"]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 49, 196, 3136])
+@pytest.mark.parametrize("channels", [1, 16, 96, 832])
+def test_no_tile_has_more_rows_than_the_tensor(rows: int, channels: int) -> None:
+    picked = {
+        "conv2d": conv2d.pick_tile(rows, channels, channels, channels, True, 1, CPU).BLOCK_NPQ,
+        "conv2d of taps": conv2d.pick_tile(rows, channels, channels, 9 * channels, False, 1, CPU).BLOCK_NPQ,
+        "conv2d_dgrad": conv2d_dgrad.pick_tile(rows, channels, channels, 1, CPU).BLOCK_NHW,
+        "matmul": matmul.pick_tile(rows, channels, channels, CPU).BLOCK_M,
+        "pools, channels last": windows.pick_tile(rows, channels, True, CPU).BLOCK_PIXELS,
+        "pools, planes": windows.pick_tile(rows, channels, False, CPU).BLOCK_PIXELS,
+        "pointwise": pointwise.pick_tile(rows, channels, CPU).BLOCK_ROWS,
+        "reduce": reduce.pick_tile(rows, channels, True, CPU).BLOCK_KEEP,
+        "row_norm": row_norm.pick_tile(rows, channels, CPU).BLOCK_N,
+        "pad2d": pad.pick_tile(rows, channels, CPU).BLOCK_ROWS,
+    }
+    assert {name: block for name, block in picked.items() if block > power_of_2(rows)} == {}
+    assert all(block >= 1 for block in picked.values())
+
+
+def test_rows_that_are_pooled_into_one_stay_in_one_tile() -> None:
+    assert conv2d.pick_tile(4, 6, 1, 25, flat=True, window=4, target=CPU).BLOCK_NPQ == 4
+    assert conv2d.pick_tile(2, 6, 1, 25, flat=True, window=4, target=CPU).BLOCK_NPQ == 4
 
 
 def test_no_default_target_is_left() -> None:
