@@ -192,11 +192,12 @@ def conv2d_kernel(
     # Statistics, epilogue, pooling, store.
     if s_ptr is not None:
         rows = tl.minimum(N * O * P * Q - pid_npq * BLOCK_NPQ, BLOCK_NPQ).to(tl.float32)
-        total = tl.sum(acc, 0)  # rows past the end are 0
-        far = tl.where(mask_npq[:, None], acc - (total / rows)[None, :], 0.0)
+        mean = tl.sum(acc, 0) / rows  # rows past the end are 0
+        far = tl.where(mask_npq[:, None], acc - mean[None, :], 0.0)
+        rest = tl.sum(far, 0) / rows  # what rounding took from the mean: equal rows have exactly theirs
         offs_s = pid_npq * (2 * K) + offs_k
-        tl.store(s_ptr + offs_s, total, mask=mask_k)
-        tl.store(s_ptr + offs_s + K, tl.sum(far * far, 0), mask=mask_k)
+        tl.store(s_ptr + offs_s, mean + rest, mask=mask_k)
+        tl.store(s_ptr + offs_s + K, tl.maximum(tl.sum(far * far, 0) - rest * rest * rows, 0.0), mask=mask_k)
     if EPILOGUE is not None:
         mask = mask_npq[:, None] & mask_k[None, :]
         if RANK == 4:

@@ -1,7 +1,8 @@
 """moments: mean and (biased) variance per channel, from what each block of a producer's tile found of its own rows.
 
-A producer writes, for each block of rows and each channel, the sum of the block's values and the sum of the squares of
-their distances from the block's mean: nothing cancels, as it does in E[x^2] - E[x]^2.
+A producer writes, for each block of rows and each channel, the mean of the block's values and the sum of the squares of
+their distances from it: nothing cancels, as it does in E[x^2] - E[x]^2. The mean is found from distances too, those of the
+blocks' means from the first: that of equal values is exactly theirs.
 Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance".
 
 Order    block 0, 1, 2, ...: the same bits on every run and for any number of threads.
@@ -30,15 +31,17 @@ def moments_kernel(
     c = block_offsets(program(0, GRID, WIDE) * BLOCK, BLOCK, WIDE)
     mask = c < CHANNELS
     BLOCKS: tl.constexpr = (ROWS + BLOCK_ROWS - 1) // BLOCK_ROWS
+    first = tl.load(part_ptr + c, mask=mask, other=0.0)
+    first = tl.where(tl.abs(first) < float("inf"), first, 0.0)  # infinity minus infinity would be NaN
     total = tl.zeros((BLOCK,), tl.float32)
     for i in range(0, BLOCKS):
-        total += tl.load(part_ptr + i * (2 * CHANNELS) + c, mask=mask, other=0.0)
-    mean = total / ROWS
+        rows = tl.minimum(ROWS - i * BLOCK_ROWS, BLOCK_ROWS).to(tl.float32)
+        total += (tl.load(part_ptr + i * (2 * CHANNELS) + c, mask=mask, other=0.0) - first) * rows
+    mean = first + total / ROWS
     squares = tl.zeros((BLOCK,), tl.float32)
     for i in range(0, BLOCKS):
         rows = tl.minimum(ROWS - i * BLOCK_ROWS, BLOCK_ROWS).to(tl.float32)
-        part = tl.load(part_ptr + i * (2 * CHANNELS) + c, mask=mask, other=0.0)
-        far = part / rows - mean
+        far = tl.load(part_ptr + i * (2 * CHANNELS) + c, mask=mask, other=0.0) - mean
         squares += tl.load(part_ptr + (i * 2 + 1) * CHANNELS + c, mask=mask, other=0.0) + far * far * rows
     tl.store(mean_ptr + c, mean, mask=mask)
     tl.store(var_ptr + c, squares / ROWS, mask=mask)

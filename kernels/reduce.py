@@ -1,6 +1,8 @@
 """reduce: y = sum, mean or max over any set of dims of x, or of an expression over several tensors (a slot).
 
 Dims     kept and reduced dims are merged where strides allow (up to 4 of each remain), so any strides are right.
+Mean     the first element, plus the mean of the distances from it: of equal elements exactly their value, and what all share
+         is not rounded. Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", section 3.
 Order    fixed: lanes of a tile add up element by element, then among themselves; a long reduction is split into parts that
          a second launch reduces. The same bits on every run and for any number of threads. NaN wins a max.
 Tile     one program makes BLOCK_KEEP results, in steps of BLOCK_RED elements of each.
@@ -11,7 +13,6 @@ Layout   any strides; fast: either the kept or the reduced dims contiguous.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,7 @@ def reduce_kernel(
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
     WHOLE: tl.constexpr, MAX: tl.constexpr, SCALE: tl.constexpr,  # of i64; the largest, not the sum
+    MEAN: tl.constexpr,  # distances from the first element are added up
     LANES_KEPT: tl.constexpr,  # lanes run over results, else over their elements
     EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
@@ -90,6 +92,18 @@ def reduce_kernel(
     acc = tl.full((BLOCK_RED, BLOCK_KEEP) if LANES_KEPT else (BLOCK_KEEP, BLOCK_RED), EMPTY, ACC)
     base_2d, mask_2d = tl.expand_dims(base, AXIS), tl.expand_dims(mask_keep, AXIS)
     keep_2d = tl.expand_dims(keep, AXIS)
+    origin = tl.zeros((BLOCK_KEEP,), tl.float32)
+    if MEAN:
+        if EPILOGUE is None:
+            origin = tl.load(x_ptr + base, mask=mask_keep, other=0.0).to(tl.float32)
+        else:
+            k0, k1 = keep_2d * 0, keep_2d
+            if KEEP_SIZES[2] > 1:
+                k0, k1 = keep_2d // KEEP_SIZES[3], keep_2d % KEEP_SIZES[3]
+            one = EPILOGUE(0.0, args, (k0, k1, keep_2d * 0, keep_2d * 0), mask_2d)
+            origin = tl.sum(tl.where(mask_2d, one, 0.0), AXIS)  # over one element
+        origin = tl.where(tl.abs(origin) < float("inf"), origin, 0.0)  # infinity minus infinity would be NaN
+    origin_2d = tl.expand_dims(origin, AXIS)
     for step in range(0, STEPS):
         red = tl.expand_dims(block_offsets(first + step * BLOCK_RED, BLOCK_RED, WIDE), 1 - AXIS)
         mask = mask_2d & (red < RED)
@@ -107,6 +121,8 @@ def reduce_kernel(
             x = tl.where(mask, x.to(ACC), EMPTY)
         if MAX:
             acc = larger(acc, x)
+        elif MEAN:
+            acc += tl.where(mask, x - origin_2d, 0.0)
         else:
             acc += x
     if MAX:
@@ -115,6 +131,8 @@ def reduce_kernel(
         y = tl.sum(acc, AXIS)
         if SCALE != 1.0:
             y *= SCALE
+        if MEAN:
+            y += origin
     tl.store(y_ptr + part * KEEP + _offset(keep, KEEP_SIZES, Y_KEEP), y, mask=mask_keep)
 
 
@@ -229,13 +247,15 @@ def reduce(
         strides_y: tuple[int, ...] = (0, 0, *written.strides)
     else:
         keep_sizes, (strides_x, strides_y) = _four(kind, merge_dims([x_keep, written]), 2)
-    scale = 1.0 if kind != "mean" or parts else 1.0 / red if red else float("nan")
+    # Each of the parts of a mean is as if it had all elements, so that their mean is the whole's.
+    scale = 1.0 if kind != "mean" else tile.SPLIT / red if red else float("nan")
     launch = build(
         reduce_kernel,
         (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
         {"y_ptr": parts or y, "x_ptr": x},
         KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
-        X_RED=strides_red, WHOLE=y.dtype == "i64", MAX=kind == "max", SCALE=scale, LANES_KEPT=not lanes_reduced,
+        X_RED=strides_red, WHOLE=y.dtype == "i64", MAX=kind == "max", SCALE=scale, MEAN=kind == "mean" and red > 0,
+        LANES_KEPT=not lanes_reduced,
         BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
         slot=slot,
         flops=keep * red,
@@ -244,9 +264,7 @@ def reduce(
     if parts is None:
         return (launch,), None
     one = pick_tile(keep, tile.SPLIT, lanes_reduced=False, target=target)._replace(SPLIT=1)
-    ((second,), _) = reduce(y, parts, (0,), kind="max" if kind == "max" else "sum", tile=one, target=target)
-    if kind == "mean":
-        second = replace(second, constants={**second.constants, "SCALE": 1.0 / red})
+    ((second,), _) = reduce(y, parts, (0,), kind=kind, tile=one, target=target)
     return (launch, second), parts
 
 

@@ -57,6 +57,7 @@ def row_norm_kernel(
     mask = mask_n[:, None] & (offs_c < C)[None, :]
     x = tl.load(x_ptr + (offs_n * X[0])[:, None] + (offs_c * X[1])[None, :], mask=mask, other=0.0).to(tl.float32)
     mean = tl.sum(x, 1) * (1.0 / C)
+    mean += tl.sum(tl.where(mask, x - mean[:, None], 0.0), 1) * (1.0 / C)  # equal numbers: now exactly theirs
     x = tl.where(mask, x - mean[:, None], 0.0)
     var = tl.sum(x * x, 1) * (1.0 / C)
     y = x * tl.rsqrt(var + EPS)[:, None]

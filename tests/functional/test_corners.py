@@ -60,6 +60,7 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "sum": lambda y, t: F.cross_entropy(y, t, reduction="sum"),
     "none": lambda y, t: F.cross_entropy(y, t, reduction="none").mean(),
     "nll": lambda y, t: F.nll_loss(F.log_softmax(y, 1), t),
+    "one sample": lambda y, t: F.nll_loss(F.log_softmax(y[2], 0), t[2]) + F.cross_entropy(y[3], t[3]),
     "pictures": lambda y, t: F.cross_entropy(y.reshape(2, 3, 5, 1).transpose(1, 2), t.reshape(2, 3, 1)),
 }
 
@@ -183,3 +184,75 @@ def test_an_index_that_names_nothing_gives_nan_and_reads_nothing(function: Calla
     missing = model(x, bad).isnan().movedim(-2, 0).flatten(1).all(1)
     assert missing.tolist() == [False, True, True, True]
     assert T.embedding(bad, x[0]).isnan().all(1).tolist() == [False, True, True, True]
+
+
+NORMS: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
+    "batch_norm": lambda m, x: m.batch_norm(x, None, None, training=True),
+    "group_norm": lambda m, x: m.group_norm(x, 2),
+    "instance_norm": lambda m, x: m.instance_norm(x),
+    "layer_norm of all": lambda m, x: m.layer_norm(x, x.shape[1:]),
+    "layer_norm of rows": lambda m, x: m.layer_norm(x, x.shape[-1:]),
+}
+
+
+@pytest.mark.parametrize("value", [1e5 / 3, -7.7, 1 / 3, 1.23e20])
+@pytest.mark.parametrize("shape", [(2, 4, 10, 10), (3, 4, 33), (2, 4, 3, 5, 7), (3, 4, 61, 67)], ids=str)
+@pytest.mark.parametrize("name", NORMS)
+def test_equal_numbers_are_normed_to_nothing(name: str, shape: tuple[int, ...], value: float) -> None:
+    x = torch.full(shape, value)
+    for layout in (x, x.movedim(1, -1).contiguous().movedim(-1, 1)):
+        assert not NORMS[name](T, layout).any()
+
+
+def test_running_statistics_of_equal_numbers_are_exact() -> None:
+    x, mean, var = torch.full((3, 5, 7, 9), 1e5 / 3), torch.zeros(5), torch.ones(5)
+    T.batch_norm(x, mean, var, training=True, momentum=1.0)
+    assert torch.equal(mean, x[0, :, 0, 0])
+    assert not var.any()
+
+
+@pytest.mark.parametrize("bias", [1e5 / 3, 7.7])
+def test_a_convolution_that_is_constant_is_normed_to_nothing(bias: float) -> None:
+    x, w = torch.full((3, 2, 9, 11), bias), torch.zeros(5, 2, 1, 1)
+    w[:, 0] = 1.0
+    mean, var = torch.zeros(5), torch.ones(5)
+    y = T.conv2d_batch_norm(x, w, mean, var, training=True, momentum=1.0)
+    assert not y.any()
+    assert torch.equal(mean, x[0, 0, 0, :5])
+    assert not var.any()
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+@pytest.mark.parametrize("shape", [(96, 16, 17, 17), (4, 16, 80, 80), (27744, 16)], ids=str)
+def test_batch_statistics_of_many_numbers_are_as_good_as_torchs(shape: tuple[int, ...], layout: str) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 2 + 1
+    x = x if layout == "contiguous" else x.movedim(1, -1).contiguous().movedim(-1, 1)
+    mean, var = torch.zeros(16), torch.ones(16)
+    T.batch_norm(x, mean, var, training=True, momentum=1.0)
+    dims = [d for d in range(x.dim()) if d != 1]
+    wanted_var, wanted_mean = torch.var_mean(x.double(), dims, correction=1)
+    # 32 units of the spread, whatever the count: sums of lanes, then of their sums.
+    torch.testing.assert_close(mean.double(), wanted_mean, rtol=0, atol=32 * 2**-24 * 2)
+    torch.testing.assert_close(var.double(), wanted_var, rtol=32 * 2**-24, atol=0)
+
+
+@pytest.mark.parametrize("function", [F.tanh, F.mish, F.gelu, F.silu, F.elu, F.softplus], ids=lambda f: f.__name__)
+def test_activations_and_their_gradients_are_as_good_as_torchs(function: Callable[..., torch.Tensor]) -> None:
+    x = torch.linspace(-12, 12, 20001)
+
+    def error(f: Callable[..., torch.Tensor]) -> tuple[float, float]:
+        errors = []
+        exact = x.double().requires_grad_()
+        leaf = x.clone().requires_grad_()
+        for found, wanted in zip(value_and_slope(f, leaf), value_and_slope(function, exact), strict=True):
+            errors.append(float((found.double() - wanted).abs().max()))
+        return errors[0], errors[1]
+
+    ours, theirs = error(getattr(T, function.__name__)), error(function)
+    # Twice torch's error, or two units of numbers below 1: f32 cannot promise which of two formulas is luckier.
+    assert all(mine <= max(2 * other, 2 * 2**-24) for mine, other in zip(ours, theirs, strict=True)), (ours, theirs)
+
+
+def value_and_slope(f: Callable[..., torch.Tensor], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    y = f(x)
+    return y.detach(), torch.autograd.grad(y, x, torch.ones_like(y))[0]

@@ -188,7 +188,12 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int =
 
 
 def nll_loss(x: Any, target: Any, weight: Any = None, reduction: int = 1, ignore_index: int = -100) -> Any:
-    """x are log-probabilities [N, C, ...]."""
+    """x are log-probabilities [N, C, ...], or [C] of one sample."""
+    if len(x.shape) == 1:
+        one = nll_loss(
+            op["reshape"](x, shape=(1, *x.shape)), op["reshape"](target, shape=(1,)), weight, reduction, ignore_index
+        )
+        return op["reshape"](one, shape=())
     return narrow(nll(widen(x), target, weight, reduction, ignore_index, 0.0), x)
 
 

@@ -73,7 +73,7 @@ class OpDef:
     cheap      a pointwise op that costs no more than an addition: rather made again than kept
     again      rather made again in a backward pass than kept for it
     side_sum   (operand types) -> (attribute, dims) of the sum over operand 1 that the kernel can take along, or None
-    reduces    "sum" or "max": takes the ``dims`` of its only operand away, and may have an expression over several in its place
+    reduces    "sum", "mean" or "max": takes the ``dims`` of its only operand away, and may have an expression of several instead
     orders     memory order of a result of rank n, where it is not row-major
     follows    results lie in the memory order of the first operand
     idle       (operand type, **attrs) -> whether the view is the operand itself

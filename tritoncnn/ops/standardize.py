@@ -17,6 +17,7 @@ from tritoncnn.ir import TensorType
 from tritoncnn.kernels.row_norm import LONGEST_ROW
 from tritoncnn.ops.define import OpDef, op_named
 from tritoncnn.ops.expand import expand
+from tritoncnn.ops.mean import mean
 from tritoncnn.ops.reshape import reshape
 from tritoncnn.ops.rsqrt import rsqrt
 from tritoncnn.ops.sum import sum_
@@ -34,6 +35,17 @@ def _mean(x: Any, dims: Pair, groups: int) -> Any:
         total = reshape(sum_(reshape(total, shape=(N, groups, C // groups)), dims=(2,)), shape=(N, groups, 1))
         total = expand(total, shape=(N, groups, C // groups))
     return reshape(total * (1 / count if count else math.nan), shape=kept)
+
+
+def _centre(x: Any, dims: Pair, groups: int) -> Any:
+    """As ``_mean``, and exactly the value of elements that are all equal: the means of parts of one size, again."""
+    kept = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
+    total = mean(x, dims=dims)
+    if groups:
+        N, C = x.shape[:2]
+        total = reshape(mean(reshape(total, shape=(N, groups, C // groups)), dims=(2,)), shape=(N, groups, 1))
+        total = expand(total, shape=(N, groups, C // groups))
+    return reshape(total, shape=kept)
 
 
 def infer(x: TensorType, *, dims: Pair, eps: float, groups: int = 0) -> tuple[TensorType, TensorType, TensorType]:
@@ -56,26 +68,26 @@ def compose(x: Any, *, dims: Pair, eps: float, groups: int = 0) -> tuple[Any, An
     ):  # a row fits into a program
         found: tuple[Any, Any, Any] = op_named("standardize_rows")(x, eps=eps)
         return found
-    mean = _mean(x, dims, groups)
-    centred = x - mean
+    centre = _centre(x, dims, groups)
+    centred = x - centre
     var = _mean(centred * centred, dims, groups)
-    return centred * rsqrt(var + eps), mean, var
+    return centred * rsqrt(var + eps), centre, var
 
 
 def grad(dy: Any, y: Any, x: Any, *, dims: Pair, eps: float, groups: int = 0) -> tuple[Any]:
-    _, mean, var = y
+    _, centre, var = y
     scale = rsqrt(var + eps)
-    y = (x - mean) * scale  # again, so that the forward pass need not keep it
+    y = (x - centre) * scale  # again, so that the forward pass need not keep it
     return ((dy - _mean(dy, dims, groups) - y * _mean(dy * y, dims, groups)) * scale,)
 
 
 def reference(x: torch.Tensor, *, dims: Pair, eps: float, groups: int = 0) -> tuple[torch.Tensor, ...]:
     parts = x.unflatten(1, (groups, -1)) if groups else x
     over = tuple(range(2, parts.dim())) if groups else dims
-    var, mean = (t.expand_as(parts) for t in torch.var_mean(parts, over, correction=0, keepdim=True))
+    var, centre = (t.expand_as(parts) for t in torch.var_mean(parts, over, correction=0, keepdim=True))
     first = tuple(slice(0, 1) if d in dims else slice(None) for d in range(x.dim()))
-    mean, var = mean.reshape(x.shape), var.reshape(x.shape)
-    return (x - mean) / (var + eps).sqrt(), mean[first], var[first]
+    centre, var = centre.reshape(x.shape), var.reshape(x.shape)
+    return (x - centre) / (var + eps).sqrt(), centre[first], var[first]
 
 
 SAMPLES: tuple[Any, ...] = tuple(

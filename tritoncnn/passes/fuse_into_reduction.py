@@ -13,7 +13,7 @@ from tritoncnn.passes.define import Pass, count
 class FuseIntoReduction(Pass):
     """%1 = pointwise(a, b) {expr='mul($0, $1)'};  %2 = sum(%1) {dims=[0]}
        =>   %2 = sum(a, b) {dims=[0], expr='mul($0, $1)'}
-    and the same for amax
+    and the same for mean and amax
 
     When   %1 has no other reader.
     """
