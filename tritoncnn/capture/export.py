@@ -24,7 +24,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
-from tritoncnn.capture.watch import hooks_of, watched
+from tritoncnn.capture.watch import Watch, hooks_of, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
 from tritoncnn.ir import Graph, Rewriter, remove_dead
 from tritoncnn.ops import Sym
@@ -70,13 +70,15 @@ class _Traced(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found, self.result.form = flatten(self.function(*tensors))
+        self.result.watch.settle()
         return tuple(found)
 
 
 class _Result:
-    """The form of what a traced function returned."""
+    """The form of what a traced function returned, and what is watched meanwhile."""
 
     form: Form
+    watch: Watch
 
 
 def capture(
@@ -158,7 +160,7 @@ def _writes(node: torch.fx.Node) -> bool:
 
 
 def _export(
-    module: torch.nn.Module, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
+    module: _Traced, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
 ) -> torch.export.ExportedProgram:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
@@ -166,9 +168,10 @@ def _export(
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
-            with in_tensors(), no_grad_kept() if gradients else contextlib.nullcontext(), watched(gradients) as lost:
+            regions_kept = no_grad_kept() if gradients else contextlib.nullcontext()
+            with in_tensors(), regions_kept, watched(gradients) as module.result.watch:
                 program = torch.export.export(module, example, strict=False)
-            for what in lost:
+            for what in module.result.watch.lost:
                 walk.refuse(what, "")
             regions = detach_no_grad(program.graph_module)
             writes = any(_writes(node) for node in program.graph.nodes)

@@ -10,6 +10,7 @@ import functools
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,21 +20,40 @@ from tritoncnn.capture.aten import model_line
 MISSING = object()
 
 
-@contextlib.contextmanager
-def watched(gradients: bool) -> Iterator[dict[str, None]]:
-    """What happens inside that cannot be honoured, as 'what (line)', in order.
+@dataclass
+class Watch:
+    """What was seen. ``lost``: what cannot be honoured, as 'what (line)', in order. ``assigned``: buffers that were set anew."""
 
-    ``gradients``: gradients will be taken, so what changes only them counts too.
-    """
-    found: dict[str, None] = {}
+    lost: dict[str, None] = field(default_factory=dict)
+    assigned: dict[tuple[int, str], tuple[torch.nn.Module, str, torch.Tensor]] = field(default_factory=dict)
 
-    def note(what: str) -> None:
+    def note(self, what: str) -> None:
         frames = traceback.extract_stack()[:-2]
         line = model_line([(frame.filename, frame.lineno or 0) for frame in frames])
-        found[f"{what} ({line})" if line else what] = None
+        self.lost[f"{what} ({line})" if line else what] = None
 
+    def settle(self) -> None:
+        """Put back each buffer that was set anew, with its new content: the tracer follows changes in place alone."""
+        for module, name, buffer in self.assigned.values():
+            new = module._buffers[name]
+            module._buffers[name] = buffer
+            if new is None or new.shape != buffer.shape or new.dtype != buffer.dtype:
+                got = "None" if new is None else f"{new.dtype} {list(new.shape)}"
+                self.note(
+                    f"self.{name} = {got} in {type(module).__name__}, where the buffer is {buffer.dtype} {list(buffer.shape)}"
+                )
+            elif new is not buffer:
+                buffer.copy_(new)
+        self.assigned.clear()
+
+
+@contextlib.contextmanager
+def watched(gradients: bool) -> Iterator[Watch]:
+    """What happens inside. ``gradients``: gradients will be taken, so what changes only them counts too."""
+    watch = Watch()
+    note = watch.note
     patches: list[tuple[Any, str, Any]] = [
-        (torch.nn.Module, "__setattr__", functools.partial(_setattr, note)),
+        (torch.nn.Module, "__setattr__", functools.partial(_setattr, watch)),
         (torch.Tensor, "backward", functools.partial(_refuse, note, "backward() inside what is traced")),
     ]
     if gradients:
@@ -48,7 +68,7 @@ def watched(gradients: bool) -> Iterator[dict[str, None]]:
     try:
         for owner, name, wrap in patches:
             setattr(owner, name, wrap(getattr(owner, name)))
-        yield found
+        yield watch
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
@@ -104,18 +124,22 @@ def _grad(note: Callable[[str], None], call: Any) -> Any:
     return grad
 
 
-def _setattr(note: Callable[[str], None], call: Any) -> Any:
+def _setattr(watch: Watch, call: Any) -> Any:
     """A tensor or a changed number that is kept on a module is lost: a plan has no attributes. Buffers may be set."""
+    note = watch.note
 
     def setattr_(module: torch.nn.Module, name: str, value: Any) -> None:
         before = module.__dict__.get(name, MISSING)
-        state = name in module._buffers or name in module._parameters
+        state = any(name in module.__dict__.get(kind, ()) for kind in ("_buffers", "_parameters"))
         number = isinstance(value, (bool, int, float)) and isinstance(before, (bool, int, float)) and value != before
         if not _ours_or_torchs(1) and not state and (isinstance(value, torch.Tensor) or number) and name != "training":
             kind = type(module).__name__
             note(
                 f"self.{name} = ... in the forward of {kind}: register_buffer({name!r}, ...) keeps it from call to call"
             )
+        buffer = module._buffers.get(name) if "_buffers" in module.__dict__ else None
+        if buffer is not None:
+            watch.assigned.setdefault((id(module), name), (module, name, buffer))
         call(module, name, value)
 
     return setattr_

@@ -169,8 +169,10 @@ def _long_step(nets: Any, losses: Any, example: Any, updates: Any, seed: int | N
         raise InputError(f"compile_step: nets must be a module or a dict of modules by name; got {nets!r:.80}")
     for name, net in named.items():
         module_of(f"compile_step: net {name!r}", net)
-        if not isinstance(name, str) or not name.isidentifier():
-            raise InputError(f"compile_step: the name of a net must be a word such as 'G'; got {name!r}")
+        if not isinstance(name, str) or not name.isidentifier() or hasattr(torch.nn.Module, name):
+            raise InputError(
+                f"compile_step: the name of a net must be a word such as 'G', no attribute of modules; got {name!r}"
+            )
     if not callable(losses):
         raise InputError(f"compile_step: losses must be a function of (nets, batch); got {losses!r}")
     if example is None:

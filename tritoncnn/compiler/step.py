@@ -135,7 +135,7 @@ class CompiledStep:
 
     def _read_rates(self) -> list[tuple[torch.Tensor, float]]:
         """Learning rates that have been set since the last step. Raises InputError for one that is none."""
-        now = [float(group["lr"]) for optimizer in self.optimizers for group in optimizer.param_groups]
+        now = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         if now == self._set:
             return []
         for lr in now:

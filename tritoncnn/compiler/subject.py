@@ -162,7 +162,8 @@ def modules_in(function: Callable[..., Any]) -> dict[str, torch.nn.Module]:
             return
         seen.add(id(value))
         if isinstance(value, torch.nn.Module):
-            found.setdefault(unique([*found, _word(name)])[-1], value)
+            word = f"{_word(name)}_net" if hasattr(torch.nn.Module, _word(name)) else _word(name)
+            found[unique([*found, word])[-1]] = value
         elif isinstance(value, functools.partial):
             visit(name, value.func)
             for i, part in enumerate((*value.args, *value.keywords.values())):

@@ -36,7 +36,7 @@ class CpuProgram:
             if name not in self.buffers:
                 self.buffers[name] = _aligned_zeros(nbytes)
         for offset, numbers, dtype in plan.constants:
-            array = torch.tensor(numbers, dtype=TORCH_DTYPE[dtype])
+            array = torch.tensor(numbers, dtype=TORCH_DTYPE[dtype], device="cpu")
             self.buffers["constants"][offset : offset + array.nbytes] = array.view(torch.uint8)
         places: dict[str, list[tuple[int, int, int]]] = {}  # buffer -> (launch, argument, byte offset)
         launches = []
@@ -71,6 +71,6 @@ def _reach(type: TensorType) -> int:
 
 def _aligned_zeros(nbytes: int) -> torch.Tensor:
     """Zeroed bytes whose address is a multiple of a cache line."""
-    raw = torch.zeros(nbytes + 64, dtype=torch.uint8)
+    raw = torch.zeros(nbytes + 64, dtype=torch.uint8, device="cpu")
     start = -raw.data_ptr() % 64
     return raw[start : start + nbytes]

@@ -1,0 +1,73 @@
+"""Gradients without an update, against torch's autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import tritoncnn
+from tritoncnn.errors import InputError, ShapeError, UnsupportedError
+
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def new_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)).eval()
+
+
+X, Y = torch.randn(2, 2, 4, 4), torch.tensor([0, 2])
+
+
+def test_the_gradient_of_a_picture_is_torchs() -> None:
+    net = new_net()
+
+    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(net(x), y)
+
+    grad = tritoncnn.compile_grad(loss, wrt="x", example=(X, Y))
+    x = X.clone().requires_grad_()
+    wanted = loss(x, Y)
+    (dx,) = torch.autograd.grad(wanted, x)
+    value, got = grad(X, Y)
+    torch.testing.assert_close(value, wanted.detach(), **CLOSE)
+    torch.testing.assert_close(got, dx, **CLOSE)
+    with torch.no_grad():
+        net[3].bias.add_(1.0)
+    torch.testing.assert_close(grad(X, Y)[0], loss(X, Y).detach(), **CLOSE)
+    value, got = grad(X[:1], Y[:1])
+    assert got.shape == (1, 2, 4, 4)
+
+
+def test_parameters_and_inputs_together_with_a_cotangent() -> None:
+    net = new_net()
+    grad = tritoncnn.compile_grad(net, wrt=("input", "3.weight"), example=(X,))
+    x = X.clone().requires_grad_()
+    y = net(x)
+    v = torch.randn_like(y)
+    wanted = torch.autograd.grad(y, (x, net[3].weight), v)
+    value, got = grad(X, cotangent=v)
+    torch.testing.assert_close(value, y.detach(), **CLOSE)
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
+    with pytest.raises(InputError, match=r"the result is \[2, 3\], no scalar: cotangent must be a tensor"):
+        grad(X)
+    with pytest.raises(ShapeError, match=r"cotangent must be f32 \[2, 3\]; got torch.float32 \[2\]"):
+        grad(X, cotangent=torch.ones(2))
+
+
+def test_wrong_names_and_results_are_told() -> None:
+    net = new_net()
+    with pytest.raises(InputError, match="wrt must name inputs or parameters, .*; got 'z'"):
+        tritoncnn.compile_grad(lambda x: net(x).sum(), wrt="z", example=(X,))
+    with pytest.raises(InputError, match="y holds i64, which has no gradient"):
+        tritoncnn.compile_grad(lambda x, y: F.cross_entropy(net(x), y), wrt="y", example=(X, Y))
+    with pytest.raises(InputError, match="must return a tensor of floats first"):
+        tritoncnn.compile_grad(lambda x: None, wrt="x", example=(X,))
+    train = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)).train()
+    with pytest.raises((InputError, UnsupportedError), match="would change"):
+        tritoncnn.compile_grad(lambda x: train(x).sum(), wrt="x", example=(X,))

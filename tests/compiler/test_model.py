@@ -1,0 +1,152 @@
+"""Compiled models: any inputs and results, other sizes, memory formats, tensors that kernels cannot read."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import tritoncnn
+from tritoncnn.errors import InputError, TritonCNNError
+
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
+X = torch.randn(2, 3, 6, 5)
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, *, twice: bool = False) -> dict[str, Any]:
+        y = F.relu(self.conv(x if mask is None else x * mask))
+        return {"y": y, "parts": [(y.mean((2, 3)), x)], "twice": y * 2 if twice else None}
+
+
+def new(kind: type[nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return kind().eval()
+
+
+def test_named_inputs_defaults_and_nested_results() -> None:
+    module, mask = new(Masked), torch.rand(2, 1, 6, 5)
+    model = tritoncnn.compile(module, {"x": X, "mask": mask, "twice": True})
+    out, want = model(mask=mask, x=X, twice=True), module(X, mask, twice=True)
+    assert list(out) == ["y", "parts", "twice"]
+    torch.testing.assert_close(out.y, want["y"].detach(), **CLOSE)
+    torch.testing.assert_close(out["parts"][0][0], want["parts"][0][0].detach(), **CLOSE)
+    assert torch.equal(out.parts[0][1], X)
+    plain = tritoncnn.compile(module, [X])
+    assert plain(X).twice is None
+    with pytest.raises(InputError, match="must be a tensor, as in the example; got None"):
+        model(X, None, twice=True)
+
+
+def test_sizes_that_come_later_get_plans_of_their_own() -> None:
+    module = new(Masked)
+    model = tritoncnn.compile(module)
+    for shape in ((2, 3, 6, 5), (1, 3, 6, 5), (2, 3, 9, 9), (2, 3, 6, 5)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(model(x).y, module(x)["y"].detach(), **CLOSE)
+
+
+def test_a_picture_in_another_memory_format_gives_the_same() -> None:
+    module = new(Masked)
+    last = X.to(memory_format=torch.channels_last)
+    for example in (X, last):
+        model = tritoncnn.compile(module, example)
+        for x in (X, last, X[:1].expand(2, -1, -1, -1)):
+            torch.testing.assert_close(model(x).y, module(x)["y"].detach(), **CLOSE)
+
+
+def test_a_gradient_through_a_compiled_model_is_refused() -> None:
+    model = tritoncnn.compile(new(Masked), X)
+    with pytest.raises(InputError, match="a compiled model gives none: use tritoncnn.compile_grad"):
+        model(X.clone().requires_grad_())
+    with torch.no_grad():
+        model(X.clone().requires_grad_())
+
+
+def test_tensors_that_are_not_what_memory_says_are_resolved_or_refused() -> None:
+    class Double(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2
+
+    x = torch.arange(4.0)
+    model = tritoncnn.compile(Double(), x)
+    negative = torch.complex(torch.zeros(4), -x).conj().imag  # a view that negates
+    assert negative.is_neg()
+    assert torch.equal(model(negative), x * 2)
+    assert torch.equal(model(torch._efficientzerotensor(4)), torch.zeros(4))
+    with FakeTensorMode() as mode, pytest.raises(InputError, match="a plain tensor with memory; got FakeTensor"):
+        model(mode.from_tensor(x))
+    with pytest.raises(TritonCNNError, match="meta"):
+        model(x.to("meta"))
+    with pytest.raises(InputError, match=r"inside a torch.func transform"):
+        torch.func.vmap(model)(torch.randn(3, 4))
+    with pytest.raises(InputError, match="inside a torch.func transform|requires a gradient"):
+        torch.func.grad(lambda t: model(t).sum())(x)
+    with pytest.raises(InputError, match="forward-mode tangent|inside a torch.func transform"):
+        torch.func.jvp(model, (x,), (x,))
+    with pytest.raises(InputError):
+        model(None)
+
+
+def test_a_default_device_without_memory_changes_nothing() -> None:
+    module = new(Masked)
+    torch.set_default_device("meta")
+    try:
+        model = tritoncnn.compile(module, X)
+        got = model(X).y
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(got, module(X)["y"].detach(), **CLOSE)
+
+
+def test_modules_are_compiled_in_several_threads() -> None:
+    errors: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            torch.manual_seed(seed)
+            module = nn.Linear(3, 2)
+            x = torch.ones(4, 3)
+            torch.testing.assert_close(tritoncnn.compile(module, x)(x), module(x).detach(), **CLOSE)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+def test_a_call_never_sees_half_of_a_loaded_state() -> None:
+    module = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(6)))
+    ones = {name: torch.eye(8) for name in module.state_dict()}
+    twos = {name: 2 * torch.eye(8) for name in module.state_dict()}
+    x = torch.ones(1, 8)
+    model = tritoncnn.compile(module, x)
+    model.load_state_dict(ones)
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            model.load_state_dict(twos)
+            model.load_state_dict(ones)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        found = {float(model(x)[0, 0]) for _ in range(300)}
+    finally:
+        stop.set()
+        thread.join()
+    assert found <= {1.0, 64.0}
