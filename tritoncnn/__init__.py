@@ -19,15 +19,25 @@ if TYPE_CHECKING:
         compile,
         compile_grad,
         compile_step,
+        load,
     )
     from tritoncnn.optim import SGD, Adam, AdamW, RMSprop
 
 __all__ = [
     "SGD", "Adam", "AdamW", "CompiledGradient", "CompiledModel", "CompiledStep", "RMSprop", "Update", "__version__", "compile",
-    "compile_grad", "compile_step",
+    "compile_grad", "compile_step", "load",
 ]  # fmt: skip
 
-_COMPILER = ("CompiledGradient", "CompiledModel", "CompiledStep", "Update", "compile", "compile_grad", "compile_step")
+_COMPILER = (
+    "CompiledGradient",
+    "CompiledModel",
+    "CompiledStep",
+    "Update",
+    "compile",
+    "compile_grad",
+    "compile_step",
+    "load",
+)
 _HOME = {
     **dict.fromkeys(_COMPILER, "tritoncnn.compiler"),
     **dict.fromkeys(("SGD", "Adam", "AdamW", "RMSprop"), "tritoncnn.optim"),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tritoncnn.atomic import check_writable, unfinished, write_file
 from tritoncnn.errors import SaveError
-from tritoncnn.train.atomic import check_writable, unfinished, write_file
 
 
 def full_disk(*_: Any) -> None:
@@ -91,7 +91,7 @@ def test_a_limit_of_the_system_leaves_the_old_file(tmp_path: Path) -> None:
     code = f"""
 import resource
 from pathlib import Path
-from tritoncnn.train.atomic import write_file
+from tritoncnn.atomic import write_file
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 write_file(Path({str(path)!r}), bytes(5000))
 """

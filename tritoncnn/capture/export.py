@@ -57,6 +57,10 @@ class Captured:
     updated: tuple[str, ...] = ()
     random: bool = False
 
+    def state_name(self, name: str) -> str:
+        """The state-dict name behind a graph input."""
+        return self.parameters.get(name) or self.buffers[name]
+
 
 class _Traced(torch.nn.Module):
     """forward(*tensors) = the tensors of the tree that ``function(*tensors)`` gives."""

@@ -35,9 +35,9 @@ def gpu_report(
     from dataclasses import asdict
     from pathlib import Path
 
+    from tritoncnn.atomic import check_writable, write_file
     from tritoncnn.errors import InputError
     from tritoncnn.gpu import TARGETS, make_report, print_table
-    from tritoncnn.train.atomic import check_writable, write_file
 
     if page and (executed or as_json):
         raise click.UsageError("--page writes both parts into a file: leave out --execute and --json")

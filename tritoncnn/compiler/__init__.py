@@ -3,15 +3,10 @@
 from tritoncnn.compiler.front import compile, compile_grad, compile_module, compile_step
 from tritoncnn.compiler.gradient import CompiledGradient
 from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.saved import load
 from tritoncnn.compiler.step import CompiledStep, Update
 
 __all__ = [
-    "CompiledGradient",
-    "CompiledModel",
-    "CompiledStep",
-    "Update",
-    "compile",
-    "compile_grad",
-    "compile_module",
-    "compile_step",
-]
+    "CompiledGradient", "CompiledModel", "CompiledStep", "Update", "compile", "compile_grad", "compile_module", "compile_step",
+    "load",
+]  # fmt: skip

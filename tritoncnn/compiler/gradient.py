@@ -80,7 +80,7 @@ class CompiledGradient:
                 "call eval() on the modules"
             )
         slots = self._subject.slots()
-        live = Live({name: slots[name] for name in captured.tensors})
+        live = Live({name: slots[captured.state_name(name)] for name in captured.tensors})
         types = live.types() | {name: input_type(t) for name, t in zip(captured.inputs, arguments.tensors, strict=True)}
         wrt = self._names(captured)
         first = captured.graph.outputs[0].type if captured.form.tensors else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from tritoncnn.compiler.pipeline import Planned, plan_call, plan_prepared_call
 from tritoncnn.compiler.plans import Plans, input_type
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.errors import DTypeError, InputError
+from tritoncnn.ir import TensorType
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.passes import Stage
 from tritoncnn.plan import Plan
 from tritoncnn.runtime import Executable, fit
-from tritoncnn.tree import builder, difference
+from tritoncnn.tree import Form, builder, difference
 
 
 class CallProgram:
@@ -41,6 +43,7 @@ class CallProgram:
         self.build = builder(captured.form)
         self.changed = [live.slots[name].tensor for name in captured.updated]
 
+        self.form = Arguments.of(()).form
         self.plain = False
 
     def prepare(self) -> None:
@@ -154,15 +157,39 @@ class CompiledModel:
             if a.dtype != b.dtype:
                 raise DTypeError(f"input {name} must be {a.dtype}, as in the example; got {b.dtype} {list(b.shape)}")
 
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        captured: Captured,
+        form: Form,
+        types: Mapping[str, TensorType],
+        signature: inspect.Signature,
+    ) -> CompiledModel:
+        """A model of a graph that was captured before, for arguments of ``form`` whose tensors lie as ``types`` say."""
+        model = cls(subject, signature)
+        tensors = (
+            torch.empty_strided(t.shape, t.strides, dtype=TORCH_DTYPE[t.dtype], device="meta")
+            if (t := types.get(name)) is not None else torch.empty((), device="meta")
+            for name in captured.inputs
+        )  # fmt: skip
+        arguments = Arguments(tuple(tensors), form)
+        model._last = model._planned(captured, arguments)
+        model._example = arguments
+        model._plans.put(model._last, arguments)
+        return model
+
     def _make(self, arguments: Arguments) -> CallProgram:
-        captured = self._subject.capture(arguments, gradients=False)
+        return self._planned(self._subject.capture(arguments, gradients=False), arguments)
+
+    def _planned(self, captured: Captured, arguments: Arguments) -> CallProgram:
         slots = self._subject.slots()
-        live = Live({name: slots[name] for name in captured.tensors})
+        live = Live({name: slots[captured.state_name(name)] for name in captured.tensors})
         types = live.types() | {name: input_type(t) for name, t in zip(captured.inputs, arguments.tensors, strict=True)}
         extra = {SEED: self._seed} if captured.random else {}
         plan = plan_prepared_call if self._prepared else plan_call
         program = CallProgram(captured, plan(captured, types), live, extra)
-        program.plain = arguments.plain
+        program.form, program.plain = arguments.form, arguments.plain
         return program
 
     def refresh(self) -> None:
@@ -175,17 +202,48 @@ class CompiledModel:
     @property
     def plan(self) -> Plan:
         """The launches of the last call, or of the example. ``print(model.plan)``: one line a launch."""
-        return self._now().planned.plan
+        return self.last().planned.plan
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The graph after every stage of the compiler."""
-        return self._now().planned.stages
+        return self.last().planned.stages
 
-    def _now(self) -> CallProgram:
+    @property
+    def subject(self) -> Subject:
+        """What is compiled."""
+        return self._subject
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the positional inputs."""
+        return self._subject.names
+
+    @property
+    def title(self) -> str:
+        """The name of what is compiled."""
+        return self._subject.title
+
+    def last(self) -> CallProgram:
+        """The program of the last call, or of the example. Raises InputError before the first."""
         if self._last is None:
             raise InputError("nothing is compiled yet: call the model once, or compile it with an example")
         return self._last
+
+    def save(self, path: str | Path) -> None:
+        """Write graph and state to one file that ``tritoncnn.load`` reads, without the module's class or torch.export.
+
+        It takes inputs of the last call's sizes. Raises SaveError, InputError.
+        """
+        from tritoncnn.compiler.saved import save
+
+        save(self, path)
+
+    def __reduce__(self) -> Any:
+        """Pickles and deep copies hold what a file does: graph and state."""
+        from tritoncnn.compiler.saved import dumps, loads
+
+        return loads, (dumps(self),)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Copies of the module's parameters and buffers, under its names."""

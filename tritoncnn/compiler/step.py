@@ -148,7 +148,7 @@ class CompiledStep:
 
     def _plan(self, captured: Captured, arguments: Arguments, pending: bool, update: bool) -> StepProgram:
         slots = self._subject.slots()
-        live = Live({name: slots[name] for name in captured.tensors if name not in self._trained})
+        live = Live({name: slots[captured.state_name(name)] for name in captured.tensors if name not in self._trained})
         types = live.types() | {name: input_type(t) for name, t in zip(captured.inputs, arguments.tensors, strict=True)}
         planned = plan_step(captured, types, self._units, pending=pending, update=update)
         held = {unit.arena: arena.memory for unit, arena in zip(self._units, self._arenas, strict=True)}
@@ -274,6 +274,12 @@ class CompiledStep:
             self._calls = int(tensors.get("calls", tensors["step"]))
             if self._random:
                 self._first_seed.copy_(tensors[SEED].reshape(()))
+
+    def __reduce__(self) -> Any:
+        raise InputError(
+            "a compiled step cannot be pickled or deep-copied, for it holds your code: keep step.state_dict() and "
+            "step.optimizer_state(), and compile the step again"
+        )
 
     def model(self, net: str = "", example: Any = None, *, train: bool = False) -> CompiledModel:
         """An inference plan of one of the nets, on the same parameters; in eval mode unless ``train``.

@@ -6,8 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tritoncnn.atomic import write_file
 from tritoncnn.task import Task
-from tritoncnn.train.atomic import write_file
 
 MARKED = 40  # epochs up to which each has a dot
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
+from tritoncnn.atomic import check_writable, unfinished, write_file
 from tritoncnn.data import Dataset, Facts
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
 from tritoncnn.task import Task
-from tritoncnn.train.atomic import check_writable, unfinished, write_file
 from tritoncnn.train.options import Options, known
 from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
 

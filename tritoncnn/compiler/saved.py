@@ -1,0 +1,193 @@
+"""A compiled model as one file: the captured graph as text, the state, and the forms of inputs and result.
+
+The file is safetensors: data, never code. Its graph is verified and planned anew when it is read, so that neither torch.export
+nor the module's class is needed; kernels come from the cache of this machine, where they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from tritoncnn.atomic import write_file
+from tritoncnn.capture import Captured
+from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.subject import Arguments, Subject
+from tritoncnn.errors import CheckpointError, GraphError, InputError, ShapeError
+from tritoncnn.ir import TensorType, parse_graph, verify
+from tritoncnn.ops import TORCH_DTYPE, check_node
+from tritoncnn.tree import TENSOR, Fields, Form
+
+KIND, VERSION = "tritoncnn.model", 1
+_CONTAINERS = {"dict": Fields, "tuple": tuple, "list": list}
+
+
+def save(model: CompiledModel, path: str | Path) -> None:
+    """Write ``model``, for inputs of its last call's sizes, to one file. Raises SaveError, InputError."""
+    write_file(Path(path), dumps(model))
+
+
+def load(path: str | Path) -> CompiledModel:
+    """Read what ``save`` wrote. Raises CheckpointError for a file that is no such model, or damaged."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be read ({error.strerror or error})") from error
+    return loads(data, str(path))
+
+
+def dumps(model: CompiledModel) -> bytes:
+    """The bytes of ``save``. Raises InputError for a form that a file cannot hold."""
+    program = model.last()
+    captured = program.captured
+    slots, saved = model.subject.slots(), model.subject.state()
+    state = {f"state.{name}": slot.tensor for name, slot in slots.items()}
+    tensors = state | {f"constant.{name}": tensor for name, tensor in captured.constants.items()}
+    types = [captured.graph.input(name).type if _reads(captured, name) else None for name in captured.inputs]
+    planned = {value.name: value.type for value in program.planned.plan.graph.inputs}
+    header = {
+        "title": model.title,
+        "graph": str(captured.graph),
+        "inputs": list(captured.inputs),
+        "orders": [list(planned[n].order or ()) if n in planned else [] for n in captured.inputs],
+        "types": [None if type is None else str(type) for type in types],
+        "parameters": captured.parameters,
+        "buffers": captured.buffers,
+        "trainable": [name for name, slot in slots.items() if isinstance(slot.tensor, torch.nn.Parameter)],
+        "unsaved": [name for name in slots if name not in saved],
+        "updated": list(captured.updated),
+        "random": captured.random,
+        "form": _words(captured.form, "its result"),
+        "arguments": _words(program.form, "its inputs"),
+        "names": list(model.names),
+    }
+    packed = {name: t.detach().contiguous().clone() for name, t in tensors.items()}
+    return safetensors.torch.save(packed, {"kind": KIND, "version": str(VERSION), "model": json.dumps(header)})
+
+
+def loads(data: bytes, name: str = "the data") -> CompiledModel:
+    """The model in the bytes of ``save``. Raises CheckpointError."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        tensors = safetensors.torch.load(data)
+        if metadata.get("kind") != KIND:
+            raise CheckpointError(f"{name} is no compiled model: it was not written by model.save()")
+        if metadata["version"] != str(VERSION):
+            raise CheckpointError(f"{name} is of version {metadata['version']}; this tritoncnn reads version {VERSION}")
+        return _model(json.loads(metadata["model"]), tensors)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError,
+            safetensors.SafetensorError, GraphError) as error:  # fmt: skip
+        if isinstance(error, CheckpointError):
+            raise
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{name} is damaged or no compiled model: {said}") from error
+
+
+def _model(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> CompiledModel:
+    graph = parse_graph(header["graph"])
+    verify(graph, check_node, after="loading")
+    known = {value.name: value.type for value in graph.inputs}
+    constants = {name.removeprefix("constant."): t for name, t in tensors.items() if name.startswith("constant.")}
+    state = {name.removeprefix("state."): t for name, t in tensors.items() if name.startswith("state.")}
+    net = _net(state, frozenset(header["trainable"]), frozenset(header["unsaved"]))
+    subject = _Saved(str(header["title"]), net)
+    slots = subject.slots()
+    names = {**header["parameters"], **header["buffers"]}
+    for name, tensor in {**constants, **{n: slots[torch_name].tensor for n, torch_name in names.items()}}.items():
+        if name not in known or (TORCH_DTYPE[known[name].dtype], known[name].shape) != (
+            tensor.dtype,
+            tuple(tensor.shape),
+        ):
+            raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, which is not what its graph reads")
+    captured = Captured(
+        graph, tuple(header["inputs"]), dict(header["parameters"]), dict(header["buffers"]), constants,
+        {n: slots[torch_name].tensor for n, torch_name in names.items()}, _form(header["form"]), tuple(header["updated"]),
+        bool(header["random"]),
+    )  # fmt: skip
+    form = _form(header["arguments"])
+    return CompiledModel.of(subject, captured, form, _input_types(header, known), _signature(header["names"], form))
+
+
+def _signature(names: list[str], form: Form) -> inspect.Signature:
+    """That of forward, as far as the saved call used it."""
+    args, kwargs = form.parts
+    positional = [names[i] if i < len(names) else f"input_{i}" for i in range(len(args.parts))]
+    return inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in positional]
+        + [inspect.Parameter(str(name), inspect.Parameter.KEYWORD_ONLY) for name in kwargs.keys]
+    )
+
+
+def _input_types(header: Mapping[str, Any], known: Mapping[str, TensorType]) -> dict[str, TensorType]:
+    """How the inputs lie, for those that the graph reads."""
+    found = {}
+    for name, order in zip(header["inputs"], header["orders"], strict=True):
+        if name in known:
+            type = known[name]
+            found[name] = type.with_order(order) if sorted(order) == list(range(type.rank)) else type
+    return found
+
+
+class _Saved(Subject):
+    """State without the code that made the graph."""
+
+    def __init__(self, title: str, net: torch.nn.Module) -> None:
+        super().__init__(title, {"module": net}, lambda *_: None, prefix="module.")
+
+    def capture(self, arguments: Arguments, *, gradients: bool) -> Captured:
+        sizes = ", ".join(str(list(t.shape)) for t in arguments.tensors)
+        raise ShapeError(
+            f"a saved model takes inputs of the sizes it was saved with; got {sizes}; compile the module for others"
+        )
+
+
+def _net(state: Mapping[str, torch.Tensor], trainable: Collection[str], unsaved: Collection[str]) -> torch.nn.Module:
+    """A module that holds the state under its names."""
+    net = torch.nn.Module()
+    for name, tensor in state.items():
+        *path, last = name.split(".")
+        owner = net
+        for part in path:
+            if part not in owner._modules:
+                owner.add_module(part, torch.nn.Module())
+            owner = owner.get_submodule(part)
+        if name in trainable:
+            owner.register_parameter(last, torch.nn.Parameter(tensor, requires_grad=False))
+        else:
+            owner.register_buffer(last, tensor, persistent=name not in unsaved)
+    return net
+
+
+def _reads(captured: Captured, name: str) -> bool:
+    return any(value.name == name for value in captured.graph.inputs)
+
+
+def _words(form: Form, what: str) -> Any:
+    """A form as JSON. Raises InputError for containers and constants that a file cannot name."""
+    if not form.container:
+        if form.kind is TENSOR:
+            return {"tensor": True}
+        if form.kind is None or isinstance(form.kind, (bool, int, float, str)):
+            return {"value": form.kind}
+        raise InputError(f"save: {what} must be made of tensors, numbers and words; got a {type(form.kind).__name__}")
+    kind = next((word for word, known in _CONTAINERS.items() if form.kind is known), None)
+    if kind is None:
+        raise InputError(f"save: {what} must be made of tuples, lists and dicts; got a {form.kind.__name__}")
+    return {"kind": kind, "keys": list(form.keys), "parts": [_words(part, what) for part in form.parts]}
+
+
+def _form(words: Mapping[str, Any]) -> Form:
+    if "kind" in words:
+        return Form(
+            _CONTAINERS[words["kind"]], tuple(words["keys"]), tuple(_form(part) for part in words["parts"]), True
+        )
+    return Form(TENSOR) if words.get("tensor") else Form(words["value"])
