@@ -90,3 +90,22 @@ def test_nan_infinities_and_equal_values_are_taken_as_torch_takes_them(name: str
     pairs = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+class Held(torch.nn.Module):
+    """Numbers that the code, the module or its state holds, none of them row by row in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned = torch.arange(12.0).reshape(4, 3).t()
+        self.register_buffer("kept", torch.arange(12.0, 24.0).reshape(4, 3).t())
+        self.register_buffer("wide", torch.arange(4.0).expand(3, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        lines = torch.linspace(-1, 1, 4).expand(3, 4)
+        return x * lines + self.turned + self.kept * self.wide + torch.arange(3.0)[:, None].expand(3, 4) * x
+
+
+def test_constants_and_buffers_of_any_strides_are_read_as_they_are() -> None:
+    x, module = make((3, 4)).float(), Held()
+    torch.testing.assert_close(compile(module, (x,))(x), module(x), **BOUND)

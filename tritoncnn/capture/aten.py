@@ -171,7 +171,7 @@ class Walk:
         if not same or dtype not in COMPUTED:
             name = self._fresh(node.name)
             if self.input(node, name, f"the constant at {self.out.source}"):
-                self.constants[name] = tensor
+                self.constants[name] = tensor.contiguous()
             return
         number = tensor.reshape(-1)[0].item() if tensor.numel() else 0
         if dtype == "i1":

@@ -291,7 +291,7 @@ class _Capture:
             return
         first[id(tensor)] = name
         if not held:
-            walk.constants[name] = tensor
+            walk.constants[name] = tensor.contiguous()
             return
         self.tensors[name] = tensor
         (self.parameters if spec.kind is InputKind.PARAMETER else self.buffers)[name] = name.removeprefix("self.")
