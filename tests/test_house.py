@@ -75,3 +75,13 @@ def test_what_an_op_is_like_is_told_by_its_traits_and_not_by_its_name() -> None:
     sources = [path for path in SOURCES if path.relative_to(ROOT).parts[1] in rooms]
     assert len(sources) > 40
     assert [str(path) for path in sources if compared.search(path.read_text())] == []
+
+
+def test_everything_works_without_asserts() -> None:
+    code = (
+        "import torch, tritoncnn\nx = torch.ones(2, 3, 4, 4)\nm = torch.nn.Conv2d(3, 2, 3)\n"
+        "step = tritoncnn.compile_step(m, torch.nn.functional.mse_loss, tritoncnn.Adam(0.1), (x, m(x).detach()))\n"
+        "print(float(step(x, torch.zeros(2, 2, 2, 2))) > 0, tritoncnn.compile(m, x)(x).shape)"
+    )
+    done = subprocess.run([sys.executable, "-O", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True torch.Size([2, 2, 2, 2])"

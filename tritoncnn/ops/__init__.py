@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from tritoncnn.errors import GraphError
 from tritoncnn.ops.define import IR_DTYPE, TORCH_DTYPE, Lowering, OpDef, Sym, check_node, emit, types_tuple
 
 
@@ -12,8 +13,8 @@ def _find_ops() -> dict[str, OpDef]:
     found: dict[str, OpDef] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         for thing in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(thing, OpDef):
-                assert found.setdefault(thing.name, thing) is thing, f"two ops are named {thing.name}"
+            if isinstance(thing, OpDef) and found.setdefault(thing.name, thing) is not thing:
+                raise GraphError(f"two ops are named {thing.name}")
     return found
 
 
