@@ -11,6 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import torch
+import triton
 from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -19,6 +20,8 @@ from triton.language.extra.cuda import libdevice
 from tritoncnn.cpu.lower import lower
 from tritoncnn.cpu.run import engine
 from tritoncnn.cpu.run.compiler import run_passes
+
+HAS_BLOCK_POINTERS = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 9)  # gone since
 
 _OPTIONS: dict[str, Any] = {
     "num_warps": 1, "num_ctas": 1, "num_stages": 1, "debug": False, "enable_fp_fusion": True,

@@ -11,13 +11,12 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tests.cpu.harness import NAMES, run, ttir
+from tests.cpu.harness import HAS_BLOCK_POINTERS, NAMES, run, ttir
 from tritoncnn import cpu
 from tritoncnn.cpu.lower import lower
 from tritoncnn.errors import DTypeError
 
 GATHERS = re.compile(r"call .*@llvm\.masked\.(?:gather|scatter)")
-HAS_BLOCK_POINTERS = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 9)
 block_pointers = pytest.mark.skipif(not HAS_BLOCK_POINTERS, reason="triton 3.9 has no block pointers")
 pytestmark = pytest.mark.filterwarnings("ignore:tl.make_block_ptr is deprecated")
 

@@ -157,7 +157,8 @@ def test_blocks_past_the_edge_of_a_tensor_read_zeros(dtype: torch.dtype) -> None
     x = torch.full((rows, columns), 9).to(dtype)
     expected = torch.zeros(block, block)
     expected[:rows, :columns] = 9
-    for kernel, extra in ((block_pointer_kernel, ()), (descriptor_kernel, (columns,))):
+    kernels = ((descriptor_kernel, (columns,)), (block_pointer_kernel, ()))
+    for kernel, extra in kernels if harness.HAS_BLOCK_POINTERS else kernels[:1]:
         y = torch.full((block, block), 5).to(dtype)
         with cpu.active():
             kernel[(1,)](y, x, rows, columns, *extra, BLOCK=block)

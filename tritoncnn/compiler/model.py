@@ -35,6 +35,7 @@ class CallProgram:
         constants = {name: t.detach() for name, t in captured.constants.items()}
         held = {**live.tensors(), **constants, **extra, **arenas}
         self.run = Executable(planned.plan, captured.inputs, captured.form.tensors, held)
+        self.run.ready()
         self._prepare: Executable | None = None
         if planned.prepare is not None:
             outputs = {f"output {i}": arena for i, arena in enumerate(arenas.values())}

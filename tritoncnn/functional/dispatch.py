@@ -19,9 +19,10 @@ import torch
 
 from tritoncnn.errors import DTypeError, InputError, LayoutError, UnsupportedError
 from tritoncnn.functional.autocast import Policy, cast_operands
-from tritoncnn.functional.programs import Program, Traced, trace
+from tritoncnn.functional.programs import Traced, trace
 from tritoncnn.functional.transforms import as_it_reads, refuse_tangents, refuse_transforms, unwatched
 from tritoncnn.ops import TORCH_DTYPE
+from tritoncnn.runtime import Executable
 
 Recipe = Callable[..., Any]
 Ints = Sequence[int]
@@ -63,7 +64,7 @@ class FusedOp:
         self._cast = tuple(i for i, _, kind in self._tensors if kind.startswith("Tensor"))
         self._finite = tuple((i, name) for i, (name, kind) in enumerate(self.kinds) if kind == "float")
         self._traced: dict[tuple[Any, ...], Traced] = {}
-        self._ready: dict[tuple[Any, ...], tuple[Traced, Program]] = {}  # for calls that were checked
+        self._ready: dict[tuple[Any, ...], tuple[Traced, Executable]] = {}  # for calls that were checked
 
     def __call__(self, *arguments: Any) -> tuple[torch.Tensor, ...]:
         """All results. Raises InputError, DTypeError, ShapeError for bad operands."""
@@ -165,7 +166,7 @@ class FusedOp:
         program, tensors = self._forward(*given)
         return program.empty(tensors[0])
 
-    def _forward(self, *given: Any) -> tuple[Program, list[torch.Tensor]]:
+    def _forward(self, *given: Any) -> tuple[Executable, list[torch.Tensor]]:
         *arguments, wanted = given
         tensors = self.present(arguments)
         return self.trace(arguments, wanted).forward.program(_strides(tensors)), tensors
@@ -180,11 +181,11 @@ class FusedOp:
 
     def _backward(
         self, seeds: Sequence[torch.Tensor], results: Sequence[torch.Tensor], *given: Any
-    ) -> tuple[Program, list[torch.Tensor]]:
+    ) -> tuple[Executable, list[torch.Tensor]]:
         *arguments, wanted = given
         return self._gradients(self.trace(arguments, wanted), seeds, (*self.present(arguments), *results))
 
-    def _gradients(self, traced: Traced, seeds: Tensors, saved: Tensors) -> tuple[Program, list[torch.Tensor]]:
+    def _gradients(self, traced: Traced, seeds: Tensors, saved: Tensors) -> tuple[Executable, list[torch.Tensor]]:
         assert traced.backward is not None
         known = dict(zip(traced.names, saved, strict=True))
         known.update((f"dy{i}", dy) for i, dy in zip(traced.seeded, seeds, strict=True))
@@ -309,7 +310,7 @@ class _Direct(torch.autograd.Function):
     """A call that is recorded for gradients without torch's dispatcher."""
 
     @staticmethod
-    def forward(ctx: Any, traced: Traced, program: Program, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, traced: Traced, program: Executable, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         outputs = program.run(tensors)
         ctx.traced = traced
         assert traced.backward is not None

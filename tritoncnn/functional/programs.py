@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from tritoncnn import settings
 from tritoncnn.autodiff import pull_back, split
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value
-from tritoncnn.ops import IR_DTYPE, TORCH_DTYPE, Sym
+from tritoncnn.ops import IR_DTYPE, Sym
 from tritoncnn.passes import lowering, run_passes
 from tritoncnn.plan import make_plan
-from tritoncnn.runtime import CpuProgram, ReferenceProgram, target_of
+from tritoncnn.runtime import Executable, target_of
 
 CACHED = 256  # programs of one traced half, oldest first to go
 
 
-class Program:
-    """A graph for inputs of given types: planned when made, compiled when first run."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.inputs = tuple(value.name for value in graph.inputs)
-        target = target_of(torch.device("cpu"))  # where these ops are registered
-        lowered, _ = run_passes(graph, lowering(target))
-        self.plan = make_plan(lowered, target)
-        types = tuple(value.type.packed() for value in self.plan.graph.outputs)
-        self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
-        self._lock = threading.Lock()
-        self._program: CpuProgram | ReferenceProgram | None = None
-
-    def empty(self, like: torch.Tensor | None = None) -> list[torch.Tensor]:
-        """Tensors for the results; on the device of ``like`` (meta and fake tensors get their own kind)."""
-        device = torch.device("cpu") if like is None else like.device  # never torch.set_default_device's
-        return [torch.empty_strided(*place, dtype=dtype, device=device) for _, *place, dtype in self._outputs]
-
-    def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        results = self.empty()
-        with self._lock:  # from binding to running the memory is this call's
-            if self._program is None:
-                kind = ReferenceProgram if settings.current().reference else CpuProgram
-                self._program = kind(self.plan, {})
-            program = self._program
-            for name, tensor in zip(self.inputs, tensors, strict=True):
-                program.bind(name, tensor)
-            for (name, *_), result in zip(self._outputs, results, strict=True):
-                program.bind(name, result)
-            program.run()
-            for name in (*self.inputs, *(name for name, *_ in self._outputs)):
-                program.buffers.pop(name, None)  # the tensors are the caller's, and end when he lets go
-        return results
+def program_of(graph: Graph) -> Executable:
+    """A program for inputs of given types: planned now, compiled when first run."""
+    target = target_of(torch.device("cpu"))  # where these ops are registered
+    lowered, _ = run_passes(graph, lowering(target))
+    plan = make_plan(lowered, target)
+    return Executable(plan, tuple(value.name for value in graph.inputs), len(plan.graph.outputs))
 
 
 class Half:
@@ -60,14 +31,14 @@ class Half:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.inputs = tuple(value.name for value in graph.inputs)
-        self._programs: dict[tuple[Any, ...], Program] = {}
+        self._programs: dict[tuple[Any, ...], Executable] = {}
 
-    def program(self, strides: tuple[tuple[int, ...], ...]) -> Program:
+    def program(self, strides: tuple[tuple[int, ...], ...]) -> Executable:
         known = self._programs.get(strides)
         if known is None:
             if len(self._programs) >= CACHED:
                 self._programs.pop(next(iter(self._programs)))
-            known = self._programs[strides] = Program(_with_strides(self.graph, strides))
+            known = self._programs[strides] = program_of(_with_strides(self.graph, strides))
         return known
 
 

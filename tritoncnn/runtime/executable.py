@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -24,43 +23,57 @@ class Executable:
     """``run(tensors)`` computes the plan's first ``results`` outputs from the tensors of ``inputs``.
 
     ``held`` gives memory for the other inputs and outputs: parameters, states. It may be bound anew by ``bind``.
-    Kernels are compiled when it is made. Calls of several threads wait for each other.
+    Kernels are compiled by ``ready``, at the latest in the first run. Calls of several threads wait for each other.
     """
 
-    def __init__(self, plan: Plan, inputs: Sequence[str], results: int, held: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, plan: Plan, inputs: Sequence[str], results: int, held: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
         self.plan = plan
         self.inputs = tuple(plan.graph.input(name) if _reads(plan, name) else None for name in inputs)
         self.dtypes = tuple(None if value is None else TORCH_DTYPE[value.type.dtype] for value in self.inputs)
         self._names = tuple(inputs)
         types = tuple(value.type.packed() for value in plan.graph.outputs[:results])
         self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
-        kind = ReferenceProgram if settings.current().reference else CpuProgram
-        self._program: CpuProgram | ReferenceProgram = kind(plan, held)
-        self._lock = threading.Lock()
-        self.bind = self._program.bind
+        self._held = dict(held or {})
+        self._program: CpuProgram | ReferenceProgram | None = None
+        self._lock = threading.RLock()
+
+    def ready(self) -> CpuProgram | ReferenceProgram:
+        """Compile the kernels and bind what is held, once."""
+        with self._lock:
+            if self._program is None:
+                kind = ReferenceProgram if settings.current().reference else CpuProgram
+                self._program = kind(self.plan, self._held)
+            return self._program
+
+    def bind(self, name: str, tensor: torch.Tensor) -> None:
+        """Let ``tensor`` be the memory of what is held from now on."""
+        self.ready().bind(name, tensor)
 
     @property
     def buffers(self) -> Mapping[str, torch.Tensor]:
         """The memory of the plan by name: its own, what is held, and nothing of a caller's."""
-        return self._program.buffers
+        return self.ready().buffers
 
     def empty(self, like: torch.Tensor | None = None) -> list[torch.Tensor]:
         """Tensors for the results; on the device of ``like`` (meta and fake tensors get their own kind)."""
-        device: Any = "cpu" if like is None else like.device
+        device = torch.device("cpu") if like is None else like.device  # never torch.set_default_device's
         return [torch.empty_strided(*place, dtype=dtype, device=device) for _, *place, dtype in self._outputs]
 
     def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The caller has checked the tensors: dtypes, shapes, and strides as planned."""
         results = self.empty()
-        bind = self.bind
+        program = self._program or self.ready()
+        bind = program.bind
         with self._lock:  # from binding to running the memory is this call's
             for name, tensor in zip(self._names, tensors, strict=True):
                 bind(name, tensor)
             for (name, *_), result in zip(self._outputs, results, strict=True):
                 bind(name, result)
-            self._program.run()
+            program.run()
             for name in (*self._names, *(name for name, *_ in self._outputs)):
-                self._program.buffers.pop(name, None)  # the tensors are the caller's, and end when he lets go
+                program.buffers.pop(name, None)  # the tensors are the caller's, and end when he lets go
         return results
 
 
