@@ -40,6 +40,7 @@ SPREAD = {
 BY_INDEX = {  # what is looked up by numbers goes as the looked-up rows lie, and the numbers with it
     ("take", "i_ptr"), ("take", "x_ptr"), ("put", "i_ptr"), ("put", "x_ptr"),
 }  # fmt: skip
+FEW_CLASSES = {("cross_entropy", "x_ptr")}  # fewer than a vector holds: lanes run over rows
 
 
 def gathering(launch: Launch) -> Iterator[cpu.Access]:
@@ -72,7 +73,7 @@ def test_no_sample_of_an_op_gathers_what_lies_side_by_side() -> None:
             continue
         for launch, _ in steps:
             for note in gathering(launch):
-                if (op.name, note.argument) not in BY_INDEX:
+                if (op.name, note.argument) not in BY_INDEX | FEW_CLASSES:
                     assert note.contiguous is None, str(note)
                     found.add((op.name, note.argument))
     assert found == set(SPREAD)

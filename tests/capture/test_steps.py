@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_a_compiled_step_takes_torchs_gradients(name: str) -> None:
     module = OfParameters(function, [make(spec).float() for spec in specs])
     target = torch.randn(function(*module.values).shape, generator=torch.Generator().manual_seed(3))
     factor = torch.ones(())
-    step = tritoncnn.compile_step(module, weighted, tritoncnn.SGD(lr=1.0), (factor, target))
+    step = tritoncnn.compile_step(copy.deepcopy(module), weighted, tritoncnn.SGD(lr=1.0), (factor, target))
     loss = weighted(module(factor), target)
     wanted = torch.autograd.grad(loss, list(module.values))
     torch.testing.assert_close(step(factor, target), loss.detach(), rtol=1e-4, atol=1e-4)

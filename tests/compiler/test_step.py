@@ -17,6 +17,7 @@ from tritoncnn import SGD, Adam, RMSprop, Update
 from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError, TritonCNNError, UnsupportedError
 
 N = 6
+torch.manual_seed(0)
 X, Y = torch.randn(N, 5), torch.randint(0, 3, (N,))
 CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}  # a few f32 sums of some ten terms of order 1
 

@@ -194,7 +194,7 @@ wrong("gated", ShapeError, "gate must be [2, 6, 5, 7]", "got [6]", gate=VECTOR)
 for op in ("softmax", "log_softmax"):
     wrong(op, ShapeError, "dim must", "-4", "3", "got 4", dim=4)
     wrong(op, ShapeError, "dim must", "got 1", x=some(), dim=1)
-    wrong(op, UnsupportedError, "dtype must be torch.float32", "got torch.float64", dtype=torch.float64)
+    wrong(op, UnsupportedError, "dtype must be one of f32", "got f64", dtype=torch.float64)
 wrong("linear", ShapeError, "x must be [..., 6]", "got [2, 5]", x=some(2, 5))
 wrong("linear", ShapeError, "x must be [..., 6]", "got []", x=some())
 wrong("linear", ShapeError, "weight must be a tensor [N, K]", "got [6]", weight=VECTOR)

@@ -132,6 +132,7 @@ COMPARE: dict[str, Callable[[Array, Array], Array]] = {
 ONE: dict[str, Callable[[Array], Array]] = {
     "neg": np.negative, "not": np.invert, "abs": np.abs, "ex2": np.exp2, "lg2": np.log2, "sqrt": np.sqrt,
     "rcp": lambda x: 1 / x, "rsqrt": lambda x: 1 / np.sqrt(x), "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+    "popc": lambda x: np.unpackbits(np.ascontiguousarray(x).view(np.uint8).reshape(x.size, -1), axis=1).sum(1),
 }  # fmt: skip
 TWO: dict[str, Callable[[Array, Array], Array]] = {
     "add": np.add, "sub": np.subtract, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
