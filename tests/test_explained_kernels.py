@@ -26,9 +26,16 @@ SPREAD = {
     ("sum", "x_ptr"): "the reduced axes do not lie side by side",
     ("sum", "args.0"): "the reduced axes do not lie side by side",
     ("sum", "args.1"): "the reduced axes do not lie side by side",
+    ("mean", "x_ptr"): "the same",
+    ("mean", "args.0"): "the same",
+    ("mean", "args.1"): "the same",
     ("amax", "x_ptr"): "the same",
+    ("argsort", "x_ptr"): "the sorted axis does not lie innermost",
+    ("scan", "x_ptr"): "the summed axis does not lie innermost",
     ("max_taps", "x_ptr"): "taps are looked up by a table",
     ("put", "y_ptr"): "rows are looked up by numbers",
+    ("put_max", "y_ptr"): "the same",
+    ("put_max", "base_ptr"): "the same",
     ("conv2d_wgrad", "x_ptr"): "one channel in a group",
     ("conv2d", "x_ptr"): "a channel read by several filters, depthwise",
     ("conv2d_dgrad", "dy_ptr"): "several filters of each channel, depthwise",
@@ -38,7 +45,7 @@ SPREAD = {
 
 
 BY_INDEX = {  # what is looked up by numbers goes as the looked-up rows lie, and the numbers with it
-    ("take", "i_ptr"), ("take", "x_ptr"), ("put", "i_ptr"), ("put", "x_ptr"),
+    ("take", "i_ptr"), ("take", "x_ptr"), ("put", "i_ptr"), ("put", "x_ptr"), ("put_max", "i_ptr"), ("put_max", "x_ptr"),
 }  # fmt: skip
 BY_ELEMENT = {"scan_kernel"}  # running sums: one element after the other
 FEW_CLASSES = {("cross_entropy", "x_ptr")}  # fewer than a vector holds: lanes run over rows
