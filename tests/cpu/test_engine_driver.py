@@ -107,6 +107,23 @@ def test_activation_nests_and_ends():
         cpu.deactivate()
 
 
+def test_kernels_may_die_after_the_backend_was_left():
+    """Triton 3.9 unloads a kernel that is collected through the driver that is active by then: here there is none."""
+    program = """
+import gc, sys
+import torch
+from tests.cpu import small_kernels as kernels
+from tritoncnn import cpu
+sys.unraisablehook = lambda what: print("unraisable", what.exc_value)
+with cpu.active():
+    kernels.scale[(1,)](torch.zeros(16), torch.zeros(16), 16, FACTOR=3.0)
+kernels.scale.device_caches.clear()
+gc.collect()
+print("done")
+"""
+    assert run(program) == ["done"]
+
+
 def test_it_ends_when_the_body_raises():
     before = driver._active
     with pytest.raises(ZeroDivisionError), cpu.active():

@@ -14,6 +14,7 @@ from typing import Any
 
 import triton.backends
 from triton.backends.driver import DriverBase
+from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
 from tritoncnn.cpu.front import descriptors
@@ -268,6 +269,7 @@ def activate() -> None:
     """From now on ``kernel[grid](...)`` runs on CPU tensors, for every user of Triton in this process."""
     triton.backends.backends[TARGET.backend] = triton.backends.Backend(compiler=Backend, driver=CpuDriver)
     modes.refresh()
+    _drop_our_modules_ourselves()
     _before.append(driver._active)
     driver.set_active(CpuDriver())
 
@@ -279,6 +281,24 @@ def deactivate() -> None:
     driver.set_active(_before.pop())
     if not _before:
         del triton.backends.backends[TARGET.backend]
+
+
+def _drop_our_modules_ourselves() -> None:
+    """Keep our modules from Triton 3.9's finalizer of kernels, which hands them to whichever driver is active by then.
+
+    That may be CUDA's, which would take our module for a handle of its own, or none at all, which it raises for.
+    """
+    finalize = getattr(CompiledKernel, "__del__", None)
+    if finalize is None or getattr(finalize, "drops_ours", False):
+        return
+
+    def drop(kernel: Any) -> None:
+        if isinstance(kernel.module, engine.Code):
+            kernel.module = None
+        finalize(kernel)
+
+    drop.drops_ours = True  # type: ignore[attr-defined]
+    CompiledKernel.__del__ = drop
 
 
 @contextmanager
