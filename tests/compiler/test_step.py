@@ -269,6 +269,48 @@ def test_gradients_of_several_calls_add_up_and_can_be_read() -> None:
         torch.testing.assert_close(step.gradients()[name], p.grad, **CLOSE)
 
 
+def arenas(step: tritoncnn.CompiledStep) -> int:
+    """Arenas besides the parameters' own."""
+    return len(step._trained.states)
+
+
+def test_there_is_room_for_gradients_only_where_they_are_added_up() -> None:
+    step = tritoncnn.compile_step(new_net(), F.cross_entropy, SGD(0.1, groups={"*.bias": {"lr": 0.2}}), (X, Y))
+    step(X, Y)
+    assert len(step.gradients()) == 4  # read from where the plan wrote them
+    assert arenas(step) == 0
+    step(X, Y, update=False)
+    assert arenas(step) == 2  # one per group
+    step(X, Y)
+    resumed = tritoncnn.compile_step(new_net(), F.cross_entropy, SGD(0.1), (X, Y))
+    resumed.load_optimizer_state(step.optimizer_state())
+    assert arenas(resumed) == 0
+    step(X, Y, update=False)
+    resumed.load_optimizer_state(step.optimizer_state())
+    assert arenas(resumed) == 1
+    assert all(torch.equal(g, resumed.gradients()[name]) for name, g in step.gradients().items())
+
+
+def test_an_optimizer_state_that_is_refused_changes_nothing() -> None:
+    step = tritoncnn.compile_step(new_net(), F.cross_entropy, SGD(0.1, momentum=0.9), (X, Y))
+    step(X, Y)
+    before = step.optimizer_state()
+    waiting = {f"gradients.{name}": g for name, g in step.gradients().items()}
+    wrong = {name: t + 1 for name, t in before.items()}
+    for change in (
+        {**waiting, "gradients.head.bias": torch.zeros(2)},
+        {name: g for name, g in waiting.items() if name != "gradients.head.bias"},
+        {"momentum_buffer.head.bias": torch.zeros(4)},
+        {"momentum_buffer.head.bias": torch.zeros(3, dtype=torch.int64)},
+        {"step": torch.tensor(1.5)},
+        {"step": torch.zeros(2, dtype=torch.int64)},
+    ):
+        with pytest.raises(CheckpointError, match="optimizer state"):
+            step.load_optimizer_state({**wrong, **change})
+        assert step.optimizer_state().keys() == before.keys()
+        assert all(torch.equal(t, before[name]) for name, t in step.optimizer_state().items())
+
+
 def test_torchs_schedulers_drive_the_learning_rate() -> None:
     ours, theirs = new_net(), new_net()
     step = tritoncnn.compile_step(ours, F.cross_entropy, SGD(0.1), (X, Y))
@@ -457,7 +499,12 @@ WRONG: list[tuple[str, Callable[[], Any], str]] = [
     ("torch's optimizer", lambda: tritoncnn.compile_step(NET, F.cross_entropy, torch.optim.SGD(NET.parameters(), 0.1), (X, Y)),
      "optimizer must be tritoncnn.SGD"),
     ("all frozen", lambda: tritoncnn.compile_step(new_net().requires_grad_(False), F.cross_entropy, SGD(0.1), (X, Y)),
-     "there is nothing to train"),
+     "all parameters are frozen .*there is nothing to train"),
+    ("a frozen net", lambda: tritoncnn.compile_step(nets={"G": new_net().requires_grad_(False), "D": NET},
+     losses=lambda n, x: n.D(n.G(x)[:, :1].expand(-1, 5)).sum(), example=(X,), updates=[Update(of="G", by=SGD(0.1))]),
+     "all that is called 'G' is frozen .*there is nothing to train; parameters are G.body.weight"),
+    ("no parameters", lambda: tritoncnn.compile_step(nn.ReLU(), F.cross_entropy, SGD(0.1), (X, Y)),
+     "the losses read no parameter: there is nothing to train; parameters are none"),
     ("a loss of nothing", lambda: tritoncnn.compile_step(NET, lambda y, t: X.sum(), SGD(0.1), (X, Y)), "depends on none"),
     ("a loss of no parameter", lambda: tritoncnn.compile_step(NET, lambda y, t: y.detach().sum(), SGD(0.1), (X, Y)),
      "depends on none of the parameters"),

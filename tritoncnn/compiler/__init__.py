@@ -4,7 +4,8 @@ from tritoncnn.compiler.front import compile, compile_grad, compile_module, comp
 from tritoncnn.compiler.gradient import CompiledGradient
 from tritoncnn.compiler.model import CompiledModel
 from tritoncnn.compiler.saved import load
-from tritoncnn.compiler.step import CompiledStep, Update
+from tritoncnn.compiler.step import CompiledStep
+from tritoncnn.compiler.units import Update
 
 __all__ = [
     "CompiledGradient", "CompiledModel", "CompiledStep", "Update", "compile", "compile_grad", "compile_module", "compile_step",

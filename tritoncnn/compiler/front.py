@@ -11,8 +11,9 @@ import torch
 from tritoncnn.capture import argument_names
 from tritoncnn.compiler.gradient import CompiledGradient
 from tritoncnn.compiler.model import CompiledModel
-from tritoncnn.compiler.step import CompiledStep, Update
+from tritoncnn.compiler.step import CompiledStep
 from tritoncnn.compiler.subject import Arguments, Subject, module_of, modules_in, unique
+from tritoncnn.compiler.units import Update
 from tritoncnn.errors import InputError
 from tritoncnn.optim import Optimizer
 from tritoncnn.tree import Fields
@@ -114,15 +115,10 @@ def _short_step(module: Any, loss: Any, optimizer: Any, example: Any, seed: int 
     subject = Subject(
         type(module).__name__, {"module": module, **extra}, function, unique(names), "module.", tuple(extra)
     )
-    update = Update(None, _trained(module, loss, extra), optimizer)
-    return CompiledStep(subject, [update], Arguments.of(tuple(example)), _spread_plain, seed)
-
-
-def _trained(module: torch.nn.Module, loss: Any, extra: Mapping[str, torch.nn.Module]) -> list[str]:
-    """Names of what the short way trains: the module, and the loss where it is a module; not what a function reaches."""
-    names = [name for name, p in module.named_parameters() if p.requires_grad]
-    loss_name = next((name for name, net in extra.items() if net is loss), None)
-    return [*names, loss_name] if loss_name is not None else names
+    ours = {name: net for name, net in subject.nets.items() if net is module or net is loss}
+    return CompiledStep(
+        subject, [Update(by=optimizer)], subject.parameters(ours), Arguments.of(tuple(example)), _several, seed
+    )
 
 
 def _reachable(function: Any, nets: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
@@ -158,10 +154,6 @@ def _binds(function: Any, count: int) -> bool:
     return True
 
 
-def _spread_plain(*batch: Any) -> Arguments:
-    return Arguments.of(batch)
-
-
 def _long_step(nets: Any, losses: Any, example: Any, updates: Any, seed: int | None) -> CompiledStep:
     single = isinstance(nets, torch.nn.Module)
     named = {"net": nets} if single else nets
@@ -189,41 +181,26 @@ def _long_step(nets: Any, losses: Any, example: Any, updates: Any, seed: int | N
     def function(*batch: Any) -> Any:
         return losses(given, *batch)
 
-    spread, names = _spreading(losses, example)
-    title = "_".join(named)
-    subject = Subject(title, {**named, **extra}, function, names, "net." if single else "", tuple(extra))
-    owned = [
-        Update(u.loss, list(named) if u.of is None and not single else _of(u, nets, single), u.by) for u in updates
-    ]
-    return CompiledStep(subject, owned, spread(*_batch_of(example)), spread, seed)
-
-
-def _of(update: Update, nets: Any, single: bool) -> Any:
-    """What an update trains; of a single net its parameters by their own names."""
-    if single and update.of is None:
-        return [name for name, _ in nets.named_parameters()]
-    return update.of
-
-
-def _batch_of(example: Any) -> tuple[Any, ...]:
-    return example if type(example) is tuple else (example,)
-
-
-def _spreading(losses: Callable[..., Any], example: Any) -> tuple[Callable[..., Arguments], list[str]]:
-    """How a batch becomes arguments after the nets: a plain tuple is several, if the function takes so many."""
+    batch = example if type(example) is tuple else (example,)
     whole = type(example) is not tuple or not _binds(losses, 1 + len(example))
-    names = _parameter_names(losses)[1:]
-    if whole:
+    spread = _one if whole else _unpacked if len(example) > 1 else _several
+    names = _parameter_names(losses)[1:] or (["batch"] if whole else [])
+    subject = Subject("_".join(named), {**named, **extra}, function, names, "net." if single else "", tuple(extra))
+    return CompiledStep(subject, updates, subject.parameters(named), spread(*batch), spread, seed)
 
-        def one(*batch: Any) -> Arguments:
-            return Arguments.of((batch[0] if len(batch) == 1 else tuple(batch),))
 
-        return (lambda *batch: one(*batch)), names or ["batch"]
+def _one(*batch: Any) -> Arguments:
+    """A call's arguments as one: alone or as a tuple."""
+    return Arguments.of((batch[0] if len(batch) == 1 else batch,))
 
-    def several(*batch: Any) -> Arguments:
-        return Arguments.of(batch[0] if len(batch) == 1 and type(batch[0]) is tuple and len(example) > 1 else batch)
 
-    return several, names
+def _several(*batch: Any) -> Arguments:
+    return Arguments.of(batch)
+
+
+def _unpacked(*batch: Any) -> Arguments:
+    """A call's arguments, which may come as one tuple."""
+    return Arguments.of(batch[0] if len(batch) == 1 and type(batch[0]) is tuple else batch)
 
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:

@@ -84,9 +84,8 @@ class Arena:
 
     def __init__(self, layout: ParameterLayout, slots: Sequence[Slot]) -> None:
         self.layout, self.slots = layout, tuple(slots)
-        self.memory = self._found()
-        if self.memory is None:
-            self.memory = empty_arena(layout)
+        found = self._found()
+        self.memory = empty_arena(layout) if found is None else found
         base = self.memory.data_ptr()
         self._addresses = tuple(base + 4 * part.offset for part in layout.slices)
         self.settle()
@@ -116,7 +115,6 @@ class Arena:
         moved = [slot.moved(address) for slot, address in zip(self.slots, self._addresses, strict=True)]
         if True not in moved:
             return
-        assert self.memory is not None
         with torch.no_grad():
             for slot, part, view, away in zip(
                 self.slots, self.layout.slices, self.views(self.memory), moved, strict=True

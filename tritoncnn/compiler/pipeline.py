@@ -18,11 +18,11 @@ import torch
 from tritoncnn import cpu, settings
 from tritoncnn.autodiff import differentiate, pull_back
 from tritoncnn.capture import Captured
-from tritoncnn.ir import Graph, Node, Rewriter, TensorType, Value, verify
+from tritoncnn.ir import Graph, Rewriter, TensorType, Value, verify
 from tritoncnn.ops import OPS, Sym, check_node
 from tritoncnn.optim import Unit, add_optimizers
 from tritoncnn.passes import FORWARD, Stage, lowering, run_passes
-from tritoncnn.passes.define import count
+from tritoncnn.passes.define import count, root
 from tritoncnn.passes.flatten_into_matmul import FlattenIntoMatmul
 from tritoncnn.passes.fold_batch_norm import FoldBatchNorm
 from tritoncnn.passes.pack_parameters import ParameterLayout, lay_out_prepared, pack_outputs, pack_parameters
@@ -157,7 +157,7 @@ def assign(graph: Graph, captured: Captured) -> Graph:
     last = first + len(changed)
 
     def kept(value: Value) -> Value:
-        if _root(graph, value) not in changed.values() or _in_place(graph, value):
+        if root(graph, value) not in changed.values() or _in_place(graph, value):
             return out.value(value)
         return OPS["snapshot"](Sym(out, out.value(value))).value  # type: ignore[no-any-return]
 
@@ -174,15 +174,6 @@ def _in_place(graph: Graph, value: Value) -> bool:
     """Is the value an input that an op has changed in place already, as a counter is?"""
     node = graph.producer.get(value)
     return node is not None and bool(OPS[node.op].inplace)
-
-
-def _root(graph: Graph, value: Value) -> Value:
-    """The value whose memory ``value`` is a view of."""
-    node: Node | None = graph.producer.get(value)
-    while node is not None and OPS[node.op].view is not None:
-        value = node.operands[0]
-        node = graph.producer.get(value)
-    return value
 
 
 def _dump(name: str, stages: Sequence[Stage], plan: Plan) -> None:

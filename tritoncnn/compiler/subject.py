@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,14 @@ class Subject:
     def slots(self) -> dict[str, Slot]:
         """Parameters and buffers by state name, those of found modules too."""
         return slots(self.nets, self.prefix)
+
+    def parameters(self, nets: Iterable[str]) -> frozenset[str]:
+        """State names of the parameters of some of the nets."""
+        return frozenset(
+            f"{net}.{name}".removeprefix(self.prefix)
+            for net in nets
+            for name, _ in self.nets[net].named_parameters(remove_duplicate=False)
+        )
 
     def state(self) -> dict[str, torch.Tensor]:
         """The nets' state dict, with the names that callers know: no copies."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.optim.define import Optimizer, bounded, clipped, square_sum
+from tritoncnn.passes.define import root
 from tritoncnn.passes.pack_parameters import ParameterLayout
 
 AVERAGE = "average"  # the arena of the parameters' moving average
@@ -83,11 +84,7 @@ def _held(out: Rewriter, unit: Unit, what: str) -> Sym:
 
 def _kept(out: Rewriter, graph: Graph, value: Value, arenas: set[Value]) -> Value:
     """A result, which must not be a view of parameters that are about to change."""
-    root, node = value, graph.producer.get(value)
-    while node is not None and OPS[node.op].view is not None:
-        root = node.operands[0]
-        node = graph.producer.get(root)
-    if root not in arenas:
+    if root(graph, value) not in arenas:
         return out.value(value)
     return OPS["snapshot"](Sym(out, out.value(value))).value  # type: ignore[no-any-return]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph
+from tritoncnn.ir import Graph, Value
+from tritoncnn.ops import OPS
 
 
 @dataclass(frozen=True)
@@ -22,3 +23,12 @@ class Pass:
 def count(number: int, thing: str, things: str = "") -> str:
     """'1 node', '2 nodes', '2 copies'."""
     return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def root(graph: Graph, value: Value) -> Value:
+    """The value whose memory ``value`` is a view of."""
+    node = graph.producer.get(value)
+    while node is not None and OPS[node.op].view is not None:
+        value = node.operands[0]
+        node = graph.producer.get(value)
+    return value

@@ -1,0 +1,31 @@
+"""Learning rates of a step, where torch's schedulers reach them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.errors import InputError
+from tritoncnn.optim import Unit
+
+
+class Rates(torch.optim.Optimizer):
+    """The learning rates of one update as torch's schedulers know them: ``CosineAnnealingLR(step.optimizer, 10)``.
+
+    One parameter group per group of the update; ``lr`` of each is read before every step.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        groups = [{"params": [torch.zeros((), device="cpu")], "lr": u.optimizer.lr, "name": u.pattern} for u in units]  # type: ignore[attr-defined]
+        super().__init__(groups, {"lr": 0.0})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Nothing: the compiled step moves the parameters. Schedulers watch that it is called."""
+
+
+def check_rate(lr: Any) -> None:
+    if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not (math.isfinite(lr) and lr >= 0):
+        raise InputError(f"lr must be a finite number from 0; got {lr!r}")
