@@ -20,7 +20,7 @@ from torch import nn
 import tritoncnn
 from tests.kernels.cases import DEEP
 
-COUNT = 250 if DEEP else 20  # networks of each kind
+COUNT = 250 if DEEP else 12  # networks of each kind
 EXACT = 2.0**20  # f32 sums of integers are exact below 2**24; the rest is room for partial sums
 
 Step = tuple[str, Callable[..., Any], tuple[int, ...]]  # what it is, its function, the values it reads
