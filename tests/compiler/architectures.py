@@ -52,7 +52,10 @@ class Inverted(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.add = U == 1 and c == k
-        parts: list[nn.Module] = [unit(c, 2 * c, 1, act, **norm), unit(2 * c, 2 * c, size, act, U=U, groups=2 * c, **norm)]
+        parts: list[nn.Module] = [
+            unit(c, 2 * c, 1, act, **norm),
+            unit(2 * c, 2 * c, size, act, U=U, groups=2 * c, **norm),
+        ]
         parts += [squeeze] if squeeze is not None else []
         self.body = nn.Sequential(*parts, unit(2 * c, k, 1, nn.Identity, **norm))
 
