@@ -27,5 +27,6 @@ class Rates(torch.optim.Optimizer):
 
 
 def check_rate(lr: Any) -> None:
+    """Raises InputError unless ``lr`` is a finite number from 0."""
     if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not (math.isfinite(lr) and lr >= 0):
         raise InputError(f"lr must be a finite number from 0; got {lr!r}")

@@ -286,7 +286,8 @@ def deactivate() -> None:
 def _drop_our_modules_ourselves() -> None:
     """Keep our modules from Triton 3.9's finalizer of kernels, which hands them to whichever driver is active by then.
 
-    That may be CUDA's, which would take our module for a handle of its own, or none at all, which it raises for.
+    That may be CUDA's, which would take our module for a handle of its own, or none at all, which it raises for. This stays
+    after ``deactivate``, for kernels may die later; to those of other backends it changes nothing.
     """
     finalize = getattr(CompiledKernel, "__del__", None)
     if finalize is None or getattr(finalize, "drops_ours", False):

@@ -1,0 +1,138 @@
+"""What a step refuses: code that no graph can hold, wrong inputs; nothing has changed then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import tritoncnn
+from tests.compiler.small_net import Net, X, Y, new_net
+from tritoncnn import SGD, Adam, Update
+from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError, TritonCNNError, UnsupportedError
+
+
+class Flip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:
+        return -dy
+
+
+def _flips(net: Net, x: torch.Tensor) -> torch.Tensor:
+    y: torch.Tensor = Flip.apply(net(x))  # type: ignore[no-untyped-call]
+    return y
+
+
+def _hooks(net: Net, x: torch.Tensor) -> torch.Tensor:
+    y = net(x)
+    y.register_hook(lambda dy: dy * 2)
+    return y
+
+
+def _keeps(net: Net, x: torch.Tensor) -> torch.Tensor:
+    net.kept = x.mean(0)
+    return net(x)
+
+
+def _counts(net: Net, x: torch.Tensor) -> torch.Tensor:
+    net.count = net.__dict__.get("count", 0) + 1
+    net.count = net.count + 1
+    return net(x)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (_flips, r"the gradient of the autograd.Function Flip \(.*test_step_refusals.py:\d+\)"),
+        (_hooks, r"Tensor.register_hook \(.*test_step_refusals.py:\d+\)"),
+        (
+            _keeps,
+            r"self.kept = ... in the forward of Net: register_buffer\('kept', ...\) keeps it .*test_step_refusals.py:\d+",
+        ),
+        (_counts, r"self.count = ... in the forward of Net"),
+    ],
+    ids=["custom gradient", "hook", "kept tensor", "counter"],
+)
+def test_what_no_graph_can_hold_is_refused_by_name(call: Callable[..., torch.Tensor], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        tritoncnn.compile_step(
+            nets=new_net(),
+            losses=lambda net, x, y: F.cross_entropy(call(net, x), y),
+            example=(X, Y),
+            updates=[Update(by=SGD(0.1))],
+        )
+
+
+def test_hooks_that_parameters_and_modules_carry_are_refused() -> None:
+    module = new_net()
+    module.head.weight.register_hook(lambda g: g * 2)
+    with pytest.raises(UnsupportedError, match="a gradient hook of the parameter weight of Linear"):
+        tritoncnn.compile_step(module, F.cross_entropy, SGD(0.1), (X, Y))
+    module = new_net()
+    module.head.register_full_backward_hook(lambda *_: None)
+    with pytest.raises(UnsupportedError, match="a backward hook of Linear"):
+        tritoncnn.compile_step(module, F.cross_entropy, SGD(0.1), (X, Y))
+
+
+NET = new_net()
+WRONG: list[tuple[str, Callable[[], Any], str]] = [
+    ("no module", lambda: tritoncnn.compile(None, X), "module must be a torch.nn.Module; got a NoneType"),
+    ("a function", lambda: tritoncnn.compile(F.relu, X), "got the function relu; wrap it in a module"),
+    ("a class", lambda: tritoncnn.compile(Net, X), r"got the class Net; make one: Net\(\)"),
+    ("no example", lambda: tritoncnn.compile_step(NET, F.cross_entropy, SGD(0.1), ()), "example must be a tuple"),
+    ("torch's optimizer", lambda: tritoncnn.compile_step(NET, F.cross_entropy, torch.optim.SGD(NET.parameters(), 0.1), (X, Y)),
+     "optimizer must be tritoncnn.SGD"),
+    ("all frozen", lambda: tritoncnn.compile_step(new_net().requires_grad_(False), F.cross_entropy, SGD(0.1), (X, Y)),
+     "all parameters are frozen .*there is nothing to train"),
+    ("a frozen net", lambda: tritoncnn.compile_step(nets={"G": new_net().requires_grad_(False), "D": NET},
+     losses=lambda n, x: n.D(n.G(x)[:, :1].expand(-1, 5)).sum(), example=(X,), updates=[Update(of="G", by=SGD(0.1))]),
+     "all that is called 'G' is frozen .*there is nothing to train; parameters are G.body.weight"),
+    ("no parameters", lambda: tritoncnn.compile_step(nn.ReLU(), F.cross_entropy, SGD(0.1), (X, Y)),
+     "the losses read no parameter: there is nothing to train; parameters are none"),
+    ("a loss of nothing", lambda: tritoncnn.compile_step(NET, lambda y, t: X.sum(), SGD(0.1), (X, Y)), "depends on none"),
+    ("a loss of no parameter", lambda: tritoncnn.compile_step(NET, lambda y, t: y.detach().sum(), SGD(0.1), (X, Y)),
+     "depends on none of the parameters"),
+    ("no scalar", lambda: tritoncnn.compile_step(NET, lambda y, t: y, SGD(0.1), (X, Y)), "must be one 0-d tensor; got a tensor"),
+    ("an unknown loss", lambda: tritoncnn.compile_step(nets=NET, losses=lambda n, x: {"a": n(x).sum()}, example=(X,),
+     updates=[Update("b", by=SGD(0.1))]), "the losses are 'a'; got 'b'"),
+    ("an unknown net", lambda: tritoncnn.compile_step(nets={"G": NET}, losses=lambda n, x: n.G(x).sum(), example=(X,),
+     updates=[Update(of="H", by=SGD(0.1))]), "is called 'H'"),
+    ("a word for lr", lambda: SGD(lr="0.1"), "lr must be a finite number from 0; got '0.1'"),  # type: ignore[arg-type]
+    ("one beta", lambda: Adam(betas=(0.9,)), "betas must be two numbers"),  # type: ignore[arg-type]
+    ("a momentum above 1", lambda: SGD(momentum=1.5), r"momentum must lie in \[0, 1\); got 1.5"),
+    ("an unknown option of a group", lambda: SGD(groups={"*": {"speed": 1}}), "group '\\*' may change lr, momentum"),
+    ("a group that fits nothing", lambda: tritoncnn.compile_step(NET, F.cross_entropy, SGD(groups={"no.*": {"lr": 1.0}}), (X, Y)),
+     "no trained parameter is called 'no.\\*'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_wrong_inputs_are_told(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TritonCNNError, match=message):
+        call()
+
+
+def test_wrong_calls_change_nothing() -> None:
+    module = new_net()
+    step = tritoncnn.compile_step(module, F.cross_entropy, SGD(0.1), (X, Y))
+    before = step.state_dict()
+    for batch, kind in (
+        ((X.double(), Y), DTypeError),
+        ((X,), InputError),
+        ((X, Y[:2]), ShapeError),
+        ((X.to_sparse(), Y), InputError),
+    ):
+        with pytest.raises(kind):
+            step(*batch)
+    for state in ({}, {**before, "head.bias": None}, {**before, "head.bias": torch.zeros(3, device="meta")}):
+        with pytest.raises(CheckpointError):
+            step.load_state_dict(state)
+    assert all(torch.equal(t, before[name]) for name, t in step.state_dict().items())
