@@ -30,11 +30,14 @@ def leaves(result: Any) -> list[torch.Tensor]:
     return list(result.values()) if isinstance(result, dict) else [result] if torch.is_tensor(result) else list(result)
 
 
-def close(what: str, found: torch.Tensor, exact: torch.Tensor, single: torch.Tensor) -> None:
-    """No further from fp64 than four times torch's own f32, plus what two sums of LONGEST terms in another order may lose."""
+def close(what: str, found: torch.Tensor, exact: torch.Tensor, single: torch.Tensor, terms: float = 0.0) -> None:
+    """No further from fp64 than four times torch's own f32, plus what two sums of LONGEST terms in another order may lose.
+
+    ``terms``: size of terms that may have cancelled, so that the result says nothing of it.
+    """
     error, torchs = (float((t.double() - exact.double()).abs().max()) for t in (found, single))
     # Errors of a sum's terms add up like a random walk.
-    rounding = 2 * LONGEST**0.5 * 2.0**-24 * float(exact.abs().max())
+    rounding = 2 * LONGEST**0.5 * 2.0**-24 * max(float(exact.abs().max()), terms)
     assert found.shape == exact.shape
     assert error <= 4 * torchs + rounding, f"{what}: error {error:.2e}, torch's {torchs:.2e}"
 
@@ -69,12 +72,15 @@ def test_two_steps_are_torchs(name: str) -> None:
     case = case_of(name)
     ours, single, exact = case.net.train(), copy.deepcopy(case.net), copy.deepcopy(case.net).double()
     step = tritoncnn.compile_step(ours, case.loss, SGD(LR, momentum=0.9), (*case.inputs, case.target))
+    before = copy.deepcopy(exact.state_dict())
     losses = [step(*case.inputs, case.target).clone() for _ in range(2)]
     torchs = trained(single, case, case.inputs, case.target)
     wanted = trained(exact, case, doubled(case.inputs), doubled(case.target))
     for y, z, s in zip(losses, wanted, torchs, strict=True):
         close(f"{name}: loss", y, z, s)
+    # A bias before a batch norm has the gradient zero: a sum of terms like those that moved the other parameters.
+    moved = max(float((t - before[key]).abs().max()) for key, t in exact.state_dict().items() if t.is_floating_point())
     parts = zip(ours.state_dict().items(), exact.state_dict().values(), single.state_dict().values(), strict=True)
     for (key, y), z, s in parts:
-        close(f"{name}: {key}", y, z, s)
+        close(f"{name}: {key}", y, z, s, moved)
     assert any(not torch.equal(a, b) for a, b in zip(case_of(name).net.parameters(), ours.parameters(), strict=True))
