@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from .dot.batches import Batches
-from .emit.builder import ZERO, Buffer, Coord, Coords, Res
 from .emit.calls import call, give_back
 from .emit.reduce import MOST_SUMS
 from .emit.report import asserted, printed
+from .emit.values import ZERO, Buffer, Coord, Coords, Res
 from .facts.inductions import rewrite_inductions
 from .facts.points_to import PointsTo
 from .facts.remarks import Remarks

@@ -8,7 +8,7 @@ Source: Intel Architecture Instruction Set Extensions, chapter 3 (TDPBF16PS take
 
 from __future__ import annotations
 
-from tritoncnn.cpu.emit.builder import Buffer, Coord, Res
+from tritoncnn.cpu.emit.values import Buffer, Coord, Res
 from tritoncnn.cpu.facts.remarks import Product
 from tritoncnn.cpu.front.ttir import Op
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tritoncnn.cpu.emit.builder import Buffer, Coord, Res
+from tritoncnn.cpu.emit.values import Buffer, Coord, Res
 from tritoncnn.cpu.front.ttir import Op, Type, Value, unsupported
 
 from .tiles import Dot

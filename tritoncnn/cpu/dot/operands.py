@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tritoncnn.cpu.emit.builder import ZERO, Buffer, Coord, Res
 from tritoncnn.cpu.emit.control import Control
+from tritoncnn.cpu.emit.values import ZERO, Buffer, Coord, Res
 from tritoncnn.cpu.front.elements import llvm_type, size_of
 from tritoncnn.cpu.front.ttir import Op, Value
 

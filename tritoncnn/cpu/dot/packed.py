@@ -11,12 +11,12 @@ i8    VPDPBUSD takes A without a sign: A + 128 is multiplied, and sums begin 128
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tritoncnn.cpu.emit.builder import Buffer, Coord, Res
+from tritoncnn.cpu.emit.values import Buffer, Coord, Res
 from tritoncnn.cpu.front.elements import llvm_type, size_of
 from tritoncnn.cpu.front.ttir import Op, Value
 
@@ -51,8 +51,6 @@ def runs(offsets: np.ndarray) -> list[tuple[int, int, int]]:
 
 class PackedDots(Operands):
     """Operands of products by words."""
-
-    features: Collection[str] = ()  # the CPU's, by LLVM's names
 
     def word(self, op: Op) -> Word | None:
         return None if self.words_refused(op) else WORDS[op.operands[0].type.elem]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from tritoncnn.cpu.emit.builder import Buffer, Coord, Res
+from tritoncnn.cpu.emit.values import Buffer, Coord, Res
 from tritoncnn.cpu.facts.remarks import Product
 from tritoncnn.cpu.front.elements import FLOATS, llvm_type, size_of
 from tritoncnn.cpu.front.ttir import Op, Type, Value, unsupported

@@ -10,10 +10,10 @@ from tritoncnn.cpu.front.elements import BITS, FP8, literal, llvm_type, stored
 from tritoncnn.cpu.front.table import ELEMENTWISE, of_kind
 from tritoncnn.cpu.front.ttir import Op, Type, Value, unsupported
 
-from .builder import Res
 from .casts import CASTS, Casts
 from .libdevice import FAST, WIDE, Libdevice, extern
 from .maths import VectorMath
+from .values import Res
 from .wide import Wide
 
 BINARY, INTRINSIC, SHIFTS = of_kind("binary"), of_kind("intrinsic"), of_kind("shift")

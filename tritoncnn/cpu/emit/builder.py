@@ -9,79 +9,40 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tritoncnn.cpu.facts.analysis import Facts
 from tritoncnn.cpu.front.elements import llvm_type, stored
 from tritoncnn.cpu.front.ttir import Value
 
+from .values import ZERO, Buffer, Coord, Coords, Res
 
-@dataclass(frozen=True)
-class Coord:
-    """One index of an element: an i32 (SSA name or number), the level it is known at, and lanes.
 
-    With vl > 0 it stands for the vl indices name, name + step, ...
+@dataclass(eq=False)
+class Builder:
+    """The text of one function, and what has been computed in it.
+
+    lanes         f32 in a vector register
+    stack         the lines of each open level, the function's own first
+    allocas       scratch memory, all of it at the function's start
+    globals, declarations, functions    the module's: tables, what is called, functions of our own
+    memo          what has been computed and may be read again; forgotten with the level at which it was
+    buffers       tensors in scratch memory
+    scalars       values that are one register
+    spans         least and greatest value of an index
     """
 
-    name: str
-    lvl: int = 0
-    vl: int = 0
-    step: int = 1
-
-    def first(self) -> Coord:
-        """The index of lane 0."""
-        return replace(self, vl=0, step=1) if self.vl else self
-
-    @property
-    def number(self) -> int | None:
-        return None if self.name.startswith("%") else int(self.name)
-
-
-ZERO = Coord("0")
-Coords = tuple[Coord, ...]
-
-
-@dataclass(frozen=True)
-class Res:
-    """A computed value: SSA name or literal, level, lanes (0: the same in all lanes)."""
-
-    v: str
-    lvl: int = 0
-    vl: int = 0
-
-    @property
-    def constant(self) -> bool:
-        return not self.v.startswith("%")
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """A tensor in scratch memory; ``lvl`` is the level at which it was filled."""
-
-    ptr: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    elem: str
-    lvl: int
-
-
-class Emitter:
-    """Levels, lines and names. ``lanes`` is the number of f32 in a vector register."""
-
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
-        self.facts = Facts()
-        self.stack: list[list[str]] = [[]]
-        self.allocas: list[str] = []
-        self.globals: dict[str, str] = {}
-        self.declarations: set[str] = set()
-        self.functions: dict[str, str] = {}
-        self.memo: dict[Any, Res] = {}
-        self.buffers: dict[Value, Buffer] = {}
-        self.scalars: dict[Value, Res] = {}
-        self.spans: dict[str, tuple[int, int]] = {}  # least and greatest value of an index
-        self.count = 0
+    lanes: int
+    stack: list[list[str]] = field(default_factory=lambda: [[]])
+    allocas: list[str] = field(default_factory=list)
+    globals: dict[str, str] = field(default_factory=dict)
+    declarations: set[str] = field(default_factory=set)
+    functions: dict[str, str] = field(default_factory=dict)
+    memo: dict[Any, Res] = field(default_factory=dict)
+    buffers: dict[Value, Buffer] = field(default_factory=dict)
+    scalars: dict[Value, Res] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    count: int = 0
 
     # ---- lines -------------------------------------------------------------------------------------------------
     @property

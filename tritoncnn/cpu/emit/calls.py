@@ -5,8 +5,8 @@ from __future__ import annotations
 from tritoncnn.cpu.front.elements import llvm_type
 from tritoncnn.cpu.front.ttir import Op, Value, unsupported
 
-from .builder import Res
 from .control import Control
+from .values import Res
 
 PLACE = ", ".join([f"i32 %pid{d}" for d in range(3)] + [f"i32 %np{d}" for d in range(3)])
 

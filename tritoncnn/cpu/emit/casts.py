@@ -6,7 +6,7 @@ from tritoncnn.cpu.front.elements import BITS, FP8, float_literal, llvm_type
 from tritoncnn.cpu.front.table import of_kind
 from tritoncnn.cpu.front.ttir import Op
 
-from .builder import Emitter
+from .state import State
 
 RESIZE = of_kind("resize")
 FLOAT_CASTS, TO_INTEGER = of_kind("float cast"), of_kind("to integer")
@@ -14,7 +14,7 @@ CASTS = of_kind("resize", "float cast", "bitcast", "to integer", "index cast")
 MINI = ("bf16", *FP8)  # converted by integer arithmetic, through f32
 
 
-class Casts(Emitter):
+class Casts(State):
     """Writes casts of elements and vectors."""
 
     def cast(self, op: Op, x: str, lvl: int, vl: int) -> str:

@@ -9,11 +9,10 @@ from tritoncnn.cpu.front.blocks import in_order, walk
 from tritoncnn.cpu.front.elements import llvm_type
 from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Block, Function, Op, Value, unsupported
-from tritoncnn.cpu.sanitize.guards import Guard
 
-from .builder import Buffer, Coord, Res
 from .memory import WRITERS
 from .reduce import Reduce
+from .values import Buffer, Coord, Res
 
 TERMINATORS = {"scf.yield", "scf.condition", "cf.br", "cf.cond_br", "tt.return"}
 
@@ -27,12 +26,6 @@ def writes(op: Op) -> bool:
 
 class Control(Reduce):
     """Structured control flow. Carried scalars are phis, carried tensors live in buffers."""
-
-    def __init__(self, lanes: int) -> None:
-        super().__init__(lanes)
-        self.guard: Guard | None = None  # in the modes that check accesses
-        self.callees: dict[str, Function] = {}  # functions that return early
-        self.load_levels = [0]  # per level: where loads of that level may stand
 
     def function(self, function: Function, name: str, result: str = "void") -> str:
         """An LLVM function (the driver's part)."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from tritoncnn.cpu.facts.remarks import Remarks
 from tritoncnn.cpu.front.elements import literal, llvm_type, size_of, stored
 from tritoncnn.cpu.front.ttir import Op, Value
 
 from .arith import Arith
-from .builder import Buffer, Coords, Res
+from .values import Buffer, Coords, Res
 
 
 def truth_of(x: str, type: str) -> str:
@@ -25,11 +24,6 @@ def zero(elem: str) -> str:
 
 class Loads(Arith):
     """Writes what reads memory."""
-
-    def __init__(self, lanes: int) -> None:
-        super().__init__(lanes)
-        self.remarks = Remarks()
-        self.floors: dict[Value, int] = {}  # a load may not move out of the level at which its op stands
 
     @abstractmethod
     def eval(self, v: Value, coords: Coords = ()) -> Res:

@@ -17,8 +17,8 @@ from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Op, Value
 
 from .arith import FUNCTIONS
-from .builder import Buffer, Coords, Res
 from .pull import Pull
+from .values import Buffer, Coords, Res
 
 TREE_LIMIT = 64  # instructions for one vector
 CHAIN_LIMIT = 150  # ops pulled through each other: pulling goes by recursion
@@ -29,14 +29,6 @@ LOOPS = {"scf.for", "scf.while"}
 
 class Memory(Pull):
     """What lives in memory, and when."""
-
-    def __init__(self, lanes: int) -> None:
-        super().__init__(lanes)
-        self.loads: list[Op] = []  # tensor loads met so far: candidates for forcing
-        self._sinks: dict[Value, frozenset[Op]] = {}
-        self.leaders: dict[Op, Op] = {}  # store or reduction -> first one of its loop
-        self._trees: dict[Value, int] = {}
-        self._lengths: dict[Value, int] = {}
 
     # ---- buffers -----------------------------------------------------------------------------------------------
     def new_buffer(self, v: Value, vaxis: int | None = None) -> Buffer:
@@ -129,20 +121,20 @@ class Memory(Pull):
         return peel(self.facts, self.buffers.keys() | self.scalars.keys(), values, axis, step)
 
     # ---- is it worth a buffer? ---------------------------------------------------------------------------------
-    def sinks(self, v: Value) -> frozenset[Op]:
+    def sinks_of(self, v: Value) -> frozenset[Op]:
         """The ops that will pull v, through lazy ops."""
-        todo = [] if v in self._sinks else [v]
+        todo = [] if v in self.sinks else [v]
         while todo:  # not by recursion: chains may be long
             x = todo[-1]
             through = [r for user in x.users if self.is_lazy(user) for r in user.results]
-            unknown = [r for r in through if r not in self._sinks]
+            unknown = [r for r in through if r not in self.sinks]
             if unknown:
                 todo += unknown
                 continue
             found = {self.leader(user) for user in x.users if not self.is_lazy(user)}
-            self._sinks[x] = frozenset(found.union(*(self._sinks[r] for r in through)))
+            self.sinks[x] = frozenset(found.union(*(self.sinks[r] for r in through)))
             todo.pop()
-        return self._sinks[v]
+        return self.sinks[v]
 
     @abstractmethod
     def leader(self, op: Op) -> Op:
@@ -186,16 +178,16 @@ class Memory(Pull):
     def chain(self, v: Value) -> int:
         """The longest way from v back to what is read, in ops that are pulled through."""
         assert v.op is not None
-        behind = (self._lengths.get(x, 0) for x in v.op.operands if x not in self.buffers)
-        self._lengths[v] = 1 + max(behind, default=0)
-        return self._lengths[v]
+        behind = (self.lengths.get(x, 0) for x in v.op.operands if x not in self.buffers)
+        self.lengths[v] = 1 + max(behind, default=0)
+        return self.lengths[v]
 
     def tree(self, v: Value) -> int:
         """Cost of pulling v where nothing is shared by what reads an operand at several places, as a sort's steps do."""
         if v in self.buffers or v in self.scalars or v.op is None or not v.type.shape:
             return 1
-        if v not in self._trees:
-            self._trees[v] = 1  # none of what follows comes back here
+        if v not in self.trees:
+            self.trees[v] = 1  # none of what follows comes back here
             total, todo, seen = 0, [v], {v}
             while todo:  # what is computed at one place is computed once
                 x = todo.pop()
@@ -211,8 +203,8 @@ class Memory(Pull):
                         total += times * self.tree(y)
                     else:
                         todo.append(y)
-            self._trees[v] = total
-        return self._trees[v]
+            self.trees[v] = total
+        return self.trees[v]
 
     def spreads(self, v: Value) -> bool:
         """Is v broadcast before it is consumed?"""
@@ -254,7 +246,7 @@ class Memory(Pull):
         """Would pulling v again and again cost more than writing and reading it?"""
         if v.type.elem == "ptr" or self.facts.static(v) is not None:
             return False
-        sinks, cost = self.sinks(v), self.cost(v)
+        sinks, cost = self.sinks_of(v), self.cost(v)
         if self.chain(v) > CHAIN_LIMIT:
             return True
         if self.tree(v) > max(TREE_LIMIT, 2 * cost):

@@ -11,9 +11,9 @@ from tritoncnn.cpu.front.elements import llvm_type, stored
 from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Op, Value, unsupported
 
-from .builder import ZERO, Buffer, Coord, Coords, Res
 from .loads import zero
 from .regions import Regions
+from .values import ZERO, Buffer, Coord, Coords, Res
 
 SMALL_AXIS = 8  # a reduction of so few elements is written out inside of its reader's loop
 

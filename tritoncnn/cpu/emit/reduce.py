@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from tritoncnn.cpu.front.elements import llvm_type
 from tritoncnn.cpu.front.ttir import Op, unsupported
 
-from .builder import ZERO, Buffer, Coord, Coords, Res
 from .stores import Stores
+from .values import ZERO, Buffer, Coord, Coords, Res
 
 MOST_SUMS = 16  # partial results that are kept in registers
 CHAINS = 4  # independent partial results: a sum waits for an addition's latency otherwise

@@ -11,8 +11,8 @@ from tritoncnn.cpu.front.elements import literal, llvm_type, stored
 from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Block, Op, Value, unsupported
 
-from .builder import ZERO, Buffer, Coord, Coords, Res
 from .loads import Loads, zero
+from .values import ZERO, Buffer, Coord, Coords, Res
 
 
 class Regions(Loads):

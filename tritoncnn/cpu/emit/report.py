@@ -7,8 +7,8 @@ import json
 from tritoncnn.cpu.front.elements import FP8, llvm_type, stored
 from tritoncnn.cpu.front.ttir import Op, Type, Value
 
-from .builder import Coords
 from .stores import Stores
+from .values import Coords
 
 PROGRAM = "i32 %pid0, i32 %pid1, i32 %pid2"
 

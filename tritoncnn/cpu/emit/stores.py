@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from tritoncnn.cpu.front.elements import FLOATS, llvm_type, size_of, stored
 from tritoncnn.cpu.front.ttir import Op, Value, unsupported
 
-from .builder import Coords, Res
 from .transpose import Transpose
+from .values import Coords, Res
 
 ATOMIC = {"add": "add", "fadd": "fadd", "and": "and", "or": "or", "xor": "xor", "max": "max", "min": "min",
           "umax": "umax", "umin": "umin", "exch": "xchg"}  # fmt: skip
@@ -21,12 +21,6 @@ def rank(v: Value) -> int:
 
 class Stores(Transpose):
     """What writes the kernel's own memory."""
-
-    def __init__(self, lanes: int) -> None:
-        super().__init__(lanes)
-        self._spare: dict[int, str] = {}
-        self.result = "void"  # LLVM type of the function
-        self.tensors: set[Value] = set()  # the kernel's arguments: equal, or of memory that does not overlap
 
     def give_up(self) -> None:
         """End the function early, because the program failed."""
@@ -168,9 +162,9 @@ class Stores(Transpose):
 
     def spare(self, size: int) -> str:
         """Scratch that masked stores without a lane may point at; nothing is ever written."""
-        if size not in self._spare:
-            self._spare[size] = self.alloca("i8", size)
-        return self._spare[size]
+        if size not in self.spares:
+            self.spares[size] = self.alloca("i8", size)
+        return self.spares[size]
 
     def to_memory(self, x: str, elem: str, vl: int) -> str:
         if elem != "i1":

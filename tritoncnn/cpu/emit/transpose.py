@@ -8,8 +8,8 @@ from dataclasses import replace
 from tritoncnn.cpu.front.elements import llvm_type
 from tritoncnn.cpu.front.ttir import Value
 
-from .builder import Coord, Coords
 from .memory import Memory
+from .values import Coord, Coords
 
 
 class Transpose(Memory):

@@ -13,7 +13,7 @@ from .analysis import SHAPE_OPS, Facts
 from .points_to import PointsTo
 
 if TYPE_CHECKING:
-    from tritoncnn.cpu.emit.builder import Coords
+    from tritoncnn.cpu.emit.values import Coords
 
 # Ops that step evenly where their operands do.
 STEPS_PASS = {name for name, row in ELEMENTWISE.items() if row.even} | SHAPE_OPS - {"tt.unsplat"}

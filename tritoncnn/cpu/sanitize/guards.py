@@ -14,8 +14,8 @@ from tritoncnn.cpu.front.elements import size_of
 from tritoncnn.cpu.front.ttir import Op
 
 if TYPE_CHECKING:
-    from tritoncnn.cpu.emit.builder import Coords
     from tritoncnn.cpu.emit.control import Control
+    from tritoncnn.cpu.emit.values import Coords
 
 PROGRAM = "i32 %pid0, i32 %pid1, i32 %pid2"
 ACCESSES = {"tt.load", "tt.store", "tt.atomic_rmw", "tt.atomic_cas"}

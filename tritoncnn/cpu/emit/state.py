@@ -1,0 +1,64 @@
+"""What the lowering of one function knows: its own notes beside the code that it has written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tritoncnn.cpu.facts.analysis import Facts
+from tritoncnn.cpu.facts.remarks import Remarks
+from tritoncnn.cpu.front.ttir import Function, Op, Value
+
+from .builder import Builder
+
+if TYPE_CHECKING:
+    from tritoncnn.cpu.sanitize.guards import Guard
+
+
+@dataclass(eq=False)
+class State(Builder):
+    """One function on its way to LLVM IR.
+
+    Of the module, the same in the kernel and in the functions that it calls:
+    features      the CPU's, by LLVM's names; functions that are called do without
+    callees       functions that return early
+    guard         writes the checks, in the modes that check accesses
+    remarks       what was decided on the way
+
+    Of the function:
+    facts         what is known of its values before they are computed
+    result        LLVM type of what it gives back
+    tensors       the kernel's arguments: equal, or of memory that does not overlap
+
+    Loads, which are read when they are needed (``memory.py``):
+    loads         tensor loads met so far: candidates for forcing
+    floors        a load may not move out of the level at which its op stands
+    load_levels   per level: where loads of that level may stand
+
+    What was found of lazy values once, and holds:
+    sinks         the ops that will pull a value
+    leaders       store or reduction -> first one of its loop
+    trees         cost of pulling a value where nothing is shared
+    lengths       longest way from a value back to what is read
+    spares        size -> scratch that masked stores without a lane may point at
+    """
+
+    features: Collection[str] = ()
+    callees: dict[str, Function] = field(default_factory=dict)
+    guard: Guard | None = None
+    remarks: Remarks = field(default_factory=Remarks)
+
+    facts: Facts = field(default_factory=Facts)
+    result: str = "void"
+    tensors: set[Value] = field(default_factory=set)
+
+    loads: list[Op] = field(default_factory=list)
+    floors: dict[Value, int] = field(default_factory=dict)
+    load_levels: list[int] = field(default_factory=lambda: [0])
+
+    sinks: dict[Value, frozenset[Op]] = field(default_factory=dict)
+    leaders: dict[Op, Op] = field(default_factory=dict)
+    trees: dict[Value, int] = field(default_factory=dict)
+    lengths: dict[Value, int] = field(default_factory=dict)
+    spares: dict[int, str] = field(default_factory=dict)
