@@ -151,3 +151,34 @@ def test_a_call_never_sees_half_of_a_loaded_state() -> None:
         stop.set()
         thread.join()
     assert found <= {1.0, 64.0}
+
+
+def test_the_autocast_around_compile_counts_for_every_plan() -> None:
+    """Also for one that is made later, outside; and the module's own regions stand inside it."""
+
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line, self.conv = nn.Linear(4, 4), nn.Conv1d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            with torch.autocast("cpu", enabled=False):
+                exact = self.line(x)
+            return self.conv(self.line(x)), exact
+
+    torch.manual_seed(0)
+    net, x = Half().eval(), torch.randn(2, 3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        model = tritoncnn.compile(net, x)
+        grad = tritoncnn.compile_grad(lambda x: net(x)[0].float().sum(), wrt="x", example=(x,))
+    for given in (x, torch.randn(5, 3, 4)):
+        with torch.autocast("cpu", torch.bfloat16):
+            leaf = given.clone().requires_grad_()
+            wanted = net(leaf)
+            (dx,) = torch.autograd.grad(wanted[0].float().sum(), leaf)
+        for ours, theirs in zip((*model(given), grad(given)[1]), (*wanted, dx), strict=True):
+            assert ours.dtype == theirs.dtype
+            torch.testing.assert_close(
+                ours, theirs.detach(), rtol=2**-7, atol=2**-6
+            )  # two roundings to bf16 of numbers up to 2
+    assert tritoncnn.compile(net, x)(x)[0].dtype == torch.float32

@@ -187,6 +187,8 @@ def _export(
         why = (
             "its control flow or shapes depend on data"
             if data
+            else "torch.export cannot follow the gradients that it takes inside; tritoncnn.compile_grad gives gradients"
+            if module.result.watch.differentiated
             else next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
         )
         raise UnsupportedError(f"the model cannot be captured{f' (at {line})' if line else ''}: {why}") from error

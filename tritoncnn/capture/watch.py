@@ -22,10 +22,12 @@ MISSING = object()
 
 @dataclass
 class Watch:
-    """What was seen. ``lost``: what cannot be honoured, as 'what (line)', in order. ``assigned``: buffers that were set anew."""
+    """What was seen. ``lost``: what cannot be honoured, as 'what (line)', in order. ``assigned``: buffers that were set anew.
+    ``differentiated``: gradients were taken inside, of which the tracer follows a few only."""
 
     lost: dict[str, None] = field(default_factory=dict)
     assigned: dict[tuple[int, str], tuple[torch.nn.Module, str, torch.Tensor]] = field(default_factory=dict)
+    differentiated: bool = False
 
     def note(self, what: str) -> None:
         frames = traceback.extract_stack()[:-2]
@@ -55,10 +57,10 @@ def watched(gradients: bool) -> Iterator[Watch]:
     patches: list[tuple[Any, str, Any]] = [
         (torch.nn.Module, "__setattr__", functools.partial(_setattr, watch)),
         (torch.Tensor, "backward", functools.partial(_refuse, note, "backward() inside what is traced")),
+        (torch.autograd, "grad", functools.partial(_grad, watch, gradients)),
     ]
     if gradients:
         patches += [
-            (torch.autograd, "grad", functools.partial(_grad, note)),
             (torch.autograd.Function, "apply", functools.partial(_apply, note)),
             *((torch.Tensor, name, functools.partial(_refuse, note, f"Tensor.{name}"))
               for name in ("register_hook", "register_post_accumulate_grad_hook")),
@@ -112,13 +114,17 @@ def _apply(note: Callable[[str], None], call: Any) -> Any:
     return classmethod(apply)
 
 
-def _grad(note: Callable[[str], None], call: Any) -> Any:
-    """Without create_graph torch cuts the gradients off from further ones; the tracer shows them as if they were not."""
+def _grad(watch: Watch, again: bool, call: Any) -> Any:
+    """Without create_graph torch cuts the gradients off from further ones; the tracer shows them as if they were not.
+
+    ``again``: what is traced will itself be differentiated. torch.func's gradients come here, too.
+    """
 
     @functools.wraps(call)
     def grad(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs.get("create_graph", args[4] if len(args) > 4 else False):
-            note("torch.autograd.grad without create_graph=True inside what is differentiated")
+        watch.differentiated = True
+        if again and not kwargs.get("create_graph", args[4] if len(args) > 4 else False):
+            watch.note("torch.autograd.grad without create_graph=True inside what is differentiated")
         return call(*args, **kwargs)
 
     return grad

@@ -88,9 +88,8 @@ def compile_step(
 
 def _check_optimizer(optimizer: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
-        raise InputError(
-            f"compile_step: optimizer must be tritoncnn.SGD(...), Adam(...), AdamW(...); got {optimizer!r}"
-        )
+        got = f"torch's {type(optimizer).__name__}" if isinstance(optimizer, torch.optim.Optimizer) else repr(optimizer)
+        raise InputError(f"compile_step: optimizer must be tritoncnn.SGD(...), Adam(...), AdamW(...); got {got}")
     return optimizer
 
 

@@ -18,7 +18,7 @@ from tritoncnn.tree import TENSOR, Form, builder, flatten
 
 
 class Subject:
-    """``function(*args, **kwargs)`` over ``nets``, in the modes that the nets are in now."""
+    """``function(*args, **kwargs)`` over ``nets``, in the modes that the nets are in now, under the autocast that is on now."""
 
     def __init__(self, title: str, nets: Mapping[str, torch.nn.Module], function: Callable[..., Any],
                  names: Sequence[str] = (), prefix: str = "", hidden: Sequence[str] = ()) -> None:  # fmt: skip
@@ -27,6 +27,7 @@ class Subject:
         self.names = tuple(names)  # of positional arguments
         self.hidden = tuple(hidden)  # nets whose state is not the caller's: those found in a function
         self._modes = [(module, module.training) for net in self.nets.values() for module in net.modules()]
+        self._autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
         self.locks = Locks(self.nets.values())
 
     def capture(self, arguments: Arguments, *, gradients: bool) -> Captured:
@@ -35,9 +36,12 @@ class Subject:
 
         def traced(*tensors: torch.Tensor) -> Any:
             args, kwargs = build(tensors)
-            return self.function(*args, **kwargs)
+            if self._autocast is None:
+                return self.function(*args, **kwargs)
+            with torch.autocast("cpu", self._autocast):  # inside, where the tracer keeps it
+                return self.function(*args, **kwargs)
 
-        with self._in_mode():
+        with self._in_mode(), torch.autocast("cpu", enabled=False):
             return capture(
                 self.nets, traced, arguments.tensors, self.input_names(arguments.form), title=self.title,
                 gradients=gradients, prefix=self.prefix,
