@@ -191,6 +191,30 @@ class Builder:
 
         go(order)
 
+    # ---- branches ----------------------------------------------------------------------------------------------
+    def when(self, condition: str, body: Callable[[], None]) -> None:
+        """Run code under an i1."""
+        if condition == "1":
+            body()
+        elif condition != "0":
+            k = self.fresh("I")[1:]
+            self.emit(f"br i1 {condition}, label %{k}t, label %{k}e")
+            self.label(f"{k}t")
+            body()
+            self.emit(f"br label %{k}e")
+            self.label(f"{k}e")
+
+    def either(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        """One of two pieces of code, each a level of its own."""
+        k = self.fresh("E")[1:]
+        parts = []
+        for body in (yes, no):
+            self.push()
+            body()
+            parts.append(self.pop())
+        self.stack[-1] += [f"  br i1 {condition}, label %{k}t, label %{k}f", f"{k}t:", *parts[0], f"  br label %{k}e"]
+        self.stack[-1] += [f"{k}f:", *parts[1], f"  br label %{k}e", f"{k}e:"]
+
     # ---- vectors -----------------------------------------------------------------------------------------------
     def widen(self, r: Res, elem: str, vl: int) -> str:
         """The value in every lane."""

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from tritoncnn.cpu.front.elements import BITS, llvm_type
 from tritoncnn.cpu.front.ttir import Op, unsupported
 
-from .casts import Casts
+from .casts import convert, toward_zero
 from .maths import VectorMath
+from .state import State
 from .vector import Vector
 from .wide import Wide
 
@@ -32,7 +33,7 @@ INTEGERS = {"int": ("s", "i32"), "uint": ("u", "i32"), "ll": ("s", "i64"), "ull"
 BITWISE = re.compile(r"u?(int|longlong|float|double)_as_u?(int|longlong|float|double)")
 
 
-def extern(code: Casts, op: Op, xs: Sequence[str], lvl: int, vl: int) -> str:
+def extern(code: State, op: Op, xs: Sequence[str], lvl: int, vl: int) -> str:
     """The result of an ``tt.extern_elementwise``. Raises UnsupportedError for a symbol that has no counterpart here."""
     symbol = str(op.attrs["symbol"])
     kinds = [x.type.elem for x in op.operands]
@@ -55,7 +56,7 @@ def plain_name(symbol: str, kinds: Sequence[str]) -> str:
 class Libdevice(Vector):
     """One call of a libdevice function. ``elem`` is the float type in which it computes."""
 
-    def __init__(self, code: Casts, kinds: Sequence[str], out: str, lvl: int, vl: int) -> None:
+    def __init__(self, code: State, kinds: Sequence[str], out: str, lvl: int, vl: int) -> None:
         super().__init__(code, lvl, vl, "f64" if "f64" in (*kinds, out) else "f32")
         self.code, self.kinds, self.out = code, kinds, out
         self.to = llvm_type(out, vl)
@@ -85,12 +86,12 @@ class Libdevice(Vector):
     def from_library(self, name: str, xs: Sequence[str], kinds: Sequence[str]) -> str:
         """A function of the C library on f64 (and i32), for each lane."""
         wide = [
-            self.code.convert(x, e, "f64", self.lvl, self.vl) if e == "f32" else x
+            convert(self.code, x, e, "f64", self.lvl, self.vl) if e == "f32" else x
             for x, e in zip(xs, kinds, strict=True)
         ]
         types = [llvm_type("f64" if e == "f32" else e) for e in kinds]
         y = self.each(name, "double", wide, types)
-        return self.code.convert(y, "f64", "f32", self.lvl, self.vl) if self.out == "f32" else y
+        return convert(self.code, y, "f64", "f32", self.lvl, self.vl) if self.out == "f32" else y
 
     def each(self, name: str, result: str, xs: Sequence[str], types: Sequence[str]) -> str:
         call = self.emitter.intrinsic(name, result, *types)
@@ -136,7 +137,7 @@ class Libdevice(Vector):
         if name == "normcdf":
             d = llvm_type("f64", self.vl)
             factors = Vector(self.emitter, self.lvl, self.vl, "f64")
-            wide = self.code.convert(xs[0], self.elem, "f64", self.lvl, self.vl)
+            wide = convert(self.code, xs[0], self.elem, "f64", self.lvl, self.vl)
             wide = self.let(f"fmul {d} {wide}, {factors.c(-math.sqrt(0.5))}")
             return self.op("fmul", self.from_library("erfc", [wide], ["f64"]), self.c(0.5))
         if name == "exp10":
@@ -149,7 +150,7 @@ class Libdevice(Vector):
             types = [llvm_type(self.elem)] * 2
             return self.each("nextafterf" if self.elem == "f32" else name, types[0], xs, types)
         if name == "ilogb":
-            wide = self.code.convert(xs[0], self.elem, "f64", self.lvl, self.vl)
+            wide = convert(self.code, xs[0], self.elem, "f64", self.lvl, self.vl)
             return self.each(name, "i32", [wide], ["double"])
         return None
 
@@ -163,8 +164,8 @@ class Libdevice(Vector):
         if match := re.fullmatch(r"(u?int|u?ll)2(?:float|double)_rn", name):
             return self.let(f"{INTEGERS[match[1]][0]}itofp {source} {x} to {self.to}")
         if name in ("double2float_rn", "double2float_rz"):
-            convert = self.code.convert if name[-1] == "n" else self.code.toward_zero
-            return convert(x, "f64", "f32", self.lvl, self.vl)
+            change = convert if name[-1] == "n" else toward_zero
+            return change(self.code, x, "f64", "f32", self.lvl, self.vl)
         if BITWISE.fullmatch(name):
             return self.let(f"bitcast {source} {x} to {self.to}")
         if name in ("double2loint", "double2hiint"):

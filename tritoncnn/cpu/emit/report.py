@@ -7,18 +7,21 @@ import json
 from tritoncnn.cpu.front.elements import FP8, llvm_type, stored
 from tritoncnn.cpu.front.ttir import Op, Type, Value
 
-from .stores import Stores
+from .buffers import materialise, vector_axis
+from .pull import pull
+from .scratch import to_memory
+from .state import State
 from .values import Coords
 
 PROGRAM = "i32 %pid0, i32 %pid1, i32 %pid2"
 
 
-def _note(code: Stores, note: dict[str, object]) -> str:
+def _note(code: State, note: dict[str, object]) -> str:
     data = json.dumps(note).encode()
     return code.table("i8", [*data, 0])
 
 
-def printed(code: Stores, op: Op) -> None:
+def printed(code: State, op: Op) -> None:
     """One call for each operand; a tensor is written to scratch as a whole first."""
     call = code.intrinsic("tritoncnn_print", "void", "ptr", "ptr", "i32", "i32", "i32")
     text, signs = str(op.attrs["text"]), op.attrs.get("isSigned")
@@ -28,11 +31,11 @@ def printed(code: Stores, op: Op) -> None:
         x = _readable(x, op)
         strides: tuple[int, ...] = ()
         if x.type.shape:
-            buffer = code.materialise(x)
+            buffer = materialise(code, x)
             place, strides = buffer.ptr, buffer.strides
         else:
             place = code.alloca(llvm_type(stored(x.type.elem)))
-            value = code.to_memory(code.eval(x).v, x.type.elem, 0)
+            value = to_memory(code, pull(code, x).v, x.type.elem, 0)
             code.emit(f"store {llvm_type(stored(x.type.elem))} {value}, ptr {place}")
         several = f"(operand {k}) " if len(op.operands) > 1 else ""
         note = {
@@ -52,7 +55,7 @@ def _readable(x: Value, op: Op) -> Value:
     return wide
 
 
-def asserted(code: Stores, op: Op) -> None:
+def asserted(code: State, op: Op) -> None:
     """A program whose condition is false anywhere says so and ends: what follows may rely on the condition."""
     x = op.operands[0]
     if code.facts.truth(x) is True:
@@ -60,7 +63,7 @@ def asserted(code: Stores, op: Op) -> None:
     note = _note(code, {"where": op.where, "text": op.attrs["text"]})
 
     def check(coords: Coords) -> None:
-        r = code.eval(x, coords)
+        r = pull(code, x, coords)
         holds = r.v
         if r.vl:
             call = code.intrinsic(f"llvm.vector.reduce.and.v{r.vl}i1", "i1", f"<{r.vl} x i1>")
@@ -74,6 +77,6 @@ def asserted(code: Stores, op: Op) -> None:
         code.label(f"{k}t")
 
     if x.type.shape:
-        code.nest(x.type.shape, code.vector_axis(x), check)
+        code.nest(x.type.shape, vector_axis(code, x), check)
     else:
         check(())

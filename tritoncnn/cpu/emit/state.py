@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tritoncnn.cpu.facts.analysis import Facts
 from tritoncnn.cpu.facts.remarks import Remarks
+from tritoncnn.cpu.front.row import Row, Table
 from tritoncnn.cpu.front.ttir import Function, Op, Value
 
 from .builder import Builder
+from .values import Res
 
 if TYPE_CHECKING:
     from tritoncnn.cpu.sanitize.guards import Guard
@@ -21,6 +23,7 @@ class State(Builder):
     """One function on its way to LLVM IR.
 
     Of the module, the same in the kernel and in the functions that it calls:
+    rows          what each op is, by its name
     features      the CPU's, by LLVM's names; functions that are called do without
     callees       functions that return early
     guard         writes the checks, in the modes that check accesses
@@ -44,6 +47,7 @@ class State(Builder):
     spares        size -> scratch that masked stores without a lane may point at
     """
 
+    rows: Table = field(default_factory=dict)
     features: Collection[str] = ()
     callees: dict[str, Function] = field(default_factory=dict)
     guard: Guard | None = None
@@ -62,3 +66,17 @@ class State(Builder):
     trees: dict[Value, int] = field(default_factory=dict)
     lengths: dict[Value, int] = field(default_factory=dict)
     spares: dict[int, str] = field(default_factory=dict)
+
+    def row(self, op: Op) -> Row:
+        """What an op is."""
+        return self.rows[op.name]
+
+    def give_up(self) -> None:
+        """End the function early, because the program failed."""
+        self.emit("ret void" if self.result == "void" else f"ret {self.result} zeroinitializer")
+
+
+Apply = Callable[[State, Op, list[Res]], Res]  # an elementwise op on given elements
+Lanes = Callable[
+    [State, Op, list[str], int, int], str
+]  # op, its operands in all lanes, level, lanes -> the result's name

@@ -94,3 +94,13 @@ def literal(text: str, elem: str) -> str:
     if elem == "i1":
         return {"true": "1", "false": "0", "-1": "1"}.get(text, text)
     return str(int(text, 16)) if text.startswith("0x") else text
+
+
+def mangled(elem: str, vl: int) -> str:
+    name = "i8" if elem in FP8 else elem
+    return f"v{vl}{name}" if vl else name
+
+
+def zero(elem: str) -> str:
+    """The literal whose bits are all 0."""
+    return "null" if elem == "ptr" else literal("0", elem)

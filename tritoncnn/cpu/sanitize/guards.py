@@ -8,17 +8,14 @@ bytes of each pointer's tensor, address of its shadow, then a word that says sto
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
+from tritoncnn.cpu.emit.pull import pull
+from tritoncnn.cpu.emit.state import State
+from tritoncnn.cpu.emit.values import Coords
 from tritoncnn.cpu.front.elements import size_of
 from tritoncnn.cpu.front.ttir import Op
 
-if TYPE_CHECKING:
-    from tritoncnn.cpu.emit.control import Control
-    from tritoncnn.cpu.emit.values import Coords
-
 PROGRAM = "i32 %pid0, i32 %pid1, i32 %pid2"
-ACCESSES = {"tt.load", "tt.store", "tt.atomic_rmw", "tt.atomic_cas"}
 HEADER = 5  # slots of a record before its arguments
 
 # A byte's shadow: its writer and two different readers, as program + 1, each with the number of its site.
@@ -153,22 +150,24 @@ class Guard:
         self.count = count  # arguments
         self.sites: list[dict[str, object]] = []
 
-    def check(self, code: Control, op: Op) -> None:
+    def check(self, code: State, op: Op) -> None:
         """Emit the check of one op."""
         assert code.remarks.points_to is not None
         p = op.operands[0]
         arguments = code.remarks.points_to.of(p)
         if arguments is None:
             return  # nothing says how far the memory behind a computed address reaches
-        kind, masks = {"tt.load": ("load", 1), "tt.store": ("store", 2)}.get(op.name, ("atomic", 2))
-        mask = op.operands[masks] if len(op.operands) > masks and op.name != "tt.atomic_cas" else None
+        row = code.row(op)
+        kind, mask = row.access, None
+        if row.mask is not None and len(op.operands) > row.mask:
+            mask = op.operands[row.mask]
         elem = op.results[0].type.elem if op.results else op.operands[1].type.elem
         size, site = size_of(elem), len(self.sites)
         self.sites.append({"op": kind, "where": op.where, "size": size, "arguments": sorted(arguments)})
 
         def one(coords: Coords) -> None:
-            here = code.eval(p, coords).v
-            wanted = code.eval(mask, coords if mask.type.shape else ()).v if mask else "1"
+            here = pull(code, p, coords).v
+            wanted = pull(code, mask, coords if mask.type.shape else ()).v if mask else "1"
             self.element(code, here, wanted, sorted(arguments), site, size, kind)
 
         if p.type.shape:
@@ -176,7 +175,7 @@ class Guard:
         else:
             one(())
 
-    def element(self, code: Control, p: str, wanted: str, arguments: list[int], site: int, size: int, op: str) -> None:
+    def element(self, code: State, p: str, wanted: str, arguments: list[int], site: int, size: int, op: str) -> None:
         d = code.depth
         fine = code.let(d, f"xor i1 {wanted}, true")
         for k in arguments:
@@ -189,12 +188,12 @@ class Guard:
         end = code.let(d, f"call i1 @refused(ptr %record, i1 {fine}, i32 {site}, ptr {p}, {PROGRAM})")
         self.end_if(code, end)
 
-    def after_call(self, code: Control) -> None:
+    def after_call(self, code: State) -> None:
         """A function that was called may have ended early."""
         end = code.let(code.depth, f"call i1 @refused(ptr %record, i1 true, i32 0, ptr null, {PROGRAM})")
         self.end_if(code, end)
 
-    def end_if(self, code: Control, condition: str) -> None:
+    def end_if(self, code: State, condition: str) -> None:
         k = code.fresh("G")[1:]
         code.emit(f"br i1 {condition}, label %{k}e, label %{k}g")
         code.label(f"{k}e")

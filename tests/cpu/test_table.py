@@ -1,0 +1,71 @@
+"""The table of TTIR ops: one row for each, and a refusal by name of every other op, wherever it stands."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+
+from tritoncnn.cpu import table
+from tritoncnn.cpu.lower import lower
+from tritoncnn.cpu.table import TABLE
+from tritoncnn.errors import UnsupportedError
+
+KERNEL = """
+tt.func public @kernel(%p: !tt.ptr<f32>) {{
+  %c0 = arith.constant 0 : i32
+  %c1 = arith.constant 1 : i32
+  %c8 = arith.constant 8 : i32
+  %r = tt.make_range {{end = 16 : i32, start = 0 : i32}} : tensor<16xi32>
+  %s = tt.splat %p : !tt.ptr<f32> -> tensor<16x!tt.ptr<f32>>
+  %a = tt.addptr %s, %r : tensor<16x!tt.ptr<f32>>, tensor<16xi32>
+  %x = tt.load %a : tensor<16x!tt.ptr<f32>>
+  {0}
+  tt.return
+}}
+"""
+PLACES = {
+    "alone": "%y = {op} %x : tensor<16xf32>\n  tt.store %a, %y : tensor<16x!tt.ptr<f32>>",
+    "unread": "%y = {op} %x : tensor<16xf32>",
+    "in a loop": """scf.for %i = %c0 to %c8 step %c1  : i32 {{
+    %y = {op} %x : tensor<16xf32>
+    tt.store %a, %y : tensor<16x!tt.ptr<f32>>
+  }}""",
+    "in a combiner": """%y = "tt.reduce"(%x) <{{axis = 0 : i32}}> ({{
+  ^bb0(%u: f32, %v: f32):
+    %w = {op} %u, %v : f32
+    tt.reduce.return %w : f32
+  }}) : (tensor<16xf32>) -> f32
+  tt.store %p, %y : !tt.ptr<f32>""",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ["tt.elementwise_inline_asm", "math.unheard_of", "arith.unheard_of", "ttg.unheard_of"])
+def test_an_op_without_a_row_is_refused_by_its_name(place: str, name: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"^{name}: the CPU backend does not know this op"):
+        lower(KERNEL.format(PLACES[place].format(op=name)), lanes=8)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_op_with_a_row_is_lowered_there(place: str) -> None:
+    known = "arith.addf" if place == "in a combiner" else "math.exp"
+    assert "define void @launch" in lower(KERNEL.format(PLACES[place].format(op=known)), lanes=8)
+
+
+def test_each_op_has_one_row() -> None:
+    tree = ast.parse(inspect.getsource(table))
+    keys = [key.value for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys
+            if isinstance(key, ast.Constant) and "." in str(key.value)]  # fmt: skip
+    assert len(keys) == len(set(keys))
+    assert set(keys) <= set(TABLE)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_row_says_how_code_is_written_for_its_op(name: str) -> None:
+    row = TABLE[name]
+    assert row.emit or row.pull or row.emit_group or row.ends
+    assert bool(row.group) == bool(row.emit_group)
+    assert not row.elementwise or (row.pull and row.axis and row.pointwise)
+    assert row.mask is None or row.access

@@ -1,0 +1,87 @@
+"""B packed into panels: blocks of NR columns, each read front to back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tritoncnn.cpu.emit.buffers import vector_axis
+from tritoncnn.cpu.emit.pull import available, pull
+from tritoncnn.cpu.emit.scratch import write
+from tritoncnn.cpu.emit.state import State
+from tritoncnn.cpu.emit.transpose import transposed
+from tritoncnn.cpu.emit.values import Buffer, Coord, Res
+from tritoncnn.cpu.front.elements import llvm_type
+from tritoncnn.cpu.front.ttir import Value
+
+from .views import Operand
+
+
+def pack(code: State, b: Value, K: int, columns: int, NR: int) -> Operand:
+    """B as panels of NR columns, each read front to back."""
+    lvl = available(code, b)
+    with code.at_level(lvl):
+        buffer = Buffer(code.alloca(llvm_type(b.type.elem), K * columns), (K, columns), (NR, 1), b.type.elem, lvl)
+        if vector_axis(code, b) == 0 and K % code.lanes == 0 and columns % code.lanes == 0 and code.lanes > 4:
+            _pack_transposed(code, b, buffer, K, columns, NR)
+        else:
+            _pack_rows(code, b, buffer, K, columns, NR)
+    return Operand("strided", Res(buffer.ptr, lvl), 0, tuple(k * NR for k in range(K)))
+
+
+def panel_at(code: State, buffer: Buffer, j: Coord, K: int) -> Buffer:
+    at = code.element(Res(buffer.ptr, buffer.lvl), buffer.elem, (j,), (K,))
+    return Buffer(at.v, buffer.shape, buffer.strides, buffer.elem, at.lvl)
+
+
+def _pack_rows(code: State, b: Value, buffer: Buffer, K: int, columns: int, NR: int) -> None:
+    vl = min(code.lanes, NR)
+    fill_panels(code, buffer, K, columns, NR, 0 if vl == 1 else vl, lambda k, at: pull(code, b, (k, at)))
+
+
+def fill_panels(code: State, buffer: Buffer, depth: int, columns: int, NR: int, vl: int,
+           element: Callable[[Coord, Coord], Res]) -> None:  # fmt: skip
+    """Fill panels of NR columns with vectors of ``element(row, columns)``."""
+
+    def row(k: Coord, _: list[str]) -> list[str]:
+        def panel(j: Coord, _: list[str]) -> list[str]:
+            to = panel_at(code, buffer, j, depth)
+
+            def vector(n: Coord, _: list[str]) -> list[str]:
+                at = code.plus(Coord(j.name, j.lvl, vl), Coord(n.name, n.lvl))
+                write(code, to, (k, Coord(n.name, n.lvl, vl)), element(k, at))
+                return []
+
+            code.loop(0, NR, max(vl, 1), vector)
+            return []
+
+        code.loop(0, columns, NR, panel)
+        return []
+
+    code.loop(0, depth, 1, row)
+
+
+def _pack_transposed(code: State, b: Value, buffer: Buffer, K: int, columns: int, NR: int) -> None:
+    """B lies with k contiguous: square blocks are transposed in registers."""
+    vl = code.lanes
+
+    def block(j: Coord, _: list[str]) -> list[str]:
+        panel_of = code.let(j.lvl, f"sdiv i32 {j.name}, {NR}") if j.number is None else str(j.number // NR)
+        start = code.times(Coord(panel_of, j.lvl), NR)
+        inside = code.let(j.lvl, f"sub i32 {j.name}, {start.name}")
+        to = panel_at(code, buffer, start, K)
+
+        def turn(k: Coord, _: list[str]) -> list[str]:
+            wide = Coord(k.name, k.lvl, vl)
+            rows = []
+            for x in range(vl):
+                r = pull(code, b, (wide, code.plus(j, x)))
+                rows.append(code.widen(r, b.type.elem, vl))
+            for x, column in enumerate(transposed(code, rows, b.type.elem)):
+                at = (code.plus(k, x), Coord(inside, j.lvl, vl))
+                write(code, to, at, Res(column, code.depth, vl))
+            return []
+
+        code.loop(0, K, vl, turn)
+        return []
+
+    code.loop(0, columns, vl, block)

@@ -1,0 +1,133 @@
+"""Loads that a dot may read in place: an address that follows each axis by itself, and a mask in parts of one axis each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritoncnn.cpu.emit.state import State
+from tritoncnn.cpu.emit.values import Buffer, Res
+from tritoncnn.cpu.front.ttir import Op, Value
+
+
+@dataclass(frozen=True)
+class Operand:
+    """How to reach element (free, red) of A, or row red of B.
+
+    kind   "strided": base + free * step + offsets[red]; "rows": table[free] + offsets[red]; "columns": table[red] + offsets[free]
+    base   address of element 0, or of the table of pointers
+    zeros  what a masked row's pointer is, if rows may be masked
+    lower  what the sums of each of B's columns begin lower by, if not 0
+    """
+
+    kind: str
+    base: Res
+    step: int
+    offsets: tuple[int, ...]
+    zeros: Res | None = None
+    lower: Buffer | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A load that a dot may read in place: axes of the load that are free and reduced, and what its mask says."""
+
+    load: Op
+    free: int
+    red: int
+    free_size: int  # elements in front, beyond which the mask is false
+    red_size: int
+    free_masks: tuple[Value, ...]  # parts of the mask that are only known when the program runs
+    red_masks: tuple[Value, ...]
+
+
+def view_of(code: State, v: Value, free: int, red: int) -> View | None:
+    """See through to a load whose mask is made of parts that follow one axis each."""
+    asked = v
+    code.remarks.reasons.pop(asked, None)
+    while v not in code.buffers and v.op is not None and v.op.name == "tt.trans":
+        free, red, v = red, free, v.op.operands[0]
+    load = v.op
+    if v in code.buffers or load is None or load.name != "tt.load" or not v.type.shape:
+        made = "in a buffer" if v in code.buffers or load is None else f"the result of {load.name}"
+        code.remarks.reasons[asked] = f"it is {made}, not a load"
+        return None
+    shape = v.type.shape
+    mask = load.operands[1] if len(load.operands) > 1 else None
+    other = load.operands[2] if len(load.operands) > 2 else None
+    sizes = {free: shape[free], red: shape[red]}
+    left: dict[int, list[Value]] = {free: [], red: []}
+    for part in code.facts.conjuncts(mask) if mask else []:
+        if code.facts.truth(part) is False:
+            sizes[red] = 0
+            continue
+        axes = [d for d in (free, red) if part.type.shape and code.facts.varies(part, d)]
+        if len(axes) != 1:
+            if axes:
+                code.remarks.reasons[asked] = "its mask follows both axes at once"
+                return None
+            left[free].append(part)
+            continue
+        d = axes[0]
+        known = code.facts.static(part)
+        if known is not None:
+            flags = np.moveaxis(known, d, 0).reshape(known.shape[d], -1)[:, 0]
+            prefix = int(flags.argmin()) if not flags.all() else len(flags)
+            if not flags[prefix:].any():
+                sizes[d] = min(sizes[d], prefix)
+                continue
+        left[d].append(part)
+    masked = left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]
+    if masked and other is not None and not _is_zero(other):
+        code.remarks.reasons[asked] = "what its mask leaves out is not 0"
+        return None
+    return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
+
+
+def _is_zero(v: Value) -> bool:
+    """Is the tensor the constant 0 (not -0)?"""
+    while v.op is not None and v.op.name in ("tt.splat", "tt.broadcast"):
+        v = v.op.operands[0]
+    if v.op is None or v.op.name != "arith.constant":
+        return False
+    text = str(v.op.attrs["value"])
+    return text in ("0.000000e+00", "0", "0.0")
+
+
+def offsets_along(code: State, v: Value, d: int) -> np.ndarray | None:
+    """v along axis d relative to its first element, if the program's data do not change it."""
+    key = ("offsets", v, d)
+    if key not in code.facts.cache:
+        code.facts.cache[key] = _offsets(code, v, d)
+    found: np.ndarray | None = code.facts.cache[key]
+    return found
+
+
+def _offsets(code: State, v: Value, d: int) -> np.ndarray | None:
+    shape = v.type.shape
+    n = shape[d] if shape else 1
+    step = code.facts.stride(v, d, n) if shape else 0
+    if step is not None:
+        return np.arange(n, dtype=np.int64) * step
+    known = code.facts.static(v)
+    if known is not None:
+        moved = np.moveaxis(known.astype(np.int64), d, 0).reshape(n, -1)
+        moved = moved - moved[0]
+        return moved[:, 0] if (moved == moved[:, :1]).all() else None
+    op = v.op
+    if op is None:
+        return None
+    if op.name == "tt.expand_dims":
+        return offsets_along(code, op.operands[0], d - (d > op.number("axis")))
+    if op.name in ("tt.broadcast", "arith.extsi"):
+        return offsets_along(code, op.operands[0], d)
+    if op.name in ("arith.addi", "arith.subi", "tt.addptr"):
+        a, b = (offsets_along(code, x, d) for x in op.operands)
+        return None if a is None or b is None else a - b if op.name == "arith.subi" else a + b
+    if op.name == "arith.muli":
+        for x, y in (op.operands, op.operands[::-1]):
+            c, inner = code.facts.const(y), offsets_along(code, x, d)
+            if c is not None and inner is not None:
+                return inner * c
+    return None

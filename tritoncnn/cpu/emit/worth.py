@@ -1,0 +1,142 @@
+"""Is a lazy tensor worth a buffer? What pulling it costs, and how often it is pulled."""
+
+from __future__ import annotations
+
+from tritoncnn.cpu.front.elements import FLOATS
+from tritoncnn.cpu.front.ttir import Op, Value
+
+from .groups import leader
+from .pull import is_lazy
+from .state import State
+
+TREE_LIMIT = 64  # instructions for one vector
+CHAIN_LIMIT = 150  # ops pulled through each other: pulling goes by recursion
+
+
+def sinks_of(code: State, v: Value) -> frozenset[Op]:
+    """The ops that will pull v, through lazy ops."""
+    todo = [] if v in code.sinks else [v]
+    while todo:  # not by recursion: chains may be long
+        x = todo[-1]
+        through = [r for user in x.users if is_lazy(code, user) for r in user.results]
+        unknown = [r for r in through if r not in code.sinks]
+        if unknown:
+            todo += unknown
+            continue
+        found = {leader(code, user) for user in x.users if not is_lazy(code, user)}
+        code.sinks[x] = frozenset(found.union(*(code.sinks[r] for r in through)))
+        todo.pop()
+    return code.sinks[v]
+
+
+def weight(code: State, op: Op) -> int:
+    """Cost of one vector of an op's result, in plain instructions."""
+    found = code.row(op).weight
+    return found if isinstance(found, int) else found(code, op)
+
+
+def pulling_cost(code: State, v: Value) -> int:
+    """Cost of pulling one vector of v. A shared operand counts once."""
+    total, todo, seen = 0, [v], {v}
+    while todo:
+        x = todo.pop()
+        if x in code.buffers or x in code.scalars or x.op is None or not x.type.shape:
+            continue
+        if code.facts.static(x) is not None:
+            total += 1
+            continue
+        total += weight(code, x.op)
+        fresh = [y for y in x.op.operands if y not in seen]
+        seen.update(fresh)
+        todo += dict.fromkeys(fresh)
+    return total
+
+
+def chain_length(code: State, v: Value) -> int:
+    """The longest way from v back to what is read, in ops that are pulled through."""
+    assert v.op is not None
+    behind = (code.lengths.get(x, 0) for x in v.op.operands if x not in code.buffers)
+    code.lengths[v] = 1 + max(behind, default=0)
+    return code.lengths[v]
+
+
+def tree_cost(code: State, v: Value) -> int:
+    """Cost of pulling v where nothing is shared by what reads an operand at several places, as a sort's steps do."""
+    if v in code.buffers or v in code.scalars or v.op is None or not v.type.shape:
+        return 1
+    if v not in code.trees:
+        code.trees[v] = 1  # none of what follows comes back here
+        total, todo, seen = 0, [v], {v}
+        while todo:  # what is computed at one place is computed once
+            x = todo.pop()
+            assert x.op is not None
+            total += weight(code, x.op)
+            for y in x.op.operands:
+                if y in seen:
+                    continue
+                seen.add(y)
+                times = code.row(x.op).elsewhere(x.op)
+                if times or y in code.buffers or y in code.scalars or y.op is None or not y.type.shape:
+                    total += max(times, 1) * tree_cost(code, y)
+                else:
+                    todo.append(y)
+        code.trees[v] = total
+    return code.trees[v]
+
+
+def spreads(code: State, v: Value) -> bool:
+    """Is v broadcast before it is consumed?"""
+    todo, seen = [v], {v}
+    while todo:
+        for user in todo.pop().users:
+            if code.row(user).spreads:
+                return True
+            if is_lazy(code, user):
+                todo += [r for r in user.results if r not in seen]
+                seen.update(user.results)
+    return False
+
+
+def in_inner_loop(code: State, v: Value, sink: Op) -> bool:
+    """Does the sink stand in a loop that v's op does not stand in?"""
+    block = sink.block
+    while block is not None and v.op is not None and block is not v.op.block:
+        if block.owner is None:
+            return False
+        if code.row(block.owner).loops:
+            return True
+        block = block.owner.block
+    return False
+
+
+def holds_data(code: State, v: Value) -> bool:
+    """Is a tensor of integers made of ones that lie in memory? Indices and masks are not, nor are bits of floats."""
+    todo, seen = [v], {v}
+    while todo:
+        x = todo.pop()
+        if x.op is None or x.type.elem in ("i1", *FLOATS) or code.facts.static(x) is not None:
+            continue
+        if code.row(x.op).access == "load" and x.type.shape:
+            return True
+        todo += [y for y in x.op.operands if y not in seen]
+        seen.update(x.op.operands)
+    return False
+
+
+def worth_a_buffer(code: State, v: Value) -> bool:
+    """Would pulling v again and again cost more than writing and reading it?"""
+    if v.type.elem == "ptr" or code.facts.static(v) is not None:
+        return False
+    sinks, cost = sinks_of(code, v), pulling_cost(code, v)
+    if chain_length(code, v) > CHAIN_LIMIT:
+        return True
+    if tree_cost(code, v) > max(TREE_LIMIT, 2 * cost):
+        return True
+    if not sinks or cost < 4 or all(code.row(s).reaches for s in sinks):
+        return False
+    if len([n for n in v.type.shape if n > 1]) == 1 and spreads(code, v):
+        return True
+    if v.type.elem not in FLOATS and len(v.type.shape) > 1 and not holds_data(code, v):
+        return False
+    again = any(in_inner_loop(code, v, s) for s in sinks if not code.row(s).reaches)
+    return cost >= 8 and (len(sinks) > 1 or again)

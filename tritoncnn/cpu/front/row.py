@@ -1,0 +1,97 @@
+"""What one TTIR op is: a row of the table in ``cpu/table.py``, and all that the lowering knows of an op by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .ttir import Op, Value
+
+if TYPE_CHECKING:
+    from tritoncnn.cpu.emit.state import State
+    from tritoncnn.cpu.emit.values import Coords, Res
+
+
+def never(op: Op) -> bool:
+    """No op of this name does."""
+    return False
+
+
+def always(op: Op) -> bool:
+    """Every op of this name does."""
+    return True
+
+
+def nowhere(op: Op) -> int:
+    """Operands are read at the place of the result only."""
+    return 0
+
+
+def as_given(code: State, op: Op, rs: list[Res]) -> Res | None:
+    """Nothing is simpler than the op itself."""
+    return None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One op. A column that is left out says that the op does not do this.
+
+    How code is written for it:
+    emit        writes all of its code, where the op stands
+    pull        writes one element, or one vector, of its result; ops with no other way are emitted by pulling a scalar
+    apply       elementwise ops: the same, of given elements
+    simplify    elementwise ops: what given literals decide
+    lazy        does it emit nothing until its result is read? (Only tensors are lazy.)
+    meet        notes down a lazy op where it stands
+    group       the ops that are done in one loop with ops[at], itself first
+    emit_group  writes them, and what must come before; the ops that are done come back
+
+    What its code is like:
+    axis        which axis of its operands an axis of its result walks, if they go along each other (``axes.py``)
+    address     what it adds to an address: a key that is equal for equal offsets
+    weight      plain instructions for one vector of its result
+    elsewhere   in how many other places it reads operands, for one vector
+    fp8         takes 8-bit floats as they are; arithmetic is done in f32 for others
+    pointwise   an element needs at most the same element of its operands
+    spreads     repeats its operand along axes
+    literal     its elements are in the text
+    reaches     reads its operands by itself, wherever they are
+    access      "load", "store" or "atomic"
+    mask        which operand says where it touches memory, if there is one
+    writes      memory; or no load may move before it, out of a loop
+    loops       runs its regions many times
+    ends        a block
+    """
+
+    emit: Callable[[State, Op], None] | None = None
+    pull: Callable[[State, Op, Value, Coords], Res] | None = None
+    apply: Callable[[State, Op, list[Res]], Res] | None = None
+    simplify: Callable[[State, Op, list[Res]], Res | None] = as_given
+    lazy: Callable[[Op], bool] = never
+    meet: Callable[[State, Op], None] | None = None
+    group: Callable[[State, Sequence[Op], int], list[Op]] | None = None
+    emit_group: Callable[[State, Sequence[Op], int], Collection[Op]] | None = None
+
+    axis: Callable[[Op, int], int | None] | None = None
+    address: Callable[[Op], tuple[object, ...]] | None = None
+    weight: int | Callable[[State, Op], int] = 0
+    elsewhere: Callable[[Op], int] = nowhere
+    fp8: bool = False
+    pointwise: bool = False
+    spreads: bool = False
+    literal: bool = False
+    reaches: bool = False
+    access: str = ""
+    mask: int | None = None
+    writes: bool = False
+    loops: bool = False
+    ends: bool = False
+
+    @property
+    def elementwise(self) -> bool:
+        """Does it compute each element from the elements at the same place?"""
+        return self.apply is not None
+
+
+Table = Mapping[str, Row]
