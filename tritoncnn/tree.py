@@ -105,6 +105,71 @@ def flatten(tree: Any) -> tuple[list[torch.Tensor], Form]:
     return tensors, form
 
 
+def reader(form: Form) -> Callable[[Any], list[torch.Tensor] | None]:
+    """A function from a tree to its tensors, in the order of ``flatten``, which makes no form: None where the tree is not surely
+    one of ``form``. Constants other than whole numbers, words, switches and None are never sure.
+    """
+    visit = _visitor(form)
+
+    def read(tree: Any) -> list[torch.Tensor] | None:
+        found: list[torch.Tensor] = []
+        return found if visit(tree, found) else None
+
+    return read
+
+
+_Visit = Callable[[Any, list[torch.Tensor]], bool]
+
+
+def _visitor(form: Form) -> _Visit:
+    """A function that adds the tensors of a tree to a list and says whether the tree is one of ``form``."""
+    if not form.container:
+        return _tensor if form.kind is TENSOR else _constant(form.kind)
+    kind, keys, count = form.kind, form.keys, len(form.keys)
+    visits = tuple(_visitor(part) for part in form.parts)
+
+    def tensors(tree: Any, found: list[torch.Tensor]) -> bool:
+        if type(tree) is not kind or len(tree) != count:
+            return False
+        found.extend(tree)
+        return all(isinstance(part, torch.Tensor) for part in tree)
+
+    def items(tree: Any, found: list[torch.Tensor]) -> bool:
+        if type(tree) is not kind or len(tree) != count:
+            return False
+        return all(visit(part, found) for visit, part in zip(visits, tree, strict=True))
+
+    def entries(tree: Any, found: list[torch.Tensor]) -> bool:
+        if type(tree) not in (dict, Fields) or tuple(tree) != keys:
+            return False
+        return not tree or all(visit(part, found) for visit, part in zip(visits, tree.values(), strict=True))
+
+    def fields(tree: Any, found: list[torch.Tensor]) -> bool:
+        return type(tree) is kind and all(
+            visit(getattr(tree, key), found) for visit, key in zip(visits, keys, strict=True)
+        )
+
+    if issubclass(kind, Mapping):
+        return entries if kind is Fields else _unsure
+    if dataclasses.is_dataclass(kind):
+        return fields
+    return tensors if all(part.kind is TENSOR for part in form.parts) else items
+
+
+def _tensor(tree: Any, found: list[torch.Tensor]) -> bool:
+    found.append(tree)
+    return isinstance(tree, torch.Tensor)
+
+
+def _constant(value: Any) -> _Visit:
+    kind = type(value)
+    return (lambda tree, _: type(tree) is kind and tree == value) if kind in (bool, int, str, type(None)) else _unsure
+
+
+def _unsure(tree: Any, found: list[torch.Tensor]) -> bool:
+    return False
+
+
 def _container(form: Form, parts: list[Any]) -> Any:
     kind = form.kind
     if issubclass(kind, Mapping):

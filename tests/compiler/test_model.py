@@ -182,3 +182,63 @@ def test_the_autocast_around_compile_counts_for_every_plan() -> None:
                 ours, theirs.detach(), rtol=2**-7, atol=2**-6
             )  # two roundings to bf16 of numbers up to 2
     assert tritoncnn.compile(net, x)(x)[0].dtype == torch.float32
+
+
+class Sized(nn.Module):
+    """Its result follows from the input's sizes and from the switch, not from its numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor, scale: Any = 1) -> torch.Tensor:
+        return self.weight * x.shape[0] / scale + (10.0 if scale is True else 0.0)
+
+
+def test_sizes_count_of_an_input_that_no_kernel_reads() -> None:
+    model = tritoncnn.compile(new(Sized), torch.zeros(2, 3))
+    assert [float(model(torch.zeros(n, 3))) for n in (2, 5, 5, 2)] == [2.0, 5.0, 5.0, 2.0]
+
+
+def test_constants_that_are_equal_but_of_other_kinds_are_told_apart() -> None:
+    x = torch.zeros(2, 3)
+    model = tritoncnn.compile(new(Sized), (x, 1))
+    for scale in (1, True, 1.0, True, 1):
+        assert torch.equal(model(x, scale), new(Sized)(x, scale).detach())
+
+
+def test_state_that_changes_between_equal_calls_shows() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    model = tritoncnn.compile(module, X)
+    conv, norm = module[0], module[1]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    mean = norm.running_mean
+    assert mean is not None
+
+    def write_unseen() -> None:
+        conv.weight.data.mul_(2)
+        model.refresh()
+
+    def move() -> None:
+        conv.weight.data = conv.weight.data.clone()
+
+    def replace() -> None:
+        conv.weight = nn.Parameter(conv.weight.flip(0).to(memory_format=torch.channels_last))
+
+    changes = (
+        write_unseen,
+        lambda: mean.add_(1),
+        lambda: setattr(norm, "running_mean", torch.full((4,), 0.5)),
+        move,
+        replace,
+        lambda: module.load_state_dict({k: t * 0.5 for k, t in module.state_dict().items()}),
+    )
+    with torch.no_grad():
+        for change in changes:
+            before = model(X)
+            change()
+            torch.testing.assert_close(model(X), module(X), **CLOSE)
+            torch.testing.assert_close(model(X), module(X), **CLOSE)  # by the short way
+            if change is not move:
+                assert not torch.equal(model(X), before)

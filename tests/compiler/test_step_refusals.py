@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tritoncnn
-from tests.compiler.small_net import Net, X, Y, new_net
+from tests.compiler.small_net import Net, X, Y, follow, new_net, same_state
 from tritoncnn import SGD, Adam, Update
 from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError, TritonCNNError, UnsupportedError
 
@@ -136,3 +136,14 @@ def test_wrong_calls_change_nothing() -> None:
         with pytest.raises(CheckpointError):
             step.load_state_dict(state)
     assert all(torch.equal(t, before[name]) for name, t in step.state_dict().items())
+
+
+def test_a_refused_batch_leaves_the_rate_that_was_set_for_the_next_step() -> None:
+    ours, theirs = new_net(), new_net()
+    step = tritoncnn.compile_step(ours, F.cross_entropy, SGD(0.1), (X, Y))
+    step.lr = 0.5
+    with pytest.raises(InputError):
+        step(torch.randn(6, 7), Y)  # the net takes 5 numbers
+    step(X, Y)
+    follow(theirs, lambda: F.cross_entropy(theirs(X), Y), torch.optim.SGD(theirs.parameters(), 0.5), steps=1)
+    same_state(ours, theirs)

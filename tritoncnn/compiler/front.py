@@ -185,21 +185,21 @@ def _long_step(nets: Any, losses: Any, example: Any, updates: Any, seed: int | N
     spread = _one if whole else _unpacked if len(example) > 1 else _several
     names = _parameter_names(losses)[1:] or (["batch"] if whole else [])
     subject = Subject("_".join(named), {**named, **extra}, function, names, "net." if single else "", tuple(extra))
-    return CompiledStep(subject, updates, subject.parameters(named), spread(*batch), spread, seed)
+    return CompiledStep(subject, updates, subject.parameters(named), Arguments.of(spread(*batch)), spread, seed)
 
 
-def _one(*batch: Any) -> Arguments:
+def _one(*batch: Any) -> tuple[Any, ...]:
     """A call's arguments as one: alone or as a tuple."""
-    return Arguments.of((batch[0] if len(batch) == 1 else batch,))
+    return (batch[0] if len(batch) == 1 else batch,)
 
 
-def _several(*batch: Any) -> Arguments:
-    return Arguments.of(batch)
+def _several(*batch: Any) -> tuple[Any, ...]:
+    return batch
 
 
-def _unpacked(*batch: Any) -> Arguments:
+def _unpacked(*batch: Any) -> tuple[Any, ...]:
     """A call's arguments, which may come as one tuple."""
-    return Arguments.of(batch[0] if len(batch) == 1 and type(batch[0]) is tuple else batch)
+    return batch[0] if len(batch) == 1 and type(batch[0]) is tuple else batch
 
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:

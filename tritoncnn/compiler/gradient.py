@@ -10,29 +10,26 @@ import torch
 
 from tritoncnn.capture import SEED, Captured
 from tritoncnn.compiler.memory import Live
-from tritoncnn.compiler.model import CallProgram
 from tritoncnn.compiler.pipeline import Planned, plan_gradient
-from tritoncnn.compiler.plans import Plans, input_type
+from tritoncnn.compiler.program import CallProgram
+from tritoncnn.compiler.programs import Programs, input_type
 from tritoncnn.compiler.subject import Arguments, Subject
-from tritoncnn.errors import DTypeError, InputError, ShapeError
+from tritoncnn.errors import InputError, ShapeError
 from tritoncnn.ir import Graph, TensorType
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.passes import Stage
 from tritoncnn.plan import Plan
-from tritoncnn.runtime import Executable, readable
-from tritoncnn.tree import difference
+from tritoncnn.runtime import readable
 
 
 class GradientProgram(CallProgram):
     """One plan of a function and its gradients. ``seed``: the type of the cotangent that a call must bring, or None."""
 
     def __init__(self, captured: Captured, planned: Planned, live: Live, extra: Mapping[str, torch.Tensor],
-                 seed: TensorType | None, count: int) -> None:  # fmt: skip
-        super().__init__(captured, planned, live, extra)
-        self.seed, self.results = seed, captured.form.tensors
-        names = (*captured.inputs, "dy0") if seed is not None else captured.inputs
-        self.run = Executable(planned.plan, names, self.results + count, {
-            **live.tensors(), **{k: t.detach() for k, t in captured.constants.items()}, **extra})  # fmt: skip
+                 arguments: Arguments, seed: TensorType | None, count: int) -> None:  # fmt: skip
+        more = () if seed is None else ("dy0",)
+        super().__init__(captured, planned, live, extra, arguments, more_inputs=more, more_results=count)
+        self.seed = seed
 
 
 class CompiledGradient:
@@ -43,32 +40,18 @@ class CompiledGradient:
 
     def __init__(self, subject: Subject, wrt: tuple[str, ...], single: bool, example: Arguments) -> None:
         self._subject, self._single, self._wanted = subject, single or len(wrt) <= 1, wrt
-        self._example = example.like()
-        self._plans: Plans[GradientProgram] = Plans(self._make, subject.input_names)
+        self._programs: Programs[GradientProgram] = Programs(subject, self._make)
         self._seed = torch.zeros((), dtype=torch.int64, device="cpu")
-        self._last = self._plans.get(example)
+        self._programs.put(self._make(example), example)
 
     def __call__(self, *args: Any, cotangent: torch.Tensor | None = None, **kwargs: Any) -> tuple[Any, Any]:
         """Raises InputError, ShapeError or DTypeError when an input or the cotangent is not like the example."""
-        arguments = Arguments.of(args, kwargs)
-        if arguments.form != self._example.form:
-            raise InputError(
-                difference(self._example.form, arguments.form) or "the inputs are not those of the example"
-            )
-        names = self._subject.input_names(arguments.form)
-        for name, a, b in zip(names, self._example.tensors, arguments.tensors, strict=True):
-            if a.dtype != b.dtype:
-                raise DTypeError(f"input {name} must be {a.dtype}, as in the example; got {b.dtype} {list(b.shape)}")
         with self._subject.locks:
-            program = self._plans.get(arguments)
-            while not program.refresh():
-                self._plans.drop(arguments)
-                program = self._plans.get(arguments)
-            tensors = program.fit((*arguments.tensors, *_seeds(program, cotangent)))
+            program, given = self._programs.find(args, kwargs)
+            tensors = program.fit((*given, *_seeds(program, cotangent)))
             if program.captured.random:
                 self._seed.random_()
             found = program.run.run(tensors)
-        self._last = program
         gradients = found[program.results :]
         return program.build(found[: program.results]), gradients[0] if self._single else tuple(gradients)
 
@@ -89,7 +72,7 @@ class CompiledGradient:
         seed = None if first.numel == 1 else first
         planned = plan_gradient(captured, types, wrt, seed is not None)
         extra = {SEED: self._seed} if captured.random else {}
-        return GradientProgram(captured, planned, live, extra, seed, len(wrt))
+        return GradientProgram(captured, planned, live, extra, arguments, seed, len(wrt))
 
     def _names(self, captured: Captured) -> tuple[str, ...]:
         """The graph inputs that ``wrt`` names. Raises InputError for a name that fits none."""
@@ -115,12 +98,16 @@ class CompiledGradient:
     @property
     def plan(self) -> Plan:
         """The launches of the last call, or of the example."""
-        return self._last.planned.plan
+        return self._last().planned.plan
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The graph after every stage of the compiler."""
-        return self._last.planned.stages
+        return self._last().planned.stages
+
+    def _last(self) -> GradientProgram:
+        assert self._programs.last is not None  # the example's is made at once
+        return self._programs.last
 
 
 def _seeds(program: GradientProgram, cotangent: torch.Tensor | None) -> tuple[torch.Tensor, ...]:

@@ -137,7 +137,12 @@ class Live:
 
     def __init__(self, slots: Mapping[str, Slot]) -> None:
         self.slots = dict(slots)
-        self._places = [(slot, slot.tensor.data_ptr()) for slot in self.slots.values()]
+        self._look()
+
+    def _look(self) -> None:
+        """Keep what ``moved`` and ``versions``, which every call asks, compare."""
+        self._tensors = [slot.tensor for slot in self.slots.values()]
+        self._places = [(slot.owner, slot.key, slot.tensor, slot.tensor.data_ptr()) for slot in self.slots.values()]
 
     def types(self) -> dict[str, TensorType]:
         return {name: type_of(slot.tensor) for name, slot in self.slots.items()}
@@ -146,17 +151,20 @@ class Live:
         return {name: slot.tensor.detach() for name, slot in self.slots.items()}
 
     def moved(self) -> bool:
-        return any(slot.moved(address) for slot, address in self._places)
+        """Whether a module holds another tensor, or one in another place, than when it was last looked at."""
+        return any(
+            owner.get(key) is not tensor or tensor.data_ptr() != address for owner, key, tensor, address in self._places
+        )
 
     def versions(self) -> list[int]:
         """How often each tensor has been written to, as torch counts."""
-        return [slot.tensor._version for slot, _ in self._places]
+        return [tensor._version for tensor in self._tensors]
 
     def refresh(self) -> None:
         """Look again where everything is."""
         for name, slot in self.slots.items():
             readable(slot.refresh(name), name)
-        self._places = [(slot, slot.tensor.data_ptr()) for slot in self.slots.values()]
+        self._look()
 
 
 def bump(tensors: Iterable[torch.Tensor]) -> None:

@@ -9,18 +9,18 @@ import torch
 
 from tritoncnn.capture import SEED, Captured
 from tritoncnn.compiler.memory import Live, bump
-from tritoncnn.compiler.model import CallProgram, CompiledModel
+from tritoncnn.compiler.model import CompiledModel
 from tritoncnn.compiler.pipeline import plan_step
-from tritoncnn.compiler.plans import Plans, input_type
+from tritoncnn.compiler.program import CallProgram
+from tritoncnn.compiler.programs import Programs, input_type
 from tritoncnn.compiler.rates import Rates, check_rate
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.compiler.trained import Trained
 from tritoncnn.compiler.units import Update, units_of
-from tritoncnn.errors import CheckpointError, DTypeError, InputError
+from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.ops import OPS
 from tritoncnn.passes import Stage
 from tritoncnn.plan import Plan
-from tritoncnn.tree import difference
 
 
 class StepProgram(CallProgram):
@@ -40,12 +40,11 @@ class CompiledStep:
     """
 
     def __init__(self, subject: Subject, updates: Sequence[Update], owned: Collection[str], example: Arguments,
-                 spread: Callable[..., Arguments], seed: int | None) -> None:  # fmt: skip
+                 spread: Callable[..., tuple[Any, ...]], seed: int | None) -> None:  # fmt: skip
         """``owned``: parameters that an update trains which names none. ``spread``: a call's batch -> arguments."""
         self._subject, self._spread = subject, spread
         self.updates = tuple(updates)
-        self._plans: Plans[StepProgram] = Plans(self._make, subject.input_names)
-        self._example = example.like()
+        self._programs: Programs[StepProgram] = Programs(subject, self._make, "batch", example)
         drawn = torch.randint(2**62, (), dtype=torch.int64, device="cpu") if seed is None else seed
         self._first_seed = torch.as_tensor(drawn, dtype=torch.int64, device="cpu")
         self._seed = torch.zeros((), dtype=torch.int64, device="cpu")
@@ -61,32 +60,23 @@ class CompiledStep:
             Rates([unit for unit in self._units if unit.update == number]) for number in range(len(self.updates))
         )
         self._set = [u.optimizer.lr for u in self._units]  # type: ignore[attr-defined]
-        self._last = self._plan(captured, example, False, True)
-        self._plans.put(self._last, example, False, True)
+        self._programs.put(self._plan(captured, example, False, True), example, False, True)
 
     def __call__(self, *batch: Any, update: bool = True) -> Any:
         """One step. With ``update=False`` the gradients are kept, and the next call adds its own to them.
 
         Raises InputError, ShapeError or DTypeError when the batch is not like the example; nothing has changed then.
         """
-        arguments = self._spread(*batch)
-        self._check(arguments)
-        rates = self._read_rates()
         with self._subject.locks:
             self._trained.settle()
-            program = self._plans.get(arguments, self._trained.pending, update)
-            while not program.refresh():
-                self._plans.drop(arguments, self._trained.pending, update)
-                program = self._plans.get(arguments, self._trained.pending, update)
-            tensors = program.fit(arguments.tensors)
-            for rate, value in rates:
-                rate.fill_(value)
+            program, given = self._programs.find(self._spread(*batch), {}, self._trained.pending, update)
+            tensors = program.fit(given)
+            self._set_rates()
             if program.captured.random:
                 self._seed.copy_(self._first_seed + self._calls)
             results = program.run.run(tensors)
             self._calls += 1
             self._trained.pending = not update
-            self._last = program
             bump(
                 [*program.changed, *(slot.tensor for slot in self._trained.slots.values())]
                 if update
@@ -94,23 +84,16 @@ class CompiledStep:
             )
         return program.build(results)
 
-    def _check(self, arguments: Arguments) -> None:
-        example = self._example
-        if arguments.form != example.form:
-            raise InputError(difference(example.form.parts[0], arguments.form.parts[0], "batch"))
-        for name, a, b in zip(self._subject.input_names(example.form), example.tensors, arguments.tensors, strict=True):
-            if a.dtype != b.dtype:
-                raise DTypeError(f"input {name} must be {a.dtype}, as in the example; got {b.dtype} {list(b.shape)}")
-
-    def _read_rates(self) -> list[tuple[torch.Tensor, float]]:
-        """Learning rates that have been set since the last step. Raises InputError for one that is none."""
+    def _set_rates(self) -> None:
+        """Hand the kernels the learning rates that have been set since the last step. Raises InputError for one that is none."""
         now = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         if now == self._set:
-            return []
+            return
         for lr in now:
             check_rate(lr)
+        for rate, lr in zip(self._rates, now, strict=True):
+            rate.fill_(lr)
         self._set = now
-        return list(zip(self._rates, now, strict=True))
 
     def _make(self, arguments: Arguments, pending: bool, update: bool) -> StepProgram:
         return self._plan(self._subject.capture(arguments, gradients=True), arguments, pending, update)
@@ -126,18 +109,22 @@ class CompiledStep:
             self._trained.hold_gradients()
         rates = {unit.name("lr"): rate for unit, rate in zip(self._units, self._rates, strict=True)}
         return StepProgram(
-            captured, planned, live, self._trained.held() | rates | {"step": self._step, SEED: self._seed}
+            captured, planned, live, self._trained.held() | rates | {"step": self._step, SEED: self._seed}, arguments
         )
+
+    def _last(self) -> StepProgram:
+        assert self._programs.last is not None  # the example's is made at once
+        return self._programs.last
 
     @property
     def plan(self) -> Plan:
         """The launches of the last call, or of the example. ``print(step.plan)``: one line a launch."""
-        return self._last.planned.plan
+        return self._last().planned.plan
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The graph after every stage of the compiler."""
-        return self._last.planned.stages
+        return self._last().planned.stages
 
     @property
     def optimizer(self) -> Rates:
@@ -163,7 +150,7 @@ class CompiledStep:
     def gradients(self) -> dict[str, torch.Tensor]:
         """Copies of the gradients of the last call by parameter name; of all calls since the last update, where the last one
         did not update. They are those before clipping."""
-        return self._trained.gradients(self._last.packed())
+        return self._trained.gradients(self._last().packed())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Copies of the modules' parameters and buffers, under their names."""

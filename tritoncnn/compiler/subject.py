@@ -14,7 +14,7 @@ import torch
 from tritoncnn.capture import Captured, capture
 from tritoncnn.compiler.memory import Locks, Slot, slots
 from tritoncnn.errors import CheckpointError, InputError
-from tritoncnn.tree import TENSOR, Form, builder, flatten
+from tritoncnn.tree import Form, builder, flatten
 
 
 class Subject:
@@ -140,12 +140,6 @@ class Arguments:
     def of(args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Arguments:
         tensors, form = flatten((args, dict(kwargs or {})))
         return Arguments(tuple(tensors), form)
-
-    @property
-    def plain(self) -> bool:
-        """Positional tensors, and nothing else."""
-        args, kwargs = self.form.parts
-        return not kwargs.parts and all(part.kind is TENSOR for part in args.parts)
 
     def like(self) -> Arguments:
         """The same form, dtypes and sizes, without the memory."""

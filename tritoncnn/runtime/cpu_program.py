@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class CpuProgram:
     """A plan with its kernels compiled and its pointers bound.
 
     ``buffers`` gives memory for graph inputs and outputs that stay where they are (parameters, states); the rest of
-    them is bound by ``bind`` before ``run``. The plan's own memory (arena, packs, constants) is allocated here, zeroed.
+    them is lent to each ``run``. The plan's own memory (arena, packs, constants) is allocated here, zeroed.
     """
 
     def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
@@ -54,12 +54,19 @@ class CpuProgram:
             name: [(self._native.pointer(launch, argument), offset) for launch, argument, offset in found]
             for name, found in places.items()
         }
-        self.run = self._native.run
 
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         """Let ``tensor`` be the memory of an input or output from now on; the caller checked its type."""
         self.buffers[name] = tensor
-        address = tensor.data_ptr()
+        self._point(name, tensor.data_ptr())
+
+    def run(self, lent: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """One call on the caller's memory: inputs and outputs by name. None of it is kept."""
+        for name, tensor in lent:
+            self._point(name, tensor.data_ptr())
+        self._native.run()
+
+    def _point(self, name: str, address: int) -> None:
         for pointer, offset in self._pointers.get(name, ()):
             pointer.value = address + offset
 

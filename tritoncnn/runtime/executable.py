@@ -32,9 +32,9 @@ class Executable:
         self.plan = plan
         self.inputs = tuple(plan.graph.input(name) if _reads(plan, name) else None for name in inputs)
         self.dtypes = tuple(None if value is None else TORCH_DTYPE[value.type.dtype] for value in self.inputs)
-        self._names = tuple(inputs)
         types = tuple(value.type.packed() for value in plan.graph.outputs[:results])
         self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
+        self._names = (*inputs, *(name for name, *_ in self._outputs))
         self._held = dict(held or {})
         self._program: CpuProgram | ReferenceProgram | None = None
         self._lock = threading.RLock()
@@ -65,15 +65,8 @@ class Executable:
         """The caller has checked the tensors: dtypes, shapes, and strides as planned."""
         results = self.empty()
         program = self._program or self.ready()
-        bind = program.bind
         with self._lock:  # from binding to running the memory is this call's
-            for name, tensor in zip(self._names, tensors, strict=True):
-                bind(name, tensor)
-            for (name, *_), result in zip(self._outputs, results, strict=True):
-                bind(name, result)
-            program.run()
-            for name in (*self._names, *(name for name, *_ in self._outputs)):
-                program.buffers.pop(name, None)  # the tensors are the caller's, and end when he lets go
+            program.run(zip(self._names, (*tensors, *results), strict=True))
         return results
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -20,8 +20,8 @@ class ReferenceProgram:
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         self.buffers[name] = tensor
 
-    def run(self) -> None:
-        graph = self.plan.graph
-        results = evaluate(graph, {value.name: self.buffers[value.name] for value in graph.inputs})
+    def run(self, lent: Iterable[tuple[str, torch.Tensor]]) -> None:
+        graph, buffers = self.plan.graph, {**self.buffers, **dict(lent)}
+        results = evaluate(graph, {value.name: buffers[value.name] for value in graph.inputs})
         for place, result in zip(self.plan.outputs, results, strict=True):
-            self.buffers[place.buffer].copy_(result)
+            buffers[place.buffer].copy_(result)

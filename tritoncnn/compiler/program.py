@@ -1,0 +1,81 @@
+"""One plan with its state bound: what a compiled model, step or gradient runs for calls of one form and size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tritoncnn.capture import Captured
+from tritoncnn.compiler.memory import Live
+from tritoncnn.compiler.pipeline import Planned
+from tritoncnn.compiler.subject import Arguments
+from tritoncnn.ops import TORCH_DTYPE
+from tritoncnn.runtime import Executable, fit
+from tritoncnn.tree import Form, builder, reader
+
+
+class CallProgram:
+    """One plan of a function over modules, with its state bound where the modules hold it."""
+
+    def __init__(self, captured: Captured, planned: Planned, live: Live, extra: Mapping[str, torch.Tensor],
+                 arguments: Arguments, *, more_inputs: Sequence[str] = (), more_results: int = 0) -> None:  # fmt: skip
+        """``arguments``: those it is planned for. ``more_inputs``, ``more_results``: what stands behind the function's own."""
+        self.captured, self.planned, self.live = captured, planned, live
+        self.form: Form = arguments.form
+        self.results = captured.form.tensors  # of the function itself
+        self._read = reader(self.form)
+        self._sizes = tuple((t.shape, t.dtype) for t in arguments.tensors)
+        self._types = live.types()
+        arenas = {
+            part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
+        }
+        constants = {name: t.detach() for name, t in captured.constants.items()}
+        held = {**live.tensors(), **constants, **extra, **arenas}
+        self.run = Executable(planned.plan, (*captured.inputs, *more_inputs), self.results + more_results, held)
+        self.run.ready()
+        self._prepare: Executable | None = None
+        if planned.prepare is not None:
+            outputs = {f"output {i}": arena for i, arena in enumerate(arenas.values())}
+            self._prepare = Executable(planned.prepare, (), 0, {**live.tensors(), **constants, **outputs})
+            self.prepare()
+        self.build = builder(captured.form)
+        self.changed = [live.slots[name].tensor for name in captured.updated]
+
+    def prepare(self) -> None:
+        """Compute what follows from the state alone, as it is now."""
+        if self._prepare is not None:
+            self._prepare.run(())
+            self._versions = self.live.versions()
+
+    def take(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor] | None:
+        """The tensors of a call when it is one of the planned form, sizes and dtypes; None when that is not sure."""
+        tensors = self._read((args, kwargs))
+        if tensors is not None:
+            for tensor, (shape, dtype) in zip(tensors, self._sizes, strict=True):
+                if tensor.shape != shape or tensor.dtype != dtype:
+                    return None
+        return tensors
+
+    def fit(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The tensors as planned. Raises ShapeError, DTypeError."""
+        return [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
+
+    def refresh(self) -> bool:
+        """Bind state that has moved and prepare anew what has changed; False when state lies otherwise than planned, so that
+        a new plan is needed."""
+        if not self.live.moved():
+            if self._prepare is not None and self.live.versions() != self._versions:
+                self.prepare()
+            return True
+        self.live.refresh()
+        if self.live.types() != self._types:
+            return False
+        for name, tensor in self.live.tensors().items():
+            self.run.bind(name, tensor)
+            if self._prepare is not None:
+                self._prepare.bind(name, tensor)
+        self.prepare()
+        self.changed = [self.live.slots[name].tensor for name in self.captured.updated]
+        return True
