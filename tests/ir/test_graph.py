@@ -8,7 +8,19 @@ from dataclasses import replace
 import pytest
 
 from tritoncnn.errors import GraphError
-from tritoncnn.ir import Graph, Node, Rewriter, TensorType, Value, parse_graph, remove_dead, rewrite, verify
+from tritoncnn.ir import (
+    Graph,
+    Join,
+    Node,
+    Rewriter,
+    TensorType,
+    Value,
+    merge,
+    parse_graph,
+    remove_dead,
+    rewrite,
+    verify,
+)
 from tritoncnn.ops import check_node
 
 F = TensorType.dense("f32", (2, 3))
@@ -60,6 +72,28 @@ def test_a_rewrite_replaces_nodes_and_renames_what_follows() -> None:
 
 def test_a_rewrite_without_changes_gives_an_equal_graph() -> None:
     assert rewrite(small(), lambda out, node: False) == small()
+
+
+def test_two_nodes_are_joined_at_the_place_of_the_one_told() -> None:
+    graph = parse_graph("""graph g(x: f32[2,3], y: f32[2,3]) {
+      %1 = exp(x)     : f32[2,3]
+      %2 = exp(y)     : f32[2,3]
+      %3 = add(%1, y) : f32[2,3]
+      %4 = mul(%3, %2) : f32[2,3]
+      return %4
+    }""")
+    above, _, joined, _ = graph.nodes
+    made = Node("mul", (X, Y), joined.results, {}, "")
+    after = merge(graph, [Join(joined, above, made)])
+    assert str(after) == str(
+        parse_graph("""graph g(x: f32[2,3], y: f32[2,3]) {
+      %1 = exp(y)     : f32[2,3]
+      %2 = mul(x, y)  : f32[2,3]
+      %3 = mul(%2, %1) : f32[2,3]
+      return %3
+    }""")
+    )
+    assert merge(graph, []) == graph
 
 
 def test_an_input_name_is_taken_once() -> None:

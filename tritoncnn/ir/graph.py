@@ -6,7 +6,7 @@ may run. Which ops exist and what they mean is told in ``tritoncnn.ops``; this r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -67,6 +67,11 @@ class Graph:
     def producer(self) -> dict[Value, Node]:
         """The node that makes a value; inputs have none."""
         return {value: node for node in self.nodes for value in node.results}
+
+    @cached_property
+    def position(self) -> dict[Value, int]:
+        """The number of the node that makes a value; inputs have none."""
+        return {value: i for i, node in enumerate(self.nodes) for value in node.results}
 
     def only_user(self, value: Value) -> Node | None:
         """The single node that reads ``value``, unless it is read by several or is an output."""
@@ -167,6 +172,31 @@ def rewrite(graph: Graph, visit: Callable[[Rewriter, Node], bool]) -> Graph:
         if not visit(out, node):
             out.keep(node)
     return out.finish(graph.outputs)
+
+
+@dataclass(frozen=True)
+class Join:
+    """Two nodes that become one. ``made`` is written in values of the old graph: what it reads, and for which results it
+    stands. It takes the place of ``at``; ``gone``, whose results nothing else may read, is left out."""
+
+    at: Node
+    gone: Node
+    made: Node
+
+
+def merge(graph: Graph, joins: Iterable[Join]) -> Graph:
+    """The graph with each pair of nodes joined into one."""
+    made: dict[Value, Node | None] = {}
+    for join in joins:
+        made |= {join.gone.results[0]: None, join.at.results[0]: join.made}
+
+    def visit(out: Rewriter, node: Node) -> bool:
+        new = made.get(node.results[0], node)
+        if new is not None:
+            out.keep(new)
+        return True
+
+    return rewrite(graph, visit)
 
 
 def place_after(graph: Graph, anchors: Mapping[Value, Value]) -> Graph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Value
+from tritoncnn.ir import Graph, Node, Value
 from tritoncnn.ops import OPS
 
 
@@ -23,6 +23,11 @@ class Pass:
 def count(number: int, thing: str, things: str = "") -> str:
     """'1 node', '2 nodes', '2 copies'."""
     return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def is_pointwise(node: Node) -> bool:
+    """Is it a node of one expression, as FusePointwise makes them?"""
+    return bool(OPS[node.op].expression)
 
 
 def root(graph: Graph, value: Value) -> Value:

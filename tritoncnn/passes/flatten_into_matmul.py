@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Pattern, Rewriter, Value, match, remove_dead
+from tritoncnn.ir import Graph, Node, Pattern, Rewriter, Value, match, remove_dead, rewrite
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
 
@@ -24,20 +24,21 @@ class FlattenIntoMatmul(Pass):
     fixed: frozenset[str] = frozenset()
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        found = {node.result: match for node in graph.nodes if (match := self._match(graph, node))}
-        if not found:
-            return graph, ""
-        out = Rewriter(graph.name)
-        out.keep_inputs(graph)
-        for node in graph.nodes:
-            if node.results[0] not in found:
-                out.keep(node)
-                continue
-            x, w = found[node.results[0]]
+        done = 0
+
+        def visit(out: Rewriter, node: Node) -> bool:
+            nonlocal done
+            found = self._match(graph, node)
+            if found is None:
+                return False
             out.source = node.source
-            out.replace(node.result, _matmul(out, out.value(x), out.value(w)))
-        note = f"stored {count(len(found), 'weight')} in the memory order of the flattened input"
-        return remove_dead(out.finish(graph.outputs)), note
+            out.replace(node.result, _matmul(out, *(out.value(v) for v in found)))
+            done += 1
+            return True
+
+        after = rewrite(graph, visit)
+        note = f"stored {count(done, 'weight')} in the memory order of the flattened input"
+        return (remove_dead(after), note) if done else (graph, "")
 
     def _match(self, graph: Graph, node: Node) -> tuple[Value, Value] | None:
         """(x, w) of a matmul that fits the picture."""

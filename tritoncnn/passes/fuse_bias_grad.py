@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, Value, place_after, rewrite
+from tritoncnn.ir import Graph, Join, Node, Value, merge, place_after
 from tritoncnn.ops import OPS
 from tritoncnn.passes.define import Pass, count
 
@@ -18,26 +18,15 @@ class FuseBiasGrad(Pass):
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
         graph = place_after(graph, {total.result: node.result for node, total in _pairs(graph)})
         pairs = [(node, total) for node, total in _pairs(graph) if _next(graph, node) is total]
-        total_of = {node.result: total for node, total in pairs}
-        gone = {total.result for _, total in pairs}
+        joins = [Join(node, total, _with_sum(node, total)) for node, total in pairs]
+        note = f"{count(len(joins), 'bias gradient')} summed in the weight gradient's kernel"
+        return merge(graph, joins), note if joins else ""
 
-        def visit(out: Rewriter, node: Node) -> bool:
-            if node.results[0] in gone:
-                return True
-            total = total_of.get(node.results[0])
-            if total is None:
-                return False
-            operands = tuple(out.value(v) for v in node.operands)
-            side = _side_sum(node)
-            assert side is not None
-            attrs = {**node.attrs, side[0]: True}
-            results = out.add(node.op, operands, (node.result.type, total.result.type), attrs, node.source)
-            for old, new in zip((node.result, total.result), results, strict=True):
-                out.replace(old, new)
-            return True
 
-        note = f"{count(len(pairs), 'bias gradient')} summed in the weight gradient's kernel"
-        return rewrite(graph, visit), note if pairs else ""
+def _with_sum(node: Node, total: Node) -> Node:
+    side = _side_sum(node)
+    assert side is not None
+    return Node(node.op, node.operands, (node.result, total.result), {**node.attrs, side[0]: True}, node.source)
 
 
 def _side_sum(node: Node) -> tuple[str, tuple[int, ...]] | None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tritoncnn.ir import ACC, Expr, Graph, Node, Rewriter, Value, arg, rewrite
+from tritoncnn.ir import ACC, Expr, Graph, Join, Node, Pattern, arg, matches, merge
 from tritoncnn.ops import OPS
-from tritoncnn.passes.define import Pass, count
+from tritoncnn.passes.define import Pass, count, is_pointwise
 from tritoncnn.passes.fuse_pointwise import MAX_OPERANDS, expression_of
+
+
+def _has_slot(node: Node) -> bool:
+    return OPS[node.op].epilogue and "epilogue" not in node.attrs
+
+
+FUSED = Pattern(
+    lambda node: is_pointwise(node) and len(node.operands) <= MAX_OPERANDS,
+    some=Pattern(_has_slot, name="kernel", alone=True, like=True),
+)
 
 
 @dataclass(frozen=True)
@@ -22,51 +31,30 @@ class FuseEpilogue(Pass):
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        fused: dict[Value, Node] = {}  # pointwise result -> the node above that it joins
-        gone: set[Value] = set()
-        position = {value: i for i, node in enumerate(graph.nodes) for value in node.results}
-        for node in graph.nodes:
-            above = _template(graph, node, gone, position)
-            if above is not None:
-                fused[node.result] = above
-                gone.add(above.results[0])
-
-        def visit(out: Rewriter, node: Node) -> bool:
-            if node.results[0] in gone:
-                return True
-            above = fused.get(node.results[0])
-            if above is None:
-                return False
-            extra = tuple(v for v in node.operands if v != above.results[0])
-            table = {
-                arg(i): Expr(ACC) if v == above.results[0] else arg(extra.index(v)) for i, v in enumerate(node.operands)
-            }
-            operands = tuple(out.value(v) for v in (*above.operands, *extra))
-            attrs = {**above.attrs, "epilogue": str(expression_of(node).substitute(table))}
-            types = (node.result.type, *(v.type for v in above.results[1:]))
-            made = out.add(above.op, operands, types, attrs, above.source or node.source)
-            for old, new in zip((node.result, *above.results[1:]), made, strict=True):
-                out.replace(old, new)
-            return True
-
-        note = f"fused {count(len(fused), 'pointwise pass', 'pointwise passes')} into the kernel before it"
-        return rewrite(graph, visit), note if fused else ""
+        joins = [
+            Join(node, above, _with_epilogue(above, node)) for node in graph.nodes if (above := _above(graph, node))
+        ]
+        note = f"fused {count(len(joins), 'pointwise pass', 'pointwise passes')} into the kernel before it"
+        return merge(graph, joins), note if joins else ""
 
 
-def _template(graph: Graph, node: Node, taken: set[Value], position: Mapping[Value, int]) -> Node | None:
+def _above(graph: Graph, node: Node) -> Node | None:
     """The latest node whose result this pointwise node may join."""
-    if not OPS[node.op].expression or len(node.operands) > MAX_OPERANDS:
-        return None
-    joinable = [v for v in node.operands if v not in taken and _joinable(graph, v, node, position)]
-    return graph.producer[max(joinable, key=position.__getitem__)] if joinable else None
+    found = (match.nodes["kernel"] for match in matches(graph, node, FUSED))
+    return next((above for above in found if _unread(graph, above, node)), None)
 
 
-def _joinable(graph: Graph, value: Value, node: Node, position: Mapping[Value, int]) -> bool:
-    above = graph.producer.get(value)
-    if above is None or not OPS[above.op].epilogue or "epilogue" in above.attrs or value != above.results[0]:
-        return False
-    readers = (reader for other in above.results[1:] for reader in graph.users.get(other, ()))
-    if any(position[reader.results[0]] <= position[node.result] for reader in readers):
-        return False
-    same = value.type.shape == node.result.type.shape and value.type.dtype == node.result.type.dtype
-    return same and graph.only_user(value) is node
+def _unread(graph: Graph, above: Node, node: Node) -> bool:
+    """Are the further results of ``above`` read after ``node`` only?"""
+    readers = (reader for value in above.results[1:] for reader in graph.users.get(value, ()))
+    return all(graph.position[reader.results[0]] > graph.position[node.result] for reader in readers)
+
+
+def _with_epilogue(above: Node, node: Node) -> Node:
+    acc = above.results[0]
+    extra = tuple(v for v in node.operands if v != acc)
+    table = {arg(i): Expr(ACC) if v == acc else arg(extra.index(v)) for i, v in enumerate(node.operands)}
+    attrs = {**above.attrs, "epilogue": str(expression_of(node).substitute(table))}
+    return Node(
+        above.op, (*above.operands, *extra), (node.result, *above.results[1:]), attrs, above.source or node.source
+    )

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
+from tritoncnn.ir import Graph, Join, Node, Pattern, match, merge
 from tritoncnn.ops import OPS
-from tritoncnn.passes.define import Pass, count
+from tritoncnn.passes.define import Pass, count, is_pointwise
+
+FUSED = Pattern(
+    lambda node: bool(OPS[node.op].reduces) and "expr" not in node.attrs,
+    (Pattern(is_pointwise, name="above", alone=True),),
+)
 
 
 @dataclass(frozen=True)
@@ -19,25 +24,12 @@ class FuseIntoReduction(Pass):
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        fused: dict[Value, Node] = {}  # sum's result -> the pointwise node it takes in
-        for node in graph.nodes:
-            if OPS[node.op].reduces and "expr" not in node.attrs:
-                above = graph.producer.get(node.operands[0])
-                if above is not None and OPS[above.op].expression and graph.only_user(above.result) is node:
-                    fused[node.result] = above
-        gone = {above.result for above in fused.values()}
+        found = [(node, m.nodes["above"]) for node in graph.nodes if (m := match(graph, node, FUSED))]
+        joins = [Join(node, above, _with_expression(above, node)) for node, above in found]
+        note = f"fused {count(len(joins), 'pointwise pass', 'pointwise passes')} into the reduction of the result"
+        return merge(graph, joins), note if joins else ""
 
-        def visit(out: Rewriter, node: Node) -> bool:
-            if node.results[0] in gone:
-                return True
-            above = fused.get(node.results[0])
-            if above is None:
-                return False
-            operands = tuple(out.value(v) for v in above.operands)
-            attrs = {**node.attrs, "expr": above.attrs["expr"]}
-            (new,) = out.add(node.op, operands, (node.result.type,), attrs, above.source or node.source)
-            out.replace(node.result, new)
-            return True
 
-        note = f"fused {count(len(fused), 'pointwise pass', 'pointwise passes')} into the reduction of the result"
-        return rewrite(graph, visit), note if fused else ""
+def _with_expression(above: Node, node: Node) -> Node:
+    attrs = {**node.attrs, "expr": above.attrs["expr"]}
+    return Node(node.op, above.operands, node.results, attrs, above.source or node.source)

@@ -46,7 +46,6 @@ class _Parts:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.position = {value: i for i, node in enumerate(graph.nodes) for value in node.results}
         self.inlined: set[Value] = set()
         self.made: dict[Value, tuple[Expr, tuple[Value, ...]]] = {}
         for node in reversed(graph.nodes):
@@ -65,7 +64,7 @@ class _Parts:
             words = 1 + len(inline) + len(operands)
             if not inline or (len(operands) <= MAX_OPERANDS and words <= MAX_WORDS and text <= MAX_TEXT):
                 break
-            apart.add(min(inline, key=self.position.__getitem__))
+            apart.add(min(inline, key=self.graph.position.__getitem__))
         self.inlined |= inline
         table = {value: arg(i) for i, value in enumerate(operands)}
 
@@ -84,9 +83,9 @@ class _Parts:
     def _cone(self, node: Node, apart: set[Value]) -> set[Value]:
         """Results of the pointwise nodes that are read by ``node``, or by others of the cone, and by nobody else."""
         inline: set[Value] = set()
-        ready = {v for v in node.operands if v in self.position}
+        ready = {v for v in node.operands if v in self.graph.position}
         while ready:
-            value = max(ready, key=self.position.__getitem__)  # latest first: its readers are decided
+            value = max(ready, key=self.graph.position.__getitem__)  # latest first: its readers are decided
             ready.discard(value)
             producer = self.graph.producer[value]
             readers = self.graph.users.get(value, ())
@@ -98,7 +97,7 @@ class _Parts:
                 and all(reader is node or reader.results[0] in inline for reader in readers)
             ):
                 inline.add(value)
-                ready |= {v for v in producer.operands if v in self.position}
+                ready |= {v for v in producer.operands if v in self.graph.position}
         return inline
 
     def _measure(self, node: Node, inline: set[Value]) -> tuple[list[Value], int]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tritoncnn.ir import ACC, Expr, Graph, Node, Rewriter, Value, arg, rewrite
+from tritoncnn.ir import ACC, Expr, Graph, Join, Node, Pattern, Value, arg, match, merge
 from tritoncnn.ops import OPS
-from tritoncnn.passes.define import Pass, count
+from tritoncnn.passes.define import Pass, count, is_pointwise
 from tritoncnn.passes.fuse_pointwise import MAX_OPERANDS, expression_of
 
 MOST_FILTERS = 256  # few blocks of filters: each makes the work again
-LARGER = (
-    8  # so many times more elements than the filters have: such a picture's convolution takes wide blocks of filters
+LARGER = 8  # the picture has so many times more elements than the filters: its convolution takes wide blocks of filters
+FUSED = Pattern(
+    lambda node: OPS[node.op].prologue and "prologue" not in node.attrs and _small_filters(node),
+    (Pattern(is_pointwise, name="above", alone=True),),
 )
 
 
@@ -25,51 +27,35 @@ class FusePrologue(Pass):
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        fused: dict[Value, tuple[Node, Value]] = {}  # convolution's result -> the pointwise node, its x
+        joins = []
         for node in graph.nodes:
-            if OPS[node.op].prologue and _fits(node) and (found := _above(graph, node)):
-                fused[node.results[0]] = found
-        gone = {above.result for above, _ in fused.values()}
-
-        def visit(out: Rewriter, node: Node) -> bool:
-            if node.results[0] in gone:
-                return True
-            if node.results[0] not in fused:
-                return False
-            above, x = fused[node.results[0]]
-            given = node.operands[2:]  # of an epilogue
-            extra = (*given, *(v for v in dict.fromkeys(above.operands) if v not in given and v != x))
-            table = {arg(i): Expr(ACC) if v == x else arg(extra.index(v)) for i, v in enumerate(above.operands)}
-            operands = tuple(out.value(v) for v in (x, node.operands[1], *extra))
-            attrs = {**node.attrs, "prologue": str(expression_of(above).substitute(table))}
-            made = out.add(node.op, operands, tuple(v.type for v in node.results), attrs, node.source)
-            for old, new in zip(node.results, made, strict=True):
-                out.replace(old, new)
-            return True
-
-        note = f"fused {count(len(fused), 'pointwise pass', 'pointwise passes')} into the loads of the kernel behind it"
-        return rewrite(graph, visit), note if fused else ""
+            found = match(graph, node, FUSED)
+            above = found.nodes["above"] if found else None
+            x = _picture(above, node) if above else None
+            if above and x:
+                joins.append(Join(node, above, _with_prologue(above, node, x)))
+        note = f"fused {count(len(joins), 'pointwise pass', 'pointwise passes')} into the loads of the kernel behind it"
+        return merge(graph, joins), note if joins else ""
 
 
-def _fits(node: Node) -> bool:
+def _small_filters(node: Node) -> bool:
     filters = node.operands[1].type.shape
-    one_tap = all(taps == 1 for taps in filters[2:]) and not any(node.attrs["padding"])  # type: ignore[arg-type]
+    one_tap = all(taps == 1 for taps in filters[2:]) and not any(node.attrs["padding"])
     picture, weight = (v.type.numel for v in node.operands[:2])
-    large = filters[0] <= MOST_FILTERS and picture >= LARGER * weight
-    return one_tap and large and filters[1] > 1 and "prologue" not in node.attrs
+    return one_tap and filters[1] > 1 and filters[0] <= MOST_FILTERS and picture >= LARGER * weight
 
 
-def _above(graph: Graph, node: Node) -> tuple[Node, Value] | None:
-    """The pointwise node that makes the picture, and which of its operands is the kernel's x."""
-    picture = node.operands[0]
-    above = graph.producer.get(picture)
-    if (
-        above is None
-        or not OPS[above.op].expression
-        or graph.only_user(picture) is not node
-        or picture in node.operands[1:]
-    ):
-        return None
-    same = [v for v in above.operands if v.type.shape == picture.type.shape and v.type.dtype == picture.type.dtype]
+def _picture(above: Node, node: Node) -> Value | None:
+    """Which operand of the pointwise node the kernel can load as its picture."""
+    made = above.result
+    same = [v for v in above.operands if v.type.shape == made.type.shape and v.type.dtype == made.type.dtype]
     few = len(above.operands) + len(node.operands) - 2 <= MAX_OPERANDS
-    return (above, same[0]) if same and few else None
+    return same[0] if same and few and made not in node.operands[1:] else None
+
+
+def _with_prologue(above: Node, node: Node, x: Value) -> Node:
+    given = node.operands[2:]  # of an epilogue
+    extra = (*given, *(v for v in dict.fromkeys(above.operands) if v not in given and v != x))
+    table = {arg(i): Expr(ACC) if v == x else arg(extra.index(v)) for i, v in enumerate(above.operands)}
+    attrs = {**node.attrs, "prologue": str(expression_of(above).substitute(table))}
+    return Node(node.op, (x, node.operands[1], *extra), node.results, attrs, node.source)
