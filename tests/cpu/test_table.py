@@ -67,5 +67,5 @@ def test_each_row_says_how_code_is_written_for_its_op(name: str) -> None:
     row = TABLE[name]
     assert row.emit or row.pull or row.emit_group or row.ends
     assert bool(row.group) == bool(row.emit_group)
-    assert not row.elementwise or (row.pull and row.axis and row.pointwise)
+    assert not row.elementwise or (row.pull and row.axis and row.stride and row.pointwise)
     assert row.mask is None or row.access

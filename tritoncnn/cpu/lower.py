@@ -17,10 +17,17 @@ from .front.blocks import walk
 from .front.reshapes import rewrite_reshapes
 from .front.scaled import rewrite_scaled
 from .front.sums import rewrite_sums
-from .front.ttir import Parser, unsupported
+from .front.ttir import Function, Parser, unsupported
 from .sanitize.guards import Guard
 from .table import TABLE
 from .workers import USES, workers
+
+
+def check_rows(function: Function) -> None:
+    """Raise UnsupportedError for the first op that has no row, wherever it stands."""
+    for op in walk(function):
+        if op.name not in TABLE:
+            raise unsupported(op)
 
 
 def arguments(ttir_text: str) -> list[tuple[str, str]]:
@@ -49,12 +56,10 @@ def lower(
         rewrite_scaled(each)
         rewrite_sums(each)
         rewrite_reshapes(each)
-        rewrite_inductions(each)
-    for op in (op for each in (function, *parser.callees.values()) for op in walk(each)):
-        if op.name not in TABLE:
-            raise unsupported(op)
+        check_rows(each)
+        rewrite_inductions(each, TABLE)
     notes = Remarks() if remarks is None else remarks
-    notes.points_to = PointsTo(function, parser.callees, notes.names)
+    notes.points_to = PointsTo(function, parser.callees, TABLE, notes.names)
     guard = Guard(checks, len(function.args)) if checks else None
     code = State(lanes, rows=TABLE, features=features, callees=parser.callees, guard=guard, remarks=notes)
     body = lower_function(code, function, "body")

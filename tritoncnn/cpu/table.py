@@ -1,8 +1,12 @@
-"""The TTIR ops that the CPU backend knows, a row each: whatever depends on an op's name stands here (``front/row.py``)."""
+"""The TTIR ops that the CPU backend knows, a row each: what an op is stands here and nowhere else (``front/row.py``)."""
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from .dot.batches import product
 from .emit import (
@@ -10,48 +14,60 @@ from .emit import (
     atomics,
     casts,
     control,
+    division,
     elements,
+    functions,
     groups,
+    libdevice,
     loads,
     mathematics,
     program,
     rearrange,
+    reduce,
     regions,
     report,
     scan,
 )
-from .emit import reduce as reductions
-from .emit.division import division
-from .emit.division import weight as division_weight
-from .emit.functions import call
-from .emit.libdevice import extern
-from .emit.state import Apply, Lanes
+from .emit.arith import comparison, instruction, intrinsic, on_lanes, shift, with_unit, wrapping
+from .emit.state import State
+from .emit.values import Coords, Res
+from .facts import fold, offsets, ranges, strides
+from .facts.analysis import Facts
 from .front import addresses, axes
-from .front.row import Row, Table, always
+from .front.row import Row, Table, always, operands
+from .front.ttir import Op, Value
 
 
-def _elementwise(apply: Apply, **columns: Any) -> Row:
+@dataclass(frozen=True)
+class Elementwise(Row):
     """An op that computes one element from the elements at the same place."""
-    given: dict[str, Any] = {"pull": elements.elementwise, "axis": axes.same, "weight": 1} | columns
-    return Row(apply=apply, lazy=always, pointwise=True, **given)
+
+    pull: Callable[[State, Op, Value, Coords], Res] | None = elements.elementwise
+    lazy: Callable[[Op], bool] = always
+    axis: Callable[[Op, int], int | None] | None = axes.same
+    stride: Callable[[Facts, Op, int, int], int | None] | None = strides.only_equal
+    weight: int | Callable[[State, Op], int] = 1
+    pointwise: bool = True
 
 
-def _lanes(write: Lanes, **columns: Any) -> Row:
-    return _elementwise(arith.on_lanes(write), **columns)
+@dataclass(frozen=True)
+class Cast(Elementwise):
+    """An elementwise op that knows 8-bit floats."""
+
+    fp8: bool = True
 
 
-def _cast(write: Lanes, **columns: Any) -> Row:
-    return _lanes(write, fp8=True, **columns)
-
-
-_MEMORY: Table = {
-    "tt.load": Row(pull=loads.load, lazy=always, meet=loads.note_load, weight=loads.weight, access="load", mask=1),
+MEMORY: Table = {
+    "tt.load": Row(
+        pull=loads.load, lazy=always, meet=loads.note_load, weight=loads.weight, access="load", mask=1,
+        stride=strides.only_equal, finds_address=True,
+    ),
     "tt.store": Row(group=groups.together, emit_group=program.lower_stores, access="store", mask=2, writes=True),
     "tt.atomic_rmw": Row(emit=atomics.read_modify_write, access="atomic", mask=2, writes=True),
     "tt.atomic_cas": Row(emit=atomics.compare_and_swap, access="atomic", writes=True),
-}
+}  # fmt: skip
 
-_CONTROL: Table = {
+CONTROL: Table = {
     "scf.for": Row(emit=control.scf_for, loops=True),
     "scf.if": Row(emit=control.scf_if),
     "scf.while": Row(emit=control.scf_while, loops=True),
@@ -59,24 +75,24 @@ _CONTROL: Table = {
     "scf.condition": Row(ends=True),
     "cf.br": Row(ends=True),
     "cf.cond_br": Row(ends=True),
-    "tt.call": Row(emit=call, writes=True),
+    "tt.call": Row(emit=functions.call, writes=True, finds_address=True),
     "tt.return": Row(emit=program.ignore, ends=True),
     "tt.reduce.return": Row(ends=True),
     "tt.scan.return": Row(ends=True),
     "tt.map_elementwise.return": Row(ends=True),
     "tt.print": Row(emit=report.printed),
     "tt.assert": Row(emit=report.asserted, writes=True),
-    "tt.assume": Row(emit=program.ignore),
-    "llvm.intr.assume": Row(emit=program.ignore),
+    "tt.assume": Row(emit=program.ignore, assumes=True),
+    "llvm.intr.assume": Row(emit=program.ignore, assumes=True),
     "ttg.barrier": Row(emit=program.ignore),
     "gpu.barrier": Row(emit=program.ignore),
 }
 
-_WHOLE: Table = {
+WHOLE: Table = {  # ops that need more of their operands than an element
     "tt.dot": Row(emit=product, reaches=True),
     "tt.reduce": Row(
         group=groups.reduced_together, emit_group=program.lower_reductions, lazy=elements.along_a_small_axis,
-        pull=regions.small_reduce, weight=reductions.weight, elsewhere=elements.size_of_axis,
+        pull=regions.small_reduce, weight=reduce.weight, elsewhere=elements.size_of_axis,
     ),
     "tt.scan": Row(emit=scan.scan),
     "tt.map_elementwise": Row(
@@ -88,96 +104,159 @@ _WHOLE: Table = {
     "tt.histogram": Row(emit=rearrange.histogram),
 }  # fmt: skip
 
-_SHAPES: Table = {
-    "arith.constant": Row(pull=regions.constant, lazy=always, pointwise=True, literal=True),
+SHAPES: Table = {
+    "arith.constant": Row(
+        pull=regions.constant, lazy=always, fold=fold.constant, stride=strides.zero, pointwise=True, literal=True,
+    ),
     "ub.poison": Row(pull=elements.poison, lazy=always, literal=True),
-    "tt.make_range": Row(pull=elements.make_range, lazy=always),
-    "tt.get_program_id": Row(pull=elements.program_id),
-    "tt.get_num_programs": Row(pull=elements.num_programs),
-    "tt.splat": Row(pull=elements.splat, lazy=always, pointwise=True, address=addresses.nothing),
-    "tt.broadcast": Row(pull=elements.broadcast, lazy=always, axis=axes.same, address=addresses.nothing, spreads=True),
-    "tt.expand_dims": Row(pull=elements.expand_dims, lazy=always, axis=axes.without_new, address=addresses.new_axis),
-    "tt.trans": Row(pull=elements.trans, lazy=always, axis=axes.permuted),
+    "tt.make_range": Row(pull=elements.make_range, lazy=always, fold=fold.make_range),
+    "tt.get_program_id": Row(pull=elements.program_id, range=ranges.program_id),
+    "tt.get_num_programs": Row(pull=elements.num_programs, range=ranges.num_programs),
+    "tt.splat": Row(
+        pull=elements.splat, lazy=always, fold=fold.repeat, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        stride=strides.zero, multiple=strides.multiple_of_scalar, moves=True, even=True,
+        address=addresses.nothing, pointwise=True, spreads=True,
+    ),
+    "tt.broadcast": Row(
+        pull=elements.broadcast, lazy=always, fold=fold.repeat, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        stride=strides.broadcast, multiple=strides.multiple_along, offsets=offsets.along, conjuncts=operands,
+        moves=True, even=True, axis=axes.same, address=addresses.nothing, spreads=True,
+    ),
+    "tt.expand_dims": Row(
+        pull=elements.expand_dims, lazy=always, fold=fold.reshape, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        stride=strides.along, multiple=strides.multiple_along, offsets=offsets.along,
+        moves=True, even=True, axis=axes.without_new, address=addresses.new_axis,
+    ),
+    "tt.trans": Row(
+        pull=elements.trans, lazy=always, fold=fold.transpose, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        stride=strides.along, multiple=strides.multiple_along, moves=True, even=True, axis=axes.permuted,
+    ),
     "tt.reshape": Row(
-        pull=elements.split_axes, lazy=elements.only_splits_axes, emit=rearrange.reshape, elsewhere=elements.once
+        emit=rearrange.reshape, pull=elements.split_axes, lazy=elements.only_splits_axes, fold=fold.reshape,
+        range=ranges.of_operand, truth=ranges.truth_of_operand, stride=strides.reshape, moves=True, even=True,
+        elsewhere=elements.once,
     ),
     "tt.split": Row(pull=elements.split, lazy=always),
-    "tt.unsplat": Row(emit=rearrange.unsplat),
-}
+    "tt.unsplat": Row(
+        emit=rearrange.unsplat, fold=fold.reshape, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        multiple=strides.multiple_of_operand, moves=True,
+    ),
+}  # fmt: skip
 
-_ARITHMETIC: Table = {
-    "arith.addf": _elementwise(arith.instruction("fadd contract")),
-    "arith.subf": _elementwise(arith.instruction("fsub contract")),
-    "arith.mulf": _elementwise(arith.instruction("fmul contract")),
-    "arith.divf": _elementwise(arith.instruction("fdiv"), weight=8),
-    "tt.precise_divf": _elementwise(arith.instruction("fdiv"), weight=8),
-    "arith.remf": _elementwise(arith.instruction("frem")),
-    "arith.negf": _elementwise(arith.instruction("fneg")),
-    "arith.addi": _elementwise(arith.wrapping("add"), simplify=arith.with_unit("0")),
-    "arith.subi": _elementwise(arith.wrapping("sub"), simplify=arith.with_unit("0", commutes=False)),
-    "arith.muli": _elementwise(arith.wrapping("mul"), simplify=arith.with_unit("1")),
-    "arith.andi": _elementwise(arith.instruction("and"), simplify=arith.mask_of("1")),
-    "arith.ori": _elementwise(arith.instruction("or"), simplify=arith.mask_of("0")),
-    "arith.xori": _elementwise(arith.instruction("xor")),
-    "arith.divsi": _elementwise(division("div", signed=True), weight=division_weight),
-    "arith.remsi": _elementwise(division("rem", signed=True), weight=division_weight),
-    "arith.divui": _elementwise(division("div", signed=False), weight=division_weight),
-    "arith.remui": _elementwise(division("rem", signed=False), weight=division_weight),
-    "arith.shli": _elementwise(arith.shift("shl")),
-    "arith.shrsi": _elementwise(arith.shift("ashr")),
-    "arith.shrui": _elementwise(arith.shift("lshr")),
-    "arith.maxnumf": _elementwise(arith.intrinsic("maxnum")),
-    "arith.minnumf": _elementwise(arith.intrinsic("minnum")),
-    "arith.maximumf": _elementwise(arith.intrinsic("maximum")),
-    "arith.minimumf": _elementwise(arith.intrinsic("minimum")),
-    "arith.maxsi": _elementwise(arith.intrinsic("smax")),
-    "arith.minsi": _elementwise(arith.intrinsic("smin")),
-    "arith.maxui": _elementwise(arith.intrinsic("umax")),
-    "arith.minui": _elementwise(arith.intrinsic("umin")),
-    "arith.cmpi": _elementwise(arith.comparison("icmp"), simplify=arith.known_truth),
-    "arith.cmpf": _elementwise(arith.comparison("fcmp")),
-    "arith.select": _elementwise(arith.select, fp8=True),
-    "tt.addptr": _elementwise(arith.add_pointer, fp8=True, address=addresses.offset),
-    "tt.clampf": _lanes(mathematics.clamp),
-    "tt.mulhiui": _lanes(mathematics.high_product),
-}
-
-_CASTS: Table = {
-    "arith.extsi": _cast(casts.resize("sext")),
-    "arith.extui": _cast(casts.resize("zext")),
-    "arith.trunci": _cast(casts.resize("trunc")),
-    "arith.sitofp": _cast(casts.resize("sitofp")),
-    "arith.uitofp": _cast(casts.resize("uitofp")),
-    "tt.int_to_ptr": _cast(casts.resize("inttoptr")),
-    "tt.ptr_to_int": _cast(casts.resize("ptrtoint")),
-    "arith.extf": _cast(casts.float_cast),
-    "arith.truncf": _cast(casts.float_cast),
-    "tt.fp_to_fp": _cast(casts.rounded_float_cast, simplify=arith.same_type),
-    "tt.bitcast": _cast(casts.bitcast, simplify=arith.same_type),
-    "arith.bitcast": _cast(casts.bitcast, simplify=arith.same_type),
-    "arith.fptosi": _cast(casts.to_integer(unsigned=False)),
-    "arith.fptoui": _cast(casts.to_integer(unsigned=True)),
-    "arith.index_cast": _cast(casts.index_cast),
-}
-
-_FUNCTIONS: Table = {
-    "tt.precise_sqrt": _elementwise(arith.intrinsic("sqrt"), weight=8),
-    "math.sqrt": _elementwise(arith.intrinsic("sqrt"), weight=8),
-    "math.rsqrt": _lanes(mathematics.reciprocal_root, weight=8),
-    "math.absf": _elementwise(arith.intrinsic("fabs")),
-    "math.absi": _lanes(mathematics.absolute),
-    "math.floor": _elementwise(arith.intrinsic("floor")),
-    "math.ceil": _elementwise(arith.intrinsic("ceil")),
-    "math.trunc": _elementwise(arith.intrinsic("trunc")),
-    "math.round": _elementwise(arith.intrinsic("round")),
-    "math.roundeven": _elementwise(arith.intrinsic("roundeven")),
-    "math.fma": _elementwise(arith.intrinsic("fma")),
-    "math.copysign": _elementwise(arith.intrinsic("copysign")),
-    "tt.extern_elementwise": _lanes(extern, weight=16),
+FLOATS: Table = {
+    "arith.addf": Elementwise(apply=instruction("fadd contract")),
+    "arith.subf": Elementwise(apply=instruction("fsub contract")),
+    "arith.mulf": Elementwise(apply=instruction("fmul contract")),
+    "arith.divf": Elementwise(apply=instruction("fdiv"), weight=8),
+    "tt.precise_divf": Elementwise(apply=instruction("fdiv"), weight=8),
+    "arith.remf": Elementwise(apply=instruction("frem")),
+    "arith.negf": Elementwise(apply=instruction("fneg")),
+    "arith.cmpf": Elementwise(apply=comparison("fcmp")),
+    "arith.maxnumf": Elementwise(apply=intrinsic("maxnum")),
+    "arith.minnumf": Elementwise(apply=intrinsic("minnum")),
+    "arith.maximumf": Elementwise(apply=intrinsic("maximum")),
+    "arith.minimumf": Elementwise(apply=intrinsic("minimum")),
+    "tt.clampf": Elementwise(apply=on_lanes(mathematics.clamp)),
+    "tt.precise_sqrt": Elementwise(apply=intrinsic("sqrt"), weight=8),
+    "math.sqrt": Elementwise(apply=intrinsic("sqrt"), weight=8),
+    "math.rsqrt": Elementwise(apply=on_lanes(mathematics.reciprocal_root), weight=8),
+    "math.absf": Elementwise(apply=intrinsic("fabs")),
+    "math.floor": Elementwise(apply=intrinsic("floor")),
+    "math.ceil": Elementwise(apply=intrinsic("ceil")),
+    "math.trunc": Elementwise(apply=intrinsic("trunc")),
+    "math.round": Elementwise(apply=intrinsic("round")),
+    "math.roundeven": Elementwise(apply=intrinsic("roundeven")),
+    "math.fma": Elementwise(apply=intrinsic("fma")),
+    "math.copysign": Elementwise(apply=intrinsic("copysign")),
+    "tt.extern_elementwise": Elementwise(apply=on_lanes(libdevice.extern), weight=16),
     **{
-        f"math.{name}": _elementwise(mathematics.function(ours), weight=16)
+        f"math.{name}": Elementwise(apply=mathematics.function(ours), weight=16)
         for name, ours in mathematics.FUNCTIONS.items()
     },
 }
 
-TABLE: Table = {**_MEMORY, **_CONTROL, **_WHOLE, **_SHAPES, **_ARITHMETIC, **_CASTS, **_FUNCTIONS}
+INTEGERS: Table = {
+    "arith.addi": Elementwise(
+        apply=wrapping("add"), simplify=with_unit("0"), fold=fold.arithmetic(operator.add, operator.xor),
+        range=ranges.total, stride=strides.total, multiple=strides.multiple_of_both, offsets=offsets.total(1), even=True,
+    ),
+    "arith.subi": Elementwise(
+        apply=wrapping("sub"), simplify=with_unit("0", commutes=False), fold=fold.arithmetic(operator.sub, operator.xor),
+        range=ranges.difference, stride=strides.difference, multiple=strides.multiple_of_both,
+        offsets=offsets.total(-1), even=True,
+    ),
+    "arith.muli": Elementwise(
+        apply=wrapping("mul"), simplify=with_unit("1"), fold=fold.arithmetic(operator.mul, operator.and_),
+        range=ranges.product, stride=strides.product, multiple=strides.multiple_of_product, offsets=offsets.product,
+        even=True, uneven=strides.unknown_factor,
+    ),
+    "arith.andi": Elementwise(
+        apply=instruction("and"), simplify=arith.mask_of("1"), fold=fold.elements(operator.and_),
+        range=ranges.some_bits, truth=ranges.all_true, conjuncts=operands,
+    ),
+    "arith.ori": Elementwise(
+        apply=instruction("or"), simplify=arith.mask_of("0"), fold=fold.elements(operator.or_), truth=ranges.any_true,
+    ),
+    "arith.xori": Elementwise(apply=instruction("xor"), fold=fold.elements(operator.xor)),
+    "arith.divsi": Elementwise(
+        apply=division.division("div", signed=True), weight=division.weight, fold=fold.division(True, signed=True),
+        range=ranges.quotient, stride=strides.quotient, uneven=strides.jumps("the quotient"),
+    ),
+    "arith.divui": Elementwise(
+        apply=division.division("div", signed=False), weight=division.weight, fold=fold.division(True, signed=False),
+        range=ranges.quotient, stride=strides.quotient, uneven=strides.jumps("the quotient"),
+    ),
+    "arith.remsi": Elementwise(
+        apply=division.division("rem", signed=True), weight=division.weight, fold=fold.division(False, signed=True),
+        range=ranges.remainder(signed=True), stride=strides.remainder, uneven=strides.jumps("the remainder"),
+    ),
+    "arith.remui": Elementwise(
+        apply=division.division("rem", signed=False), weight=division.weight, fold=fold.division(False, signed=False),
+        range=ranges.remainder(signed=False), stride=strides.remainder, uneven=strides.jumps("the remainder"),
+    ),
+    "arith.shli": Elementwise(apply=shift("shl"), fold=fold.shift(operator.lshift)),
+    "arith.shrsi": Elementwise(apply=shift("ashr"), fold=fold.shift(operator.rshift)),
+    "arith.shrui": Elementwise(apply=shift("lshr"), fold=fold.shift(operator.rshift, signed=False)),
+    "arith.maxsi": Elementwise(apply=intrinsic("smax"), fold=fold.elements(np.maximum), range=ranges.greatest),
+    "arith.minsi": Elementwise(apply=intrinsic("smin"), fold=fold.elements(np.minimum), range=ranges.least),
+    "arith.maxui": Elementwise(apply=intrinsic("umax")),
+    "arith.minui": Elementwise(apply=intrinsic("umin")),
+    "arith.cmpi": Elementwise(
+        apply=comparison("icmp"), simplify=arith.known_truth, fold=fold.compare, truth=ranges.compared,
+    ),
+    "arith.select": Elementwise(apply=arith.select, fold=fold.elements(np.where), range=ranges.either, fp8=True),
+    "tt.addptr": Elementwise(
+        apply=arith.add_pointer, stride=strides.total, offsets=offsets.total(1), even=True, fp8=True,
+        address=addresses.offset,
+    ),
+    "tt.mulhiui": Elementwise(apply=on_lanes(mathematics.high_product)),
+    "math.absi": Elementwise(apply=on_lanes(mathematics.absolute)),
+}  # fmt: skip
+
+CASTS: Table = {
+    "arith.extsi": Cast(
+        apply=on_lanes(casts.resize("sext")), fold=fold.extend_sign, range=ranges.of_operand, stride=strides.first,
+        multiple=strides.multiple_of_operand, offsets=offsets.along, even=True,
+    ),
+    "arith.extui": Cast(
+        apply=on_lanes(casts.resize("zext")), fold=fold.extend_zeros, range=ranges.if_it_fits,
+        stride=strides.first_if_not_negative, multiple=strides.multiple_of_operand, even=True,
+    ),
+    "arith.trunci": Cast(apply=on_lanes(casts.resize("trunc")), fold=fold.truncate, range=ranges.if_it_fits),
+    "arith.sitofp": Cast(apply=on_lanes(casts.resize("sitofp"))),
+    "arith.uitofp": Cast(apply=on_lanes(casts.resize("uitofp"))),
+    "tt.int_to_ptr": Cast(apply=on_lanes(casts.resize("inttoptr")), finds_address=True),
+    "tt.ptr_to_int": Cast(apply=on_lanes(casts.resize("ptrtoint"))),
+    "arith.extf": Cast(apply=on_lanes(casts.float_cast)),
+    "arith.truncf": Cast(apply=on_lanes(casts.float_cast)),
+    "tt.fp_to_fp": Cast(apply=on_lanes(casts.rounded_float_cast), simplify=arith.same_type),
+    "tt.bitcast": Cast(apply=on_lanes(casts.bitcast), simplify=arith.same_type, stride=strides.first, even=True),
+    "arith.bitcast": Cast(apply=on_lanes(casts.bitcast), simplify=arith.same_type),
+    "arith.fptosi": Cast(apply=on_lanes(casts.to_integer(unsigned=False))),
+    "arith.fptoui": Cast(apply=on_lanes(casts.to_integer(unsigned=True))),
+    "arith.index_cast": Cast(
+        apply=on_lanes(casts.index_cast), range=ranges.of_operand, stride=strides.first, even=True,
+    ),
+}  # fmt: skip
+
+TABLE: Table = {**MEMORY, **CONTROL, **WHOLE, **SHAPES, **FLOATS, **INTEGERS, **CASTS}

@@ -16,7 +16,7 @@ from tritoncnn.cpu.front.elements import llvm_type, size_of
 from tritoncnn.cpu.front.ttir import Value
 
 from .panels import pack
-from .views import Operand, View, offsets_along
+from .views import Operand, View
 
 ZEROS_LIMIT = 1 << 18  # bytes of zeros that masked rows may be pointed at
 IN_CACHE = 1 << 14  # bytes of B that may be read in place by many tiles
@@ -26,7 +26,7 @@ def operand_a(code: State, a: Value, view: View | None, rows: int, K: int) -> Op
     """A in place, or computed into scratch."""
     if view is not None:
         p = view.load.operands[0]
-        free, red = offsets_along(code, p, view.free), offsets_along(code, p, view.red)
+        free, red = code.facts.offsets(p, view.free), code.facts.offsets(p, view.red)
         if red is not None and not view.red_masks:
             fixed = tuple(int(x) for x in red[:K])
             step = code.facts.stride(p, view.free, p.type.shape[view.free])
@@ -118,7 +118,7 @@ def operand_b(
         flat = n == 1 or code.facts.stride(p, view.free, n) == 1
         why = "its rows are masked" if flat else "its rows are not contiguous"
         if flat and not view.free_masks and view.free_size == n:
-            red = offsets_along(code, p, view.red)
+            red = code.facts.offsets(p, view.red)
             span = int(red[:K].max() - red[:K].min() + columns) * size_of(b.type.elem) if red is not None else 0
             near = rows <= 2 * mr or (red is not None and span <= IN_CACHE)
             why = f"{-(-rows // mr)} tiles read it, and its rows span more than {IN_CACHE} bytes"

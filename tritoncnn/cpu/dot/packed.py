@@ -27,7 +27,7 @@ from tritoncnn.cpu.front.ttir import Op, Value
 
 from .operands import first_pointer, read_in_place, table_of_pointers, zeros_at, zeros_fit
 from .panels import fill_panels, panel_at
-from .views import Operand, View, offsets_along
+from .views import Operand, View
 
 LANES = 16
 OFFSETS = 0x80808080 - (1 << 32)  # 128 in each byte of an i32
@@ -94,7 +94,7 @@ def words_a(
             read_in_place(code, a, view, "its rows hold words and are reached through a table of addresses")
             zeros = zeros_at(code, fixed, a.type.elem) if view.free_masks else None
             return Operand("rows", table_of_pointers(code, view, view.free, rows, fixed), 0, words, zeros)
-    red = offsets_along(code, view.load.operands[0], view.red) if view is not None and not view.red_masks else None
+    red = code.facts.offsets(view.load.operands[0], view.red) if view is not None and not view.red_masks else None
     if view is not None and red is not None and (found := runs(red[: min(K, view.red_size)])):
         code.remarks.reasons[a] = f"copied row by row, in {len(found)} runs: neighbours make one word"
         code.remarks.copied(view.load, 64 // size_of(a.type.elem))
@@ -110,7 +110,7 @@ def words_a(
 
 def _in_words(code: State, view: View, K: int, each: int) -> tuple[int, ...] | None:
     """Offsets of the words along the reduction, if neighbours lie side by side in memory."""
-    red = offsets_along(code, view.load.operands[0], view.red)
+    red = code.facts.offsets(view.load.operands[0], view.red)
     if red is None:
         return None
     first = red[0:K:each]

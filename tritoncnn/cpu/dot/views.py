@@ -49,7 +49,7 @@ def view_of(code: State, v: Value, free: int, red: int) -> View | None:
     while v not in code.buffers and v.op is not None and v.op.name == "tt.trans":
         free, red, v = red, free, v.op.operands[0]
     load = v.op
-    if v in code.buffers or load is None or load.name != "tt.load" or not v.type.shape:
+    if v in code.buffers or load is None or code.row(load).access != "load" or not v.type.shape:
         made = "in a buffer" if v in code.buffers or load is None else f"the result of {load.name}"
         code.remarks.reasons[asked] = f"it is {made}, not a load"
         return None
@@ -79,55 +79,17 @@ def view_of(code: State, v: Value, free: int, red: int) -> View | None:
                 continue
         left[d].append(part)
     masked = left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]
-    if masked and other is not None and not _is_zero(other):
+    if masked and other is not None and not _is_zero(code, other):
         code.remarks.reasons[asked] = "what its mask leaves out is not 0"
         return None
     return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
 
 
-def _is_zero(v: Value) -> bool:
+def _is_zero(code: State, v: Value) -> bool:
     """Is the tensor the constant 0 (not -0)?"""
-    while v.op is not None and v.op.name in ("tt.splat", "tt.broadcast"):
+    while v.op is not None and code.row(v.op).spreads:
         v = v.op.operands[0]
-    if v.op is None or v.op.name != "arith.constant":
+    if v.op is None or not code.row(v.op).literal:
         return False
     text = str(v.op.attrs["value"])
     return text in ("0.000000e+00", "0", "0.0")
-
-
-def offsets_along(code: State, v: Value, d: int) -> np.ndarray | None:
-    """v along axis d relative to its first element, if the program's data do not change it."""
-    key = ("offsets", v, d)
-    if key not in code.facts.cache:
-        code.facts.cache[key] = _offsets(code, v, d)
-    found: np.ndarray | None = code.facts.cache[key]
-    return found
-
-
-def _offsets(code: State, v: Value, d: int) -> np.ndarray | None:
-    shape = v.type.shape
-    n = shape[d] if shape else 1
-    step = code.facts.stride(v, d, n) if shape else 0
-    if step is not None:
-        return np.arange(n, dtype=np.int64) * step
-    known = code.facts.static(v)
-    if known is not None:
-        moved = np.moveaxis(known.astype(np.int64), d, 0).reshape(n, -1)
-        moved = moved - moved[0]
-        return moved[:, 0] if (moved == moved[:, :1]).all() else None
-    op = v.op
-    if op is None:
-        return None
-    if op.name == "tt.expand_dims":
-        return offsets_along(code, op.operands[0], d - (d > op.number("axis")))
-    if op.name in ("tt.broadcast", "arith.extsi"):
-        return offsets_along(code, op.operands[0], d)
-    if op.name in ("arith.addi", "arith.subi", "tt.addptr"):
-        a, b = (offsets_along(code, x, d) for x in op.operands)
-        return None if a is None or b is None else a - b if op.name == "arith.subi" else a + b
-    if op.name == "arith.muli":
-        for x, y in (op.operands, op.operands[::-1]):
-            c, inner = code.facts.const(y), offsets_along(code, x, d)
-            if c is not None and inner is not None:
-                return inner * c
-    return None

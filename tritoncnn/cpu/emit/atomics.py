@@ -41,9 +41,8 @@ def _atomic(code: State, op: Op, kind: str | None) -> None:
     out = new_buffer(code, r) if r.type.shape and r.users else None
     kept = code.alloca(llvm_type(elem)) if not r.type.shape and r.users else None
     t = llvm_type(elem)
-    code.remarks.element(
-        op, mask is not None and code.facts.truth(mask) is not True, "atomics go an element at a time, in order"
-    )
+    masked = mask is not None and code.facts.truth(mask) is not True
+    code.remarks.element(op, "atomic", masked, "atomics go an element at a time, in order")
 
     def one(coords: Coords) -> None:
         a, *xs = (pull(code, x, coords if x.type.shape else ()).v for x in op.operands)

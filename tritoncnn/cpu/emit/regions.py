@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tritoncnn.cpu.facts.analysis import constant_elements
+from tritoncnn.cpu.facts.fold import constant_elements
 from tritoncnn.cpu.front.blocks import edges, in_order
 from tritoncnn.cpu.front.elements import literal, llvm_type, stored
 from tritoncnn.cpu.front.ttir import Block, Op, Value, unsupported

@@ -53,7 +53,7 @@ class State(Builder):
     guard: Guard | None = None
     remarks: Remarks = field(default_factory=Remarks)
 
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts = field(init=False)
     result: str = "void"
     tensors: set[Value] = field(default_factory=set)
 
@@ -66,6 +66,9 @@ class State(Builder):
     trees: dict[Value, int] = field(default_factory=dict)
     lengths: dict[Value, int] = field(default_factory=dict)
     spares: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.facts = Facts(self.rows)
 
     def row(self, op: Op) -> Row:
         """What an op is."""

@@ -180,7 +180,9 @@ def store_element(code: State, s: Op, coords: Coords) -> None:
     a, value = pull(code, p, first), pull(code, x, first)
     m = pull(code, mask, first) if mask else Res("1")
     elem = x.type.elem
-    code.remarks.element(s, m.v != "1", "all lanes write to one address" if lanes else "its block has one element")
+    code.remarks.element(
+        s, "store", m.v != "1", "all lanes write to one address" if lanes else "its block has one element"
+    )
 
     def put() -> None:
         stored_value = to_memory(code, value.v, elem, 0)

@@ -13,28 +13,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tritoncnn.cpu.front.cursor import Cursor
-from tritoncnn.cpu.front.table import ELEMENTWISE
+from tritoncnn.cpu.front.row import Table
 from tritoncnn.cpu.front.ttir import Block, Function, Op, Type, Value
 
 from .analysis import Facts
 
-ARITHMETIC = {name for name in ELEMENTWISE if name.startswith("arith.")}
 INTEGERS = ("i8", "i16", "i32", "i64")
 Summands = list[tuple[int, Value]]  # (sign, tensor or scalar that is added)
 
 
-def rewrite_inductions(function: Function) -> None:
+def rewrite_inductions(function: Function, rows: Table) -> None:
     """Rewrite every loop and if of a function, the inner ones first."""
     for block in function.blocks:
-        _block(block)
+        _block(block, rows)
 
 
-def _block(block: Block) -> None:
+def _block(block: Block, rows: Table) -> None:
     for op in list(block.ops):
         for inner in (b for region in op.regions for b in region):
-            _block(inner)
+            _block(inner, rows)
         if op.name == "scf.for":
-            _for(op)
+            _for(op, rows)
         elif op.name == "scf.if" and len(op.regions) == 2:
             _if(op)
 
@@ -50,7 +49,9 @@ def _uniform(v: Value) -> bool:
         return not str(v.op.attrs["value"]).startswith(("[", '"'))
     if v.op.name == "tt.splat":
         return True
-    known = v.op.name in ("tt.broadcast", "tt.expand_dims") or (v.op.name in ARITHMETIC and v.type.elem in INTEGERS)
+    known = v.op.name in ("tt.broadcast", "tt.expand_dims") or (
+        v.op.name.startswith("arith.") and v.type.elem in INTEGERS
+    )
     return known and all(_uniform(x) for x in v.op.operands)
 
 
@@ -95,7 +96,7 @@ def _moves(v: Value) -> bool:
 
 
 # ---- loops -----------------------------------------------------------------------------------------------------------
-def _for(op: Op) -> None:
+def _for(op: Op, rows: Table) -> None:
     body = op.regions[0][0]
     for k in reversed(range(len(body.args) - 1)):
         arg, start, result, end = body.args[1 + k], op.operands[3 + k], op.results[k], body.ops[-1]
@@ -114,7 +115,7 @@ def _for(op: Op) -> None:
         if by is not None:
             del body.args[1 + k], op.operands[3 + k], op.results[k], end.operands[k]
             head = Cursor(body, 0)
-            head.moved(start, _turns(head, op, by), arg)
+            head.moved(start, _turns(head, op, by, rows), arg)
         else:
             _carry_scalar(op, k, parts, elem)
 
@@ -125,9 +126,9 @@ def _total_before(op: Op, parts: Summands, elem: str) -> Value:
     return Cursor(op.block, op.block.ops.index(op)).total(parts, elem)
 
 
-def _turns(head: Cursor, op: Op, by: Value) -> Value:
+def _turns(head: Cursor, op: Op, by: Value, rows: Table) -> Value:
     """``(i - lo) / step * by``, in the type of ``by``."""
-    facts, elem, unsigned = Facts(), by.type.elem, bool(op.attrs.get("unsigned"))
+    facts, elem, unsigned = Facts(rows), by.type.elem, bool(op.attrs.get("unsigned"))
     lo, _, step = op.operands[:3]
     i = op.regions[0][0].args[0]
     if facts.const(lo) != 0:

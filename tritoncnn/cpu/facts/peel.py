@@ -9,10 +9,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from tritoncnn.cpu.front.table import is_elementwise
 from tritoncnn.cpu.front.ttir import Value
 
-from .analysis import SHAPE_OPS, Facts
+from .analysis import Facts
 
 
 def peel(facts: Facts, known: Collection[Value], roots: Sequence[Value], axis: int, step: int) -> tuple[int, ...]:
@@ -36,17 +35,11 @@ def peel(facts: Facts, known: Collection[Value], roots: Sequence[Value], axis: i
             end = int(wanted.sum())
             if 0 < end < len(wanted) and wanted[:end].all():
                 ends.add(end)
-        elif op.name == "tt.expand_dims":
-            gone = op.number("axis")
-            if at != gone:
-                walk(op.operands[0], at - (at > gone))
-        elif op.name == "tt.trans":
-            order = op.attrs["order"]
-            assert isinstance(order, list)
-            walk(op.operands[0], order[at])
-        elif op.name in ("tt.load", "tt.broadcast") or (op.name not in SHAPE_OPS and is_elementwise(op.name)):
-            for x in op.operands:
-                walk(x, at)
+        else:
+            inner = at if facts.row(op).access == "load" else facts.axis(op, at)
+            if inner is not None:
+                for x in op.operands:
+                    walk(x, inner)
 
     for root in roots:
         if root.type.shape:

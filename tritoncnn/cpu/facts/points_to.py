@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tritoncnn.cpu.front.blocks import edges, walk
+from tritoncnn.cpu.front.row import Table
 from tritoncnn.cpu.front.ttir import Function, Op, Value
 
 
 class PointsTo:
     """Follows pointers back through arithmetic, loops, branches and calls of functions that return early."""
 
-    def __init__(self, function: Function, callees: Mapping[str, Function], names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, function: Function, callees: Mapping[str, Function], rows: Table, names: Sequence[str] = ()
+    ) -> None:
+        self.rows = rows
         self.names = names or [a.name[1:] for a in function.args]  # Triton calls x ``y`` in its text after ``y = x``
         self._arguments = {a: k for k, a in enumerate(function.args)}
         self._flows: dict[Value, list[Value]] = {}
@@ -65,7 +69,7 @@ class PointsTo:
                 continue
             if v in self._flows:
                 sources = self._flows[v]
-            elif v.op is None or v.op.regions or v.op.name in ("tt.load", "tt.int_to_ptr", "tt.call"):
+            elif v.op is None or v.op.regions or self.rows[v.op.name].finds_address:
                 return None
             else:
                 sources = [x for x in v.op.operands if x.type.elem == "ptr"]

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tritoncnn.cpu.front.table import ELEMENTWISE
 from tritoncnn.cpu.front.ttir import Op, Value
 
-from .analysis import SHAPE_OPS, Facts
+from .analysis import Facts
 from .points_to import PointsTo
 
 if TYPE_CHECKING:
     from tritoncnn.cpu.emit.values import Coords
-
-# Ops that step evenly where their operands do.
-STEPS_PASS = {name for name, row in ELEMENTWISE.items() if row.even} | SHAPE_OPS - {"tt.unsplat"}
 
 
 @dataclass(frozen=True)
@@ -78,26 +74,28 @@ class Remarks:
         self.reasons: dict[Value, str] = {}  # how a dot reaches a factor
         self.points_to: PointsTo | None = None
 
-    def _add(self, op: Op, how: str, lanes: int, masked: bool, why: str, contiguous: int | None = None) -> None:
+    def _add(
+        self, op: Op, kind: str, how: str, lanes: int, masked: bool, why: str, contiguous: int | None = None
+    ) -> None:
         assert self.points_to is not None
-        p, kind = op.operands[0], {"tt.load": "load", "tt.store": "store"}.get(op.name, "atomic")
+        p = op.operands[0]
         elem = (op.results[0] if op.results else op.operands[1]).type.elem
         note = Access(kind, op.where, self.points_to.named(p), elem, how, lanes, masked, why, contiguous)
         self.accesses.setdefault(note)
 
     def access(self, facts: Facts, op: Op, coords: Coords, step: int | None, masked: bool) -> None:
         """A load, store or atomic at ``coords``, whose lanes' addresses lie ``step`` elements apart (None: anywhere)."""
-        p = op.operands[0]
+        p, kind = op.operands[0], facts.row(op).access
         axis = next((d for d, c in enumerate(coords) if c.vl and p.type.shape and p.type.shape[d] > 1), None)
         lanes = max([c.vl for c in coords], default=0)
         if not p.type.shape:
-            self._add(op, "scalar", 0, masked, "its address is one number")
+            self._add(op, kind, "scalar", 0, masked, "its address is one number")
         elif not lanes:
-            self._add(op, "scalar", 0, masked, "what uses it goes an element at a time")
+            self._add(op, kind, "scalar", 0, masked, "what uses it goes an element at a time")
         elif axis is None or step == 0:
-            self._add(op, "broadcast", lanes, masked, "its address is the same in all lanes")
+            self._add(op, kind, "broadcast", lanes, masked, "its address is the same in all lanes")
         elif step == 1:
-            self._add(op, "vector", lanes, masked, f"addresses step by 1 element along axis {axis}")
+            self._add(op, kind, "vector", lanes, masked, f"addresses step by 1 element along axis {axis}")
         else:
             others = [d for d, n in enumerate(p.type.shape) if d != axis and n > 1]
             flat = next((d for d in others if facts.stride(p, d, min(lanes, p.type.shape[d])) == 1), None)
@@ -106,19 +104,21 @@ class Remarks:
                 why = f"no fixed step along axis {axis}: {missing(facts, p, axis, lanes)}"
             if flat is not None:
                 why += f"; they step by 1 along axis {flat}, but its user goes along axis {axis}"
-            self._add(op, "gather" if step is None else "strided", lanes, masked, why, flat)
+            self._add(op, kind, "gather" if step is None else "strided", lanes, masked, why, flat)
 
-    def element(self, op: Op, masked: bool, why: str) -> None:
+    def element(self, op: Op, kind: str, masked: bool, why: str) -> None:
         """A store or atomic that goes an element at a time."""
-        self._add(op, "scalar", 0, masked, why if op.operands[0].type.shape else "its address is one number")
+        self._add(op, kind, "scalar", 0, masked, why if op.operands[0].type.shape else "its address is one number")
 
     def in_place(self, load: Op, why: str) -> None:
         """A load that a dot does by itself, from where its operand lies."""
-        self._add(load, "in place", 0, len(load.operands) > 1, f"the dot reads it where it lies: {why}")
+        self._add(load, "load", "in place", 0, len(load.operands) > 1, f"the dot reads it where it lies: {why}")
 
     def copied(self, load: Op, width: int) -> None:
         """A load that a dot does by itself, row by row into scratch."""
-        self._add(load, "vector", width, True, "the dot copies its rows, as far as their elements are neighbours")
+        self._add(
+            load, "load", "vector", width, True, "the dot copies its rows, as far as their elements are neighbours"
+        )
 
     def product(self, note: Product) -> None:
         self.products.setdefault(note)
@@ -128,42 +128,17 @@ def missing(facts: Facts, v: Value, d: int, width: int) -> str:
     """Where the knowledge of how v steps along an axis ends, and on what."""
     while v.op is not None:
         op = v.op
-        if op.name == "tt.load":
+        row = facts.row(op)
+        if row.access == "load":
             return "the index is loaded from memory" + _at(op)
-        if op.name not in STEPS_PASS:
-            return _culprit(facts, op) + _at(op)
-        inner = [(x, _axis(op, d)) for x in op.operands if x.type.shape]
+        if not row.even:
+            return row.uneven(facts, op) + _at(op)
+        inner = [(x, facts.axis(op, d)) for x in op.operands if x.type.shape]
         unknown = [(x, e) for x, e in inner if e is not None and facts.stride(x, e, width) is None]
         if not unknown:
-            return _culprit(facts, op) + _at(op)
+            return row.uneven(facts, op) + _at(op)
         v, d = unknown[0]
     return f"it is carried by a loop or branch ({v.name[1:]})"
-
-
-def _axis(op: Op, d: int) -> int | None:
-    """The axis of the operand that axis d of the result walks."""
-    if op.name == "tt.expand_dims":
-        axis = op.number("axis")
-        return None if d == axis else d - (d > axis)
-    order = op.attrs.get("order")
-    if op.name == "tt.trans" and isinstance(order, list):
-        return int(order[d])
-    return None if op.name == "tt.reshape" else d
-
-
-def _culprit(facts: Facts, op: Op) -> str:
-    """Why the result of an op is not known to step evenly."""
-    name = op.name.split(".", 1)[1]
-    if name == "muli":
-        return (
-            "the index is multiplied by a number that is not known when the kernel is compiled; a tl.constexpr would be"
-        )
-    if name in ("divsi", "divui", "remsi", "remui"):
-        c = facts.const(op.operands[1])
-        what = "the quotient" if name.startswith("div") else "the remainder"
-        by = "a number that is not known when the kernel is compiled" if c is None else str(c)
-        return f"{what} of an index by {by} may jump inside of a vector"
-    return f"how the result of {op.name} steps is not known"
 
 
 def _at(op: Op) -> str:

@@ -42,3 +42,9 @@ def in_order(blocks: Sequence[Block]) -> list[Block]:
 
     visit(blocks[0])
     return order[::-1]
+
+
+def loop_of(v: Value) -> Op | None:
+    """The loop over numbers whose index a value is."""
+    owner = v.block.owner if v.block else None
+    return owner if owner is not None and owner.name == "scf.for" and v is owner.regions[0][0].args[0] else None

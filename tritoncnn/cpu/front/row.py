@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .ttir import Op, Value
 
 if TYPE_CHECKING:
     from tritoncnn.cpu.emit.state import State
     from tritoncnn.cpu.emit.values import Coords, Res
+    from tritoncnn.cpu.facts.analysis import Facts
 
 
 def never(op: Op) -> bool:
@@ -26,6 +29,16 @@ def always(op: Op) -> bool:
 def nowhere(op: Op) -> int:
     """Operands are read at the place of the result only."""
     return 0
+
+
+def operands(op: Op) -> list[Value]:
+    """All of them."""
+    return op.operands
+
+
+def not_known(facts: Facts, op: Op) -> str:
+    """Nothing special is known of why."""
+    return f"how the result of {op.name} steps is not known"
 
 
 def as_given(code: State, op: Op, rs: list[Res]) -> Res | None:
@@ -47,12 +60,26 @@ class Row:
     group       the ops that are done in one loop with ops[at], itself first
     emit_group  writes them, and what must come before; the ops that are done come back
 
+    What is known of integers, addresses and masks (``facts/``); the first argument of most is ``Facts``:
+    fold        elements of its result, given those of its operands as numpy arrays
+    range       inclusive bounds
+    truth       of a mask, the same everywhere
+    stride      difference of neighbours along an axis, in runs of some width
+    multiple    what divides the first of each run; left out: 1
+    offsets     along an axis, relative to the first element
+    conjuncts   the parts of a mask that must all hold
+    moves       its elements are its operand's, in other places
+    even        steps evenly where its operands do
+    uneven      what people are told where that is not known
+    assumes     that its operand holds
+
     What its code is like:
     axis        which axis of its operands an axis of its result walks, if they go along each other (``axes.py``)
     address     what it adds to an address: a key that is equal for equal offsets
     weight      plain instructions for one vector of its result
     elsewhere   in how many other places it reads operands, for one vector
     fp8         takes 8-bit floats as they are; arithmetic is done in f32 for others
+    finds_address  its address comes from memory, an integer or a function: nothing says which argument it is in
     pointwise   an element needs at most the same element of its operands
     spreads     repeats its operand along axes
     literal     its elements are in the text
@@ -73,11 +100,24 @@ class Row:
     group: Callable[[State, Sequence[Op], int], list[Op]] | None = None
     emit_group: Callable[[State, Sequence[Op], int], Collection[Op]] | None = None
 
+    fold: Callable[[Op, list[np.ndarray], Any], np.ndarray | None] | None = None
+    range: Callable[[Facts, Op], tuple[float, float] | None] | None = None
+    truth: Callable[[Facts, Op], bool | None] | None = None
+    stride: Callable[[Facts, Op, int, int], int | None] | None = None
+    multiple: Callable[[Facts, Op, int, int], int] | None = None
+    offsets: Callable[[Facts, Op, int], np.ndarray | None] | None = None
+    conjuncts: Callable[[Op], list[Value]] | None = None
+    moves: bool = False
+    even: bool = False
+    uneven: Callable[[Facts, Op], str] = not_known
+    assumes: bool = False
+
     axis: Callable[[Op, int], int | None] | None = None
     address: Callable[[Op], tuple[object, ...]] | None = None
     weight: int | Callable[[State, Op], int] = 0
     elsewhere: Callable[[Op], int] = nowhere
     fp8: bool = False
+    finds_address: bool = False
     pointwise: bool = False
     spreads: bool = False
     literal: bool = False
