@@ -2,21 +2,10 @@
 
 from tritoncnn.ir.dtype import DTYPE_BYTES, DTYPES, FLOATS, DType
 from tritoncnn.ir.expr import ACC, Expr, arg, constant, parse_expr
-from tritoncnn.ir.graph import (
-    Attr,
-    Graph,
-    Join,
-    Node,
-    Rewriter,
-    Value,
-    merge,
-    number,
-    place_after,
-    remove_dead,
-    rewrite,
-)
+from tritoncnn.ir.graph import Attr, Graph, Node, Value, print_attrs, print_graph
 from tritoncnn.ir.pattern import Match, Pattern, match, matches
-from tritoncnn.ir.text import parse_graph, print_attrs, print_graph
+from tritoncnn.ir.rewrite import Join, Rewriter, merge, number, place_after, remove_dead, rewrite
+from tritoncnn.ir.text import parse_graph
 from tritoncnn.ir.types import TensorType, dense_strides, parse_type
 from tritoncnn.ir.verify import verify
 

@@ -1,41 +1,13 @@
-"""Graph <-> text. ``parse_graph(print_graph(g)) == g`` for every graph (``source`` comments are read back too)."""
+"""Text -> graph. ``parse_graph(str(g)) == g`` for every graph (``source`` comments are read back too)."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
 
 from tritoncnn.errors import GraphError
 from tritoncnn.ir.graph import Attr, Graph, Node, Value
 from tritoncnn.ir.types import parse_type
-
-
-def print_attrs(attrs: Mapping[str, Attr]) -> str:
-    def one(value: Attr) -> str:
-        if isinstance(value, tuple):
-            return "[" + ",".join(map(str, value)) + "]"
-        return str(value) if isinstance(value, bool) else repr(value)
-
-    return "{" + ", ".join(f"{key}={one(value)}" for key, value in attrs.items()) + "}" if attrs else ""
-
-
-def print_graph(graph: Graph) -> str:
-    """One line a node: ``%3 = conv2d(x, w) {stride=[1,1]} : f32[1,6,24,24]  # models/lenet.py:19``."""
-    inputs = ", ".join(f"{value}: {value.type}" for value in graph.inputs)
-    rows = []
-    for node in graph.nodes:
-        left = f"{', '.join(map(str, node.results))} = {node.op}({', '.join(map(str, node.operands))})"
-        attrs = print_attrs(node.attrs)
-        types = ", ".join(str(value.type) for value in node.results)
-        rows.append(
-            (f"  {left}{' ' if attrs else ''}{attrs}", f": {types}", f"  # {node.source}" if node.source else "")
-        )
-    width = min(max((len(left) for left, _, _ in rows), default=0), 90)
-    lines = [f"{left:<{width}} {types}{source}" for left, types, source in rows]
-    outputs = ", ".join(map(str, graph.outputs))
-    return "\n".join([f"graph {graph.name}({inputs}) {{", *lines, f"  return {outputs}", "}"])
-
 
 _HEAD = re.compile(r"graph ([^\s(]+)\((.*)\) \{")
 _NODE = re.compile(r"(.+?) = (\w+)\(([^)]*)\)(?: (\{.*\}))?\s+: (.+?)(?:  # (.*))?")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tritoncnn.ir import Graph, Node, Value
-from tritoncnn.ir.graph import number
+from tritoncnn.ir import Graph, Node, Value, number
 from tritoncnn.ops import OPS, OpDef
 from tritoncnn.passes.define import Pass, count
 
