@@ -15,7 +15,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
 from tritoncnn.capture.watch import Watch, hooks_of, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError
-from tritoncnn.ir import Graph, Rewriter, remove_dead
+from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
 from tritoncnn.ops import Sym
 from tritoncnn.tree import Form, flatten
 
@@ -45,6 +45,7 @@ class Captured:
     form        the tree that comes back; its tensors are the first outputs
     updated     the buffers that the model changes (running statistics, counters), whose new contents are the last outputs
     random      the model draws random numbers (dropout) from the input ``seed``, one i64
+    results     how torch's own results lie in memory, by tensor of ``form``
     """
 
     graph: Graph
@@ -56,6 +57,7 @@ class Captured:
     form: Form
     updated: tuple[str, ...] = ()
     random: bool = False
+    results: tuple[TensorType, ...] = ()
 
     def state_name(self, name: str) -> str:
         """The state-dict name behind a graph input."""
@@ -108,6 +110,12 @@ def capture(
                 walk.refuse(what, "")
         program = _export(module, tuple(tensors), walk, gradients)
         return _Capture(title, tuple(names), prefix, walk).run(program, module)
+
+
+def _lies(value: Value, node: torch.fx.Node) -> TensorType:
+    """How a result lies: as torch's does; without gaps where elements of torch's overlap (windows, as_strided)."""
+    type = replace(value.type, strides=tuple(node.meta["val"].stride()))
+    return value.type.packed() if type.overlaps else type
 
 
 def _on_cpu() -> contextlib.AbstractContextManager[Any]:
@@ -224,7 +232,7 @@ class _Capture:
         drawn = any(value.name == SEED for value in graph.inputs)
         return Captured(
             graph, tuple(self.inputs), self.parameters, self.buffers, walk.constants, self.tensors, module.result.form,
-            tuple(buffers), drawn,
+            tuple(buffers), drawn, tuple(_lies(y.value, node) for y, node in zip(outputs, results, strict=True)),
         )  # fmt: skip
 
     def _tell(self) -> None:

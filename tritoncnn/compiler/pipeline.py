@@ -48,6 +48,7 @@ class _Line:
 
     def __init__(self, captured: Captured, types: Mapping[str, TensorType]) -> None:
         self.target = target_of(torch.device("cpu"))  # where state and arenas lie
+        self.results = captured.results
         self.graph = with_types(captured.graph, types)
         self.stages = [Stage("capture", "torch.export, ATen ops as IR ops", self.graph)]
 
@@ -68,7 +69,7 @@ class _Line:
             self.stage("assign_buffers", note, assign(self.graph, captured))
 
     def plan(self, title: str) -> Planned:
-        self.passes(lowering(self.target))
+        self.passes(lowering(self.target, self.results))
         plan = make_plan(self.graph, self.target)
         _dump(title, self.stages, plan)
         return Planned(tuple(self.stages), plan)
@@ -105,6 +106,7 @@ def plan_gradient(captured: Captured, types: Mapping[str, TensorType], wrt: Sequ
     values = tuple(line.graph.input(name) for name in wrt)
     graph = pull_back(line.graph, values, (0,)) if seeded else differentiate(line.graph, values)
     line.stage("differentiate", f"gradients of {', '.join(wrt)}", graph)
+    line.results += tuple(value.type for value in values)  # a gradient lies as what it belongs to
     return line.plan(f"{line.graph.name}-gradient")
 
 

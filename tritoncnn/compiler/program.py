@@ -33,7 +33,8 @@ class CallProgram:
         }
         constants = {name: t.detach() for name, t in captured.constants.items()}
         held = {**live.tensors(), **constants, **extra, **arenas}
-        self.run = Executable(planned.plan, (*captured.inputs, *more_inputs), self.results + more_results, held)
+        inputs, results = (*captured.inputs, *more_inputs), self.results + more_results
+        self.run = Executable(planned.plan, inputs, results, held, captured.results)
         self.run.ready()
         self._prepare: Executable | None = None
         if planned.prepare is not None:

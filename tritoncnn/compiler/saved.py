@@ -21,11 +21,11 @@ from tritoncnn.capture import Captured
 from tritoncnn.compiler.model import CompiledModel
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.errors import CheckpointError, GraphError, InputError, ShapeError
-from tritoncnn.ir import TensorType, parse_graph, verify
+from tritoncnn.ir import Graph, TensorType, parse_graph, parse_type, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
 from tritoncnn.tree import TENSOR, Fields, Form
 
-KIND, VERSION = "tritoncnn.model", 1
+KIND, VERSION = "tritoncnn.model", 2
 _CONTAINERS = {"dict": Fields, "tuple": tuple, "list": list}
 
 
@@ -65,6 +65,7 @@ def dumps(model: CompiledModel) -> bytes:
         "unsaved": [name for name in slots if name not in saved],
         "updated": list(captured.updated),
         "random": captured.random,
+        "results": [str(type) for type in captured.results],
         "form": _words(captured.form, "its result"),
         "arguments": _words(program.form, "its inputs"),
         "names": list(model.names),
@@ -111,10 +112,20 @@ def _model(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Co
     captured = Captured(
         graph, tuple(header["inputs"]), dict(header["parameters"]), dict(header["buffers"]), constants,
         {n: slots[torch_name].tensor for n, torch_name in names.items()}, _form(header["form"]), tuple(header["updated"]),
-        bool(header["random"]),
+        bool(header["random"]), _results(header, graph),
     )  # fmt: skip
     form = _form(header["arguments"])
     return CompiledModel.of(subject, captured, form, _input_types(header, known), _signature(header["names"], form))
+
+
+def _results(header: Mapping[str, Any], graph: Graph) -> tuple[TensorType, ...]:
+    """How the results lie. Raises ValueError where they are not those of the graph, or share memory."""
+    types = tuple(parse_type(text) for text in header["results"])
+    for type, value in zip(types, graph.outputs[: _form(header["form"]).tensors], strict=True):
+        same = (type.dtype, type.shape) == (value.type.dtype, value.type.shape)
+        if not same or type.overlaps or min(type.strides, default=0) < 0:
+            raise ValueError(f"{type} is not how the result {value.type} may lie")
+    return types
 
 
 def _signature(names: list[str], form: Form) -> inspect.Signature:

@@ -75,6 +75,19 @@ class TensorType:
         return order if same else None
 
     @property
+    def overlaps(self) -> bool:
+        """Whether some elements share memory, other than along dims of stride 0."""
+        dims = sorted(
+            (stride, size) for stride, size in zip(self.strides, self.shape, strict=True) if size > 1 and stride
+        )
+        reach = 0
+        for stride, size in dims:
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+        return False
+
+    @property
     def is_row_major(self) -> bool:
         expected = dense_strides(self.shape)
         return all(a == b or n <= 1 for a, b, n in zip(self.strides, expected, self.shape, strict=True))

@@ -16,17 +16,21 @@ class ChooseLayout(Pass):
     copied by their only reader); a pointwise result follows its first full-size operand without gaps, else one with gaps; views
     share their operand's memory. A copy is inserted where a view is impossible and where a kernel wants an operand in another
     order; a copy to the order that is there already goes.
+
+    ``results``: how the first outputs must lie. A dim of stride 0 is cut to its first element: the caller repeats it.
     """
 
     target: Target
+    results: tuple[TensorType, ...] = ()
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
-        layout = _Layout(graph, self.target, Rewriter(graph.name))
+        layout = _Layout(graph, self.target, Rewriter(graph.name), self.results)
         layout.out.keep_inputs(graph)
         for node in graph.nodes:
             layout.visit(node)
+        first = [layout.result(v, type) for v, type in zip(graph.outputs, self.results, strict=False)]
         note = f"activations N,H,W,C; {count(layout.copies, 'copy', 'copies')} inserted"
-        return layout.out.finish(graph.outputs), note
+        return layout.out.finish((*first, *(layout.out.value(v) for v in graph.outputs[len(first) :]))), note
 
 
 @dataclass
@@ -34,6 +38,7 @@ class _Layout:
     graph: Graph
     target: Target
     out: Rewriter
+    results: tuple[TensorType, ...]
     copies: int = 0
     copied: dict[tuple[Value, tuple[int, ...]], Value] = field(default_factory=dict)
 
@@ -54,7 +59,7 @@ class _Layout:
             for i, v in enumerate(operands)
         )
         inplace = dict(op.inplace)
-        asked = self._asked(node.results[0]) if op.any_order else None
+        asked = self._asked(node.results[0]) if op.any_order or op.expression else None
         made = tuple(
             operands[inplace[i]].type
             if i in inplace
@@ -68,10 +73,12 @@ class _Layout:
             self.out.replace(old, new)
 
     def _asked(self, value: Value) -> tuple[int, ...] | None:
-        """The memory order in which the only reader of ``value`` copies it, seen through views."""
+        """The memory order in which the only reader of ``value`` copies it, or the caller wants it, seen through views."""
         reader = self.graph.only_user(value)
         if reader is None:
-            return None
+            place = self.graph.outputs.index(value) if value in self.graph.outputs else len(self.results)
+            last = place < len(self.results) and value not in self.graph.users
+            return self.results[place].order if last else None
         op = OPS[reader.op]
         if op.view is None:
             return reader.attrs["order"] if op.copies else None
@@ -88,6 +95,25 @@ class _Layout:
             assert type is not None, f"{node.op} of a row-major tensor is a view"
         (new,) = self.out.add(node.op, (operand,), (type,), node.attrs, node.source)
         self.out.replace(node.result, new)
+
+    def result(self, old: Value, type: TensorType) -> Value:
+        """An output of the graph as the caller wants it to lie."""
+        value = self.out.value(old)
+        if not value.type.numel:
+            return value
+        for dim, stride in enumerate(type.strides):
+            if stride == 0 and value.type.shape[dim] > 1:
+                shape = (*value.type.shape[:dim], 1, *value.type.shape[dim + 1 :])
+                attrs = {"dim": dim, "start": 0, "size": 1}
+                (value,) = self.out.add("narrow", (value,), (replace(value.type, shape=shape),), attrs)
+        wanted = replace(value.type, strides=type.strides)
+        if wanted.order is not None:
+            return self._wanted(value, wanted.order)
+        order = _order_with_gaps(wanted)
+        assert order is not None
+        (value,) = self.out.add("copy", (value,), (wanted,), {"order": order})
+        self.copies += 1
+        return value
 
     def _wanted(self, value: Value, order: tuple[int, ...] | None) -> Value:
         if order is None or _same_memory(value.type, value.type.with_order(order)):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tritoncnn import settings
-from tritoncnn.ir import Graph, verify
+from tritoncnn.ir import Graph, TensorType, verify
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops import check_node
 from tritoncnn.passes.choose_layout import ChooseLayout
@@ -33,8 +33,8 @@ FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
 )
 
 
-def lowering(target: Target) -> tuple[Pass, ...]:
-    """The passes on the whole graph, gradients included."""
+def lowering(target: Target, results: tuple[TensorType, ...] = ()) -> tuple[Pass, ...]:
+    """The passes on the whole graph, gradients included. ``results``: how the first outputs must lie in memory."""
     return (
         FuseStatistics(),  # before Decompose: takes norms as a whole
         Decompose(),
@@ -50,7 +50,7 @@ def lowering(target: Target) -> tuple[Pass, ...]:
         FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
         FusePrologue(),  # after FuseEpilogue, too: what is left between two products
         FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
-        ChooseLayout(target),  # strides are decided for the ops that are left
+        ChooseLayout(target, results),  # strides are decided for the ops that are left
         WriteIntoConcat(),  # after ChooseLayout: it gives parts the strides of their whole
     )
 

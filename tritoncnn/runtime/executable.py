@@ -23,16 +23,20 @@ class Executable:
     """``run(tensors)`` computes the plan's first ``results`` outputs from the tensors of ``inputs``.
 
     ``held`` gives memory for the other inputs and outputs: parameters, states. It may be bound anew by ``bind``.
+    ``shown``: how the first results look to the caller: as planned, but for dims of stride 0, of which one element is planned.
     Kernels are compiled by ``ready``, at the latest in the first run. Calls of several threads wait for each other.
     """
 
     def __init__(
-        self, plan: Plan, inputs: Sequence[str], results: int, held: Mapping[str, torch.Tensor] | None = None
-    ) -> None:
+        self, plan: Plan, inputs: Sequence[str], results: int, held: Mapping[str, torch.Tensor] | None = None,
+        shown: Sequence[TensorType] = (),
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.inputs = tuple(plan.graph.input(name) if _reads(plan, name) else None for name in inputs)
         self.dtypes = tuple(None if value is None else TORCH_DTYPE[value.type.dtype] for value in self.inputs)
-        types = tuple(value.type.packed() for value in plan.graph.outputs[:results])
+        planned = tuple(value.type for value in plan.graph.outputs[:results])
+        types = (*shown, *(type.packed() for type in planned[len(shown) :]))
+        self._repeated = tuple((i, type.shape) for i, type in enumerate(planned) if type.shape != types[i].shape)
         self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
         self._names = (*inputs, *(name for name, *_ in self._outputs))
         self._held = dict(held or {})
@@ -64,9 +68,12 @@ class Executable:
     def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The caller has checked the tensors: dtypes, shapes, and strides as planned."""
         results = self.empty()
+        written = list(results)
+        for i, shape in self._repeated:
+            written[i] = results[i].as_strided(shape, results[i].stride())
         program = self._program or self.ready()
         with self._lock:  # from binding to running the memory is this call's
-            program.run(zip(self._names, (*tensors, *results), strict=True))
+            program.run(zip(self._names, (*tensors, *written), strict=True))
         return results
 
 
