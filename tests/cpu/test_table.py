@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,38 @@ def test_each_row_says_how_code_is_written_for_its_op(name: str) -> None:
     assert bool(row.group) == bool(row.emit_group)
     assert not row.elementwise or (row.pull and row.axis and row.stride and row.pointwise)
     assert row.mask is None or row.access
+
+
+ROOM = Path(table.__file__).parent
+REWRITES = {"inductions.py"}  # look for a pattern of ops
+
+
+def _names_compared(tree: ast.AST) -> list[str]:
+    """The names of ops that code compares with or looks up, as "tt.load" in ``op.name == "tt.load"``."""
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Set | ast.Tuple | ast.Dict):
+            parts = [node.value]
+        else:
+            continue
+        texts = [x.value for part in parts for x in ast.walk(part) if isinstance(x, ast.Constant)]
+        found += [x for x in texts if isinstance(x, str) and x in TABLE]
+    return found
+
+
+@pytest.mark.parametrize("path", [path for wing in ("facts", "emit", "dot", "sanitize") for path in (ROOM / wing).glob("*.py")],
+                         ids=lambda path: f"{path.parent.name}/{path.name}")  # fmt: skip
+def test_analyses_and_emission_ask_the_row_and_not_the_name(path: Path) -> None:
+    assert path.name in REWRITES or not _names_compared(ast.parse(path.read_text()))
+
+
+def test_comparing_an_ops_name_would_be_seen() -> None:
+    for code in (
+        'op.name == "tt.load"',
+        'op.name in ("tt.load", "x")',
+        'A = {"tt.load", "tt.store"}',
+        'A = {"tt.load": 1}',
+    ):
+        assert "tt.load" in _names_compared(ast.parse(code))

@@ -14,10 +14,11 @@ from .facts.inductions import rewrite_inductions
 from .facts.points_to import PointsTo
 from .facts.remarks import Remarks
 from .front.blocks import walk
+from .front.parser import Parser
 from .front.reshapes import rewrite_reshapes
 from .front.scaled import rewrite_scaled
 from .front.sums import rewrite_sums
-from .front.ttir import Function, Parser, unsupported
+from .front.ttir import Function, unsupported
 from .sanitize.guards import Guard
 from .table import TABLE
 from .workers import USES, workers
@@ -46,7 +47,7 @@ def lower(
     name        what the module is called, for dumps
     features    the CPU's, by LLVM's names, of those that the lowering knows how to use
     checks      "bounds" or "races": an instrumented mode (``modes.py``)
-    remarks       filled with what is decided on the way
+    remarks     filled with what is decided on the way
 
     Raises UnsupportedError, which names the op and its source line.
     """

@@ -31,7 +31,7 @@ from .emit import (
 from .emit.arith import comparison, instruction, intrinsic, on_lanes, shift, with_unit, wrapping
 from .emit.state import State
 from .emit.values import Coords, Res
-from .facts import fold, offsets, ranges, strides
+from .facts import flow, fold, offsets, ranges, strides
 from .facts.analysis import Facts
 from .front import addresses, axes
 from .front.row import Row, Table, always, operands
@@ -68,14 +68,14 @@ MEMORY: Table = {
 }  # fmt: skip
 
 CONTROL: Table = {
-    "scf.for": Row(emit=control.scf_for, loops=True),
-    "scf.if": Row(emit=control.scf_if),
-    "scf.while": Row(emit=control.scf_while, loops=True),
+    "scf.for": Row(emit=control.scf_for, flow=flow.loop, loops=True),
+    "scf.if": Row(emit=control.scf_if, flow=flow.branch, branches=True),
+    "scf.while": Row(emit=control.scf_while, flow=flow.while_loop, loops=True),
     "scf.yield": Row(ends=True),
     "scf.condition": Row(ends=True),
-    "cf.br": Row(ends=True),
-    "cf.cond_br": Row(ends=True),
-    "tt.call": Row(emit=functions.call, writes=True, finds_address=True),
+    "cf.br": Row(flow=flow.jump, ends=True),
+    "cf.cond_br": Row(flow=flow.jump, ends=True),
+    "tt.call": Row(emit=functions.call, flow=flow.call, writes=True, finds_address=True),
     "tt.return": Row(emit=program.ignore, ends=True),
     "tt.reduce.return": Row(ends=True),
     "tt.scan.return": Row(ends=True),

@@ -1,6 +1,6 @@
 """tt.dot as a register-blocked product of outer products.
 
-A tile of mr rows by nv vectors is kept in registers over the whole reduction. ``operands.py`` says where the factors lie.
+A tile of mr rows by nv vectors is kept in registers over the whole reduction. ``operands.py`` says how the factors are reached.
 Elements that are masked to zero add nothing to the result, whatever stands opposite of them.
 """
 

@@ -46,7 +46,7 @@ def view_of(code: State, v: Value, free: int, red: int) -> View | None:
     """See through to a load whose mask is made of parts that follow one axis each."""
     asked = v
     code.remarks.reasons.pop(asked, None)
-    while v not in code.buffers and v.op is not None and v.op.name == "tt.trans":
+    while v not in code.buffers and v.op is not None and _swaps(code, v.op):
         free, red, v = red, free, v.op.operands[0]
     load = v.op
     if v in code.buffers or load is None or code.row(load).access != "load" or not v.type.shape:
@@ -83,6 +83,11 @@ def view_of(code: State, v: Value, free: int, red: int) -> View | None:
         code.remarks.reasons[asked] = "what its mask leaves out is not 0"
         return None
     return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
+
+
+def _swaps(code: State, op: Op) -> bool:
+    """Is it a transposition?"""
+    return (code.facts.axis(op, 0), code.facts.axis(op, 1)) == (1, 0)
 
 
 def _is_zero(code: State, v: Value) -> bool:

@@ -71,14 +71,14 @@ def _leave(
     done: set[str],
 ) -> None:
     """A block's terminator; each edge has a label of its own, where the target's tensors are filled."""
-    if end.name == "tt.return":
+    targets = end.attrs.get("targets")
+    if targets is None:
         give_back(code, end)
         return
-    targets = end.attrs.get("targets")
     if not isinstance(targets, list) or any(label in done for label, _ in targets):
         raise unsupported(end, "only branches forward are supported")
     edges = [code.fresh("E")[1:] for _ in targets]
-    if end.name == "cf.cond_br":
+    if len(edges) > 1:
         code.emit(f"br i1 {pull(code, end.operands[0]).v}, label %{edges[0]}, label %{edges[1]}")
     else:
         code.emit(f"br label %{edges[0]}")
@@ -107,7 +107,7 @@ def returned_type(values: list[Value]) -> str:
 
 
 def give_back(code: State, op: Op) -> None:
-    """tt.return."""
+    """End the function with its results: ``tt.return``."""
     if not op.operands:
         code.emit("ret void")
         return

@@ -75,7 +75,7 @@ def region_of(code: State, op: Op, blocks: Sequence[Block], known: dict[Value, R
         if not edges(block):
             return found
         ways = [reached]
-        if block.ops[-1].name == "cf.cond_br":
+        if len(edges(block)) > 1:
             test = found[0]
             ways = [_logic(code, "and", reached, w) for w in (test, _logic(code, "xor", test, Res("1")))]
         for way, (label, values) in zip(ways, edges(block), strict=True):
@@ -89,7 +89,7 @@ def straight(code: State, op: Op, block: Block, known: dict[Value, Res]) -> list
     """Compute a block of elementwise ops; what its terminator takes comes back."""
     for inner in block.ops[:-1]:
         row = code.row(inner)
-        if inner.name == "scf.if":
+        if row.branches:
             known.update(zip(inner.results, _selected(code, op, inner, known), strict=True))
         elif row.literal and row.pull is not None:
             known[inner.results[0]] = row.pull(code, inner, inner.results[0], ())

@@ -34,7 +34,7 @@ class State(Builder):
     result        LLVM type of what it gives back
     tensors       the kernel's arguments: equal, or of memory that does not overlap
 
-    Loads, which are read when they are needed (``memory.py``):
+    Loads, which are read when they are needed (``order.py``):
     loads         tensor loads met so far: candidates for forcing
     floors        a load may not move out of the level at which its op stands
     load_levels   per level: where loads of that level may stand
@@ -80,6 +80,5 @@ class State(Builder):
 
 
 Apply = Callable[[State, Op, list[Res]], Res]  # an elementwise op on given elements
-Lanes = Callable[
-    [State, Op, list[str], int, int], str
-]  # op, its operands in all lanes, level, lanes -> the result's name
+# op, its operands in all lanes, level, lanes -> the result's name
+Lanes = Callable[[State, Op, list[str], int, int], str]

@@ -29,7 +29,7 @@ def _assumed_most(facts: Facts, v: Value) -> float:
     """What ``tl.assume(v < number)`` says of v."""
     most = inf
     for user in v.users:
-        if user.name == "arith.cmpi" and user.operands[0] is v and user.words()[:1] == ["slt"]:
+        if user.operands[0] is v and user.words()[:1] == ["slt"]:
             limit = facts.const(user.operands[1])
             if limit is not None and any(facts.row(u).assumes for u in user.results[0].users):
                 most = min(most, limit - 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .ttir import Op, Value
+from .ttir import Function, Op, Value
 
 if TYPE_CHECKING:
     from tritoncnn.cpu.emit.state import State
@@ -68,6 +68,7 @@ class Row:
     multiple    what divides the first of each run; left out: 1
     offsets     along an axis, relative to the first element
     conjuncts   the parts of a mask that must all hold
+    flow        which values become which where it hands them over
     moves       its elements are its operand's, in other places
     even        steps evenly where its operands do
     uneven      what people are told where that is not known
@@ -87,6 +88,7 @@ class Row:
     access      "load", "store" or "atomic"
     mask        which operand says where it touches memory, if there is one
     writes      memory; or no load may move before it, out of a loop
+    branches    runs one of its regions
     loops       runs its regions many times
     ends        a block
     """
@@ -107,6 +109,9 @@ class Row:
     multiple: Callable[[Facts, Op, int, int], int] | None = None
     offsets: Callable[[Facts, Op, int], np.ndarray | None] | None = None
     conjuncts: Callable[[Op], list[Value]] | None = None
+    flow: Callable[[Op, Function, Mapping[str, Function]], Iterator[tuple[Sequence[Value], Sequence[Value]]]] | None = (
+        None
+    )
     moves: bool = False
     even: bool = False
     uneven: Callable[[Facts, Op], str] = not_known
@@ -125,6 +130,7 @@ class Row:
     access: str = ""
     mask: int | None = None
     writes: bool = False
+    branches: bool = False
     loops: bool = False
     ends: bool = False
 
