@@ -143,7 +143,8 @@ class Arguments:
 
     def like(self) -> Arguments:
         """The same form, dtypes and sizes, without the memory."""
-        return Arguments(tuple(torch.empty_like(t, device="meta") for t in self.tensors), self.form)
+        # Not torch.empty_like, which loads sympy for tensors without memory.
+        return Arguments(tuple(torch.empty(t.shape, dtype=t.dtype, device="meta") for t in self.tensors), self.form)
 
 
 def module_of(what: str, module: Any) -> torch.nn.Module:

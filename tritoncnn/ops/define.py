@@ -7,6 +7,7 @@ written once, as plain formulas, and tests run them on tensors while autodiff ru
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -241,11 +242,17 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """torch's broadcasting rule. Raises GraphError when sizes differ and none is 1."""
-    try:
-        return tuple(torch.broadcast_shapes(*shapes))
-    except RuntimeError as error:
-        raise GraphError(f"shapes {', '.join(map(str, map(list, shapes)))} do not broadcast together") from error
+    """torch's broadcasting rule. Raises GraphError when sizes differ and none is 1.
+
+    Not ``torch.broadcast_shapes``: that loads sympy, which a saved model needs for nothing else.
+    """
+    found: list[int] = []
+    for sizes in itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
+        others = {size for size in sizes if size != 1}
+        if len(others) > 1:
+            raise GraphError(f"shapes {', '.join(map(str, map(list, shapes)))} do not broadcast together")
+        found.append(others.pop() if others else 1)
+    return tuple(reversed(found))
 
 
 def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Callable[..., Any] | None, arity: int = 1,
