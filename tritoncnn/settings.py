@@ -16,7 +16,7 @@ SWITCHES = {
     "TRITONCNN_DUMP": f"comma list of {', '.join(DUMPS)}: write each to <cache>/dump as it is made",
     "TRITONCNN_VERIFY": "1: verify the graph after every pass",
     "TRITONCNN_REFERENCE": "1: run every op's torch reference instead of its kernel (slow, for finding faults)",
-    "TRITONCNN_CACHE": "folder for compiled kernels (default: $XDG_CACHE_HOME/tritoncnn or ~/.cache/tritoncnn)",
+    "TRITONCNN_CACHE": "folder for compiled kernels and models (default: $XDG_CACHE_HOME/tritoncnn or ~/.cache/tritoncnn)",
     "TRITONCNN_BOUNDS": "1: kernels on the CPU check every load and store against its tensor (slow, for finding faults)",
     "TRITONCNN_CPU": "comma list of LLVM CPU features to switch off, such as -avx512f (default: all the CPU has)",
 }

@@ -238,3 +238,28 @@ def match(wanted: Form, tree: Any, path: str = "") -> list[torch.Tensor]:
     if form != wanted:
         raise InputError(difference(wanted, form, path))
     return tensors
+
+
+_CONTAINERS: dict[str, type] = {"dict": Fields, "tuple": tuple, "list": list}
+
+
+def form_to_words(form: Form, what: str) -> Any:
+    """A form as JSON. Raises InputError for containers and constants that a file cannot name; ``what`` it is the form of."""
+    if not form.container:
+        if form.kind is TENSOR:
+            return {"tensor": True}
+        if form.kind is None or isinstance(form.kind, (bool, int, float, str)):
+            return {"value": form.kind}
+        raise InputError(f"{what} must be made of tensors, numbers and words; got a {type(form.kind).__name__}")
+    kind = next((word for word, known in _CONTAINERS.items() if form.kind is known), None)
+    if kind is None:
+        raise InputError(f"{what} must be made of tuples, lists and dicts; got a {form.kind.__name__}")
+    return {"kind": kind, "keys": list(form.keys), "parts": [form_to_words(part, what) for part in form.parts]}
+
+
+def form_from_words(words: Mapping[str, Any]) -> Form:
+    """The reverse of ``form_to_words``. Raises KeyError, TypeError for what is no form."""
+    if "kind" in words:
+        kind, parts = _CONTAINERS[words["kind"]], tuple(form_from_words(part) for part in words["parts"])
+        return Form(kind, tuple(words["keys"]), parts, True)
+    return Form(TENSOR) if words.get("tensor") else Form(words["value"])

@@ -20,13 +20,12 @@ from tritoncnn.atomic import write_file
 from tritoncnn.capture import Captured
 from tritoncnn.compiler.model import CompiledModel
 from tritoncnn.compiler.subject import Arguments, Subject
-from tritoncnn.errors import CheckpointError, GraphError, InputError, ShapeError
+from tritoncnn.errors import CheckpointError, GraphError, ShapeError
 from tritoncnn.ir import Graph, TensorType, parse_graph, parse_type, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
-from tritoncnn.tree import TENSOR, Fields, Form
+from tritoncnn.tree import Form, form_from_words, form_to_words
 
 KIND, VERSION = "tritoncnn.model", 2
-_CONTAINERS = {"dict": Fields, "tuple": tuple, "list": list}
 
 
 def save(model: CompiledModel, path: str | Path) -> None:
@@ -66,8 +65,8 @@ def dumps(model: CompiledModel) -> bytes:
         "updated": list(captured.updated),
         "random": captured.random,
         "results": [str(type) for type in captured.results],
-        "form": _words(captured.form, "its result"),
-        "arguments": _words(program.form, "its inputs"),
+        "form": form_to_words(captured.form, "save: its result"),
+        "arguments": form_to_words(program.form, "save: its inputs"),
         "names": list(model.names),
     }
     packed = {name: t.detach().contiguous().clone() for name, t in tensors.items()}
@@ -111,17 +110,17 @@ def _model(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Co
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, which is not what its graph reads")
     captured = Captured(
         graph, tuple(header["inputs"]), dict(header["parameters"]), dict(header["buffers"]), constants,
-        {n: slots[torch_name].tensor for n, torch_name in names.items()}, _form(header["form"]), tuple(header["updated"]),
-        bool(header["random"]), _results(header, graph),
+        {n: slots[torch_name].tensor for n, torch_name in names.items()}, form_from_words(header["form"]),
+        tuple(header["updated"]), bool(header["random"]), _results(header, graph),
     )  # fmt: skip
-    form = _form(header["arguments"])
+    form = form_from_words(header["arguments"])
     return CompiledModel.of(subject, captured, form, _input_types(header, known), _signature(header["names"], form))
 
 
 def _results(header: Mapping[str, Any], graph: Graph) -> tuple[TensorType, ...]:
     """How the results lie. Raises ValueError where they are not those of the graph, or share memory."""
     types = tuple(parse_type(text) for text in header["results"])
-    for type, value in zip(types, graph.outputs[: _form(header["form"]).tensors], strict=True):
+    for type, value in zip(types, graph.outputs[: form_from_words(header["form"]).tensors], strict=True):
         same = (type.dtype, type.shape) == (value.type.dtype, value.type.shape)
         if not same or type.overlaps or min(type.strides, default=0) < 0:
             raise ValueError(f"{type} is not how the result {value.type} may lie")
@@ -180,25 +179,3 @@ def _net(state: Mapping[str, torch.Tensor], trainable: Collection[str], unsaved:
 
 def _reads(captured: Captured, name: str) -> bool:
     return any(value.name == name for value in captured.graph.inputs)
-
-
-def _words(form: Form, what: str) -> Any:
-    """A form as JSON. Raises InputError for containers and constants that a file cannot name."""
-    if not form.container:
-        if form.kind is TENSOR:
-            return {"tensor": True}
-        if form.kind is None or isinstance(form.kind, (bool, int, float, str)):
-            return {"value": form.kind}
-        raise InputError(f"save: {what} must be made of tensors, numbers and words; got a {type(form.kind).__name__}")
-    kind = next((word for word, known in _CONTAINERS.items() if form.kind is known), None)
-    if kind is None:
-        raise InputError(f"save: {what} must be made of tuples, lists and dicts; got a {form.kind.__name__}")
-    return {"kind": kind, "keys": list(form.keys), "parts": [_words(part, what) for part in form.parts]}
-
-
-def _form(words: Mapping[str, Any]) -> Form:
-    if "kind" in words:
-        return Form(
-            _CONTAINERS[words["kind"]], tuple(words["keys"]), tuple(_form(part) for part in words["parts"]), True
-        )
-    return Form(TENSOR) if words.get("tensor") else Form(words["value"])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .facts.remarks import Access
-    from .run.cache import write_text
+    from .run.cache import DiskCache, write_text
     from .run.compiler import compile_kernel
     from .run.driver import activate, active, deactivate
     from .run.explanation import Explanation, explain
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from .run.launch import CpuKernel
     from .run.plan import NativePlan
     from .run.racing import check_races
+    from .run.replay import Placed, Recorded, Replay, aligned_zeros, code_key, load_kernel, object_code
     from .sanitize.checked import Address
-    from .sanitize.modes import bounds, races
+    from .sanitize.modes import bounds, checks, races
 
 _NAMES = {
     "facts.remarks": ("Access",),
-    "run.cache": ("write_text",),
+    "run.cache": ("DiskCache", "write_text"),
     "run.compiler": ("compile_kernel",),
     "run.driver": ("activate", "active", "deactivate"),
     "run.explanation": ("Explanation", "explain"),
@@ -41,13 +42,15 @@ _NAMES = {
     "run.launch": ("CpuKernel",),
     "run.plan": ("NativePlan",),
     "run.racing": ("check_races",),
+    "run.replay": ("Placed", "Recorded", "Replay", "aligned_zeros", "code_key", "load_kernel", "object_code"),
     "sanitize.checked": ("Address",),
-    "sanitize.modes": ("bounds", "races"),
+    "sanitize.modes": ("bounds", "checks", "races"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
-    "Access", "Address", "CpuKernel", "Explanation", "Facts", "NativePlan", "activate", "active", "bounds",
-    "check_races", "compile_kernel", "deactivate", "explain", "host", "races", "self_test", "use_for_inductor", "write_text",
+    "Access", "Address", "CpuKernel", "DiskCache", "Explanation", "Facts", "NativePlan", "Placed", "Recorded", "Replay",
+    "activate", "active", "aligned_zeros", "bounds", "check_races", "checks", "code_key", "compile_kernel", "deactivate",
+    "explain", "host", "load_kernel", "object_code", "races", "self_test", "use_for_inductor", "write_text",
 ]  # fmt: skip
 
 

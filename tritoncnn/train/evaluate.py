@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch.utils._pytree import tree_map
 
-import tritoncnn
-
 BATCH = 256
+M = TypeVar("M", bound=Callable[[torch.Tensor], Any])
 
 
-class Evaluator:
+class Evaluator(Generic[M]):
     """A model compiled for batches; the last, partial one is filled up with zeros whose results are dropped."""
 
-    def __init__(self, module: torch.nn.Module, like: torch.Tensor, batch: int) -> None:
-        """``like`` is inputs of any number, of the shape and dtype to come."""
+    def __init__(self, compile: Callable[[torch.Tensor], M], like: torch.Tensor, batch: int) -> None:
+        """``compile`` makes the model for a batch; ``like`` is inputs of any number, of the shape and dtype to come."""
         self.x = torch.zeros(batch, *like.shape[1:], dtype=like.dtype)
-        self.model = tritoncnn.compile(module.eval(), self.x)
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        self.model.load_state_dict(dict(state))
+        self.model = compile(self.x)
 
     def outputs(self, x: torch.Tensor) -> Any:
         """Run the model on inputs of any number N > 0; each tensor of its output has N rows."""

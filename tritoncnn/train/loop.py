@@ -119,7 +119,7 @@ class Trainer:
         self.x = torch.zeros(options.batch_size, *x.shape[1:], dtype=x.dtype)
         self.y = torch.zeros(options.batch_size, *y.shape[1:], dtype=y.dtype)
         self.step = tritoncnn.compile_step(module, options.task.loss, options.build_optimizer(), (self.x, self.y))
-        self.evaluator = Evaluator(module, x, min(BATCH, len(self.data.test)))
+        self.evaluator = Evaluator(lambda x: tritoncnn.compile(module.eval(), x), x, min(BATCH, len(self.data.test)))
 
     def take_up(self) -> None:
         """Load the moment's tensors, after checking them against the model. Raises CheckpointError."""
@@ -183,7 +183,7 @@ class Trainer:
 
     def _evaluate(self, epoch: int, loss_sum: float) -> Row:
         """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""
-        self.evaluator.load(self.step.state_dict())
+        self.evaluator.model.load_state_dict(self.step.state_dict())
         outputs, last = self.evaluator.outputs(self.data.test.x), (epoch + 1) * self.steps
         row: Row = {"epoch": epoch + 1, "step": last, "loss": loss_sum / self.steps}
         for name, metric in self.options.task.metrics.items():

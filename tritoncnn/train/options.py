@@ -7,14 +7,16 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tritoncnn.data import Facts
 from tritoncnn.errors import InputError
-from tritoncnn.optim import SGD, AdamW
 from tritoncnn.task import Task
+
+if TYPE_CHECKING:
+    from tritoncnn.optim import SGD, AdamW
 
 USUAL = {  # for an optimizer other than the recipe's
     "sgd": {"lr": 0.03, "momentum": 0.9, "weight_decay": 5e-4},
@@ -142,6 +144,8 @@ class Options:
             return self.task.models[self.model](facts)
 
     def build_optimizer(self) -> SGD | AdamW:
+        from tritoncnn.optim import SGD, AdamW  # late: it loads Triton, which infer does without
+
         if self.optimizer == "sgd":
             return SGD(lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         return AdamW(lr=self.lr, weight_decay=self.weight_decay)

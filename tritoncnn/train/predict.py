@@ -9,6 +9,7 @@ import numpy as np
 
 from tritoncnn.data.define import Array
 from tritoncnn.errors import DataError, InputError
+from tritoncnn.frozen import Model, compile_kept
 from tritoncnn.task import Answer, Task
 from tritoncnn.train import folder
 from tritoncnn.train.evaluate import Evaluator
@@ -25,7 +26,7 @@ def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[
         raise InputError(f"--top must be at least 1; got {top}")
     trained = folder.load_trained(folder.open_run(run), task)
     found: list[Answer | DataError] = []
-    evaluator: Evaluator | None = None
+    evaluator: Evaluator[Model] | None = None
     batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
     for first in range(0, len(files), batch):
         pictures = [_read(task, path) for path in files[first : first + batch]]
@@ -33,7 +34,7 @@ def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[
         answers: Iterator[Answer] = iter(())
         if read:
             x = trained.facts.normalise(np.stack(read))
-            evaluator = evaluator or Evaluator(trained.module, x, batch)
+            evaluator = evaluator or Evaluator(lambda x: compile_kept(trained.module, x), x, batch)
             answers = iter(task.answer(evaluator.outputs(x), trained.facts, top))
         found += [picture if isinstance(picture, DataError) else next(answers) for picture in pictures]
     return found

@@ -30,10 +30,9 @@ from tritoncnn.settings import current
 
 from . import engine
 from .cache import DiskCache, write_text
-from .launch import CheckedKernel, CpuKernel, is_known
+from .launch import EXPORTS, CheckedKernel, CpuKernel, is_known
 
 TARGET = GPUTarget("tritoncnn", "host", 1)
-EXPORTS = ("launch", "chunk")
 DIGEST = 32  # bytes of sha256 behind the object code that Triton keeps
 Signature = Mapping[str, "str | tuple[str, ...]"]
 Path_ = tuple[int, ...]

@@ -24,8 +24,8 @@ from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.errors import DTypeError, KernelError
 
 from . import engine
-from .compiler import DIGEST, EXPORTS, TARGET, Backend
-from .launch import address, bf16_bytes, is_known, slot_format
+from .compiler import DIGEST, TARGET, Backend
+from .launch import EXPORTS, address, bf16_bytes, is_known, slot_format
 
 REGISTERS = 16  # that a thread has and a kernel takes, for programs that divide one by the other
 _loaded: weakref.WeakValueDictionary[bytes, engine.Code] = weakref.WeakValueDictionary()  # by digest

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import operator
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tritoncnn.cpu.sanitize.checked import Checked, address_of, extension
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COUNTER, GRID, THREADS, ARGUMENTS = 0, 1, 4, 5  # slots
 MAX_PROGRAMS = 2**31
+EXPORTS = ("launch", "chunk")  # functions of every kernel's object code
 
 # How a scalar lies in its 8-byte slot, low bytes first; struct has no letter for bf16.
 TYPES = {
@@ -97,42 +98,26 @@ def address(kernel: str, argument: str, tensor: Any) -> int:
     return place
 
 
-class CpuKernel:
-    """Native code of one specialisation of a kernel; it stays in memory as long as this object lives."""
+class NativeKernel:
+    """Native code of a kernel, and how to call it; it stays in memory as long as this object lives.
 
-    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
-        self.request = request
+    arguments   (name, type) in record order
+    divisible   names of those that were promised to be multiples of 16
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[tuple[str, str]], divisible: Collection[str], code: engine.Code
+    ) -> None:
         self._code = code
-        self.name: str = request.name
-        self.arguments: tuple[tuple[str, str], ...] = request.arguments  # (name, type) in record order
-        self.from_cache = from_cache
+        self.name, self.arguments, self.divisible = name, tuple(arguments), frozenset(divisible)
         self.address = code.addresses["launch"]
         self.chunk_address = code.addresses["chunk"]
         self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
         self._packers = [slot_packer(kind) for _, kind in self.arguments]
-        if ttir is not None:
-            self.ttir = ttir
 
     def __repr__(self) -> str:
-        return f"CpuKernel({self.name}: {', '.join(f'{name} {kind}' for name, kind in self.arguments)})"
+        return f"{type(self).__name__}({self.name}: {', '.join(f'{name} {kind}' for name, kind in self.arguments)})"
 
-    # ---- looking inside ----------------------------------------------------------------------------------------------
-    @functools.cached_property
-    def ttir(self) -> str:
-        """Triton IR; made again when the code came from the disk."""
-        return self.request.ttir()
-
-    def llvm_ir(self) -> str:
-        """Our LLVM IR, before LLVM's passes."""
-        from .compiler import lower_text
-
-        return lower_text(self.request.name, self.ttir, self.request.checks)
-
-    def assembly(self) -> str:
-        """This machine's code for it."""
-        return engine.assembly(self.llvm_ir())
-
-    # ---- launching ---------------------------------------------------------------------------------------------------
     def pack(self, place: int, value: int | float | bool) -> bytes:
         """One argument's slot. Raises DTypeError, InputError when the value does not fit its type."""
         name, kind = self.arguments[place]
@@ -140,7 +125,7 @@ class CpuKernel:
             data = self._packers[place](value)
         except (struct.error, OverflowError, TypeError) as error:
             raise DTypeError(f"{self.name}: {name} must be a number that fits {kind}; got {value!r}") from error
-        if name in self.request.divisible and value % 16:
+        if name in self.divisible and value % 16:
             raise InputError(f"{self.name}: {name} was promised to be a multiple of 16; got {value}")
         return data
 
@@ -185,6 +170,31 @@ class CpuKernel:
         if dtype and _TORCH.get(dtype, dtype) != ("i1" if pointee(kind) == "u1" else pointee(kind)):
             raise DTypeError(f"{self.name}: {name} must be {kind}; got a tensor of {dtype}")
         return address(self.name, name, arg)
+
+
+class CpuKernel(NativeKernel):
+    """Native code of one specialisation of a kernel."""
+
+    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+        super().__init__(request.name, request.arguments, request.divisible, code)
+        self.request, self.from_cache = request, from_cache
+        if ttir is not None:
+            self.ttir = ttir
+
+    @functools.cached_property
+    def ttir(self) -> str:
+        """Triton IR; made again when the code came from the disk."""
+        return self.request.ttir()
+
+    def llvm_ir(self) -> str:
+        """Our LLVM IR, before LLVM's passes."""
+        from .compiler import lower_text
+
+        return lower_text(self.request.name, self.ttir, self.request.checks)
+
+    def assembly(self) -> str:
+        """This machine's code for it."""
+        return engine.assembly(self.llvm_ir())
 
 
 class CheckedKernel(CpuKernel):

@@ -18,7 +18,7 @@ from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.errors import InputError
 
 from . import engine
-from .launch import ARGUMENTS, THREADS, CheckedKernel, CpuKernel, check_grid
+from .launch import ARGUMENTS, THREADS, CheckedKernel, NativeKernel, check_grid
 
 LINE = 64  # bytes: what two threads write to is kept on different cache lines
 SPINS = 2000  # looks at an unchanged word before the processor is offered to others: about 50 us
@@ -215,12 +215,12 @@ class NativePlan:
     serial     indices of launches to run on one thread although they have several programs: cheap ones
     threads    None: torch's setting at the time of each run
 
-    Raises the errors of ``CpuKernel.record``.
+    Raises the errors of ``NativeKernel.record``.
     """
 
     def __init__(
         self,
-        launches: Sequence[tuple[CpuKernel, Sequence[int], Sequence[int | float | bool]]],
+        launches: Sequence[tuple[NativeKernel, Sequence[int], Sequence[int | float | bool]]],
         *,
         serial: Collection[int] = (),
         threads: int | None = None,

@@ -1,0 +1,175 @@
+"""Models kept on disk: the same bits as when they were compiled, and never another model's, an older one's or a damaged one's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tritoncnn
+from tritoncnn import cpu, frozen
+from tritoncnn.cpu.run import engine
+from tritoncnn.errors import ShapeError
+from tritoncnn.frozen import Frozen, compile_kept
+
+X = torch.linspace(-1, 1, 2 * 3 * 6 * 5).reshape(2, 3, 6, 5)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRITONCNN_CACHE", str(tmp_path))
+    return tmp_path / "models"
+
+
+def net() -> nn.Module:
+    """Filters into which a batch norm is folded, a buffer, a view."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
+    norm = module[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_var is not None
+    norm.running_var.fill_(0.3)
+    return module.eval()
+
+
+class Tree(nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, Any]:
+        return {"sum": x.sum(1), "parts": [(x > 0, x.argmax(2)), x], "n": 3}
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b) and a.dtype == b.dtype and a.stride() == b.stride()
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(map(same, a.values(), b.values()))
+    if isinstance(a, (tuple, list)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+@pytest.mark.parametrize(("make", "x"), [(net, X), (net, X[:1].to(memory_format=torch.channels_last)), (Tree, X[0])])
+def test_a_kept_model_gives_the_bits_of_the_compiled_one(
+    make: Callable[[], nn.Module], x: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "_known", lambda _: True)
+    first, compiled = compile_kept(make(), x), tritoncnn.compile(make(), x)
+    monkeypatch.delattr(tritoncnn.compiler, "compile")
+    kept = compile_kept(make(), x)
+    assert isinstance(kept, Frozen)
+    for given in (x, x.flip(0).clone(memory_format=torch.preserve_format), x * 3):
+        assert same(kept(given), compiled(given))
+        assert same(first(given), compiled(given))
+
+
+def _other_weight(module: Any) -> None:
+    module[0].weight.data[0, 0, 0, 0] += 1e-7
+
+
+def _other_buffer(module: Any) -> None:
+    module[1].running_mean += 1
+
+
+def _other_mode(module: Any) -> None:
+    module[1].train()
+
+
+def _other_constant(module: Any) -> None:
+    module[1].eps = 0.5
+
+
+def _other_code(module: Any) -> None:
+    module[2] = nn.Tanh()
+
+
+@pytest.mark.parametrize("change", [_other_weight, _other_buffer, _other_mode, _other_constant, _other_code])
+def test_another_model_is_not_taken_for_the_one_that_is_kept(change: Callable[[Any], None]) -> None:
+    compile_kept(net(), X)
+    module = net()
+    change(module)
+    assert not isinstance(compile_kept(module, X), Frozen)
+
+
+def test_other_sizes_layouts_sources_and_autocast_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = net()
+    keys = [frozen._key(module, x) for x in (X, X[:1], X.double(), X.to(memory_format=torch.channels_last))]
+    with torch.autocast("cpu"):
+        keys.append(frozen._key(module, X))
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, "_sources", lambda: "other sources")
+        keys.append(frozen._key(module, X))
+    monkeypatch.setenv("TRITONCNN_CPU", f"-{engine.optional_features()[0]}")
+    keys.append(frozen._key(module, X))
+    assert len(set(keys)) == len(keys)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def _flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _no_header(file: Path) -> None:
+    cpu.DiskCache(file.parent.parent, "models").put(file.name, {}, b"")
+
+
+def _no_code(file: Path) -> None:
+    cache = cpu.DiskCache(file.parent.parent, "models")
+    found = cache.get(file.name)
+    assert found is not None
+    cache.put(file.name, found[0], b"")
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, _empty, _no_header, _no_code])
+def test_a_damaged_file_is_told_and_made_again(damage: Callable[[Path], None], folder: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.ReLU())
+    wanted = compile_kept(module, X)(X)
+    (file,) = folder.iterdir()
+    damage(file)
+    with pytest.warns(RuntimeWarning, match=r"is damaged \(.+\); the model is compiled again"):
+        again = compile_kept(module, X)
+    assert same(again(X), wanted)
+    assert isinstance(compile_kept(module, X), Frozen)
+
+
+def test_what_draws_random_numbers_changes_state_or_has_foreign_code_is_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (nn.Dropout(0.5), nn.BatchNorm2d(3), Tree()):
+        compile_kept(module, X)
+    monkeypatch.setenv("TRITONCNN_REFERENCE", "1")
+    compile_kept(nn.ReLU(), X)
+    assert list(folder.iterdir()) == []
+
+
+def test_an_input_of_another_size_or_layout_is_refused() -> None:
+    compile_kept(nn.ReLU(), X)
+    kept = compile_kept(nn.ReLU(), X)
+    for x in (X[:1], X.double(), X.to(memory_format=torch.channels_last), X.to("meta")):
+        with pytest.raises(ShapeError, match=r"must be float32 \[2, 3, 6, 5\] with strides"):
+            kept(x)
+
+
+def test_a_kept_model_loads_neither_triton_nor_what_torch_export_needs() -> None:
+    program = (
+        "import sys, torch; from tritoncnn.frozen import compile_kept\n"
+        "y = compile_kept(torch.nn.ReLU(), torch.ones(3) - 2)(torch.ones(3))\n"
+        "print(float(y.sum()), sorted({'triton', 'sympy', 'tritoncnn.ops', 'tritoncnn.capture'} & set(sys.modules)))"
+    )
+    said = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+            for _ in range(2)]  # fmt: skip
+    assert said[0].startswith("3.0 ['sympy'")
+    assert said[1] == "3.0 []"
