@@ -13,6 +13,11 @@ from tritoncnn.formulas import pointwise as point
 from tritoncnn.functional.dispatch import AnyFloat, fused, under_autocast
 from tritoncnn.ops import OPS
 
+__all__ = [
+    "activate", "elu", "gated", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "mish",
+    "prelu", "relu", "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh",
+]  # fmt: skip
+
 Tensor = torch.Tensor
 
 # Those without parameters, by the name that other fused ops take as ``activation``.

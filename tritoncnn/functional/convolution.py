@@ -15,6 +15,11 @@ from tritoncnn.functional.dispatch import Ints, Wide, fused, under_autocast
 from tritoncnn.functional.norm import check_running, move_running
 from tritoncnn.ops import OPS
 
+__all__ = [
+    "conv1d", "conv2d", "conv2d_batch_norm", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "linear",
+]  # fmt: skip
+
 Tensor = torch.Tensor
 Size = int | Sequence[int]
 

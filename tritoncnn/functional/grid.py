@@ -12,6 +12,8 @@ from tritoncnn.formulas import grid as formula
 from tritoncnn.formulas.convolution import numbers_of
 from tritoncnn.functional.dispatch import Ints, fused, under_autocast
 
+__all__ = ["affine_grid", "grid_sample"]
+
 Tensor = torch.Tensor
 
 

@@ -16,6 +16,8 @@ from tritoncnn.formulas.dtypes import narrow, widen
 from tritoncnn.functional.dispatch import AnyFloat, Floats, Ints, Labels, Tensors, fused, under_autocast
 from tritoncnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
+__all__ = ["concat", "embedding", "interpolate", "one_hot", "pad", "pixel_shuffle", "pixel_unshuffle"]
+
 Tensor = torch.Tensor
 
 RESIZERS = {

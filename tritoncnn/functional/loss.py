@@ -10,6 +10,11 @@ from tritoncnn.errors import InputError
 from tritoncnn.formulas import loss
 from tritoncnn.functional.dispatch import Labels, fused, under_autocast
 
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "dice_loss", "focal_loss", "gram_matrix", "huber_loss",
+    "l1_loss", "mse_loss", "smooth_l1_loss", "total_variation",
+]  # fmt: skip
+
 Tensor = torch.Tensor
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 

@@ -13,6 +13,8 @@ from tritoncnn.formulas.convolution import numbers_of
 from tritoncnn.functional.activation import add_residual, apply_activation
 from tritoncnn.functional.dispatch import Ints, Wide, fused, under_autocast
 
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm"]
+
 Tensor = torch.Tensor
 
 

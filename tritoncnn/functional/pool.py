@@ -11,6 +11,13 @@ from tritoncnn.errors import InputError
 from tritoncnn.formulas import pool as emit
 from tritoncnn.functional.dispatch import Ints, Labels, fused, under_autocast
 
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d",
+    "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d",
+    "max_unpool3d",
+]  # fmt: skip
+
 Tensor = torch.Tensor
 Size = int | Sequence[int]
 Wanted = int | Sequence[int | None] | None

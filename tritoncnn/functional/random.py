@@ -10,6 +10,8 @@ from tritoncnn.errors import InputError
 from tritoncnn.formulas import random as emit
 from tritoncnn.functional.dispatch import Labels, fused
 
+__all__ = ["channel_dropout", "dropout"]
+
 Tensor = torch.Tensor
 
 
