@@ -1,8 +1,9 @@
 """Plan -> results."""
 
-from tritoncnn.runtime.cpu_program import CpuProgram, compile_launch
+from tritoncnn.runtime.cpu_program import compile_launch
 from tritoncnn.runtime.executable import Executable, fit, misfit, readable
+from tritoncnn.runtime.program import Program
 from tritoncnn.runtime.reference_program import ReferenceProgram
 from tritoncnn.runtime.targets import target_of
 
-__all__ = ["CpuProgram", "Executable", "ReferenceProgram", "compile_launch", "fit", "misfit", "readable", "target_of"]
+__all__ = ["Executable", "Program", "ReferenceProgram", "compile_launch", "fit", "misfit", "readable", "target_of"]

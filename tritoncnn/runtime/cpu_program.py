@@ -23,11 +23,7 @@ def compile_launch(launch: Launch) -> tuple[Any, list[int]]:
 
 
 class CpuProgram(cpu.Replay):
-    """A plan with its kernels compiled and its pointers bound.
-
-    ``buffers`` gives memory for graph inputs and outputs that stay where they are (parameters, states); the rest of
-    them is lent to each ``run``. The plan's own memory (arena, packs, constants) is allocated here, zeroed.
-    """
+    """A Program, as ``program.py`` says, whose calls are bound pointers. The plan's own memory is zeroed."""
 
     def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
         self.plan = plan

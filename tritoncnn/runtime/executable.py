@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.autograd import forward_ad
 
-from tritoncnn import settings
 from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError
 from tritoncnn.ir import TensorType, Value
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Plan
-from tritoncnn.runtime.cpu_program import CpuProgram
-from tritoncnn.runtime.reference_program import ReferenceProgram
+from tritoncnn.runtime.program import Program
+from tritoncnn.runtime.targets import make_program
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -40,15 +39,14 @@ class Executable:
         self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
         self._names = (*inputs, *(name for name, *_ in self._outputs))
         self._held = dict(held or {})
-        self._program: CpuProgram | ReferenceProgram | None = None
+        self._program: Program | None = None
         self._lock = threading.RLock()
 
-    def ready(self) -> CpuProgram | ReferenceProgram:
+    def ready(self) -> Program:
         """Compile the kernels and bind what is held, once."""
         with self._lock:
             if self._program is None:
-                kind = ReferenceProgram if settings.current().reference else CpuProgram
-                self._program = kind(self.plan, self._held)
+                self._program = make_program(self.plan, self._held)
             return self._program
 
     def bind(self, name: str, tensor: torch.Tensor) -> None:

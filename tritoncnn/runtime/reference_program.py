@@ -11,7 +11,7 @@ from tritoncnn.plan import Plan
 
 
 class ReferenceProgram:
-    """The same face as CpuProgram."""
+    """A Program, as ``program.py`` says, of any target's plan."""
 
     def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
         self.plan = plan

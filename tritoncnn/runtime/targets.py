@@ -1,15 +1,22 @@
-"""The target that tensors of a device are computed on."""
+"""The target that tensors of a device are computed on, and what runs its plans."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 
 import torch
 
-from tritoncnn import cpu
+from tritoncnn import cpu, settings
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.kernels.target import Target
+from tritoncnn.plan import Plan
+from tritoncnn.runtime.cpu_program import CpuProgram
+from tritoncnn.runtime.program import Program
+from tritoncnn.runtime.reference_program import ReferenceProgram
+
+PROGRAMS: dict[str, type[Program]] = {"cpu": CpuProgram}  # by a target's kind
 
 
 def target_of(device: torch.device) -> Target:
@@ -31,3 +38,11 @@ def _gpu(device: torch.device) -> Target:
     hip = torch.version.hip is not None
     architecture = str(facts.gcnArchName).partition(":")[0] if hip else f"sm_{facts.major}{facts.minor}"
     return Target("hip" if hip else "cuda", architecture, facts.multi_processor_count, facts.total_memory)
+
+
+def make_program(plan: Plan, buffers: Mapping[str, torch.Tensor]) -> Program:
+    """What runs ``plan``. Raises UnsupportedError for a target that plans are made for, and not run on."""
+    kind = plan.target.kind
+    if kind not in PROGRAMS:
+        raise UnsupportedError(f"plans for {kind} are made but not run; those for {', '.join(PROGRAMS)} are")
+    return ReferenceProgram(plan, buffers) if settings.current().reference else PROGRAMS[kind](plan, buffers)
