@@ -15,18 +15,18 @@ from .emit import (
     casts,
     control,
     division,
-    elements,
+    elementary,
     functions,
     groups,
     libdevice,
     loads,
-    mathematics,
     program,
     rearrange,
     reduce,
     regions,
     report,
     scan,
+    shapes,
 )
 from .emit.arith import comparison, instruction, intrinsic, on_lanes, shift, with_unit, wrapping
 from .emit.state import State
@@ -42,7 +42,7 @@ from .front.ttir import Op, Value
 class Elementwise(Row):
     """An op that computes one element from the elements at the same place."""
 
-    pull: Callable[[State, Op, Value, Coords], Res] | None = elements.elementwise
+    pull: Callable[[State, Op, Value, Coords], Res] | None = shapes.elementwise
     lazy: Callable[[Op], bool] = always
     axis: Callable[[Op, int], int | None] | None = axes.same
     stride: Callable[[Facts, Op, int, int], int | None] | None = strides.only_equal
@@ -91,12 +91,12 @@ CONTROL: Table = {
 WHOLE: Table = {  # ops that need more of their operands than an element
     "tt.dot": Row(emit=product, reaches=True),
     "tt.reduce": Row(
-        group=groups.reduced_together, emit_group=program.lower_reductions, lazy=elements.along_a_small_axis,
-        pull=regions.small_reduce, weight=reduce.weight, elsewhere=elements.size_of_axis,
+        group=groups.reduced_together, emit_group=program.lower_reductions, lazy=shapes.along_a_small_axis,
+        pull=regions.small_reduce, weight=reduce.weight, elsewhere=shapes.size_of_axis,
     ),
     "tt.scan": Row(emit=scan.scan),
     "tt.map_elementwise": Row(
-        emit=scan.map_packs, lazy=elements.one_at_a_time, pull=regions.map_elements, weight=regions.weight,
+        emit=scan.map_packs, lazy=shapes.one_at_a_time, pull=regions.map_elements, weight=regions.weight,
     ),
     "tt.join": Row(emit=rearrange.join),
     "tt.cat": Row(emit=rearrange.cat),
@@ -108,35 +108,35 @@ SHAPES: Table = {
     "arith.constant": Row(
         pull=regions.constant, lazy=always, fold=fold.constant, stride=strides.zero, pointwise=True, literal=True,
     ),
-    "ub.poison": Row(pull=elements.poison, lazy=always, literal=True),
-    "tt.make_range": Row(pull=elements.make_range, lazy=always, fold=fold.make_range),
-    "tt.get_program_id": Row(pull=elements.program_id, range=ranges.program_id),
-    "tt.get_num_programs": Row(pull=elements.num_programs, range=ranges.num_programs),
+    "ub.poison": Row(pull=shapes.poison, lazy=always, literal=True),
+    "tt.make_range": Row(pull=shapes.make_range, lazy=always, fold=fold.make_range),
+    "tt.get_program_id": Row(pull=shapes.program_id, range=ranges.program_id),
+    "tt.get_num_programs": Row(pull=shapes.num_programs, range=ranges.num_programs),
     "tt.splat": Row(
-        pull=elements.splat, lazy=always, fold=fold.repeat, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        pull=shapes.splat, lazy=always, fold=fold.repeat, range=ranges.of_operand, truth=ranges.truth_of_operand,
         stride=strides.zero, multiple=strides.multiple_of_scalar, moves=True, even=True,
         address=addresses.nothing, pointwise=True, spreads=True,
     ),
     "tt.broadcast": Row(
-        pull=elements.broadcast, lazy=always, fold=fold.repeat, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        pull=shapes.broadcast, lazy=always, fold=fold.repeat, range=ranges.of_operand, truth=ranges.truth_of_operand,
         stride=strides.broadcast, multiple=strides.multiple_along, offsets=offsets.along, conjuncts=operands,
         moves=True, even=True, axis=axes.same, address=addresses.nothing, spreads=True,
     ),
     "tt.expand_dims": Row(
-        pull=elements.expand_dims, lazy=always, fold=fold.reshape, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        pull=shapes.expand_dims, lazy=always, fold=fold.reshape, range=ranges.of_operand, truth=ranges.truth_of_operand,
         stride=strides.along, multiple=strides.multiple_along, offsets=offsets.along,
         moves=True, even=True, axis=axes.without_new, address=addresses.new_axis,
     ),
     "tt.trans": Row(
-        pull=elements.trans, lazy=always, fold=fold.transpose, range=ranges.of_operand, truth=ranges.truth_of_operand,
+        pull=shapes.trans, lazy=always, fold=fold.transpose, range=ranges.of_operand, truth=ranges.truth_of_operand,
         stride=strides.along, multiple=strides.multiple_along, moves=True, even=True, axis=axes.permuted,
     ),
     "tt.reshape": Row(
-        emit=rearrange.reshape, pull=elements.split_axes, lazy=elements.only_splits_axes, fold=fold.reshape,
+        emit=rearrange.reshape, pull=shapes.split_axes, lazy=shapes.only_splits_axes, fold=fold.reshape,
         range=ranges.of_operand, truth=ranges.truth_of_operand, stride=strides.reshape, moves=True, even=True,
-        elsewhere=elements.once,
+        elsewhere=shapes.once,
     ),
-    "tt.split": Row(pull=elements.split, lazy=always),
+    "tt.split": Row(pull=shapes.split, lazy=always),
     "tt.unsplat": Row(
         emit=rearrange.unsplat, fold=fold.reshape, range=ranges.of_operand, truth=ranges.truth_of_operand,
         multiple=strides.multiple_of_operand, moves=True,
@@ -156,10 +156,10 @@ FLOATS: Table = {
     "arith.minnumf": Elementwise(apply=intrinsic("minnum")),
     "arith.maximumf": Elementwise(apply=intrinsic("maximum")),
     "arith.minimumf": Elementwise(apply=intrinsic("minimum")),
-    "tt.clampf": Elementwise(apply=on_lanes(mathematics.clamp)),
+    "tt.clampf": Elementwise(apply=on_lanes(elementary.clamp)),
     "tt.precise_sqrt": Elementwise(apply=intrinsic("sqrt"), weight=8),
     "math.sqrt": Elementwise(apply=intrinsic("sqrt"), weight=8),
-    "math.rsqrt": Elementwise(apply=on_lanes(mathematics.reciprocal_root), weight=8),
+    "math.rsqrt": Elementwise(apply=on_lanes(elementary.reciprocal_root), weight=8),
     "math.absf": Elementwise(apply=intrinsic("fabs")),
     "math.floor": Elementwise(apply=intrinsic("floor")),
     "math.ceil": Elementwise(apply=intrinsic("ceil")),
@@ -170,8 +170,8 @@ FLOATS: Table = {
     "math.copysign": Elementwise(apply=intrinsic("copysign")),
     "tt.extern_elementwise": Elementwise(apply=on_lanes(libdevice.extern), weight=16),
     **{
-        f"math.{name}": Elementwise(apply=mathematics.function(ours), weight=16)
-        for name, ours in mathematics.FUNCTIONS.items()
+        f"math.{name}": Elementwise(apply=elementary.function(ours), weight=16)
+        for name, ours in elementary.FUNCTIONS.items()
     },
 }
 
@@ -229,8 +229,8 @@ INTEGERS: Table = {
         apply=arith.add_pointer, stride=strides.total, offsets=offsets.total(1), even=True, fp8=True,
         address=addresses.offset,
     ),
-    "tt.mulhiui": Elementwise(apply=on_lanes(mathematics.high_product)),
-    "math.absi": Elementwise(apply=on_lanes(mathematics.absolute)),
+    "tt.mulhiui": Elementwise(apply=on_lanes(elementary.high_product)),
+    "math.absi": Elementwise(apply=on_lanes(elementary.absolute)),
 }  # fmt: skip
 
 CASTS: Table = {

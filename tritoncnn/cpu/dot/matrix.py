@@ -66,7 +66,7 @@ def matrix_product(code: State, op: Op) -> None:
 
 
 def _note_product(code: State, op: Op, factors: tuple[Value, Value], sizes: tuple[int, int, int], tile: tuple[int, int],
-                 vl: int, word: Word | None) -> None:  # fmt: skip
+                  vl: int, word: Word | None) -> None:  # fmt: skip
     """For ``explain``."""
     elem, given = op.results[0].type.elem, op.operands[0].type.elem
     multiply = f"multiply-add of {elem}"

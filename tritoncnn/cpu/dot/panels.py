@@ -39,7 +39,7 @@ def _pack_rows(code: State, b: Value, buffer: Buffer, K: int, columns: int, NR: 
 
 
 def fill_panels(code: State, buffer: Buffer, depth: int, columns: int, NR: int, vl: int,
-           element: Callable[[Coord, Coord], Res]) -> None:  # fmt: skip
+                element: Callable[[Coord, Coord], Res]) -> None:  # fmt: skip
     """Fill panels of NR columns with vectors of ``element(row, columns)``."""
 
     def row(k: Coord, _: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ TILE_STEPS = 96  # multiplications in one turn of the loop: more only make the c
 
 
 def multiply_tiles(code: State, A: Operand, B: Operand, panel: int, C: Buffer, c: Value, rows: int, columns: int, K: int,
-          mr: int, nv: int, vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
+                   mr: int, nv: int, vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
     """Go through the result in tiles of mr rows by nv vectors."""
     main = rows // mr * mr
 
@@ -78,7 +78,7 @@ def _row_pointer(code: State, A: Operand, i: Coord, x: int) -> Res:
 
 
 def _tile(code: State, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: Coord, j: Coord, K: int, mr: int, nv: int,
-         vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
+          vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
     """C[i : i + mr, j : j + nv * vl] += A B, the sums in registers."""
     elem = C.elem
     lanes = vl if vl > 1 else 0
@@ -113,7 +113,7 @@ def _begin(code: State, c: Value, at: tuple[Coord, Coord], B: Operand, elem: str
 
 
 def _outer_product(code: State, sums: list[str], row: Res, column: list[Res], nv: int, elem: str, lanes: int,
-                  multiply_add: MultiplyAdd) -> list[str]:  # fmt: skip
+                   multiply_add: MultiplyAdd) -> list[str]:  # fmt: skip
     """One step of the reduction: nv vectors of B, each times every element of A."""
     d, t, one = code.depth, llvm_type(elem, lanes), llvm_type(elem)
     out = list(sums)

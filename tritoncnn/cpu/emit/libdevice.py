@@ -14,17 +14,19 @@ from tritoncnn.cpu.front.elements import BITS, llvm_type
 from tritoncnn.cpu.front.ttir import Op, unsupported
 
 from .casts import convert, toward_zero
+from .circles import Circles
 from .maths import VectorMath
 from .state import State
-from .vector import Vector
+from .vector import Vector, Writer
 from .wide import Wide
 
 INSTRUCTIONS = {"fabs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "sqrt": "sqrt", "fma": "fma",
                 "copysign": "copysign", "rint": "rint", "nearbyint": "rint", "round": "round"}  # fmt: skip
 BASIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "fdivide": "fdiv", "fmod": "frem"}
 FAST = {"exp", "exp2", "log", "log2", "erf", "tanh"}  # of maths.py
-WIDE = {"sin", "cos", "tan", "sinpi", "cospi", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh",
-        "expm1", "exp10", "log1p", "log10", "pow", "cbrt", "hypot", "rhypot"}  # fmt: skip
+CIRCULAR = {"sin", "cos", "tan", "sinpi", "cospi", "asin", "acos", "atan", "atan2"}  # of circles.py
+WIDE = {*CIRCULAR, "sinh", "cosh", "asinh", "acosh", "atanh", "expm1", "exp10", "log1p", "log10", "pow", "cbrt", "hypot",
+        "rhypot"}  # fmt: skip
 C_LIBRARY = {*FAST, *WIDE, "erfc", "tgamma", "lgamma", "j0", "j1", "y0", "y1", "remainder", "fdim", "logb"}
 C_LIBRARY -= {"sinpi", "cospi", "exp10", "rhypot"}  # not in every C library
 WITH_INTEGER = {"ldexp": "ldexp", "scalbn": "ldexp", "powi": "pow", "jn": "jn", "yn": "yn"}
@@ -41,6 +43,13 @@ def extern(code: State, op: Op, xs: Sequence[str], lvl: int, vl: int) -> str:
     if found is None:
         raise unsupported(op, f"the CPU backend has no function {symbol!r}")
     return found
+
+
+def in_doubles(code: Writer, name: str, xs: Sequence[str], lvl: int, vl: int) -> str:
+    """A function of circles.py or wide.py, by its name there."""
+    functions = Circles(code, lvl, vl) if name in CIRCULAR else Wide(code, lvl, vl)
+    y: str = getattr(functions, name)(*xs)
+    return y
 
 
 def plain_name(symbol: str, kinds: Sequence[str]) -> str:
@@ -74,8 +83,7 @@ class Libdevice(Vector):
             return fast
         if self.elem == "f32" and (name in WIDE or re.fullmatch(r"r?norm[34]d", name)):
             method = "rhypot" if name[0] == "r" else "hypot" if name[0] == "n" else name
-            wide: str = getattr(Wide(self.code, self.lvl, self.vl), method)(*xs)
-            return wide
+            return in_doubles(self.code, method, xs, self.lvl, self.vl)
         if name in C_LIBRARY:
             return self.from_library(name, xs, self.kinds)
         if name in WITH_INTEGER:

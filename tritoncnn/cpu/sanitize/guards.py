@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 
 from tritoncnn.cpu.emit.pull import pull
+from tritoncnn.cpu.emit.report import PROGRAM
 from tritoncnn.cpu.emit.state import State
 from tritoncnn.cpu.emit.values import Coords
 from tritoncnn.cpu.front.elements import size_of
 from tritoncnn.cpu.front.ttir import Op
 
-PROGRAM = "i32 %pid0, i32 %pid1, i32 %pid2"
 HEADER = 5  # slots of a record before its arguments
 
 # A byte's shadow: its writer and two different readers, as program + 1, each with the number of its site.

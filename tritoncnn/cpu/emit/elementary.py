@@ -7,12 +7,11 @@ from tritoncnn.cpu.front.ttir import Op
 
 from .arith import call_intrinsic, on_lanes
 from .casts import convert
-from .libdevice import FAST, WIDE, Libdevice
+from .libdevice import FAST, WIDE, Libdevice, in_doubles
 from .maths import VectorMath
 from .state import Apply, State
-from .wide import Wide
 
-FUNCTIONS = {**{name: name for name in (*FAST, *WIDE)}, "powf": "pow"}  # of MLIR's math dialect, by our names
+FUNCTIONS = {**{name: name for name in sorted({*FAST, *WIDE})}, "powf": "pow"}  # of MLIR's math dialect, by our names
 
 
 def clamp(code: State, op: Op, xs: list[str], lvl: int, vl: int) -> str:
@@ -65,6 +64,5 @@ def _function(code: State, name: str, xs: list[str], elem: str, lvl: int, vl: in
         device = Libdevice(code, [elem] * len(xs), elem, lvl, vl)
         return device.call_symbol(f"__nv_{name}", xs) or ""
     wide = [convert(code, x, elem, "f32", lvl, vl) for x in xs]
-    functions = VectorMath(code, lvl, vl) if name in FAST else Wide(code, lvl, vl)
-    y: str = getattr(functions, name)(*wide)
+    y: str = getattr(VectorMath(code, lvl, vl), name)(*wide) if name in FAST else in_doubles(code, name, wide, lvl, vl)
     return convert(code, y, "f32", elem, lvl, vl)

@@ -1,4 +1,4 @@
-"""How one element, or one vector, of each simple lazy op is pulled."""
+"""Ops that make indices or move elements: how one element, or one vector, of their result is pulled."""
 
 from __future__ import annotations
 
