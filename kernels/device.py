@@ -80,3 +80,11 @@ def five_offset(i, STRIDES: tl.constexpr):
     """Memory offset, rows by lanes, at the ``five_coordinates`` i."""
     rows = i[0] * STRIDES[0] + i[1] * STRIDES[1] + i[2] * STRIDES[2] + i[3] * STRIDES[3]
     return rows[:, None] + (i[4] * STRIDES[4])[None, :]
+
+
+@triton.jit
+def negate(x):
+    """-x with the sign of zero too: Triton's own negation is 0 - x, which gives +0.0 for +0.0."""
+    if x.dtype.is_floating():
+        return x * -1.0
+    return -x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -37,3 +39,12 @@ def test_inputs_of_every_dtype_are_taken(dtype: torch.dtype) -> None:
 
     for found, wanted in zip(tritoncnn.compile(Call(function), x)(x), function(x), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_negated_zero_keeps_its_sign(dtype: torch.dtype) -> None:
+    x = torch.tensor([0.0, -0.0, 1.5, -math.inf], dtype=dtype)
+    for function in (lambda x: -x, lambda x: -(x.neg()), lambda x: -x.abs()):
+        found, wanted = tritoncnn.compile(Call(function), x)(x), function(x)
+        assert torch.equal(found, wanted)
+        assert torch.equal(found.signbit(), wanted.signbit())

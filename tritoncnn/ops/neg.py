@@ -1,4 +1,4 @@
-"""neg: negation."""
+"""neg: negation; 0.0 becomes -0.0."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def grad(dy: Any, y: Any, x: Any) -> tuple[Any]:
     return (-dy,)
 
 
-neg = pointwise("neg", "-({0})", torch.neg, grad, cheap=True)
+neg = pointwise("neg", "device.negate({0})", torch.neg, grad, cheap=True)
