@@ -88,3 +88,11 @@ def negate(x):
     if x.dtype.is_floating():
         return x * -1.0
     return -x
+
+
+@triton.jit
+def quotient(a, b):
+    """a / b of whole numbers, rounded to 0; 0 where b is 0. One may be a bare number, which takes the other's dtype."""
+    zero = a * 0 + b * 0
+    divisor = b + zero
+    return tl.where(divisor == 0, zero, (a + zero) // tl.where(divisor == 0, zero + 1, divisor))

@@ -187,14 +187,14 @@ def test_mask_before_pool_grad_masks_the_pooled_gradient() -> None:
           %2, %3 = max_pool2d(%1) {{{POOL}, ceil_mode=False}} : f32[2,3,2,2], u8[2,3,2,2]
           %4 = max_pool2d_grad(dy, %3) {{{sizes}}} : f32[2,3,4,4]
           %5 = const() {{value=0.0, dtype='f32'}} : f32[]
-          %6 = gt(%1, %5) : i1[2,3,4,4]
-          %7 = where(%6, %4, %5) : f32[2,3,4,4]
+          %6 = le(%1, %5) : i1[2,3,4,4]
+          %7 = where(%6, %5, %4) : f32[2,3,4,4]
           return %2, %7
         }}""")[2:] == [
         "%4 = const() {value=0.0, dtype='f32'}",
-        "%5 = gt(%2, %4)",
+        "%5 = le(%2, %4)",
         "%6 = const() {value=0.0, dtype='f32'}",
-        "%7 = where(%5, dy, %6)",
+        "%7 = where(%5, %6, dy)",
         f"%8 = max_pool2d_grad(%7, %3) {{{sizes}}}",
         "return %2, %8",
     ]  # fmt: skip

@@ -220,6 +220,13 @@ TABLE: dict[str, Callable[..., Any]] = {
     "copysign.Tensor": arith.copysign,
     "copysign.Scalar": arith.copysign,
     "hypot.default": arith.hypot,
+    "signbit.default": arith.signbit,
+    **{f"xlogy.{kind}": arith.xlogy for kind in ("Tensor", "Scalar_Self", "Scalar_Other")},
+    **{f"special_xlogy.{kind}": arith.xlogy for kind in ("default", "self_scalar", "other_scalar")},
+    **{f"special_xlog1py.{kind}": arith.xlog1py for kind in ("default", "self_scalar", "other_scalar")},
+    "special_entr.default": arith.entr,
+    **{f"{name}.default": arith.logit for name in ("logit", "special_logit")},
+    **{f"{name}.default": arith.sinc for name in ("sinc", "special_sinc")},
     **{
         f"{name}.{kind}": arith.compare(name)
         for name in ("gt", "lt", "ge", "le", "eq", "ne")
@@ -298,6 +305,9 @@ TABLE: dict[str, Callable[..., Any]] = {
     "gelu.default": point.gelu,
     "elu.default": point.elu,
     "selu.default": point.selu,
+    "celu.default": point.celu,
+    "hardshrink.default": point.hardshrink,
+    "softshrink.default": point.softshrink,
     "hardswish.default": point.hardswish,
     "hardsigmoid.default": point.hardsigmoid,
     "softplus.default": point.softplus,

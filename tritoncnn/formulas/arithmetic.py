@@ -5,12 +5,13 @@ Operands meet in torch's promoted dtype; whole numbers are computed as such, exa
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tritoncnn.errors import UnsupportedError
-from tritoncnn.formulas.dtypes import FLOATS, as_float, as_number, cast, filled, promoted, together, widen
+from tritoncnn.formulas.dtypes import FLOATS, as_float, as_number, cast, filled, narrow, promoted, together, widen
 from tritoncnn.ops import OPS, Sym
 
 Emit = Callable[..., Any]
@@ -84,7 +85,7 @@ def floor_divide(a: Any, b: Any) -> Any:
     q = (a - rest) / b
     q = op["where"](_other_sign(rest, b), q - 1.0, q)
     low = op["floor"](q)
-    q = op["where"](q - low > 0.5, low + 1.0, low)
+    q = op["where"](op["eq"](q, 0.0), (a / b) * 0.0, op["where"](q - low > 0.5, low + 1.0, low))
     if isinstance(b, Sym):
         return op["where"](op["eq"](b, 0.0), a / b, q)
     return a / b if b == 0 else q
@@ -105,7 +106,10 @@ def remainder(a: Any, b: Any) -> Any:
     dtype = promoted(a, b)
     a, b = cast(as_number(a), dtype), cast(as_number(b), dtype)
     rest = fmod(a, b)
-    return op["where"](_other_sign(rest, b), op["add"](rest, b), rest)
+    y = op["where"](_other_sign(rest, b), op["add"](rest, b), rest)
+    if is_whole(dtype) or not isinstance(b, Sym):
+        return y
+    return op["straight_through"](y, op["sub"](a, b * op["detach"](floor_divide(a, b))))
 
 
 def fmod(a: Any, b: Any) -> Any:
@@ -141,12 +145,7 @@ def logical_not(x: Any) -> Any:
 
 
 def bitwise(name: str) -> Emit:
-    def emit(a: Any, b: Any) -> Any:
-        if isinstance(b, bool) and a.dtype == "i1":
-            raise UnsupportedError(f"{name} of a mask and the constant {b}")
-        return together(op[name], a, b)
-
-    return emit
+    return lambda a, b: together(op[name], a, b)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -169,21 +168,39 @@ def _where_truth(c: Any, a: Any, b: Any) -> Any:
 
 
 def clamp(x: Any, low: Any = None, high: Any = None) -> Any:
-    """First not below ``low``, then not above ``high``. Gradient 1 on the bounds, as torch has it; NaN wins."""
+    """First not below ``low``, then not above ``high``; NaN wins. On a bound the gradient goes to x, at NaN nowhere."""
     given = [bound for bound in (low, high) if bound is not None]
     dtype = promoted(x, *given)
-    x = cast(x, dtype)
-    for bound, name in ((low, "lt"), (high, "gt")):
-        if isinstance(bound, Sym):
-            bound = cast(bound, dtype)
-            beyond = op[name](x, bound)
-            beyond = beyond if is_whole(dtype) else op["bit_or"](beyond, op["ne"](bound, bound))
-            x = op["where"](beyond, bound, x)
-        elif bound is not None and bound != bound:
-            x = x * math.nan
-        elif bound is not None and not (is_whole(dtype) and math.isinf(bound)):
-            x = op["where"](op[name](x, bound), bound, x)
-    return x
+    x, low, high = cast(x, dtype), cast(low, dtype), cast(high, dtype)
+    y = _not_beyond(_not_beyond(x, low, "lt"), high, "gt")
+    if is_whole(dtype) or not given:
+        return y
+    path = op["where"](
+        _all(op[name](x, bound) for name, bound in (("ge", low), ("le", high)) if bound is not None), x, 0.0
+    )
+    if isinstance(low, Sym):
+        path = path + op["where"](_all([x < low, *([] if high is None else [op["lt"](low, high)])]), low, 0.0)
+    if isinstance(high, Sym):
+        beyond = x > high
+        path = path + op["where"](beyond if low is None else op["bit_or"](beyond, op["gt"](low, high)), high, 0.0)
+    return op["straight_through"](y, path)
+
+
+def _all(conditions: Iterable[Any]) -> Any:
+    return functools.reduce(op["bit_and"], conditions)
+
+
+def _not_beyond(x: Any, bound: Any, name: str) -> Any:
+    """``bound`` where x is less ("lt") or greater ("gt") than it; NaN where one of them is."""
+    whole = is_whole(x.dtype)
+    if isinstance(bound, Sym):
+        beyond = op[name](x, bound)
+        return op["where"](beyond if whole else op["bit_or"](beyond, is_nan(bound)), bound, x)
+    if bound is not None and bound != bound:
+        return x * math.nan
+    if bound is None or (whole and math.isinf(bound)):
+        return x
+    return op["where"](op[name](x, bound), bound, x)
 
 
 def clamp_max(x: Any, high: Any) -> Any:
@@ -235,12 +252,7 @@ PRODUCTS: dict[float, Callable[[Any], Any]] = {
     2.0: lambda x: x * x,
     3.0: lambda x: x * x * x,
     4.0: lambda x: (x * x) * (x * x),
-}
-ROOTS: dict[float, Callable[[Any], Any]] = {
-    0.5: lambda x: op["sqrt"](x),
-    -0.5: lambda x: op["rsqrt"](x),
     -1.0: lambda x: op["reciprocal"](x),
-    -2.0: lambda x: op["reciprocal"](x * x),
 }
 
 
@@ -255,8 +267,9 @@ def power(a: Any, b: Any) -> Any:
     exponent = float(b)
     if exponent == 0:
         return filled(a, 1.0)
-    known = {**PRODUCTS, **ROOTS}
-    return known[exponent](a) if exponent in known else op["pow"](a, exponent)
+    if not isinstance(a, Sym):
+        raise UnsupportedError("a power of two numbers")
+    return PRODUCTS[exponent](a) if exponent in PRODUCTS else op["power"](a, exponent=exponent)
 
 
 def _whole_power(x: Any, exponent: Any) -> Any:
@@ -273,7 +286,7 @@ def square(x: Any) -> Any:
 
 
 def hypot(a: Any, b: Any) -> Any:
-    return together(lambda a, b: op["sqrt"](widen(a) * widen(a) + widen(b) * widen(b)), a, b)
+    return together(op["hypot"], as_float(a), as_float(b))
 
 
 def atan2(a: Any, b: Any) -> Any:
@@ -281,26 +294,81 @@ def atan2(a: Any, b: Any) -> Any:
 
 
 def larger_number(name: str) -> Emit:
-    """Fmax or fmin: the larger or smaller of two, where a NaN counts for nothing."""
+    """Fmax or fmin: the larger or smaller of two, where a NaN counts for nothing. Of equals it is the first."""
+    order = {"maximum": "ge", "minimum": "le"}[name]
 
     def emit(a: Any, b: Any) -> Any:
         dtype = promoted(a, b)
         a, b = cast(a, dtype), cast(b, dtype)
-        y = binary(name)(a, b)
         if is_whole(dtype):
-            return y
-        return op["where"](is_nan(a), b, op["where"](is_nan(b), a, y))
+            return binary(name)(a, b)
+        return op["where"](op["bit_or"](op[order](a, b), is_nan(b)), a, b)
 
     return emit
 
 
 def copysign(a: Any, b: Any) -> Any:
-    """|a| with the sign of b, that of -0 too: only 1 / b tells it."""
+    """|a| with the sign of b."""
     dtype = promoted(a, b)
-    a = cast(a, "f32" if is_whole(dtype) else dtype)
-    size = op["abs"](a)
+    dtype = "f32" if is_whole(dtype) else dtype
+    return op["copysign"](cast(a, dtype), cast(b, dtype))
+
+
+def signbit(x: Any) -> Any:
+    """Whether x is below 0, or -0.0."""
+    if is_whole(x.dtype):
+        return op["lt"](as_number(x), 0)
+    return op["copysign"](filled(x, 1.0), x) < 0.0
+
+
+def xlogy(a: Any, b: Any) -> Any:
+    """a log(b), and 0 where a is 0, unless b is NaN."""
+    return together(lambda a, b: _times_log(a, b, op["log"], 0.0), as_float(a), as_float(b))
+
+
+def xlog1py(a: Any, b: Any) -> Any:
+    """a log(1 + b), and 0 where a is 0, unless b is NaN."""
+    return together(lambda a, b: _times_log(a, b, op["log1p"], -1.0), as_float(a), as_float(b))
+
+
+def _times_log(a: Any, b: Any, log: Any, pole: float) -> Any:
+    """At a = 0 no gradient goes to a where b is not above the ``pole`` of the logarithm."""
     if not isinstance(b, Sym):
-        return -size if math.copysign(1.0, b) < 0 else size
-    b = as_float(b)
-    negative = op["bit_or"](op["lt"](b, 0.0), op["lt"](op["reciprocal"](b), 0.0))
-    return op["where"](negative, -size, size)
+        b = filled(a, float(b))
+    if not isinstance(a, Sym):
+        a = filled(b, float(a))
+    nothing = op["eq"](a, 0.0)
+    product = a * log(b)
+    value = op["where"](op["bit_and"](nothing, op["eq"](b, b)), 0.0, product)
+    held = op["where"](op["bit_and"](nothing, op["le"](b, pole)), op["detach"](a), a)
+    return op["straight_through"](value, held * log(b))
+
+
+def entr(x: Any) -> Any:
+    """-x log(x); 0 at 0, minus infinity below."""
+    x = as_float(x)
+    value = op["where"](
+        x > 0, -(x * op["log"](x)), op["where"](op["eq"](x, 0.0), 0.0, op["where"](x < 0, -math.inf, x))
+    )
+    return op["straight_through"](value, x * op["detach"](-(op["log"](x) + 1.0)))
+
+
+def logit(x: Any, eps: float | None = None) -> Any:
+    """log(x / (1 - x)) of x, or of x between eps and 1 - eps."""
+    x = as_float(x)
+    z = widen(x if eps is None else clamp(x, eps, 1.0 - eps))
+    y = op["log"](z / (1.0 - z))
+    if eps is None:
+        legal = op["bit_and"](op["ge"](z, 0.0), op["le"](z, 1.0))
+        slope = op["where"](legal, op["reciprocal"](z * (1.0 - z)), math.nan)
+        y = op["straight_through"](y, z * op["detach"](slope))
+    return narrow(y, x)
+
+
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), 1 at 0, where the gradient is 0."""
+    x = as_float(x)
+    z = widen(x)
+    middle = op["eq"](z, 0.0)
+    angle = op["where"](middle, 1.0, z) * math.pi
+    return narrow(op["where"](middle, 1.0, op["sin"](angle) / angle), x)

@@ -43,7 +43,9 @@ def _over(higher: torch.dtype, lower: torch.dtype) -> torch.dtype:
 
 
 def cast(x: Any, dtype: str) -> Any:
-    """x as ``dtype``; numbers stay what they are. Raises UnsupportedError for f64 and complex numbers."""
+    """x as ``dtype``; numbers stay what they are, but for ints that wrap. Raises UnsupportedError for f64, complex numbers."""
+    if isinstance(x, int) and not isinstance(x, bool) and dtype not in FLOATS and dtype != "i1":
+        return torch.tensor(x).to(TORCH_DTYPE[dtype]).item()
     if not isinstance(x, Sym) or x.dtype == dtype:
         return x
     if dtype not in COMPUTED or x.dtype not in COMPUTED:

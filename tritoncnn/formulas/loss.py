@@ -54,7 +54,9 @@ def smooth_l1_loss(x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -
         return l1_loss(x, target, reduction)
     d = _difference("smooth_l1_loss", x, target)
     a = op["abs"](d)
-    return narrow(reduced(op["where"](a < beta, d * d * (0.5 / beta), a - 0.5 * beta), reduction), x)
+    far = op["ge"](a, float(beta))
+    near = op["where"](far, 0.0, d)  # whose square is finite, and so its gradient, where that of the other part counts
+    return narrow(reduced(op["where"](far, a - 0.5 * beta, near * near * (0.5 / beta)), reduction), x)
 
 
 def huber_loss(x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Any:
@@ -63,7 +65,9 @@ def huber_loss(x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> A
         raise InputError(f"huber_loss: delta must be above 0; got {delta}")
     d = _difference("huber_loss", x, target)
     a = op["abs"](d)
-    return narrow(reduced(op["where"](op["le"](a, delta), d * d * 0.5, (a - 0.5 * delta) * delta), reduction), x)
+    far = a > float(delta)
+    near = op["where"](far, 0.0, d)
+    return narrow(reduced(op["where"](far, (a - 0.5 * delta) * delta, near * near * 0.5), reduction), x)
 
 
 def bce_with_logits(x: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1) -> Any:

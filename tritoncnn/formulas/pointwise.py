@@ -12,10 +12,25 @@ from tritoncnn.ops import OPS
 op = OPS  # short, because formulas are read better on one line
 
 
+def bounded(x: Any, low: float, high: float) -> Any:
+    """x, at least low and at most high: a zero on a bound keeps its sign, NaN stays NaN."""
+    return op["where"](op["lt"](x, low), low, op["where"](op["gt"](x, high), high, x))
+
+
+def between(x: Any, low: float, high: float) -> Any:
+    """x where it lies between the two, else 0: what lets no gradient through on the bounds, nor at NaN."""
+    return op["where"](op["bit_and"](op["gt"](x, low), op["lt"](x, high)), x, 0.0)
+
+
+def outside(x: Any, size: float) -> Any:
+    """x where it is farther from 0 than ``size``, else 0, also at NaN."""
+    return op["where"](op["bit_or"](op["gt"](x, size), op["lt"](x, -size)), x, 0.0)
+
+
 def hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
-    """Gradient 0 on the bounds, as torch has it; NaN stays NaN."""
-    inner = op["where"](op["ge"](x, high), float(high), x)
-    return op["where"](op["le"](x, low), float(low), inner)
+    """Gradient 0 on the bounds and at NaN, as torch has it."""
+    low, high = float(low), float(high)
+    return op["straight_through"](bounded(x, low, high), between(x, low, high))
 
 
 def relu6(x: Any) -> Any:
@@ -39,23 +54,35 @@ def prelu(x: Any, w: Any) -> Any:
 
 
 def silu(x: Any) -> Any:
-    return x * op["sigmoid"](x)
+    z = widen(x)
+    return narrow(z * op["sigmoid"](z), x)
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
     """Source: Hendrycks & Gimpel 2016, "Gaussian error linear units"."""
+    z = widen(x)
     if approximate == "tanh":
-        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-        return 0.5 * x * (1.0 + op["tanh"](inner))
-    return 0.5 * x * (1.0 + op["erf"](x * math.sqrt(0.5)))
+        inner = math.sqrt(2 / math.pi) * (z + 0.044715 * (z * z * z))
+        return narrow(0.5 * z * (1.0 + op["tanh"](inner)), x)
+    return narrow(0.5 * z * (1.0 + op["erf"](z * math.sqrt(0.5))), x)
 
 
 def elu(x: Any, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
-    """expm1 sees only what is not above 0, so that neither it nor its gradient overflows."""
-    below = op["where"](x > 0, 0.0, x)
+    """Expm1 sees only what is not above 0, so that neither it nor its gradient overflows. At 0, x has the sign of the
+    result and the part below 0 the gradient.
+    """
+    z = widen(x)
+    below = op["where"](z > 0, 0.0, z)
     negative = op["expm1"](below * float(input_scale)) * float(alpha)
-    y = op["where"](x > 0, x, negative)
-    return y if scale == 1 else y * float(scale)
+    y = op["straight_through"](op["where"](z < 0, negative, z), op["where"](z > 0, z, negative))
+    return narrow(y if scale == 1 else y * float(scale), x)
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """Source: Barron 2017, "Continuously differentiable exponential linear units"."""
+    if alpha == 0:
+        raise InputError(f"celu: alpha must not be 0; got {alpha}")
+    return elu(x, alpha, 1.0, 1 / alpha)
 
 
 def selu(x: Any) -> Any:
@@ -64,11 +91,31 @@ def selu(x: Any) -> Any:
 
 
 def hardswish(x: Any) -> Any:
-    return x * hardtanh(x + 3.0, 0.0, 6.0) * (1 / 6)
+    z = widen(x)
+    return narrow(z * hardtanh(z + 3.0, 0.0, 6.0) * (1 / 6), x)
 
 
 def hardsigmoid(x: Any) -> Any:
-    return hardtanh(x + 3.0, 0.0, 6.0) * (1 / 6)
+    z = widen(x)
+    y = bounded(z + 3.0, 0.0, 6.0) * (1 / 6)
+    return narrow(op["straight_through"](y, between(z, -3.0, 3.0) * (1 / 6)), x)
+
+
+def hardshrink(x: Any, size: float = 0.5) -> Any:
+    """0 up to ``size``, x beyond it; NaN stays NaN, and lets no gradient through."""
+    size = float(size)
+    inside = op["bit_and"](op["ge"](x, -size), op["le"](x, size))
+    return op["straight_through"](op["where"](inside, 0.0, x), outside(x, size))
+
+
+def softshrink(x: Any, size: float = 0.5) -> Any:
+    """0 up to ``size``, nearer to 0 by it beyond; NaN stays NaN, and lets no gradient through."""
+    size = float(size)
+    if size < 0:
+        raise InputError(f"softshrink: lambd must not be below 0; got {size}")
+    inner = op["where"](op["eq"](x, x), 0.0, x)
+    y = op["where"](op["gt"](x, size), x - size, op["where"](op["lt"](x, -size), x + size, inner))
+    return op["straight_through"](y, outside(x, size))
 
 
 def log_one_plus_exp(z: Any) -> Any:
@@ -81,22 +128,27 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + exp(beta x)) / beta; x itself past the threshold, as in torch."""
     if beta == 0:
         raise InputError(f"softplus: beta must not be 0; got {beta}")
-    z = widen(x) * float(beta)
+    wide = widen(x)
+    z = wide * float(beta)
     y = log_one_plus_exp(z) * (1 / beta)
-    return narrow(op["where"](z > float(threshold), widen(x), y), x)
+    return narrow(op["where"](z > float(threshold), wide, y), x)
 
 
 def log_sigmoid(x: Any) -> Any:
-    return narrow(-softplus(-widen(x), 1.0, math.inf), x)
+    """-log(1 + exp(-x)) = min(x, 0) - log(1 + exp(-|x|)): far above 0 it is 0, not -0."""
+    z = widen(x)
+    above = z > 0
+    return narrow(op["where"](above, 0.0, z) - op["log1p"](op["exp"](op["where"](above, -z, z))), x)
 
 
 def mish(x: Any) -> Any:
     """Source: Misra 2019, "Mish: a self regularized non-monotonic activation function"."""
-    return narrow(widen(x) * op["tanh"](softplus(widen(x))), x)
+    z = widen(x)
+    return narrow(z * op["tanh"](softplus(z)), x)
 
 
 def gated(x: Any, gate: Any) -> Any:
     """tanh(x) * sigmoid(gate). Source: van den Oord et al. 2016, "WaveNet: a generative model for raw audio", equation 2."""
     if tuple(gate.shape) != tuple(x.shape):
         raise ShapeError(f"gated: gate must be {list(x.shape)}, as x is; got {list(gate.shape)}")
-    return op["tanh"](x) * op["sigmoid"](gate)
+    return narrow(op["tanh"](widen(x)) * op["sigmoid"](widen(gate)), x)

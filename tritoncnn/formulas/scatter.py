@@ -9,10 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.formulas.dtypes import cast
 from tritoncnn.formulas.index import narrow, picked_dims
 from tritoncnn.formulas.sample import along, wrap
-from tritoncnn.ops import OPS
+from tritoncnn.ops import OPS, TORCH_DTYPE
 from tritoncnn.ops.define import broadcast_shape
 from tritoncnn.ops.table import table_for
 
@@ -159,7 +162,9 @@ def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
 
 def _value(x: Any, value: Any) -> Any:
     """A number, or a tensor of one, in the dtype of x."""
-    return table_for(x, (value,), (), x.dtype) if isinstance(value, (bool, int, float)) else value
+    if isinstance(value, (bool, int, float)):
+        return table_for(x, (torch.tensor(value).to(TORCH_DTYPE[x.dtype]).item(),), (), x.dtype)
+    return cast(value, x.dtype)
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:

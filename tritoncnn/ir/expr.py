@@ -32,9 +32,11 @@ class Expr:
 
     @property
     def constant(self) -> float | int | None:
-        """The number of a constant leaf, an int where it is written without a point; None for all else."""
+        """The number of a constant leaf, an int where it is written without a point, a truth value; None for all else."""
         if self.args or self.op == ACC or self.op.startswith("$"):
             return None
+        if self.op in _TRUTH:
+            return self.op == "True"
         return int(self.op) if _WHOLE.fullmatch(self.op) else float(self.op)
 
     @property
@@ -60,10 +62,11 @@ def arg(index: int) -> Expr:
 
 
 def constant(value: float) -> Expr:
-    """The leaf of a number: an int takes part in whole-number arithmetic, exactly."""
+    """The leaf of a number: an int takes part in whole-number arithmetic, exactly, a truth value in logic."""
     return Expr(repr(value))
 
 
+_TRUTH = ("True", "False")
 _WHOLE = re.compile(r"-?\d+")
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")
 

@@ -1,4 +1,4 @@
-"""amax: the largest value over ``dims``, which vanish from the shape; NaN wins. Equal values share the gradient."""
+"""amax: the largest value over ``dims``, which the result lacks; NaN wins. Equal values share the gradient, NaN makes it NaN."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import torch
 
 from tritoncnn.ir import Node
 from tritoncnn.kernels.target import Target
-from tritoncnn.ops.define import Lowering, OpDef, is_float
+from tritoncnn.ops.define import Lowering, OpDef, dtype_of, is_float, op_named
 from tritoncnn.ops.eq import eq
 from tritoncnn.ops.reduction import lower_reduction, meaning, rule
 from tritoncnn.ops.reshape import reshape
 from tritoncnn.ops.sum import sum_
-from tritoncnn.ops.where import where
 from tritoncnn.ops.window import Pair
 
 
@@ -22,8 +21,8 @@ def grad(dy: Any, y: Any, x: Any, *, dims: Pair) -> tuple[Any | None]:
         return (None,)
     kept = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
     best = eq(x, reshape(y, shape=kept))
-    count = sum_(where(best, x * 0.0 + 1.0, 0.0), dims=dims)
-    return (where(best, reshape(dy / count, shape=kept), 0.0),)
+    ones = op_named(f"cast_{dtype_of(x).replace('f64', 'f32')}")(best)
+    return (ones * reshape(dy / sum_(ones, dims=dims), shape=kept),)
 
 
 def lower(node: Node, target: Target) -> Lowering:

@@ -159,10 +159,10 @@ def emit(
 
 
 def constant(graph: Rewriter, number: float, dtype: str) -> Value:
-    """A number as a node. Raises GraphError for one that a whole-number ``dtype`` cannot hold."""
-    value = float(number) if dtype in FLOATS else int(number)
-    if value != number and number == number:
+    """A number as a node; whole numbers wrap. Raises GraphError for another one where ``dtype`` holds whole numbers."""
+    if dtype not in FLOATS and number != int(number):
         raise GraphError(f"a constant of {dtype} must be a whole number; got {number}")
+    value = float(number) if dtype in FLOATS else torch.tensor(int(number)).to(TORCH_DTYPE[dtype]).item()
     (found,) = graph.add("const", (), (TensorType.dense(dtype, ()),), {"value": value, "dtype": dtype})
     return found
 

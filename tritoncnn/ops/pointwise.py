@@ -21,6 +21,8 @@ def _type(expr: Expr, types: tuple[TensorType, ...]) -> TensorType | None:
         if expr.operand >= len(types):
             raise GraphError(f"pointwise: {expr.op} is used, but there are {len(types)} operands")
         return types[expr.operand]
+    if isinstance(expr.constant, bool):
+        return TensorType.dense("i1", ())
     if expr.constant is not None:
         return None
     args = [_type(arg, types) for arg in expr.args]

@@ -37,6 +37,9 @@ def _address(index: int, out: TensorType, operand: TensorType) -> tuple[str, str
     return " + ".join(terms), " & ".join(f"(at[{lead + d}] < {operand.shape[d]})" for d in used)
 
 
+_FULL = {int: "tl.int64", float: "tl.float32", bool: ""}  # type of a bare number; a truth value is a tensor already
+
+
 class _Writer:
     """Lines of the function; one name per distinct subexpression, so shared parts are computed once."""
 
@@ -55,7 +58,9 @@ class _Writer:
             return "acc"
         if (index := expr.operand) is not None:
             return self._load(index)
-        if (number := expr.constant) is not None:
+        if isinstance(number := expr.constant, bool):
+            return f"tl.full((), {int(number)}, tl.int1)"
+        if number is not None:
             if number == 0 and math.copysign(1.0, number) < 0:
                 return "(tl.full((), 0.0, tl.float32) * -1.0)"  # Triton takes -0.0 for 0.0
             return repr(number) if math.isfinite(number) else f'float("{number}")'
@@ -63,8 +68,8 @@ class _Writer:
 
         args = [self.write(arg) for arg in expr.args]
         if all(arg.constant is not None for arg in expr.args):  # bare numbers have no methods in Triton
-            kinds = ["tl.int64" if isinstance(arg.constant, int) else "tl.float32" for arg in expr.args]
-            args = [f"tl.full((), {arg}, {kind})" for arg, kind in zip(args, kinds, strict=True)]
+            kinds = [_FULL[type(arg.constant)] for arg in expr.args]
+            args = [f"tl.full((), {arg}, {kind})" if kind else arg for arg, kind in zip(args, kinds, strict=True)]
         return self._name(OPS[expr.op].triton.format(*args), f"v{len(self.lines)}")
 
     def _load(self, index: int) -> str:

@@ -11,7 +11,7 @@ from tritoncnn.passes.define import Pass, count
 
 @dataclass(frozen=True)
 class MaskBeforePoolGrad(Pass):
-    """y, i = max_pool2d(r);  where(r > 0, max_pool2d_grad(dy, i), 0)   =>   max_pool2d_grad(where(y > 0, dy, 0), i)
+    """y, i = max_pool2d(r);  where(r <= 0, 0, max_pool2d_grad(dy, i))   =>   max_pool2d_grad(where(y <= 0, 0, dy), i)
 
     Why    a pixel gets gradient only from windows it won, and there y is that pixel's own value. The mask is smaller, and
            r itself is no longer needed by the backward pass, so that it can stay inside a fused convolution.
@@ -28,7 +28,7 @@ class MaskBeforePoolGrad(Pass):
             pool_grad, y = match
             out.source = node.source
             dy, index = (Sym(out, out.value(v)) for v in pool_grad.operands)
-            masked = OPS["where"](Sym(out, out.value(y)) > 0.0, dy, 0.0)
+            masked = OPS["where"](OPS["le"](Sym(out, out.value(y)), 0.0), 0.0, dy)
             out.replace(node.result, OPS["max_pool2d_grad"](masked, index, **pool_grad.attrs).value)
             done += 1
             return True
@@ -40,15 +40,15 @@ class MaskBeforePoolGrad(Pass):
 _MASKED = Pattern(
     ("where",),
     (
-        Pattern(("gt",), ("r", Pattern(("const",), name="threshold"))),
-        Pattern(("max_pool2d_grad",), (None, Pattern(("max_pool2d",), ("r",), "pool")), "grad", alone=True),
+        Pattern(("le",), ("r", Pattern(("const",), name="threshold"))),
         Pattern(("const",), name="zero"),
+        Pattern(("max_pool2d_grad",), (None, Pattern(("max_pool2d",), ("r",), "pool")), "grad", alone=True),
     ),
 )
 
 
 def _match(graph: Graph, node: Node) -> tuple[Node, Value] | None:
-    """(the max_pool2d_grad, the pooled y) when ``node`` is where(r > 0, max_pool2d_grad(dy, i), 0)."""
+    """(the max_pool2d_grad, the pooled y) when ``node`` is where(r <= 0, 0, max_pool2d_grad(dy, i))."""
     found = match(graph, node, _MASKED)
     if found is None or any(found.nodes[name].attrs["value"] != 0.0 for name in ("zero", "threshold")):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from tritoncnn.passes.define import Pass, count
 
 @dataclass(frozen=True)
 class Simplify(Pass):
-    """x * 1, x + 0, x / 1, x - 0            =>   x
+    """x * 1, x + -0.0, x / 1, x - 0         =>   x
     reshape(reshape(x)), permute(permute(x))  =>   one of them, or x itself
     add(x, expand(c))                         =>   add(x, c)         pointwise ops broadcast by themselves
     two nodes with equal op, operands, attrs  =>   one (ops have no side effects)
@@ -59,23 +60,27 @@ def _number(value: Value, made: dict[Value, Node]) -> float | None:
     return number(**node.attrs)[0] if node is not None and number is not None and value.type.rank == 0 else None
 
 
-# The number that changes nothing as the right operand, and whether it does so as the left one.
-_NEUTRAL: dict[str, tuple[float | None, bool]] = {
+# The number that changes nothing as the right operand, and whether it does so as the left one. Of floats 0.0 + -0.0 is 0.0.
+_NEUTRAL: dict[str, tuple[float, bool]] = {
     "mul": (1.0, True),
-    "add": (0.0, True),
+    "add": (-0.0, True),
     "div": (1.0, False),
     "sub": (0.0, False),
 }
 
 
 def _neutral(node: Node, made: dict[Value, Node]) -> Value | Node | None:
-    neutral, either = _NEUTRAL.get(node.op, (None, False))
-    if neutral is None:
+    found = _NEUTRAL.get(node.op)
+    if found is None:
         return None
+    neutral, either = found
     a, b = node.operands
     pairs = ((a, b), (b, a)) if either else ((a, b),)
     for kept, other in pairs:
-        if _number(other, made) == neutral and kept.type.shape == node.result.type.shape:
+        number = _number(other, made)
+        if number is None or number != neutral or kept.type.shape != node.result.type.shape:
+            continue
+        if not kept.type.is_float or math.copysign(1.0, number) == math.copysign(1.0, neutral):
             return kept
     return None
 
@@ -119,7 +124,7 @@ def _merge_equal(graph: Graph) -> Graph:
         key = (
             node.op,
             tuple(out.value(v) for v in node.operands),
-            tuple(sorted(node.attrs.items())),
+            tuple((name, repr(value)) for name, value in sorted(node.attrs.items())),  # 0.0 is not -0.0, 1 is not True
             len(node.results),
         )
         if key in seen:
