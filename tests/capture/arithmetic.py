@@ -48,6 +48,15 @@ UNARY: dict[str, Any] = {
 BINARY: dict[str, Any] = {
     "atan2": (torch.atan2, (POINTS, (33,))),
     "hypot": (torch.hypot, (POINTS, (33,))),
+    "signbit": (lambda x: torch.signbit(x) * x, (POINTS,)),
+    "xlogy": (lambda a, b: torch.xlogy(a, b) + torch.xlogy(2, b) + torch.xlogy(a, 3), (POSITIVE, POSITIVE)),
+    "special_xlogy": (lambda a, b: aten.special_xlogy(a, b), (POSITIVE, POSITIVE)),
+    "special_xlog1py": (torch.special.xlog1py, (POSITIVE, POSITIVE)),
+    "special_entr": (torch.special.entr, (POSITIVE,)),
+    "logit": (lambda x: torch.logit(x / 9) + torch.logit(x / 4, 0.1), (POSITIVE,)),
+    "special_logit": (lambda x: aten.special_logit(x / 9), (POSITIVE,)),
+    "sinc": (torch.sinc, (POINTS,)),
+    "special_sinc": (lambda x: aten.special_sinc(x), (POINTS,)),
     "pow tensor": (torch.pow, (POSITIVE, (32,))),
     "pow number": (lambda a: a**2.5 + a**0.75 + a**-1.3 + a**0, (POSITIVE,)),
     "number pow": (lambda a: 2.0**a + 3 ** (a / 4), (POINTS,)),
@@ -108,7 +117,6 @@ BINARY: dict[str, Any] = {
     "lerp": (lambda a, b: torch.lerp(a, b, 0.3) + torch.lerp(a, b, b), (POINTS, (33,))),
     "addcmul": (lambda a, b: torch.addcmul(a, b, b, value=0.5) + torch.addcdiv(a, b, b + 9, value=2), (POINTS, (33,))),
     "masked_fill": (lambda a: a.masked_fill(a > 1, -3) + a.masked_fill(a < 0, torch.tensor(2.5)), (POINTS,)),
-    "xlogy": (torch.xlogy, (POSITIVE, ("positive", (32,)))),
     "logaddexp": (torch.logaddexp, (POINTS, (33,))),
     "heaviside": (lambda a: torch.heaviside(a.detach(), torch.tensor(0.5, dtype=a.dtype)) * a, (POINTS,)),
 }
