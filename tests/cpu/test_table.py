@@ -25,6 +25,18 @@ tt.func public @kernel(%p: !tt.ptr<f32>) {{
   {0}
   tt.return
 }}
+tt.func private @early(%q: !tt.ptr<f32>) {{
+  %z = tt.load %q : !tt.ptr<f32>
+  %zero = arith.constant 0.000000e+00 : f32
+  %t = arith.cmpf olt, %z, %zero : f32
+  cf.cond_br %t, ^bb1, ^bb2
+^bb1:  // pred: ^bb0
+  tt.return
+^bb2:  // pred: ^bb0
+  %y = {1} %z : f32
+  tt.store %q, %y : !tt.ptr<f32>
+  tt.return
+}}
 """
 PLACES = {
     "alone": "%y = {op} %x : tensor<16xf32>\n  tt.store %a, %y : tensor<16x!tt.ptr<f32>>",
@@ -39,20 +51,26 @@ PLACES = {
     tt.reduce.return %w : f32
   }}) : (tensor<16xf32>) -> f32
   tt.store %p, %y : !tt.ptr<f32>""",
+    "in a function that returns early": "tt.call @early(%p) : (!tt.ptr<f32>) -> ()",
 }
+
+
+def kernel(place: str, op: str) -> str:
+    """The text of a kernel in which an op stands at a place."""
+    return KERNEL.format(PLACES[place].format(op=op), op if "function" in place else "math.exp")
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ["tt.elementwise_inline_asm", "math.unheard_of", "arith.unheard_of", "ttg.unheard_of"])
 def test_an_op_without_a_row_is_refused_by_its_name(place: str, name: str) -> None:
     with pytest.raises(UnsupportedError, match=f"^{name}: the CPU backend does not know this op"):
-        lower(KERNEL.format(PLACES[place].format(op=name)), lanes=8)
+        lower(kernel(place, name), lanes=8)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_op_with_a_row_is_lowered_there(place: str) -> None:
     known = "arith.addf" if place == "in a combiner" else "math.exp"
-    assert "define void @launch" in lower(KERNEL.format(PLACES[place].format(op=known)), lanes=8)
+    assert "define void @launch" in lower(kernel(place, known), lanes=8)
 
 
 def test_each_op_has_one_row() -> None:

@@ -60,7 +60,7 @@ class Cast(Elementwise):
 MEMORY: Table = {
     "tt.load": Row(
         pull=loads.load, lazy=always, meet=loads.note_load, weight=loads.weight, access="load", mask=1,
-        stride=strides.only_equal, finds_address=True,
+        stride=strides.only_equal, computes_address=True,
     ),
     "tt.store": Row(group=groups.together, emit_group=program.lower_stores, access="store", mask=2, writes=True),
     "tt.atomic_rmw": Row(emit=atomics.read_modify_write, access="atomic", mask=2, writes=True),
@@ -75,7 +75,7 @@ CONTROL: Table = {
     "scf.condition": Row(ends=True),
     "cf.br": Row(flow=flow.jump, ends=True),
     "cf.cond_br": Row(flow=flow.jump, ends=True),
-    "tt.call": Row(emit=functions.call, flow=flow.call, writes=True, finds_address=True),
+    "tt.call": Row(emit=functions.call, flow=flow.call, writes=True, computes_address=True),
     "tt.return": Row(emit=program.ignore, ends=True),
     "tt.reduce.return": Row(ends=True),
     "tt.scan.return": Row(ends=True),
@@ -245,7 +245,7 @@ CASTS: Table = {
     "arith.trunci": Cast(apply=on_lanes(casts.resize("trunc")), fold=fold.truncate, range=ranges.if_it_fits),
     "arith.sitofp": Cast(apply=on_lanes(casts.resize("sitofp"))),
     "arith.uitofp": Cast(apply=on_lanes(casts.resize("uitofp"))),
-    "tt.int_to_ptr": Cast(apply=on_lanes(casts.resize("inttoptr")), finds_address=True),
+    "tt.int_to_ptr": Cast(apply=on_lanes(casts.resize("inttoptr")), computes_address=True),
     "tt.ptr_to_int": Cast(apply=on_lanes(casts.resize("ptrtoint"))),
     "arith.extf": Cast(apply=on_lanes(casts.float_cast)),
     "arith.truncf": Cast(apply=on_lanes(casts.float_cast)),

@@ -34,17 +34,17 @@ class State(Builder):
     result        LLVM type of what it gives back
     tensors       the kernel's arguments: equal, or of memory that does not overlap
 
-    Loads, which are read when they are needed (``order.py``):
-    loads         tensor loads met so far: candidates for forcing
+    Loads, which are read when they are needed; noted by ``loads.py``:
+    loads         tensor loads met so far, which ``order.py`` may force
     floors        a load may not move out of the level at which its op stands
-    load_levels   per level: where loads of that level may stand
+    load_levels   per level: where loads of that level may stand; regions set it (``control.py``)
 
-    What was found of lazy values once, and holds:
-    sinks         the ops that will pull a value
-    leaders       store or reduction -> first one of its loop
-    trees         cost of pulling a value where nothing is shared
-    lengths       longest way from a value back to what is read
-    spares        size -> scratch that masked stores without a lane may point at
+    What was found once, and holds:
+    sinks         the ops that will pull a value (``worth.py``)
+    trees         cost of pulling a value where nothing is shared (``worth.py``)
+    lengths       longest way from a value back to what is read (``worth.py``)
+    leaders       store or reduction -> first one of its loop (``groups.py``)
+    spares        size -> scratch that masked stores without a lane may point at (``stores.py``)
     """
 
     rows: Table = field(default_factory=dict)
@@ -62,9 +62,9 @@ class State(Builder):
     load_levels: list[int] = field(default_factory=lambda: [0])
 
     sinks: dict[Value, frozenset[Op]] = field(default_factory=dict)
-    leaders: dict[Op, Op] = field(default_factory=dict)
     trees: dict[Value, int] = field(default_factory=dict)
     lengths: dict[Value, int] = field(default_factory=dict)
+    leaders: dict[Op, Op] = field(default_factory=dict)
     spares: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

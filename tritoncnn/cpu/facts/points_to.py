@@ -37,7 +37,7 @@ class PointsTo:
                 continue
             if v in self._flows:
                 sources = self._flows[v]
-            elif v.op is None or v.op.regions or self.rows[v.op.name].finds_address:
+            elif v.op is None or v.op.regions or self.rows[v.op.name].computes_address:
                 return None
             else:
                 sources = [x for x in v.op.operands if x.type.elem == "ptr"]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tritoncnn.cpu.facts.analysis import Facts
 
 
+# op, its function, the functions that are called -> (those that values become, those that come)
+Flow = Callable[[Op, Function, Mapping[str, Function]], Iterator[tuple[Sequence[Value], Sequence[Value]]]]
+
+
 def never(op: Op) -> bool:
     """No op of this name does."""
     return False
@@ -68,6 +72,7 @@ class Row:
     multiple    what divides the first of each run; left out: 1
     offsets     along an axis, relative to the first element
     conjuncts   the parts of a mask that must all hold
+    computes_address    out of memory, an integer or a call: nothing says which argument it lies in
     flow        which values become which where it hands them over
     moves       its elements are its operand's, in other places
     even        steps evenly where its operands do
@@ -80,7 +85,6 @@ class Row:
     weight      plain instructions for one vector of its result
     elsewhere   in how many other places it reads operands, for one vector
     fp8         takes 8-bit floats as they are; arithmetic is done in f32 for others
-    finds_address  its address comes from memory, an integer or a function: nothing says which argument it is in
     pointwise   an element needs at most the same element of its operands
     spreads     repeats its operand along axes
     literal     its elements are in the text
@@ -109,9 +113,8 @@ class Row:
     multiple: Callable[[Facts, Op, int, int], int] | None = None
     offsets: Callable[[Facts, Op, int], np.ndarray | None] | None = None
     conjuncts: Callable[[Op], list[Value]] | None = None
-    flow: Callable[[Op, Function, Mapping[str, Function]], Iterator[tuple[Sequence[Value], Sequence[Value]]]] | None = (
-        None
-    )
+    flow: Flow | None = None
+    computes_address: bool = False
     moves: bool = False
     even: bool = False
     uneven: Callable[[Facts, Op], str] = not_known
@@ -122,7 +125,6 @@ class Row:
     weight: int | Callable[[State, Op], int] = 0
     elsewhere: Callable[[Op], int] = nowhere
     fp8: bool = False
-    finds_address: bool = False
     pointwise: bool = False
     spreads: bool = False
     literal: bool = False
