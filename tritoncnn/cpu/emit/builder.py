@@ -47,9 +47,11 @@ class Builder:
     # ---- lines -------------------------------------------------------------------------------------------------
     @property
     def depth(self) -> int:
+        """The level that is open."""
         return len(self.stack) - 1
 
     def fresh(self, prefix: str = "v") -> str:
+        """A name that nothing has."""
         self.count += 1
         return f"%{prefix}{self.count}"
 
@@ -65,9 +67,11 @@ class Builder:
         self.stack[-1].append("  " + text)
 
     def label(self, name: str) -> None:
+        """Begin a block of LLVM's, here."""
         self.stack[-1].append(name + ":")
 
     def alloca(self, type: str, count: int = 1) -> str:
+        """Scratch memory of the function."""
         name = self.fresh("m")
         self.allocas.append(f"  {name} = alloca {type}, i64 {count}, align 64")
         return name
@@ -94,6 +98,7 @@ class Builder:
 
     # ---- levels ------------------------------------------------------------------------------------------------
     def push(self) -> None:
+        """Open a level."""
         self.stack.append([])
 
     def pop(self) -> list[str]:
