@@ -27,6 +27,10 @@ class DTypeError(InputError):
     """A dtype that the op or kernel does not take."""
 
 
+class OutOfRangeError(InputError, IndexError):
+    """An index that names no place, or a class number that names no class."""
+
+
 class LayoutError(InputError):
     """Strides that the op or kernel does not take."""
 

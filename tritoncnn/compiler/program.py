@@ -10,6 +10,7 @@ import torch
 from tritoncnn.capture import Captured
 from tritoncnn.compiler.memory import Live
 from tritoncnn.compiler.pipeline import Planned
+from tritoncnn.compiler.ranges import ranges_of
 from tritoncnn.compiler.subject import Arguments
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.runtime import Executable, fit
@@ -28,6 +29,7 @@ class CallProgram:
         self._read = reader(self.form)
         self._sizes = tuple((t.shape, t.dtype) for t in arguments.tensors)
         self._types = live.types()
+        self._ranges = ranges_of(captured)
         arenas = {
             part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
         }
@@ -60,8 +62,11 @@ class CallProgram:
         return tensors
 
     def fit(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The tensors as planned. Raises ShapeError, DTypeError."""
-        return [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
+        """The tensors as planned. Raises ShapeError, DTypeError, and OutOfRangeError for a place or class that there is not."""
+        found = [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
+        for range in self._ranges:
+            range.check(found[range.position])
+        return found
 
     def refresh(self) -> bool:
         """Bind state that has moved and prepare anew what has changed; False when state lies otherwise than planned, so that

@@ -144,12 +144,18 @@ def repeat(x: Any, times: Sequence[int]) -> Any:
     return op["reshape"](y, shape=tuple(t * n for t, n in zip(times, shape, strict=True)))
 
 
+def in_range(what: str, index: Any, n: int, negative: bool = False) -> Any:
+    """``index``, which must hold places along a dim of n, from the end too where ``negative``."""
+    return op["within"](index, what=what, low=-n if negative else 0, high=n)
+
+
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     """y[.., j, ..] = x[.., index[.., j, ..], ..]; the index may be smaller than x in the other dims. NaN outside x."""
     dim = wrap("gather", len(x.shape), dim)
     too_large = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]
     if len(index.shape) != len(x.shape) or too_large:
         raise ShapeError(f"gather: index must fit into x {list(x.shape)} but along dim {dim}; got {list(index.shape)}")
+    index = in_range("gather", index, x.shape[dim])
     for d, n in enumerate(index.shape):
         x = x if d == dim else narrow(x, d, 0, n)
     return op["take"](x, index, dim=dim, strict=True)
@@ -159,6 +165,11 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     dim = wrap("index_select", len(x.shape), dim)
     if len(index.shape) > 1:
         raise ShapeError(f"index_select: index must be a vector; got {list(index.shape)}")
+    return _lines(x, dim, in_range("index_select", index, x.shape[dim] if x.shape else 1))
+
+
+def _lines(x: Any, dim: int, index: Any) -> Any:
+    """The slices along dim whose numbers a vector holds."""
     count = math.prod(index.shape)
     along = op["reshape"](index, shape=tuple(count if d == dim else 1 for d in range(len(x.shape))))
     return op["take"](x, along, dim=dim, strict=True)
@@ -188,7 +199,7 @@ class Picked(NamedTuple):
         return (*self.lead, *self.places, *self.tail)
 
 
-def _from_the_end(index: Any, n: int) -> Any:
+def from_the_end(index: Any, n: int) -> Any:
     """Places counted from 0: a negative one counts from the end."""
     size, zero = (table_for(index, (number,), (), index.dtype) for number in (n, 0))
     return op["where"](op["lt"](index, zero), op["add"](index, size), index)
@@ -197,7 +208,7 @@ def _from_the_end(index: Any, n: int) -> Any:
 def _row_by_row(indices: Sequence[Any], sizes: Sequence[int]) -> Any:
     """The number of the place at ``indices``, one per dim, counted row by row; -1 where one of them is outside."""
     whole = [index if index.dtype == "i64" else op["cast_i64"](index) for index in indices]
-    whole = [_from_the_end(index, n) for index, n in zip(whole, sizes, strict=True)]
+    whole = [from_the_end(index, n) for index, n in zip(whole, sizes, strict=True)]
     zero, none = (table_for(whole[0], (number,), (), "i64") for number in (0, -1))
     steps = [table_for(whole[0], (n,), (), "i64") for n in sizes]
     number = whole[0]
@@ -221,15 +232,12 @@ def picked_dims(name: str, x: Any, indices: Sequence[Any]) -> Picked:
     first = given[0] if together else 0
     others = [d for d in range(len(x.shape)) if d not in given]
     order = (*others[:first], *given, *others[first:])
-    places = broadcast_shape(*(tuple(indices[d].shape) for d in given))
+    shape = broadcast_shape(*(tuple(indices[d].shape) for d in given))
     sizes = tuple(x.shape[d] for d in given)
-    number = (
-        _from_the_end(indices[given[0]], sizes[0])
-        if len(given) == 1
-        else _row_by_row([indices[d] for d in given], sizes)
-    )
+    legal = [in_range(name, indices[d], x.shape[d], negative=True) for d in given]
+    number = from_the_end(legal[0], sizes[0]) if len(given) == 1 else _row_by_row(legal, sizes)
     lead, tail = (tuple(x.shape[d] for d in dims) for dims in (others[:first], others[first:]))
-    return Picked(order, lead, sizes, tail, places, number)
+    return Picked(order, lead, sizes, tail, shape, number)
 
 
 def index_tensor(x: Any, indices: Sequence[Any]) -> Any:
@@ -238,7 +246,7 @@ def index_tensor(x: Any, indices: Sequence[Any]) -> Any:
     x = op["permute"](x, dims=picked.order) if picked.order != tuple(range(len(x.shape))) else x
     x = op["reshape"](x, shape=(*picked.lead, math.prod(picked.sizes), *picked.tail))
     index = op["expand"](picked.index, shape=picked.places) if picked.index.shape != picked.places else picked.index
-    y = index_select(x, len(picked.lead), op["reshape"](index, shape=(math.prod(picked.places),)))
+    y = _lines(x, len(picked.lead), op["reshape"](index, shape=(math.prod(picked.places),)))
     return op["reshape"](y, shape=picked.shape)
 
 
@@ -246,17 +254,22 @@ def take_along_dim(x: Any, index: Any, dim: int | None = None) -> Any:
     """gather, but x and index broadcast; without a dim, of the flat tensor."""
     if dim is None:
         flat, index = (op["reshape"](t, shape=(math.prod(t.shape),)) for t in (x, index))
-        return op["take"](flat, _from_the_end(index, flat.shape[0]), dim=0, strict=True)
+        return op["take"](flat, in_range("take_along_dim", index, flat.shape[0]), dim=0, strict=True)
     dim = wrap("take_along_dim", len(x.shape), dim)
     if len(index.shape) != len(x.shape):
         raise ShapeError(f"take_along_dim: index must have the dims of x {list(x.shape)}; got {list(index.shape)}")
-    return op["take"](x, _from_the_end(index, x.shape[dim]), dim=dim, strict=True)
+    count = max(x.shape[dim], 1)
+    around = op["fmod"](
+        index, table_for(index, (count,), (), index.dtype)
+    )  # torch counts on from the start behind the end
+    return op["take"](x, from_the_end(around, count), dim=dim, strict=True)
 
 
 def take_flat(x: Any, index: Any) -> Any:
     """Elements of the flat tensor, in the shape of the index."""
     flat = op["reshape"](x, shape=(math.prod(x.shape),))
-    line = op["reshape"](_from_the_end(index, flat.shape[0]), shape=(math.prod(index.shape),))
+    index = in_range("take", index, flat.shape[0], negative=True)
+    line = op["reshape"](from_the_end(index, flat.shape[0]), shape=(math.prod(index.shape),))
     return op["reshape"](op["take"](flat, line, dim=0, strict=True), shape=tuple(index.shape))
 
 
@@ -266,6 +279,7 @@ def embedding(w: Any, index: Any, padding_idx: int = -1, scale_grad_by_freq: boo
         raise UnsupportedError("embedding with scale_grad_by_freq")
     if len(w.shape) != 2:
         raise ShapeError(f"embedding: weight must be [V, E]; got {list(w.shape)}")
+    index = in_range("embedding", index, w.shape[0])
     rows = op["reshape"](index, shape=(math.prod(index.shape), 1))
     return op["reshape"](op["take"](w, rows, dim=0, skip=padding_idx, strict=True), shape=(*index.shape, w.shape[1]))
 
@@ -274,6 +288,7 @@ def one_hot(index: Any, num_classes: int = -1) -> Any:
     """i64 [..., num_classes], 1 at the index."""
     if num_classes < 1:
         raise UnsupportedError(f"one_hot with num_classes {num_classes}: it must be given, as shapes are fixed")
+    index = in_range("one_hot", index, num_classes)
     classes = table_for(index, range(num_classes), (num_classes,), "i64")
     one, zero = (table_for(index, (number,), (), "i64") for number in (1, 0))
     return op["where"](op["eq"](unsqueeze(index, len(index.shape)), classes), one, zero)

@@ -160,6 +160,11 @@ def crop(x: Any, edges: tuple[int, int, int, int]) -> Any:
     return op["pad2d"](x, padding=tuple(-n for n in edges))
 
 
+def classes(what: str, target: Any, count: int, ignore_index: int) -> Any:
+    """``target``, which must hold numbers of so many classes, or ``ignore_index``."""
+    return op["within"](target, what=what, low=0, high=count, but=ignore_index)
+
+
 def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int = 1, ignore_index: int = -100,
                   label_smoothing: float = 0.0) -> Any:  # fmt: skip
     """Logits [N, C, ...] and class numbers [N, ...], or probabilities [N, C, ...]. Source of smoothing: Szegedy et al. 2016."""
@@ -184,6 +189,8 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, reduction: int =
         raise ShapeError(
             f"cross_entropy: weight must be [{logits.shape[1]}], one number per class; got {list(weight.shape)}"
         )
+    if not soft:
+        target = classes("cross_entropy", target, logits.shape[1], ignore_index)
     plain = weight is None and reduction == 1 and label_smoothing == 0
     if plain and not soft and len(logits.shape) == 2 and logits.dtype == "f32":
         return op["cross_entropy"](logits, target, ignore_index=ignore_index)[0]
@@ -198,6 +205,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, reduction: int = 1, ignore
             op["reshape"](x, shape=(1, *x.shape)), op["reshape"](target, shape=(1,)), weight, reduction, ignore_index
         )
         return op["reshape"](one, shape=())
+    target = classes("nll_loss", target, x.shape[1], ignore_index)
     return narrow(nll(widen(x), target, weight, reduction, ignore_index, 0.0), x)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.formulas.dtypes import cast
-from tritoncnn.formulas.index import narrow, picked_dims
+from tritoncnn.formulas.index import from_the_end, in_range, narrow, picked_dims
 from tritoncnn.formulas.sample import along, wrap
 from tritoncnn.ops import OPS, TORCH_DTYPE
 from tritoncnn.ops.define import broadcast_shape
@@ -42,8 +42,8 @@ def _hit(x: Any, index: Any, dim: int, shape: Sequence[int]) -> Any:
     return _spread(x, ones, index, dim, False)
 
 
-def _scattered(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, Any]:
-    """(dim counted from 0, the entries that index has a place for). Raises ShapeError."""
+def _scattered(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, Any, Any]:
+    """(dim counted from 0, index, the entries that it has a place for). Raises ShapeError."""
     dim = wrap(name, len(x.shape), dim)
     other = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]
     if len(index.shape) != len(x.shape) or other:
@@ -52,7 +52,7 @@ def _scattered(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[in
         raise ShapeError(f"{name}: index must fit into src {list(source.shape)}; got {list(index.shape)}")
     for d, n in enumerate(index.shape):
         source = narrow(source, d, 0, n)
-    return dim, source
+    return dim, in_range(name, index, x.shape[dim]), source
 
 
 def _lifted(*tensors: Any) -> tuple[Any, ...]:
@@ -63,7 +63,7 @@ def _lifted(*tensors: Any) -> tuple[Any, ...]:
 def scatter_add(x: Any, dim: int, index: Any, source: Any) -> Any:
     shape = tuple(x.shape)
     x, index, source = _lifted(x, index, source)
-    dim, source = _scattered("scatter_add", x, dim, index, source)
+    dim, index, source = _scattered("scatter_add", x, dim, index, source)
     return op["reshape"](op["add"](x, _spread(x, source, index, dim, True)), shape=shape)
 
 
@@ -71,7 +71,7 @@ def scatter(x: Any, dim: int, index: Any, source: Any) -> Any:
     """The last of several entries for one place stays; each gets the gradient, as in torch."""
     shape = tuple(x.shape)
     x, index, source = _lifted(x, index, source)
-    dim, source = _scattered("scatter", x, dim, index, source)
+    dim, index, source = _scattered("scatter", x, dim, index, source)
     y = op["where"](_hit(x, index, dim, source.shape), _spread(x, source, index, dim, False), x)
     return op["reshape"](y, shape=shape)
 
@@ -79,7 +79,7 @@ def scatter(x: Any, dim: int, index: Any, source: Any) -> Any:
 def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
     shape = tuple(x.shape)
     x, index = _lifted(x, index)
-    dim, source = _scattered("scatter", x, dim, index, _number(x, value, index.shape))
+    dim, index, source = _scattered("scatter", x, dim, index, _number(x, value, index.shape))
     y = op["where"](_hit(x, index, dim, source.shape), table_for(x, (value,), (), x.dtype), x)
     return op["reshape"](y, shape=shape)
 
@@ -92,7 +92,7 @@ def scatter_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, in
         raise UnsupportedError(f"scatter_reduce with {reduce!r} of whole numbers, or without what is there")
     shape = tuple(x.shape)
     x, index, source = _lifted(x, index, source)
-    dim, source = _scattered("scatter_reduce", x, dim, index, source)
+    dim, index, source = _scattered("scatter_reduce", x, dim, index, source)
     combine = {"sum": _added, "mean": _averaged, "amax": _largest, "amin": _smallest}[reduce]
     return op["reshape"](combine(x, source, index, dim, include_self), shape=shape)
 
@@ -140,23 +140,28 @@ def _line(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, An
     if len(index.shape) > 1 or (source is not None and tuple(source.shape) != wanted):
         got = f"index {list(index.shape)}" + ("" if source is None else f" and source {list(source.shape)}")
         raise ShapeError(f"{name}: index must be a vector and source {list(wanted)} for x {list(x.shape)}; got {got}")
+    count = x.shape[dim] if x.shape else 1
+    if name == "index_fill":  # the one of them that torch lets count from the end
+        index = from_the_end(in_range(name, index, count, negative=True), count)
+    else:
+        index = in_range(name, index, count)
     return dim, op["reshape"](index, shape=along(len(x.shape), dim, n))
 
 
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
-    dim, places = _line("index_add", x, dim, index, source)
-    return op["add"](x, _spread(x, source if alpha == 1 else source * float(alpha), places, dim, True))
+    dim, index = _line("index_add", x, dim, index, source)
+    return op["add"](x, _spread(x, source if alpha == 1 else source * float(alpha), index, dim, True))
 
 
 def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
-    dim, places = _line("index_copy", x, dim, index, source)
-    return op["where"](_hit(x, places, dim, source.shape), _spread(x, source, places, dim, False), x)
+    dim, index = _line("index_copy", x, dim, index, source)
+    return op["where"](_hit(x, index, dim, source.shape), _spread(x, source, index, dim, False), x)
 
 
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
-    dim, places = _line("index_fill", x, dim, index, None)
     n = math.prod(index.shape)
-    hit = _hit(x, places, dim, (*x.shape[:dim], n, *x.shape[dim + 1 :]))
+    dim, index = _line("index_fill", x, dim, index, None)
+    hit = _hit(x, index, dim, (*x.shape[:dim], n, *x.shape[dim + 1 :]))
     return op["where"](hit, _value(x, value), x)
 
 
@@ -186,11 +191,11 @@ def index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = Fa
     entries = op["expand"](values, shape=picked.shape)
     count = math.prod(picked.places)
     entries = op["reshape"](entries, shape=(math.prod(picked.lead), count, math.prod(picked.tail)))
-    places = op["reshape"](op["expand"](picked.index, shape=picked.places), shape=(1, count, 1))
+    index = op["reshape"](op["expand"](picked.index, shape=picked.places), shape=(1, count, 1))
     if accumulate:
-        lines = op["add"](lines, _spread(lines, entries, places, 1, True))
+        lines = op["add"](lines, _spread(lines, entries, index, 1, True))
     else:
-        lines = op["where"](_hit(lines, places, 1, entries.shape), _spread(lines, entries, places, 1, False), lines)
+        lines = op["where"](_hit(lines, index, 1, entries.shape), _spread(lines, entries, index, 1, False), lines)
     return op["permute"](op["reshape"](lines, shape=tuple(turned.shape)), dims=back)
 
 

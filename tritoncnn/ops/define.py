@@ -82,6 +82,7 @@ class OpDef:
     stretches  repeats dims of size 1 as broadcasting does
     offset     a view's first element in the operand's memory: (operand type, **attrs) -> elements; not given: 0
     reshapes   a view of all elements, in their row-major order
+    promises   a view that says which numbers its operand must hold: ``low`` to below ``high``, or ``but``
     before     a view's way back: (operand type, order, **attrs) -> memory order of a dense operand whose view lies in
                ``order``, or None when there is none
     wants      memory order, by rank, of operand i that the kernel needs to be fast
@@ -123,6 +124,7 @@ class OpDef:
     stretches: bool = False
     offset: Callable[..., int] | None = None
     reshapes: bool = False
+    promises: bool = False
     before: Callable[..., tuple[int, ...] | None] | None = None
     wants: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     stored: Mapping[int, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)

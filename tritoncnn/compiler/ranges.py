@@ -1,0 +1,89 @@
+"""Places and class numbers in a caller's tensors: those that are out of range are refused before a plan runs, as torch does.
+
+A kernel could only turn them into NaN, which is what becomes of those that a model computes from floats or several inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tritoncnn.capture import Captured
+from tritoncnn.errors import OutOfRangeError
+from tritoncnn.ir import Graph, Node, Value
+from tritoncnn.ops import OPS
+from tritoncnn.ops.evaluate import run_reference
+
+LONGEST = 6  # nodes that are computed on the host for a check; what is further from its input becomes NaN
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """Tensor ``position`` of a call, taken through ``nodes``, must hold numbers from ``low`` to below ``high``, or ``but``."""
+
+    position: int
+    input: Value
+    nodes: tuple[Node, ...]
+    value: Value
+    what: str
+    low: int
+    high: int
+    but: int | None = None
+
+    def check(self, tensor: torch.Tensor) -> None:
+        """Raises OutOfRangeError."""
+        known = {self.input: tensor}
+        for node in self.nodes:
+            known[node.result] = run_reference(node, tuple(known[v] for v in node.operands))[0]
+        numbers = known[self.value]
+        if not numbers.numel():
+            return
+        least, most = torch.aminmax(numbers)
+        if int(least) >= self.low and int(most) < self.high:
+            return
+        wrong = (numbers < self.low) | (numbers >= self.high)
+        if self.but is not None:
+            wrong &= numbers != self.but
+        if wrong.any():
+            allowed = f"numbers from {self.low} to {self.high - 1}{'' if self.but is None else f', or {self.but}'}"
+            got = int(numbers[wrong].flatten()[0])
+            raise OutOfRangeError(f"{self.what}: input {self.input.name} must hold {allowed}; got {got}")
+
+
+def ranges_of(captured: Captured) -> tuple[Range, ...]:
+    """What the tensors of a call are checked for, each once."""
+    found: dict[object, Range] = {}
+    for node in captured.graph.nodes:
+        way = _way(captured.graph, node.operands[0]) if OPS[node.op].promises else None
+        if way is not None and way[0].name in captured.inputs:
+            source, nodes = way
+            nodes, value = _shortened(nodes, node.operands[0])
+            position = captured.inputs.index(source.name)
+            found.setdefault((value, *node.attrs.values()), Range(position, source, nodes, value, **node.attrs))  # type: ignore[arg-type]
+    return tuple(found.values())
+
+
+def _way(graph: Graph, value: Value) -> tuple[Value, tuple[Node, ...]] | None:
+    """(an input, the views and pointwise ops of whole numbers that lead from it to ``value``); None when there is no such way."""
+    reached, left = {value}, [value]
+    while left:
+        node = graph.producer.get(left.pop())
+        if node is not None:
+            op = OPS[node.op]
+            known = len(node.results) == 1 and bool(op.view or op.triton or op.number)
+            if not known or node.result.type.is_float or len(reached) > 2 * LONGEST:
+                return None
+            left += [v for v in node.operands if v not in reached]
+            reached.update(node.operands)
+    sources = [v for v in graph.inputs if v in reached]
+    nodes = tuple(node for node in graph.nodes if reached.intersection(node.results))
+    return (sources[0], nodes) if len(sources) == 1 and len(nodes) <= LONGEST else None
+
+
+def _shortened(nodes: tuple[Node, ...], value: Value) -> tuple[tuple[Node, ...], Value]:
+    """Without the last views that show the same numbers in another shape."""
+    while nodes and OPS[nodes[-1].op].view and nodes[-1].result.type.numel >= nodes[-1].operands[0].type.numel:
+        value = nodes[-1].operands[0]
+        nodes = nodes[:-1]
+    return nodes, value
