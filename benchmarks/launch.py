@@ -9,10 +9,8 @@ kernels of LeNet's training step: compiled into an empty cache folder, and loade
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,9 +54,9 @@ def launches(repeats: int) -> list[Row]:
 
 
 def compilations() -> list[Row]:
-    """Median of LeNet's kernels, compiled and then loaded."""
+    """All kernels of LeNet's step, compiled and then loaded."""
     seconds: list[float] = []
-    work: Callable[[Any], Any] = compiler._load_or_compile
+    work = compiler.compile_requests
 
     def timed(wanted: Any) -> Any:
         start = time.perf_counter()
@@ -67,7 +65,7 @@ def compilations() -> list[Row]:
         finally:
             seconds.append(time.perf_counter() - start)
 
-    compiler._load_or_compile = timed
+    compiler.compile_requests = timed
     example = (torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,)))
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -75,12 +73,12 @@ def compilations() -> list[Row]:
         for case in ("compiled", "loaded"):
             seconds.clear()
             compiler._loaded.clear()
-            tritoncnn.compile_step(LeNet(), F.cross_entropy, tritoncnn.SGD(lr=0.01, momentum=0.9), example)
-            found[case] = statistics.median(seconds) * 1e3
-            print(f"{len(seconds)} kernels {case}: median {found[case]:.1f} ms, most {max(seconds) * 1e3:.1f} ms")
+            step = tritoncnn.compile_step(LeNet(), F.cross_entropy, tritoncnn.SGD(lr=0.01, momentum=0.9), example)
+            found[case] = sum(seconds) * 1e3
+            print(f"{len(step.plan.calls)} launches {case}: {found[case]:.0f} ms")
     peer = found["compiled"]
     return [
-        {"case": f"median kernel, {c}", "ours_ms": t, "peer": "compiled", "peer_ms": peer, "ratio": peer / t}
+        {"case": f"kernels of a step, {c}", "ours_ms": t, "peer": "compiled", "peer_ms": peer, "ratio": peer / t}
         for c, t in found.items()
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tritoncnn.errors import InputError
 
+MOST_WORKERS = 64
 DUMPS = ("passes", "plan", "ttir", "llvm", "asm")
 SWITCHES = {
     "TRITONCNN_DUMP": f"comma list of {', '.join(DUMPS)}: write each to <cache>/dump as it is made",
@@ -18,6 +19,7 @@ SWITCHES = {
     "TRITONCNN_REFERENCE": "1: run every op's torch reference instead of its kernel (slow, for finding faults)",
     "TRITONCNN_CACHE": "folder for compiled kernels and models (default: $XDG_CACHE_HOME/tritoncnn or ~/.cache/tritoncnn)",
     "TRITONCNN_BOUNDS": "1: kernels on the CPU check every load and store against its tensor (slow, for finding faults)",
+    "TRITONCNN_WORKERS": "processes that compile kernels beside this one (default: one per other core, at most 3; 0: none)",
     "TRITONCNN_CPU": "comma list of LLVM CPU features to switch off, such as -avx512f (default: all the CPU has)",
 }
 
@@ -32,6 +34,7 @@ class Settings:
     cache: Path
     bounds: bool
     cpu: tuple[str, ...]
+    workers: int | None
 
 
 def _cache_folder() -> Path:
@@ -52,6 +55,13 @@ def _flag(name: str) -> bool:
     return value == "1"
 
 
+def _count(name: str) -> int | None:
+    value = os.environ.get(name, "")
+    if value and not (value.isascii() and value.isdigit() and int(value) <= MOST_WORKERS):
+        raise InputError(f"{name} must be a whole number from 0 to {MOST_WORKERS}, or unset; got {value!r}")
+    return int(value) if value else None
+
+
 def _dumps() -> frozenset[str]:
     words = _words("TRITONCNN_DUMP")
     if unknown := [word for word in words if word not in DUMPS]:
@@ -68,4 +78,5 @@ def current() -> Settings:
         cache=_cache_folder(),
         bounds=_flag("TRITONCNN_BOUNDS"),
         cpu=_words("TRITONCNN_CPU"),
+        workers=_count("TRITONCNN_WORKERS"),
     )

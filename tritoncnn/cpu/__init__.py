@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .facts.remarks import Access
     from .run.cache import DiskCache, write_text
-    from .run.compiler import compile_kernel
+    from .run.compiler import compile_kernel, compile_requests, request
     from .run.driver import activate, active, deactivate
     from .run.explanation import Explanation, explain
     from .run.health import Facts, host, self_test
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "facts.remarks": ("Access",),
     "run.cache": ("DiskCache", "write_text"),
-    "run.compiler": ("compile_kernel",),
+    "run.compiler": ("compile_kernel", "compile_requests", "request"),
     "run.driver": ("activate", "active", "deactivate"),
     "run.explanation": ("Explanation", "explain"),
     "run.health": ("Facts", "host", "self_test"),
@@ -49,8 +49,9 @@ _NAMES = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Access", "Address", "CpuKernel", "DiskCache", "Explanation", "Facts", "NativePlan", "Placed", "Recorded", "Replay",
-    "activate", "active", "aligned_zeros", "bounds", "check_races", "checks", "code_key", "compile_kernel", "deactivate",
-    "explain", "host", "load_kernel", "object_code", "races", "self_test", "use_for_inductor", "write_text",
+    "activate", "active", "aligned_zeros", "bounds", "check_races", "checks", "code_key", "compile_kernel",
+    "compile_requests", "deactivate", "explain", "host", "load_kernel", "object_code", "races", "request", "self_test",
+    "use_for_inductor", "write_text",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,19 @@ from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Call, Plan
 
 
+def compile_launches(launches: Sequence[Launch]) -> list[tuple[Any, list[int]]]:
+    """(the compiled kernel, which of its arguments each operand of the launch fills), for each launch."""
+    kernels = cpu.compile_requests([cpu.request(x.kernel, x.signature, x.constants) for x in launches])
+    found = []
+    for launch, kernel in zip(launches, kernels, strict=True):
+        where = {name: i for i, (name, _) in enumerate(kernel.arguments)}
+        found.append((kernel, [where[name] for name in launch.arguments]))
+    return found
+
+
 def compile_launch(launch: Launch) -> tuple[Any, list[int]]:
-    """(the compiled kernel, which of its arguments each operand of the launch fills)."""
-    kernel = cpu.compile_kernel(launch.kernel, launch.signature, launch.constants)
-    where = {name: i for i, (name, _) in enumerate(kernel.arguments)}
-    return kernel, [where[name] for name in launch.arguments]
+    """``compile_launches`` for one."""
+    return compile_launches([launch])[0]
 
 
 class CpuProgram(cpu.Replay):
@@ -31,11 +39,13 @@ class CpuProgram(cpu.Replay):
         for offset, numbers, dtype in plan.constants:
             array = torch.tensor(numbers, dtype=TORCH_DTYPE[dtype], device="cpu")
             own["constants"][offset : offset + array.nbytes] = array.view(torch.uint8)
-        super().__init__([_recorded(call) for call in plan.calls], {**buffers, **own})
+        compiled = compile_launches([call.launch for call in plan.calls])
+        super().__init__(
+            [_recorded(call, *one) for call, one in zip(plan.calls, compiled, strict=True)], {**buffers, **own}
+        )
 
 
-def _recorded(call: Call) -> cpu.Recorded:
-    kernel, arguments = compile_launch(call.launch)
+def _recorded(call: Call, kernel: Any, arguments: Sequence[int]) -> cpu.Recorded:
     places = (
         cpu.Placed(place.buffer, argument, place.offset, _reach(type))
         for place, argument, type in zip(call.places, arguments, call.launch.operands, strict=True)

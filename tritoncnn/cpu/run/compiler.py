@@ -9,7 +9,7 @@ import importlib
 import re
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from tritoncnn.settings import current
 from . import engine
 from .cache import DiskCache, write_text
 from .launch import EXPORTS, CheckedKernel, CpuKernel, is_known
+from .pool import Pool, helpers
 
 TARGET = GPUTarget("tritoncnn", "host", 1)
 DIGEST = 32  # bytes of sha256 behind the object code that Triton keeps
@@ -293,28 +294,55 @@ def compile_kernel(
 
 def compile_request(wanted: Request) -> CpuKernel:
     """The kernel, which is compiled once a process."""
-    settings = current()
+    return compile_requests([wanted])[0]
+
+
+def compile_requests(wanted: Sequence[Request]) -> list[CpuKernel]:
+    """The kernels, in order, each compiled once a process; several new ones by several processes. Raises as
+    ``compile_kernel``, for the first that is refused."""
+    cache, distinct = DiskCache(current().cache), {request.key: request for request in wanted}
     with engine.lock:  # Triton's front end is not made for several threads either
-        known = _loaded.get((settings.cache, wanted.key))
-        if known is None:
-            known = _loaded[settings.cache, wanted.key] = _load_or_compile(wanted)
-        return known
+        known = {key: _known(request, cache) for key, request in distinct.items()}
+        found = {key: kernel for key, kernel in known.items() if kernel is not None}
+        missing = [request for key, request in distinct.items() if key not in found]
+        found.update({kernel.request.key: kernel for kernel in _compile(missing, cache)})
+        for key, kernel in found.items():
+            _loaded[cache.root, key] = kernel
+        return [found[request.key] for request in wanted]
 
 
-def _load_or_compile(wanted: Request) -> CpuKernel:
-    settings = current()
-    cache = DiskCache(settings.cache)
-    header = {"name": wanted.name, "arguments": [list(pair) for pair in wanted.arguments]}
-    kernel_type = CheckedKernel if wanted.checks else CpuKernel
-    entry = None if dumped() else cache.get(wanted.key)
-    if entry is not None and entry[0].get("arguments") == header["arguments"]:
+def _known(wanted: Request, cache: DiskCache) -> CpuKernel | None:
+    """The kernel as this process or the disk has it."""
+    known = _loaded.get((cache.root, wanted.key))
+    entry = None if known is not None or dumped() else cache.get(wanted.key)
+    if entry is not None and entry[0].get("arguments") == _header(wanted)["arguments"]:
         with suppress(KernelError):  # no object code, with a sum that is right: made again
-            return kernel_type(wanted, engine.load(entry[1], EXPORTS), from_cache=True)
-    ttir = wanted.ttir()
-    obj = engine.compile_text(to_llvm(wanted.name, ttir, wanted.checks))
-    code = engine.load(obj, EXPORTS)
-    cache.put(wanted.key, header, obj)
-    return kernel_type(wanted, code, from_cache=False, ttir=ttir)
+            return _kind(wanted)(wanted, engine.load(entry[1], EXPORTS), from_cache=True)
+    return known
+
+
+def _compile(wanted: Sequence[Request], cache: DiskCache) -> Iterator[CpuKernel]:
+    """Compile kernels that nobody has, and keep them on the disk."""
+    if not wanted:
+        return
+    with Pool(helpers(len(wanted))) as pool:
+        texts = []
+        for request in wanted:
+            texts.append(request.ttir())
+            pool.submit(to_llvm(request.name, texts[-1], request.checks))
+        objects = pool.finish()
+    for request, ttir, obj in zip(wanted, texts, objects, strict=True):
+        code = engine.load(obj, EXPORTS)
+        cache.put(request.key, _header(request), obj)
+        yield _kind(request)(request, code, from_cache=False, ttir=ttir)
+
+
+def _header(wanted: Request) -> dict[str, Any]:
+    return {"name": wanted.name, "arguments": [list(pair) for pair in wanted.arguments]}
+
+
+def _kind(wanted: Request) -> type[CpuKernel]:
+    return CheckedKernel if wanted.checks else CpuKernel
 
 
 def to_llvm(name: str, ttir: str, checks: str = "") -> str:
