@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import MappingKey, register_pytree_node
 
 from tritoncnn.errors import InputError
 
@@ -24,6 +25,15 @@ class Fields(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(f"there is no {name!r}; there are {', '.join(map(repr, self))}") from None
+
+
+register_pytree_node(
+    Fields,
+    lambda fields: (list(fields.values()), list(fields)),
+    lambda values, names: Fields(zip(names, values, strict=True)),
+    serialized_type_name="tritoncnn.tree.Fields",
+    flatten_with_keys_fn=lambda fields: ([(MappingKey(name), value) for name, value in fields.items()], list(fields)),
+)
 
 
 class _Tensor:

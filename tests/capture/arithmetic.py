@@ -50,8 +50,14 @@ BINARY: dict[str, Any] = {
     "hypot": (torch.hypot, (POINTS, (33,))),
     "signbit": (lambda x: torch.signbit(x) * x, (POINTS,)),
     "xlogy": (lambda a, b: torch.xlogy(a, b) + torch.xlogy(2, b) + torch.xlogy(a, 3), (POSITIVE, POSITIVE)),
-    "special_xlogy": (lambda a, b: aten.special_xlogy(a, b), (POSITIVE, POSITIVE)),
-    "special_xlog1py": (torch.special.xlog1py, (POSITIVE, POSITIVE)),
+    "special_xlogy": (
+        lambda a, b: aten.special_xlogy(a, b) + aten.special_xlogy(2, b) + aten.special_xlogy(a, 3),
+        (POSITIVE, POSITIVE),
+    ),
+    "special_xlog1py": (
+        lambda a, b: torch.special.xlog1py(a, b) + torch.special.xlog1py(2, b) + torch.special.xlog1py(a, 3),
+        (POSITIVE, POSITIVE),
+    ),
     "special_entr": (torch.special.entr, (POSITIVE,)),
     "logit": (lambda x: torch.logit(x / 9) + torch.logit(x / 4, 0.1), (POSITIVE,)),
     "special_logit": (lambda x: aten.special_logit(x / 9), (POSITIVE,)),

@@ -55,10 +55,40 @@ def test_parameters_and_inputs_together_with_a_cotangent() -> None:
     torch.testing.assert_close(value, y.detach(), **CLOSE)
     for ours, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, **CLOSE)
-    with pytest.raises(InputError, match=r"the result is \[2, 3\], no scalar: cotangent must be a tensor"):
+    with pytest.raises(InputError, match=r"the result is \[2, 3\]: cotangent must be a tensor"):
         grad(X)
     with pytest.raises(ShapeError, match=r"cotangent must be f32 \[2, 3\]; got torch.float32 \[2\]"):
         grad(X, cotangent=torch.ones(2))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_result_of_one_number_may_have_a_cotangent(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x = torch.tensor([1.0, -2.0, 0.5], dtype=dtype)
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return (x * x * x).sum().reshape(shape)
+
+    grad = tritoncnn.compile_grad(function, wrt="x", example=(x,))
+    leaf = x.clone().requires_grad_()
+    for dy in (None, torch.full(shape, 2.5, dtype=dtype), torch.full(shape, -1.0, dtype=dtype)):
+        value, dx = grad(x, cotangent=dy)
+        (wanted,) = torch.autograd.grad(function(leaf), leaf, dy)
+        assert value.shape == shape
+        torch.testing.assert_close(dx, wanted, rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=0)
+    with pytest.raises(ShapeError, match="cotangent must be"):
+        grad(x, cotangent=torch.ones(2, dtype=dtype))
+    with pytest.raises(InputError, match="cotangent must be a tensor of that shape; got 2.0"):
+        grad(x, cotangent=2.0)
+
+
+def test_the_last_small_batch_takes_its_cotangent_as_all_others() -> None:
+    net = nn.Linear(3, 1).eval()
+    grad = tritoncnn.compile_grad(net, wrt="weight", example=(torch.randn(4, 3),))
+    for size in (4, 2, 1):
+        x, dy = torch.randn(size, 3), torch.randn(size, 1)
+        _, dw = grad(x, cotangent=dy)
+        torch.testing.assert_close(dw, dy.T @ x, **CLOSE)
 
 
 def test_wrong_names_and_results_are_told() -> None:

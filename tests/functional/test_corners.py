@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -262,3 +263,23 @@ def test_activations_and_their_gradients_are_as_good_as_torchs(function: Callabl
 def value_and_slope(f: Callable[..., torch.Tensor], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     y = f(x)
     return y.detach(), torch.autograd.grad(y, x, torch.ones_like(y))[0]
+
+
+EMPTY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "logsumexp": lambda x: x.logsumexp(1), "kept": lambda x: x.logsumexp(1, keepdim=True),
+    "of all": lambda x: x.logsumexp((0, 1)), "of the other": lambda x: x.logsumexp(0), "sum": lambda x: x.sum(1),
+    "mean": lambda x: x.mean(1), "prod": lambda x: x.prod(1), "norm": lambda x: x.norm(dim=1), "softmax": lambda x: x.softmax(1),
+    "log_softmax": lambda x: x.log_softmax(1), "any": lambda x: x.any(1), "all": lambda x: x.all(1),
+    "cumsum": lambda x: x.cumsum(1), "var": lambda x: x.var(1), "count": lambda x: x.count_nonzero(1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_made_of_nothing(name: str, dtype: torch.dtype) -> None:
+    x = torch.zeros(3, 0, dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of var, about its degrees of freedom
+        wanted = EMPTY[name](x)
+    found = tritoncnn.compile(Applied(EMPTY[name]).eval(), x)(x)
+    torch.testing.assert_close(found, wanted, equal_nan=True)

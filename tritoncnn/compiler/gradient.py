@@ -23,13 +23,18 @@ from tritoncnn.runtime import readable
 
 
 class GradientProgram(CallProgram):
-    """One plan of a function and its gradients. ``seed``: the type of the cotangent that a call must bring, or None."""
+    """One plan of a function and its gradients.
+
+    ``seed``: the type of the cotangent that the plan reads, or None where the result ``first`` is one number: the gradients
+    are then those of that number.
+    """
 
     def __init__(self, captured: Captured, planned: Planned, live: Live, extra: Mapping[str, torch.Tensor],
-                 arguments: Arguments, seed: TensorType | None, count: int) -> None:  # fmt: skip
+                 arguments: Arguments, first: TensorType, seed: TensorType | None,
+                 count: int) -> None:  # fmt: skip
         more = () if seed is None else ("dy0",)
         super().__init__(captured, planned, live, extra, arguments, more_inputs=more, more_results=count)
-        self.seed = seed
+        self.first, self.seed = first, seed
 
 
 class CompiledGradient:
@@ -48,11 +53,14 @@ class CompiledGradient:
         """Raises InputError, ShapeError or DTypeError when an input or the cotangent is not like the example."""
         with self._subject.locks:
             program, given = self._programs.find(args, kwargs)
-            tensors = program.fit((*given, *_seeds(program, cotangent)))
+            dy = _checked(program, cotangent)
+            tensors = program.fit((*given, *(() if dy is None or program.seed is None else (dy,))))
             if program.captured.random:
                 self._seed.random_()
             found = program.run.run(tensors)
         gradients = found[program.results :]
+        if dy is not None and program.seed is None:
+            gradients = [dx * dy.reshape(()).to(dx.dtype) for dx in gradients]
         return program.build(found[: program.results]), gradients[0] if self._single else tuple(gradients)
 
     def _make(self, arguments: Arguments) -> GradientProgram:
@@ -72,7 +80,7 @@ class CompiledGradient:
         seed = None if first.numel == 1 else first
         planned = plan_gradient(captured, types, wrt, seed is not None)
         extra = {SEED: self._seed} if captured.random else {}
-        return GradientProgram(captured, planned, live, extra, arguments, seed, len(wrt))
+        return GradientProgram(captured, planned, live, extra, arguments, first, seed, len(wrt))
 
     def _names(self, captured: Captured) -> tuple[str, ...]:
         """The graph inputs that ``wrt`` names. Raises InputError for a name that fits none."""
@@ -110,18 +118,17 @@ class CompiledGradient:
         return self._programs.last
 
 
-def _seeds(program: GradientProgram, cotangent: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-    if program.seed is None:
-        if cotangent is not None:
-            raise InputError("the result is a scalar: its gradient takes no cotangent")
-        return ()
-    type = program.seed
+def _checked(program: GradientProgram, cotangent: torch.Tensor | None) -> torch.Tensor | None:
+    """The cotangent, which a result of one number can do without. Raises InputError, ShapeError."""
+    type = program.first
+    if cotangent is None and program.seed is None:
+        return None
     if not isinstance(cotangent, torch.Tensor):
         raise InputError(
-            f"the result is {list(type.shape)}, no scalar: cotangent must be a tensor of that shape; got {cotangent!r}"
+            f"the result is {list(type.shape)}: cotangent must be a tensor of that shape; got {cotangent!r}"
         )
     if cotangent.shape != type.shape or cotangent.dtype != TORCH_DTYPE[type.dtype]:
         raise ShapeError(
             f"cotangent must be {type.dtype} {list(type.shape)}; got {cotangent.dtype} {list(cotangent.shape)}"
         )
-    return (readable(cotangent, "cotangent"),)
+    return readable(cotangent, "cotangent")

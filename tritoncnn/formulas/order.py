@@ -111,8 +111,10 @@ def logsumexp(x: Any, dims: Dims, keepdim: bool = False) -> Any:
     """log(sum(exp(x))): nothing overflows, as the largest value is taken out first."""
     z = widen(as_float(x))
     if not z.shape:
-        return x
+        return narrow(z, x)
     wanted = _dims("logsumexp", z, dims)
+    if any(z.shape[d] == 0 for d in wanted):  # of nothing: the logarithm of 0
+        return narrow(_kept(z, op["log"](op["sum"](op["exp"](z), dims=wanted)), wanted, keepdim), x)
     top = op["detach"](amax(z, wanted, keepdim=True))
     top = op["where"](op["eq"](op["abs"](top), math.inf), 0.0, top)  # inf - inf would be NaN
     total = op["sum"](op["exp"](z - top), dims=wanted)
