@@ -21,11 +21,11 @@ if TYPE_CHECKING:
         compile_step,
         load,
     )
-    from tritoncnn.optim import SGD, Adam, AdamW, RMSprop
+    from tritoncnn.optim import LBFGS, SGD, Adam, AdamW, RMSprop
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "CompiledGradient", "CompiledModel", "CompiledStep", "RMSprop", "Update", "__version__", "compile",
-    "compile_grad", "compile_step", "load",
+    "LBFGS", "SGD", "Adam", "AdamW", "CompiledGradient", "CompiledModel", "CompiledStep", "RMSprop", "Update", "__version__",
+    "compile", "compile_grad", "compile_step", "load",
 ]  # fmt: skip
 
 _COMPILER = (
@@ -40,7 +40,7 @@ _COMPILER = (
 )
 _HOME = {
     **dict.fromkeys(_COMPILER, "tritoncnn.compiler"),
-    **dict.fromkeys(("SGD", "Adam", "AdamW", "RMSprop"), "tritoncnn.optim"),
+    **dict.fromkeys(("LBFGS", "SGD", "Adam", "AdamW", "RMSprop"), "tritoncnn.optim"),
 }
 
 

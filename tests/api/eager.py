@@ -116,8 +116,11 @@ def _of_torch(optimizer: Any, groups: list[dict[str, Any]]) -> torch.optim.Optim
     """torch's optimizer of the same name and numbers; an optimizer of a user's own says its twin."""
     if hasattr(optimizer, "twin"):
         return optimizer.twin(groups)
-    shared = ("clip_norm", "clip_value", "ema", "groups")
+    lbfgs = isinstance(optimizer, tritoncnn.LBFGS)
+    shared = ("clip_norm", "clip_value", "ema", "groups", *(["maximize"] if lbfgs else []))
     numbers = {name: value for name, value in vars(optimizer).items() if name not in shared}
+    if lbfgs:
+        numbers["max_iter"] = 1
     return getattr(torch.optim, type(optimizer).__name__)(groups, **numbers)
 
 
@@ -172,7 +175,7 @@ class EagerStep:
                 self._bound(u.by, list(named.values()))
         if update:
             for optimizer in self.optimizers:
-                optimizer.step()
+                optimizer.step(lambda: torch.zeros(()))  # gradients are there; torch's L-BFGS wants a closure
             self._average()
         self.waits = not update
         return Fields(out) if isinstance(out, dict) else out

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from tests.api.nets import Around, Net, labels, pictures, steps
 from tests.api.registry import case, refused
-from tritoncnn import SGD, Adam, AdamW, RMSprop, Update
+from tritoncnn import LBFGS, SGD, Adam, AdamW, RMSprop, Update
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.optim import Optimizer
 
@@ -39,6 +39,14 @@ def adam(api: Any) -> Any:
 @case(GROUP, "RMSprop")
 def rmsprop(api: Any) -> Any:
     return _trained(api, RMSprop(0.01, eps=1e-3, momentum=0.5))
+
+
+# Directions come from differences of gradients, which lose about two digits here.
+@case(GROUP, "L-BFGS: one iteration a step", limit=2e-4)
+def lbfgs(api: Any) -> Any:
+    net, x, y = api.cast(Net(), pictures(), labels())
+    step = api.compile_step(net, F.cross_entropy, LBFGS(0.5, history_size=3), (x, y))
+    return steps(step, x, y, count=4), net.state_dict()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,21 @@
 
 from tritoncnn.optim.adam import Adam, AdamW
 from tritoncnn.optim.define import Optimizer
+from tritoncnn.optim.lbfgs import LBFGS
 from tritoncnn.optim.rmsprop import RMSprop
 from tritoncnn.optim.sgd import SGD
 from tritoncnn.optim.steps import AVERAGE, GRADIENTS, Unit, add_optimizers, numbered
 
-__all__ = ["AVERAGE", "GRADIENTS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "Unit", "add_optimizers", "numbered"]
+__all__ = [
+    "AVERAGE",
+    "GRADIENTS",
+    "LBFGS",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "Unit",
+    "add_optimizers",
+    "numbered",
+]
