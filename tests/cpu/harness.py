@@ -19,7 +19,7 @@ from triton.language.extra.cuda import libdevice
 
 from tritoncnn.cpu.lower import lower
 from tritoncnn.cpu.run import engine
-from tritoncnn.cpu.run.compiler import run_passes
+from tritoncnn.cpu.run.backend import run_passes
 
 HAS_BLOCK_POINTERS = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 9)  # gone since
 

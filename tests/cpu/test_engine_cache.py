@@ -14,7 +14,7 @@ import torch
 
 from tests.cpu import small_kernels as kernels
 from tritoncnn import cpu
-from tritoncnn.cpu.run import cache, compiler
+from tritoncnn.cpu.run import cache, compiler, engine, request
 from tritoncnn.errors import CacheError
 
 SIGNATURE = {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}
@@ -48,8 +48,8 @@ def entries(root):
 def test_a_hit_runs_neither_triton_nor_llvm(root, monkeypatch):
     first = scale()
     assert not first.from_cache
-    monkeypatch.setattr(compiler.Request, "ttir", lambda self: pytest.fail("the front end ran"))
-    monkeypatch.setattr(compiler.engine, "compile_text", lambda *_: pytest.fail("LLVM ran"))
+    monkeypatch.setattr(request.Request, "ttir", lambda self: pytest.fail("the front end ran"))
+    monkeypatch.setattr(engine, "compile_text", lambda *_: pytest.fail("LLVM ran"))
     second = scale()
     assert second.from_cache
     assert second is not first
@@ -229,22 +229,22 @@ def test_a_full_disk_warns_and_leaves_no_half_entry(root, monkeypatch):
 
 def test_the_key_depends_on_all_that_the_code_depends_on(root, monkeypatch):
     def key(fn=kernels.scale, signature=SIGNATURE, divisible=(), **constants):
-        return compiler.request(fn, signature, {"FACTOR": 3.0, **constants}, divisible).key
+        return request.request(fn, signature, {"FACTOR": 3.0, **constants}, divisible).key
 
     def slot_key(slot):
         signature = {**SIGNATURE, "args": ("*fp32", "*fp32")}
         constants = {"SLOT": slot, "SIZES": (1, (2,)), "BLOCK": 16}
-        return compiler.request(kernels.with_slot, signature, constants).key
+        return request.request(kernels.with_slot, signature, constants).key
 
     keys = [
         key(), key(FACTOR=3), key(FACTOR=2.0), key(BLOCK=32), key(divisible=("n",)),
         key(signature={**SIGNATURE, "n": "i64"}), slot_key(kernels.axpb), slot_key(kernels.negate), slot_key(None),
     ]  # fmt: skip
-    monkeypatch.setattr(compiler, "sources_hash", lambda: "other sources")
+    monkeypatch.setattr(request, "sources_hash", lambda: "other sources")
     keys.append(key())
-    monkeypatch.setattr(compiler.triton, "__version__", "99")
+    monkeypatch.setattr(request.triton, "__version__", "99")
     keys.append(key())
-    monkeypatch.setenv("TRITONCNN_CPU", f"-{compiler.engine.optional_features()[0]}")
+    monkeypatch.setenv("TRITONCNN_CPU", f"-{engine.optional_features()[0]}")
     keys.append(key())
     assert len(set(keys)) == len(keys)
     assert key() == key()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .facts.remarks import Access
     from .run.cache import DiskCache, write_text
-    from .run.compiler import compile_kernel, compile_requests, request
+    from .run.compiler import compile_kernel, compile_requests
     from .run.driver import activate, active, deactivate
     from .run.explanation import Explanation, explain
     from .run.health import Facts, host, self_test
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from .run.plan import NativePlan
     from .run.racing import check_races
     from .run.replay import Placed, Recorded, Replay, aligned_zeros, code_key, load_kernel, object_code
+    from .run.request import request
     from .sanitize.checked import Address
     from .sanitize.modes import bounds, checks, races
 
 _NAMES = {
     "facts.remarks": ("Access",),
     "run.cache": ("DiskCache", "write_text"),
-    "run.compiler": ("compile_kernel", "compile_requests", "request"),
+    "run.compiler": ("compile_kernel", "compile_requests"),
     "run.driver": ("activate", "active", "deactivate"),
     "run.explanation": ("Explanation", "explain"),
     "run.health": ("Facts", "host", "self_test"),
@@ -43,6 +44,7 @@ _NAMES = {
     "run.plan": ("NativePlan",),
     "run.racing": ("check_races",),
     "run.replay": ("Placed", "Recorded", "Replay", "aligned_zeros", "code_key", "load_kernel", "object_code"),
+    "run.request": ("request",),
     "sanitize.checked": ("Address",),
     "sanitize.modes": ("bounds", "checks", "races"),
 }

@@ -8,6 +8,7 @@ processes may share a folder and a killed one leaves no half entry.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -161,3 +162,13 @@ def _write(folder: int, key: str, entry: bytes) -> None:
         with suppress(OSError):
             os.unlink(aside, dir_fd=folder)
         raise
+
+
+@functools.lru_cache
+def sources_hash() -> str:
+    """sha256 of the backend's source: object code of another version of the backend is never taken from the cache."""
+    digest = hashlib.sha256()
+    room = Path(__file__).parent.parent
+    for path in sorted(room.rglob("*.py")):
+        digest.update(str(path.relative_to(room)).encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -24,8 +24,9 @@ from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.errors import DTypeError, KernelError
 
 from . import engine
-from .compiler import DIGEST, TARGET, Backend
-from .launch import EXPORTS, address, bf16_bytes, is_known, slot_format
+from .backend import DIGEST, TARGET, Backend
+from .launch import EXPORTS, address
+from .slots import bf16_bytes, is_known, slot_format
 
 REGISTERS = 16  # that a thread has and a kernel takes, for programs that divide one by the other
 _loaded: weakref.WeakValueDictionary[bytes, engine.Code] = weakref.WeakValueDictionary()  # by digest

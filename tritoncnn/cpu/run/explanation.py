@@ -13,9 +13,9 @@ from triton.runtime.jit import JITFunction
 from tritoncnn.cpu.facts.remarks import Access, Product, Remarks
 from tritoncnn.errors import InputError
 
-from .compiler import lower_text
 from .driver import active, argument_names
 from .launch import CpuKernel
+from .lowering import lower_text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from triton.backends.compiler import GPUTarget
 
 from tritoncnn.errors import KernelError
 
-from .compiler import Backend
+from .backend import Backend
 from .driver import CpuDriver, active
 
 NAME = "cpu"  # Inductor's name for the target, and Triton's for the backend that Inductor looks for

@@ -9,63 +9,27 @@ import ctypes
 import functools
 import operator
 import struct
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from tritoncnn.cpu.sanitize.checked import Checked, address_of, extension
 from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.errors import DTypeError, InputError, ShapeError
 
 from . import engine
-
-if TYPE_CHECKING:
-    from .compiler import Request
+from .lowering import lower_text
+from .request import Request
+from .slots import pointee, slot_packer
 
 COUNTER, GRID, THREADS, ARGUMENTS = 0, 1, 4, 5  # slots
 MAX_PROGRAMS = 2**31
 EXPORTS = ("launch", "chunk")  # functions of every kernel's object code
 
-# How a scalar lies in its 8-byte slot, low bytes first; struct has no letter for bf16.
-TYPES = {
-    "i1": "?7x", "u1": "?7x", "i8": "b7x", "u8": "B7x", "i16": "h6x", "u16": "H6x", "i32": "i4x", "u32": "I4x", "i64": "q",
-    "u64": "Q", "fp16": "e6x", "bf16": "", "fp32": "f4x", "fp64": "d",
-}  # fmt: skip
-FP8_TYPES = {"fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16"}  # behind pointers only
 _TORCH = {
     "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int64": "i64", "int32": "i32",
     "int16": "i16", "int8": "i8", "uint64": "u64", "uint32": "u32", "uint16": "u16", "uint8": "u8", "bool": "i1",
     "float8_e4m3fn": "fp8e4nv", "float8_e5m2": "fp8e5", "float8_e4m3fnuz": "fp8e4b8", "float8_e5m2fnuz": "fp8e5b16",
 }  # fmt: skip
-
-
-def bf16_bytes(value: float) -> bytes:
-    """Rounded to nearest even."""
-    bits = struct.unpack("<I", struct.pack("<f", value))[0]
-    if value == value:
-        bits += 0x7FFF + (bits >> 16 & 1)
-    return struct.pack("<H6x", bits >> 16 & 0xFFFF)
-
-
-def is_known(kind: str) -> bool:
-    """May an argument have this type?"""
-    return kind in TYPES or pointee(kind) in TYPES or pointee(kind) in FP8_TYPES
-
-
-def pointee(kind: str) -> str:
-    """What a pointer type points at: ``*fp32``, or ``*kfp32`` where the kernel declares ``tl.const``. "" for a number."""
-    return kind[1:].removeprefix("k") if kind[:1] == "*" else ""
-
-
-def slot_format(kind: str) -> str:
-    """How ``struct`` writes a slot; bf16 goes in as bytes."""
-    return "Q" if kind[0] == "*" else "8s" if kind == "bf16" else TYPES[kind]
-
-
-def slot_packer(kind: str) -> Callable[[Any], bytes]:
-    """value -> 8 bytes, for one argument type."""
-    if kind == "bf16":
-        return bf16_bytes
-    return struct.Struct("<" + slot_format(kind)).pack
 
 
 def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
@@ -188,8 +152,6 @@ class CpuKernel(NativeKernel):
 
     def llvm_ir(self) -> str:
         """Our LLVM IR, before LLVM's passes."""
-        from .compiler import lower_text
-
         return lower_text(self.request.name, self.ttir, self.request.checks)
 
     def assembly(self) -> str:
