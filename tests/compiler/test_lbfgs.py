@@ -77,40 +77,35 @@ def test_a_picture_gets_the_style_of_features() -> None:
     torch.testing.assert_close(ours.pixels.double(), theirs.pixels, rtol=1e-3, atol=1e-3)
 
 
-def test_moves_that_bend_the_wrong_way_are_forgotten() -> None:
-    """sin has slopes that fall along the way: y . s is below 0 there, and torch keeps the pairs it has."""
-    ours, theirs = Picture(), Picture().double()
-    with torch.no_grad():
-        for net in (ours, theirs):
-            net.pixels.mul_(3)
-    step = tritoncnn.compile_step(
-        nets=ours, losses=lambda net, a: (torch.sin(net.pixels) * a).sum(), example=(torch.ones(()),),
-        updates=[Update(by=LBFGS(0.1, history_size=2))],
-    )  # fmt: skip
-    wanted = _followed(theirs, lambda net: torch.sin(net.pixels).sum(), 7, history_size=2, lr=0.1)
-    assert [float(step(torch.ones(()))) for _ in range(7)] == pytest.approx(wanted, rel=1e-4)
-    torch.testing.assert_close(ours.pixels.double(), theirs.pixels, rtol=1e-3, atol=1e-3)
-
-
-def test_nothing_moves_at_the_bottom_and_the_first_step_is_the_first_that_moves() -> None:
+def _both_follow(losses: Any, numbers: tuple[float, ...], lr: float) -> None:
+    """A picture that ours and torch's move, step by step, by ``losses(net, number)``."""
     ours, theirs = Picture(), Picture().double()
     step = tritoncnn.compile_step(
-        nets=ours, losses=lambda net, a: (net.pixels * a).square().sum(), example=(torch.ones(()),),
-        updates=[Update(by=LBFGS(history_size=2))],
-    )  # fmt: skip
-    factors = (0.0, 1.0, 1.0, 0.0, 2.0)  # no gradient where it is 0
-    optimizer = torch.optim.LBFGS(theirs.parameters(), max_iter=1, history_size=2)
-    for factor in factors:
-        step(torch.tensor(factor))
+        nets=ours, losses=losses, example=(torch.ones(()),), updates=[Update(by=LBFGS(lr, history_size=2))]
+    )
+    optimizer = torch.optim.LBFGS(theirs.parameters(), lr, max_iter=1, history_size=2)
+    for number in numbers:
+        step(torch.tensor(number))
 
-        def closure(factor: float = factor) -> torch.Tensor:
+        def closure(number: float = number) -> torch.Tensor:
             optimizer.zero_grad()
-            value = (theirs.pixels * factor).square().sum()
+            value: torch.Tensor = losses(theirs, number)
             value.backward()
             return value
 
         optimizer.step(closure)
         torch.testing.assert_close(ours.pixels.double(), theirs.pixels, rtol=1e-4, atol=1e-5)
+
+
+def test_a_move_along_which_the_slope_falls_is_forgotten_and_earlier_ones_stay() -> None:
+    """A pull of 5 comes up after three steps downwards: y . s is below 0 then."""
+    _both_follow(
+        lambda net, pull: (net.pixels.square() * 2 + pull * net.pixels).sum(), (0.0, 0.0, 0.0, 5.0, 5.0, 5.0), 0.3
+    )
+
+
+def test_nothing_moves_at_the_bottom_and_the_first_step_is_the_first_that_moves() -> None:
+    _both_follow(lambda net, factor: (net.pixels * factor).square().sum(), (0.0, 1.0, 1.0, 0.0, 2.0), 1.0)
 
 
 def test_training_goes_on_from_the_state() -> None:
