@@ -1,4 +1,4 @@
-"""The TTIR ops that the CPU backend knows, a row each: what an op is stands here and nowhere else (``front/row.py``)."""
+"""The TTIR ops that the CPU backend knows, a row each: what an op is stands here and nowhere else (``Row``)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .emit import (
     shapes,
 )
 from .emit.arith import comparison, instruction, intrinsic, on_lanes, shift, with_unit, wrapping
-from .emit.state import State
+from .emit.state import Row, State, Table
 from .emit.values import Coords, Res
 from .facts import flow, fold, offsets, ranges, strides
 from .facts.analysis import Facts
 from .front import addresses, axes
-from .front.row import Row, Table, always, operands
+from .front.traits import always, operands
 from .front.ttir import Op, Value
 
 

@@ -34,7 +34,7 @@ def load(code: State, op: Op, v: Value, coords: Coords) -> Res:
     o = Res("poison") if m.v == "1" else pull(code, other, coords) if other else Res(zero(elem))
     if not m.vl and m.v == "0":
         return o
-    code.remarks.access(code.facts, op, coords, step, m.v != "1")
+    code.remarks.access(code.facts, op, [c.vl for c in coords], step, m.v != "1")
     if step == 0 or not vl:
         return _load_one(code, p, m, o, first, elem, floor)
     memory = llvm_type(stored(elem), vl)

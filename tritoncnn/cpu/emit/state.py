@@ -1,21 +1,64 @@
-"""What the lowering of one function knows: its own notes beside the code that it has written."""
+"""What the lowering of one function knows: its own notes beside the code that it has written, and what each op is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from tritoncnn.cpu.facts.analysis import Facts
+from tritoncnn.cpu.facts.analysis import Facts, Rules
 from tritoncnn.cpu.facts.remarks import Remarks
-from tritoncnn.cpu.front.row import Row, Table
 from tritoncnn.cpu.front.ttir import Function, Op, Value
 
 from .builder import Builder
-from .values import Res
+from .values import Coords, Res
 
-if TYPE_CHECKING:
-    from tritoncnn.cpu.sanitize.guards import Guard
+
+def as_given(code: State, op: Op, rs: list[Res]) -> Res | None:
+    """Nothing is simpler than the op itself."""
+    return None
+
+
+@dataclass(frozen=True)
+class Row(Rules):
+    """What one TTIR op is: how code is written for it, beside what is known of its result and what it is like.
+
+    emit        writes all of its code, where the op stands
+    pull        writes one element, or one vector, of its result; ops with no other way are emitted by pulling a scalar
+    apply       elementwise ops: the same, of given elements
+    simplify    elementwise ops: what given literals decide
+    meet        notes down a lazy op where it stands
+    group       the ops that are done in one loop with ops[at], itself first
+    emit_group  writes them, and what must come before; the ops that are done come back
+    weight      plain instructions for one vector of its result
+    """
+
+    emit: Callable[[State, Op], None] | None = None
+    pull: Callable[[State, Op, Value, Coords], Res] | None = None
+    apply: Callable[[State, Op, list[Res]], Res] | None = None
+    simplify: Callable[[State, Op, list[Res]], Res | None] = as_given
+    meet: Callable[[State, Op], None] | None = None
+    group: Callable[[State, Sequence[Op], int], list[Op]] | None = None
+    emit_group: Callable[[State, Sequence[Op], int], Collection[Op]] | None = None
+    weight: int | Callable[[State, Op], int] = 0
+
+    @property
+    def elementwise(self) -> bool:
+        """Does it compute each element from the elements at the same place?"""
+        return self.apply is not None
+
+
+Table = Mapping[str, Row]
+
+
+class Checks(Protocol):
+    """Writes what checks a program's accesses as it runs (``sanitize/guards.py``)."""
+
+    def check(self, code: State, op: Op) -> None:
+        """The check of one load, store or atomic, where it stands."""
+
+    def after_call(self, code: State) -> None:
+        """What follows a call of a function, which may have ended the program."""
 
 
 @dataclass(eq=False)
@@ -50,7 +93,7 @@ class State(Builder):
     rows: Table = field(default_factory=dict)
     features: Collection[str] = ()
     callees: dict[str, Function] = field(default_factory=dict)
-    guard: Guard | None = None
+    guard: Checks | None = None
     remarks: Remarks = field(default_factory=Remarks)
 
     facts: Facts = field(init=False)

@@ -125,7 +125,7 @@ def store_vector(code: State, s: Op, coords: Coords, m: Res, x: str) -> None:
     """A vector under a mask."""
     p, elem, vl = s.operands[0], s.operands[1].type.elem, max(c.vl for c in coords)
     step = lane_stride(code, p, coords)
-    code.remarks.access(code.facts, s, coords, step, m.v != "1")
+    code.remarks.access(code.facts, s, [c.vl for c in coords], step, m.v != "1")
     value, memory = to_memory(code, x, elem, vl), llvm_type(stored(elem), vl)
     masks = code.widen(m, "i1", vl)
     if step == 1:

@@ -2,12 +2,14 @@
 
 All facts are about integer and pointer tensors (indices, masks, addresses); they decide which loads are plain
 vectors, which masks are always true, and how a dot reads its operands in place. Here is what holds of every value; the
-rules of single ops are in their rows (``fold.py``, ``ranges.py``, ``strides.py``, ``offsets.py``).
+rules of single ops are columns of their rows (``fold.py``, ``ranges.py``, ``strides.py``, ``offsets.py``).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -15,23 +17,50 @@ import numpy as np
 
 from tritoncnn.cpu.front.blocks import loop_of
 from tritoncnn.cpu.front.elements import BITS
-from tritoncnn.cpu.front.row import Row, Table
+from tritoncnn.cpu.front.traits import Traits
 from tritoncnn.cpu.front.ttir import Op, Value
 
-from .fold import NUMPY
+from .fold import NUMPY, Fold
 
 STATIC_LIMIT = 1 << 16  # elements of a tensor that we are willing to compute at compile time
+
+
+def not_known(facts: Facts, op: Op) -> str:
+    """Nothing special is known of why."""
+    return f"how the result of {op.name} steps is not known"
+
+
+@dataclass(frozen=True)
+class Rules(Traits):
+    """What is known of one op's result by what is known of its operands. A column that is left out says that nothing is.
+
+    fold        elements of its result, given those of its operands as numpy arrays
+    range       inclusive bounds
+    truth       of a mask, the same everywhere
+    stride      difference of neighbours along an axis, in runs of some width
+    multiple    what divides the first of each run; left out: 1
+    offsets     along an axis, relative to the first element
+    uneven      what people are told where it is not known how its result steps
+    """
+
+    fold: Fold | None = None
+    range: Callable[[Facts, Op], tuple[float, float] | None] | None = None
+    truth: Callable[[Facts, Op], bool | None] | None = None
+    stride: Callable[[Facts, Op, int, int], int | None] | None = None
+    multiple: Callable[[Facts, Op, int, int], int] | None = None
+    offsets: Callable[[Facts, Op, int], np.ndarray | None] | None = None
+    uneven: Callable[[Facts, Op], str] = not_known
 
 
 class Facts:
     """Caches of facts, by value. Nothing here emits code."""
 
-    def __init__(self, rows: Table) -> None:
+    def __init__(self, rows: Mapping[str, Rules]) -> None:
         self.rows = rows
         self.cache: dict[Any, Any] = {}
 
-    def row(self, op: Op) -> Row:
-        """What an op is."""
+    def row(self, op: Op) -> Rules:
+        """What is known of an op by its name."""
         return self.rows[op.name]
 
     def axis(self, op: Op, d: int) -> int | None:

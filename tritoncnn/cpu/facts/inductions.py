@@ -10,25 +10,24 @@ Also    if c: yield p + splat(a) else: yield p + splat(b)   =>   p + splat(if c:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tritoncnn.cpu.front.cursor import Cursor
-from tritoncnn.cpu.front.row import Table
 from tritoncnn.cpu.front.ttir import Block, Function, Op, Type, Value
 
-from .analysis import Facts
+from .analysis import Facts, Rules
 
 INTEGERS = ("i8", "i16", "i32", "i64")
 Summands = list[tuple[int, Value]]  # (sign, tensor or scalar that is added)
 
 
-def rewrite_inductions(function: Function, rows: Table) -> None:
+def rewrite_inductions(function: Function, rows: Mapping[str, Rules]) -> None:
     """Rewrite every loop and if of a function, the inner ones first."""
     for block in function.blocks:
         _block(block, rows)
 
 
-def _block(block: Block, rows: Table) -> None:
+def _block(block: Block, rows: Mapping[str, Rules]) -> None:
     for op in list(block.ops):
         for inner in (b for region in op.regions for b in region):
             _block(inner, rows)
@@ -96,7 +95,7 @@ def _moves(v: Value) -> bool:
 
 
 # ---- loops -----------------------------------------------------------------------------------------------------------
-def _for(op: Op, rows: Table) -> None:
+def _for(op: Op, rows: Mapping[str, Rules]) -> None:
     body = op.regions[0][0]
     for k in reversed(range(len(body.args) - 1)):
         arg, start, result, end = body.args[1 + k], op.operands[3 + k], op.results[k], body.ops[-1]
@@ -126,7 +125,7 @@ def _total_before(op: Op, parts: Summands, elem: str) -> Value:
     return Cursor(op.block, op.block.ops.index(op)).total(parts, elem)
 
 
-def _turns(head: Cursor, op: Op, by: Value, rows: Table) -> Value:
+def _turns(head: Cursor, op: Op, by: Value, rows: Mapping[str, Rules]) -> Value:
     """``(i - lo) / step * by``, in the type of ``by``."""
     facts, elem, unsigned = Facts(rows), by.type.elem, bool(op.attrs.get("unsigned"))
     lo, _, step = op.operands[:3]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tritoncnn.cpu.front.ttir import Op
 
-if TYPE_CHECKING:
-    from .analysis import Facts
+from .analysis import Facts
 
 
 def along(facts: Facts, op: Op, d: int) -> np.ndarray | None:

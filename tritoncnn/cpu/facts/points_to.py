@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tritoncnn.cpu.front.blocks import walk
-from tritoncnn.cpu.front.row import Table
+from tritoncnn.cpu.front.traits import Traits
 from tritoncnn.cpu.front.ttir import Function, Value
 
 
@@ -13,7 +13,7 @@ class PointsTo:
     """Follows pointers back through arithmetic, loops, branches and calls of functions that return early."""
 
     def __init__(
-        self, function: Function, callees: Mapping[str, Function], rows: Table, names: Sequence[str] = ()
+        self, function: Function, callees: Mapping[str, Function], rows: Mapping[str, Traits], names: Sequence[str] = ()
     ) -> None:
         self.rows = rows
         self.names = names or [a.name[1:] for a in function.args]  # Triton calls x ``y`` in its text after ``y = x``

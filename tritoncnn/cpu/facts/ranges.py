@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
 
 from tritoncnn.cpu.front.elements import BITS
 from tritoncnn.cpu.front.ttir import Op, Value
 
-if TYPE_CHECKING:
-    from .analysis import Facts
+from .analysis import Facts
 
 Range = tuple[float, float]  # inclusive; inf: no bound is known, but arithmetic is trusted not to wrap around
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tritoncnn.cpu.front.ttir import Op, Value
 
 from .analysis import Facts
 from .points_to import PointsTo
-
-if TYPE_CHECKING:
-    from tritoncnn.cpu.emit.values import Coords
 
 
 @dataclass(frozen=True)
@@ -83,11 +79,12 @@ class Remarks:
         note = Access(kind, op.where, self.points_to.named(p), elem, how, lanes, masked, why, contiguous)
         self.accesses.setdefault(note)
 
-    def access(self, facts: Facts, op: Op, coords: Coords, step: int | None, masked: bool) -> None:
-        """A load, store or atomic at ``coords``, whose lanes' addresses lie ``step`` elements apart (None: anywhere)."""
+    def access(self, facts: Facts, op: Op, along: Sequence[int], step: int | None, masked: bool) -> None:
+        """A load, store or atomic of so many lanes along each axis (0: of one element), whose addresses lie ``step`` elements
+        apart (None: anywhere)."""
         p, kind = op.operands[0], facts.row(op).access
-        axis = next((d for d, c in enumerate(coords) if c.vl and p.type.shape and p.type.shape[d] > 1), None)
-        lanes = max([c.vl for c in coords], default=0)
+        axis = next((d for d, n in enumerate(along) if n and p.type.shape and p.type.shape[d] > 1), None)
+        lanes = max(along, default=0)
         if not p.type.shape:
             self._add(op, kind, "scalar", 0, masked, "its address is one number")
         elif not lanes:

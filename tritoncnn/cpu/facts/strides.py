@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tritoncnn.cpu.front.ttir import Op
 
-if TYPE_CHECKING:
-    from .analysis import Facts
+from .analysis import Facts
 
 Stride = Callable[["Facts", Op, int, int], "int | None"]
 Evenly = Callable[["Facts", Op, "list[int | None]", int, int], "int | None"]  # the third: those of the operands
