@@ -45,9 +45,6 @@ class Slot:
     def __init__(self, owner: dict[str, torch.Tensor | None], key: str, tensor: torch.Tensor) -> None:
         self.owner, self.key, self.tensor = owner, key, tensor
 
-    def moved(self, address: int) -> bool:
-        return self.owner.get(self.key) is not self.tensor or self.tensor.data_ptr() != address
-
     def refresh(self, name: str) -> torch.Tensor:
         """The tensor that the module holds now. Raises CheckpointError when it is another kind of tensor."""
         now = self.owner.get(self.key)
@@ -112,7 +109,10 @@ class Arena:
 
     def settle(self) -> None:
         """Let every parameter be a view of this arena; those that someone has moved or replaced are brought back."""
-        moved = [slot.moved(address) for slot, address in zip(self.slots, self._addresses, strict=True)]
+        moved = [
+            slot.owner.get(slot.key) is not slot.tensor or slot.tensor.data_ptr() != address
+            for slot, address in zip(self.slots, self._addresses, strict=True)
+        ]
         if True not in moved:
             return
         with torch.no_grad():

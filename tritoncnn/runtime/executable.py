@@ -18,6 +18,19 @@ from tritoncnn.runtime.targets import make_program
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
+def _plain_keys() -> frozenset[int]:
+    """The dispatch keys of tensors that are nothing but dense memory on the CPU: not sparse, fake, wrapped by torch.func, of a
+    class that dispatches by itself, negated, conjugated or zero by decree; each of these has a key of its own."""
+    with torch.inference_mode():
+        inference = torch.empty(0, device="cpu")
+    with torch.inference_mode(False):
+        usual = torch.empty(0, device="cpu")
+    return frozenset(torch._C._dispatch_keys(tensor).raw_repr() for tensor in (usual, inference))
+
+
+_PLAIN_KEYS = _plain_keys()
+
+
 class Executable:
     """``run(tensors)`` computes the plan's first ``results`` outputs from the tensors of ``inputs``.
 
@@ -66,9 +79,11 @@ class Executable:
     def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The caller has checked the tensors: dtypes, shapes, and strides as planned."""
         results = self.empty()
-        written = list(results)
-        for i, shape in self._repeated:
-            written[i] = results[i].as_strided(shape, results[i].stride())
+        written = results
+        if self._repeated:
+            written = list(results)
+            for i, shape in self._repeated:
+                written[i] = results[i].as_strided(shape, results[i].stride())
         program = self._program or self.ready()
         with self._lock:  # from binding to running the memory is this call's
             program.run(zip(self._names, (*tensors, *written), strict=True))
@@ -84,6 +99,8 @@ def readable(tensor: torch.Tensor, what: str) -> torch.Tensor:
 
     Raises InputError or LayoutError for a tensor that has no such memory, or whose transformation would be lost.
     """
+    if forward_ad._current_level < 0 and torch._C._dispatch_keys(tensor).raw_repr() in _PLAIN_KEYS:
+        return tensor  # nearly all are, and this is looked at in every call
     if tensor.layout is not torch.strided:
         raise LayoutError(f"{what} must be a dense tensor; got {tensor.layout}; use .to_dense()")
     if tensor.device.type != "cpu":

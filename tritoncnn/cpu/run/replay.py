@@ -59,17 +59,18 @@ class Replay:
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         """Let ``tensor`` be the memory of an input or output from now on; the caller checked its type."""
         self.buffers[name] = tensor
-        self._point(name, tensor.data_ptr())
+        for pointer, offset in self._pointers.get(name, ()):
+            pointer.value = tensor.data_ptr() + offset
 
     def run(self, lent: Iterable[tuple[str, torch.Tensor]]) -> None:
         """One call on the caller's memory: inputs and outputs by name. None of it is kept."""
+        pointers = self._pointers
         for name, tensor in lent:
-            self._point(name, tensor.data_ptr())
+            if name in pointers:
+                address = tensor.data_ptr()
+                for pointer, offset in pointers[name]:
+                    pointer.value = address + offset
         self._native.run()
-
-    def _point(self, name: str, address: int) -> None:
-        for pointer, offset in self._pointers.get(name, ()):
-            pointer.value = address + offset
 
 
 def aligned_zeros(nbytes: int) -> torch.Tensor:
