@@ -1,9 +1,8 @@
 """torch modules and functions -> compiled models, steps and gradients."""
 
-from tritoncnn.compiler.front import compile, compile_grad, compile_module, compile_step
+from tritoncnn.compiler.front import compile, compile_grad, compile_step
 from tritoncnn.compiler.gradient import CompiledGradient
-from tritoncnn.compiler.model import CompiledModel
-from tritoncnn.compiler.saved import load
+from tritoncnn.compiler.model import CompiledModel, compile_module, load
 from tritoncnn.compiler.step import CompiledStep
 from tritoncnn.compiler.units import Update
 

@@ -10,9 +10,9 @@ import torch
 
 from tritoncnn.capture import argument_names
 from tritoncnn.compiler.gradient import CompiledGradient
-from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.model import CompiledModel, compile_module
 from tritoncnn.compiler.step import CompiledStep
-from tritoncnn.compiler.subject import Arguments, Subject, module_of, modules_in, unique
+from tritoncnn.compiler.subject import Arguments, Subject, call_of, module_of, modules_in, unique
 from tritoncnn.compiler.units import Update
 from tritoncnn.errors import InputError
 from tritoncnn.optim import Optimizer
@@ -27,28 +27,6 @@ def compile(module: torch.nn.Module, example: Any = None) -> CompiledModel:
     Raises UnsupportedError with all that cannot be compiled and its lines; DTypeError, ShapeError, InputError.
     """
     return compile_module(module_of("compile: module", module), example)
-
-
-def compile_module(module: torch.nn.Module, example: Any, *, prepared: bool = True) -> CompiledModel:
-    """``compile`` for what is known to be a module. ``prepared``: what follows from parameters alone is computed once."""
-    subject = _module_subject(module)
-    model = CompiledModel(subject, inspect.signature(module.forward), prepared=prepared)
-    if example is not None:
-        args, kwargs = _call_of(example)
-        argument_names(module, len(args))
-        model.prepare(*args, **kwargs)
-    return model
-
-
-def _module_subject(module: torch.nn.Module) -> Subject:
-    names = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    return Subject(type(module).__name__, {"module": module}, lambda *a, **k: module(*a, **k), names, prefix="module.")
-
-
-def _call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example, Mapping):
-        return (), dict(example)
-    return (tuple(example), {}) if type(example) in (tuple, list) else ((example,), {})
 
 
 def compile_step(
@@ -221,7 +199,7 @@ def compile_grad(function: Callable[..., Any], wrt: str | Sequence[str] = (), ex
         raise InputError(f"compile_grad: function must be a module or a function; got {function!r}")
     if example is None:
         raise InputError("compile_grad: example must be the function's arguments, such as (x, y); got None")
-    args, kwargs = _call_of(example)
+    args, kwargs = call_of(example)
     nets = {"module": function} if isinstance(function, torch.nn.Module) else modules_in(function)
     target: Any = function.forward if isinstance(function, torch.nn.Module) else function
     title = (

@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture import SEED, Captured
+from tritoncnn.atomic import write_file
+from tritoncnn.capture import SEED, Captured, argument_names
 from tritoncnn.compiler.memory import Live, bump
 from tritoncnn.compiler.pipeline import plan_call, plan_prepared_call
 from tritoncnn.compiler.program import CallProgram
 from tritoncnn.compiler.programs import Programs, input_type
-from tritoncnn.compiler.subject import Arguments, Subject
-from tritoncnn.errors import InputError
-from tritoncnn.ir import TensorType
+from tritoncnn.compiler.saved import Saved, dumps, loads, reading
+from tritoncnn.compiler.subject import Arguments, Subject, call_of
+from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.passes import Stage
 from tritoncnn.plan import Plan
-from tritoncnn.tree import Form
 
 
 class CompiledModel:
@@ -71,23 +71,16 @@ class CompiledModel:
         return bound.args, bound.kwargs
 
     @classmethod
-    def of(
-        cls,
-        subject: Subject,
-        captured: Captured,
-        form: Form,
-        types: Mapping[str, TensorType],
-        signature: inspect.Signature,
-    ) -> CompiledModel:
-        """A model of a graph that was captured before, for arguments of ``form`` whose tensors lie as ``types`` say."""
-        model = cls(subject, signature)
+    def of(cls, saved: Saved) -> CompiledModel:
+        """A model of a graph that was captured before."""
+        model = cls(saved.subject, saved.signature)
         tensors = (
             torch.empty_strided(t.shape, t.strides, dtype=TORCH_DTYPE[t.dtype], device="meta")
-            if (t := types.get(name)) is not None else torch.empty((), device="meta")
-            for name in captured.inputs
+            if (t := saved.types.get(name)) is not None else torch.empty((), device="meta")
+            for name in saved.captured.inputs
         )  # fmt: skip
-        arguments = Arguments(tuple(tensors), form)
-        model._programs.put(model._planned(captured, arguments), arguments)
+        arguments = Arguments(tuple(tensors), saved.form)
+        model._programs.put(model._planned(saved.captured, arguments), arguments)
         return model
 
     def _make(self, arguments: Arguments) -> CallProgram:
@@ -144,15 +137,11 @@ class CompiledModel:
 
         It takes inputs of the last call's sizes. Raises SaveError, InputError.
         """
-        from tritoncnn.compiler.saved import save
-
-        save(self, path)
+        write_file(Path(path), dumps(self._subject, self.last()))
 
     def __reduce__(self) -> Any:
         """Pickles and deep copies hold what a file does: graph and state."""
-        from tritoncnn.compiler.saved import dumps, loads
-
-        return loads, (dumps(self),)
+        return _read, (dumps(self._subject, self.last()),)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Copies of the module's parameters and buffers, under its names."""
@@ -166,3 +155,38 @@ class CompiledModel:
         """Set all parameters and buffers, those of the module itself. Raises CheckpointError, before anything is changed,
         when one is missing or misshapen."""
         self._subject.load(state)
+
+
+def compile_module(module: torch.nn.Module, example: Any, *, prepared: bool = True) -> CompiledModel:
+    """Compile what is known to be a module for inference, in the mode that it and its parts are in.
+
+    ``prepared``: what follows from parameters alone is computed once.
+    """
+    subject = _module_subject(module)
+    model = CompiledModel(subject, inspect.signature(module.forward), prepared=prepared)
+    if example is not None:
+        args, kwargs = call_of(example)
+        argument_names(module, len(args))
+        model.prepare(*args, **kwargs)
+    return model
+
+
+def _module_subject(module: torch.nn.Module) -> Subject:
+    names = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    return Subject(type(module).__name__, {"module": module}, lambda *a, **k: module(*a, **k), names, prefix="module.")
+
+
+def load(path: str | Path) -> CompiledModel:
+    """Read what ``CompiledModel.save`` wrote. Raises CheckpointError for a file that is no such model, or damaged."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be read ({error.strerror or error})") from error
+    return _read(data, str(path))
+
+
+def _read(data: bytes, name: str = "the data") -> CompiledModel:
+    """The model in a file's or a pickle's bytes. Raises CheckpointError."""
+    with reading(name):
+        return CompiledModel.of(loads(data, name))

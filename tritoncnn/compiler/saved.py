@@ -6,19 +6,19 @@ nor the module's class is needed; kernels come from the cache of this machine, w
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 
-from tritoncnn.atomic import write_file
 from tritoncnn.capture import Captured
-from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.program import CallProgram
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.errors import CheckpointError, GraphError, ShapeError
 from tritoncnn.ir import Graph, TensorType, parse_graph, parse_type, verify
@@ -28,32 +28,27 @@ from tritoncnn.tree import Form, form_from_words, form_to_words
 KIND, VERSION = "tritoncnn.model", 2
 
 
-def save(model: CompiledModel, path: str | Path) -> None:
-    """Write ``model``, for inputs of its last call's sizes, to one file. Raises SaveError, InputError."""
-    write_file(Path(path), dumps(model))
+@dataclass(frozen=True)
+class Saved:
+    """What a file holds of a model, for arguments of ``form`` whose tensors lie as ``types`` say."""
+
+    subject: Subject
+    captured: Captured
+    form: Form
+    types: Mapping[str, TensorType]
+    signature: inspect.Signature
 
 
-def load(path: str | Path) -> CompiledModel:
-    """Read what ``save`` wrote. Raises CheckpointError for a file that is no such model, or damaged."""
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be read ({error.strerror or error})") from error
-    return loads(data, str(path))
-
-
-def dumps(model: CompiledModel) -> bytes:
-    """The bytes of ``save``. Raises InputError for a form that a file cannot hold."""
-    program = model.last()
+def dumps(subject: Subject, program: CallProgram) -> bytes:
+    """A file's bytes, for inputs of the program's sizes. Raises InputError for a form that a file cannot hold."""
     captured = program.captured
-    slots, saved = model.subject.slots(), model.subject.state()
+    slots, saved = subject.slots(), subject.state()
     state = {f"state.{name}": slot.tensor for name, slot in slots.items()}
     tensors = state | {f"constant.{name}": tensor for name, tensor in captured.constants.items()}
     types = [captured.graph.input(name).type if _reads(captured, name) else None for name in captured.inputs]
     planned = {value.name: value.type for value in program.planned.plan.graph.inputs}
     header = {
-        "title": model.title,
+        "title": subject.title,
         "graph": str(captured.graph),
         "inputs": list(captured.inputs),
         "orders": [list(planned[n].order or ()) if n in planned else [] for n in captured.inputs],
@@ -67,23 +62,17 @@ def dumps(model: CompiledModel) -> bytes:
         "results": [str(type) for type in captured.results],
         "form": form_to_words(captured.form, "save: its result"),
         "arguments": form_to_words(program.form, "save: its inputs"),
-        "names": list(model.names),
+        "names": list(subject.names),
     }
     packed = {name: t.detach().contiguous().clone() for name, t in tensors.items()}
     return safetensors.torch.save(packed, {"kind": KIND, "version": str(VERSION), "model": json.dumps(header)})
 
 
-def loads(data: bytes, name: str = "the data") -> CompiledModel:
-    """The model in the bytes of ``save``. Raises CheckpointError."""
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Read, verify and plan what a file called ``name`` holds. Raises CheckpointError for whatever it makes go wrong."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-        tensors = safetensors.torch.load(data)
-        if metadata.get("kind") != KIND:
-            raise CheckpointError(f"{name} is no compiled model: it was not written by model.save()")
-        if metadata["version"] != str(VERSION):
-            raise CheckpointError(f"{name} is of version {metadata['version']}; this tritoncnn reads version {VERSION}")
-        return _model(json.loads(metadata["model"]), tensors)
+        yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError,
             safetensors.SafetensorError, GraphError) as error:  # fmt: skip
         if isinstance(error, CheckpointError):
@@ -92,14 +81,26 @@ def loads(data: bytes, name: str = "the data") -> CompiledModel:
         raise CheckpointError(f"{name} is damaged or no compiled model: {said}") from error
 
 
-def _model(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> CompiledModel:
+def loads(data: bytes, name: str) -> Saved:
+    """What ``dumps`` wrote; to be called under ``reading``."""
+    size = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    tensors = safetensors.torch.load(data)
+    if metadata.get("kind") != KIND:
+        raise CheckpointError(f"{name} is no compiled model: it was not written by model.save()")
+    if metadata["version"] != str(VERSION):
+        raise CheckpointError(f"{name} is of version {metadata['version']}; this tritoncnn reads version {VERSION}")
+    return _saved(json.loads(metadata["model"]), tensors)
+
+
+def _saved(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Saved:
     graph = parse_graph(header["graph"])
     verify(graph, check_node, after="loading")
     known = {value.name: value.type for value in graph.inputs}
     constants = {name.removeprefix("constant."): t for name, t in tensors.items() if name.startswith("constant.")}
     state = {name.removeprefix("state."): t for name, t in tensors.items() if name.startswith("state.")}
     net = _net(state, frozenset(header["trainable"]), frozenset(header["unsaved"]))
-    subject = _Saved(str(header["title"]), net)
+    subject = _State(str(header["title"]), net)
     slots = subject.slots()
     names = {**header["parameters"], **header["buffers"]}
     for name, tensor in {**constants, **{n: slots[torch_name].tensor for n, torch_name in names.items()}}.items():
@@ -114,7 +115,7 @@ def _model(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Co
         tuple(header["updated"]), bool(header["random"]), _results(header, graph),
     )  # fmt: skip
     form = form_from_words(header["arguments"])
-    return CompiledModel.of(subject, captured, form, _input_types(header, known), _signature(header["names"], form))
+    return Saved(subject, captured, form, _input_types(header, known), _signature(header["names"], form))
 
 
 def _results(header: Mapping[str, Any], graph: Graph) -> tuple[TensorType, ...]:
@@ -147,7 +148,7 @@ def _input_types(header: Mapping[str, Any], known: Mapping[str, TensorType]) -> 
     return found
 
 
-class _Saved(Subject):
+class _State(Subject):
     """State without the code that made the graph."""
 
     def __init__(self, title: str, net: torch.nn.Module) -> None:

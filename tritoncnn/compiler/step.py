@@ -9,7 +9,7 @@ import torch
 
 from tritoncnn.capture import SEED, Captured
 from tritoncnn.compiler.memory import Live, bump
-from tritoncnn.compiler.model import CompiledModel
+from tritoncnn.compiler.model import CompiledModel, compile_module
 from tritoncnn.compiler.pipeline import plan_step
 from tritoncnn.compiler.program import CallProgram
 from tritoncnn.compiler.programs import Programs, input_type
@@ -204,8 +204,6 @@ class CompiledStep:
 
         ``example``: its input, a tuple of them, or None to take those of the first call. Raises InputError for an unknown net.
         """
-        from tritoncnn.compiler.front import compile_module
-
         nets = {name: m for name, m in self._subject.nets.items() if name not in self._subject.hidden}
         if not net and len(nets) == 1:
             net = next(iter(nets))

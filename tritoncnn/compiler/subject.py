@@ -17,6 +17,13 @@ from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.tree import Form, builder, flatten
 
 
+def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """An example as a call: a dict gives inputs by name, a tuple or list several, anything else is the one input."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (tuple(example), {}) if type(example) in (tuple, list) else ((example,), {})
+
+
 class Subject:
     """``function(*args, **kwargs)`` over ``nets``, in the modes that the nets are in now, under the autocast that is on now."""
 
