@@ -283,3 +283,24 @@ def test_what_is_made_of_nothing(name: str, dtype: torch.dtype) -> None:
         wanted = EMPTY[name](x)
     found = tritoncnn.compile(Applied(EMPTY[name]).eval(), x)(x)
     torch.testing.assert_close(found, wanted, equal_nan=True)
+
+
+PLACE, ONE = torch.tensor([0]), torch.tensor(4.0)
+WITHOUT_DIMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "index_fill": lambda x: x.index_fill(0, PLACE, -8.5), "index_copy": lambda x: x.index_copy(0, PLACE, ONE),
+    "index_add": lambda x: x.index_add(0, PLACE, ONE, alpha=-1), "index_select": lambda x: x.index_select(0, PLACE),
+    "gather": lambda x: x.gather(0, torch.tensor(0)), "scatter": lambda x: x.scatter(0, torch.tensor(0), ONE),
+    "unfold": lambda x: x.unfold(0, 1, 1), "norm": lambda x: x.norm(2, 0, True), "vector_norm": torch.linalg.vector_norm,
+    "median": torch.median, "logsumexp": lambda x: x.logsumexp(0), "sum": lambda x: x.sum(0), "mean": lambda x: x.mean(),
+    "cumsum": lambda x: x.cumsum(0), "softmax": lambda x: x.softmax(0), "flip": lambda x: x.flip(0), "amax": lambda x: x.amax(0),
+    "sort": lambda x: x.sort(0)[0], "topk": lambda x: x.topk(1)[0], "argmax": lambda x: x.argmax(), "prod": lambda x: x.prod(0),
+    "all": lambda x: x.all(), "unsqueeze": lambda x: x.unsqueeze(-1), "squeeze": lambda x: x.squeeze(0),
+    "var": lambda x: x.expand(3).var(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_DIMS)
+def test_a_tensor_without_dims_is_taken(name: str) -> None:
+    x = torch.tensor(2.5)
+    found, wanted = tritoncnn.compile(Applied(WITHOUT_DIMS[name]).eval(), x)(x), WITHOUT_DIMS[name](x)
+    torch.testing.assert_close(found, wanted)

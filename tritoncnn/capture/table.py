@@ -140,6 +140,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "topk.default": order.topk,
     "kthvalue.default": order.kthvalue,
     "median.dim": order.median,
+    "median.default": order.median_of_all,
     "cumsum.default": order.cumsum,
     "cumprod.default": order.cumprod,
     "prod.default": order.prod,

@@ -165,7 +165,9 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     dim = wrap("index_select", len(x.shape), dim)
     if len(index.shape) > 1:
         raise ShapeError(f"index_select: index must be a vector; got {list(index.shape)}")
-    return _lines(x, dim, in_range("index_select", index, x.shape[dim] if x.shape else 1))
+    if not x.shape:
+        return op["reshape"](index_select(op["reshape"](x, shape=(1,)), 0, index), shape=())
+    return _lines(x, dim, in_range("index_select", index, x.shape[dim]))
 
 
 def _lines(x: Any, dim: int, index: Any) -> Any:

@@ -207,7 +207,7 @@ def vector_norm(x: Any, order: Any = 2, dims: Any = None, keepdim: bool = False,
         y = total(op["where"](op["ne"](z, 0.0), 1.0, z * 0.0), dims, keepdim)
     elif p == 1:
         y = total(op["abs"](z), dims, keepdim)
-    elif math.prod(z.shape[d] for d in _dims(z, dims)) == 1:  # of one number: no power that could overflow
+    elif math.prod(z.shape[d] for d in _dims(z, dims) if z.shape) == 1:  # of one number: no power that could overflow
         nothing = op["eq"](z, 0.0)
         y = total(op["where"](nothing, 0.0, op["hypot"](op["where"](nothing, 1.0, z), 0.0)), dims, keepdim)
     elif p == 2:

@@ -214,6 +214,22 @@ def median(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
     return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
 
 
+def median_of_all(x: Any) -> Any:
+    """The lower of two middle elements of all; elements that equal it share the gradient, as in torch."""
+    flat = op["reshape"](x, shape=(math.prod(x.shape),))
+    if not flat.shape[0]:
+        raise UnsupportedError("median of nothing")
+    y, _ = median(flat, 0)
+    if not x.value.type.is_float:
+        return y
+    z = widen(flat)
+    value = op["detach"](widen(y))
+    both_nan = op["bit_and"](op["ne"](z, z), op["ne"](value, value))
+    equal = op["cast_f32"](op["bit_or"](op["eq"](z, value), both_nan))
+    shared = op["where"](equal > 0.0, z, 0.0)
+    return narrow(op["straight_through"](value, op["sum"](shared, dims=(0,)) / op["sum"](equal, dims=(0,))), x)
+
+
 # Running sums and products
 
 

@@ -277,7 +277,7 @@ def col2im(
 def unfold(x: Any, dim: int, size: int, step: int) -> Any:
     """x.unfold: windows along dim, whose elements make a last dim."""
     if not x.shape:
-        return unfold(op["reshape"](x, shape=(1,)), 0, size, step) if size else op["reshape"](x, shape=(1,))
+        return op["reshape"](unfold(op["reshape"](x, shape=(1,)), 0, 1, step), shape=(1,))
     d, rank = wrap("unfold", len(x.shape), dim), len(x.shape)
     if not 1 <= size <= x.shape[d] or step < 1:
         raise ShapeError(

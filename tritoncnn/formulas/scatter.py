@@ -149,20 +149,27 @@ def _line(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[int, An
 
 
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    shape = tuple(x.shape)
+    x, source = _lifted(x, source)
     dim, index = _line("index_add", x, dim, index, source)
-    return op["add"](x, _spread(x, source if alpha == 1 else source * float(alpha), index, dim, True))
+    y = op["add"](x, _spread(x, source if alpha == 1 else source * float(alpha), index, dim, True))
+    return op["reshape"](y, shape=shape)
 
 
 def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
+    shape = tuple(x.shape)
+    x, source = _lifted(x, source)
     dim, index = _line("index_copy", x, dim, index, source)
-    return op["where"](_hit(x, index, dim, source.shape), _spread(x, source, index, dim, False), x)
+    y = op["where"](_hit(x, index, dim, source.shape), _spread(x, source, index, dim, False), x)
+    return op["reshape"](y, shape=shape)
 
 
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
-    n = math.prod(index.shape)
+    n, shape = math.prod(index.shape), tuple(x.shape)
+    (x,) = _lifted(x)
     dim, index = _line("index_fill", x, dim, index, None)
     hit = _hit(x, index, dim, (*x.shape[:dim], n, *x.shape[dim + 1 :]))
-    return op["where"](hit, _value(x, value), x)
+    return op["reshape"](op["where"](hit, _value(x, value), x), shape=shape)
 
 
 def _value(x: Any, value: Any) -> Any:
