@@ -151,14 +151,17 @@ def in_range(what: str, index: Any, n: int, negative: bool = False) -> Any:
 
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     """y[.., j, ..] = x[.., index[.., j, ..], ..]; the index may be smaller than x in the other dims. NaN outside x."""
-    dim = wrap("gather", len(x.shape), dim)
+    dim, shape = wrap("gather", len(x.shape), dim), tuple(index.shape)
+    if not x.shape:
+        x, index = op["reshape"](x, shape=(1,)), op["reshape"](index, shape=(math.prod(shape),))
     too_large = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]
     if len(index.shape) != len(x.shape) or too_large:
         raise ShapeError(f"gather: index must fit into x {list(x.shape)} but along dim {dim}; got {list(index.shape)}")
     index = in_range("gather", index, x.shape[dim])
     for d, n in enumerate(index.shape):
         x = x if d == dim else narrow(x, d, 0, n)
-    return op["take"](x, index, dim=dim, strict=True)
+    y = op["take"](x, index, dim=dim, strict=True)
+    return y if tuple(y.shape) == shape else op["reshape"](y, shape=shape)
 
 
 def index_select(x: Any, dim: int, index: Any) -> Any:

@@ -194,7 +194,7 @@ def channel_shuffle(x: Any, groups: int) -> Any:
 
 
 def flip(x: Any, dims: Sequence[int]) -> Any:
-    for dim in (wrap("flip", len(x.shape), d) for d in dims):
+    for dim in (wrap("flip", len(x.shape), d) for d in dims if x.shape):
         x = op["resample"](x, dim=dim, size=x.shape[dim], rule="flip", numbers=(0,))
     return x
 
@@ -209,7 +209,7 @@ def roll(x: Any, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) ->
         raise ShapeError(f"roll: shifts and dims must be as many; got {moves} and {wanted}")
     for shift, dim in zip(moves, wanted, strict=True):
         d = wrap("roll", len(x.shape), dim)
-        if x.shape[d] and shift % x.shape[d]:
+        if x.shape and x.shape[d] and shift % x.shape[d]:
             x = op["resample"](x, dim=d, size=x.shape[d], rule="circular", numbers=(shift % x.shape[d],))
     return x
 
