@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.imports import arrows, circle, module_name
 from tritoncnn import settings
 from tritoncnn.errors import InputError
 
@@ -29,6 +30,46 @@ def test_linked_rooms_are_links(room: str) -> None:
     link = ROOT / "tritoncnn" / room
     assert link.is_symlink()
     assert link.resolve() == ROOT / room
+
+
+def test_no_imports_go_round() -> None:
+    """Where two files need each other, what both need belongs in a third, or they are one."""
+    files = {module_name(path.relative_to(ROOT)): path for path in SOURCES}
+    files = {name if name.startswith("tritoncnn") else f"tritoncnn.{name}": path for name, path in files.items()}
+    found = arrows(files)
+    assert "tritoncnn.cpu.facts.analysis" in found["tritoncnn.cpu.emit.state"]
+    assert "tritoncnn.kernels.launch" in found["tritoncnn.kernels.pool"]
+    assert circle(found) == []
+
+
+LATE = "def f():\n    from {} import {}\n"
+TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from {} import {}\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "face"),
+    [
+        ("from h.b import B", "from .a import A", ""),
+        ("import h.b", "import h.a as other", ""),
+        ("from . import b", LATE.format("h", "a"), ""),
+        (TYPES.format("h.b", "B"), LATE.format(".a", "A"), ""),
+        ("from h import B", TYPES.format("h", "A"), "from .a import A\nfrom .b import B"),
+        ("from h import Z", "from h.a import A", "from .b import B as Z"),
+        ("from h import one", "from .a import A", "from h.b import B\ndef one(): return B"),
+    ],
+)  # fmt: skip
+def test_imports_that_go_round_are_found(first: str, second: str, face: str, tmp_path: Path) -> None:
+    def found(**texts: str) -> list[str]:
+        files = {}
+        for name, text in texts.items():
+            path = tmp_path / "h" / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            files[module_name(path.relative_to(tmp_path))] = path
+        return circle(arrows(files))
+
+    assert {"h.a", "h.b"} <= set(found(__init__=face, a=first, b=second))
+    assert found(__init__=face, a=first, b="B = 1") == found(__init__=face, a="A = 1", b=second) == []
 
 
 def test_only_settings_reads_the_environment() -> None:

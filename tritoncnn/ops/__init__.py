@@ -6,18 +6,17 @@ import importlib
 import pkgutil
 
 from tritoncnn.errors import GraphError
-from tritoncnn.ops.define import IR_DTYPE, TORCH_DTYPE, Lowering, OpDef, Sym, check_node, emit, types_tuple
+from tritoncnn.ops.define import IR_DTYPE, OPS, TORCH_DTYPE, Lowering, OpDef, Sym, check_node, emit, types_tuple
 
 
-def _find_ops() -> dict[str, OpDef]:
-    found: dict[str, OpDef] = {}
+def _find_ops() -> None:
+    """Fill OPS. Raises GraphError for two ops of one name."""
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         for thing in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(thing, OpDef) and found.setdefault(thing.name, thing) is not thing:
+            if isinstance(thing, OpDef) and OPS.setdefault(thing.name, thing) is not thing:
                 raise GraphError(f"two ops are named {thing.name}")
-    return found
 
 
-OPS: dict[str, OpDef] = _find_ops()
+_find_ops()
 
 __all__ = ["IR_DTYPE", "OPS", "TORCH_DTYPE", "Lowering", "OpDef", "Sym", "check_node", "emit", "types_tuple"]

@@ -148,6 +148,9 @@ class OpDef:
         return syms[0] if len(syms) == 1 else syms
 
 
+OPS: dict[str, OpDef] = {}  # every op by its name; the package fills it, from the files in it
+
+
 def types_tuple(types: Types) -> tuple[TensorType, ...]:
     return types if isinstance(types, tuple) else (types,)
 
@@ -180,8 +183,6 @@ def is_float(x: Any) -> bool:
 
 
 def op_named(name: str) -> OpDef:
-    from tritoncnn.ops import OPS
-
     return OPS[name]
 
 
@@ -286,8 +287,6 @@ def pointwise(name: str, triton: str, reference: Callable[..., Any], grad: Calla
 
 def check_node(node: Node) -> None:
     """The verifier's rule: the op exists, and its result types are what the shape rule says (in any memory order)."""
-    from tritoncnn.ops import OPS
-
     op = OPS.get(node.op)
     if op is None:
         raise GraphError(f"there is no op {node.op!r}")

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 import torch
 
 from tritoncnn.ir import ACC, Expr, Graph, Node, TensorType, parse_expr
-from tritoncnn.ops.define import SLOTS, TORCH_DTYPE
+from tritoncnn.ops.define import OPS, SLOTS, TORCH_DTYPE
 
 
 def evaluate_expr(expr: Expr, acc: torch.Tensor | None, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """What a fused expression means: each word's reference."""
-    from tritoncnn.ops import OPS
-
     if expr.op == ACC and not expr.args:
         assert acc is not None
         return acc
@@ -29,8 +27,6 @@ def evaluate_expr(expr: Expr, acc: torch.Tensor | None, operands: tuple[torch.Te
 
 def run_reference(node: Node, operands: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """The results of one node by its op's reference: its fused prologue, the op, its fused epilogue, its fused pooling."""
-    from tritoncnn.ops import OPS
-
     op = OPS[node.op]
     fused = (*SLOTS, "pool", "index") if op.epilogue and "pool" in node.attrs else SLOTS
     attrs = {key: value for key, value in node.attrs.items() if key not in fused}

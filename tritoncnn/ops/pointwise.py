@@ -8,15 +8,13 @@ from tritoncnn.errors import GraphError
 from tritoncnn.ir import Expr, Node, TensorType, parse_expr
 from tritoncnn.kernels import pointwise as kernel
 from tritoncnn.kernels.target import Target
-from tritoncnn.ops.define import Lowering, OpDef, broadcast_shape, types_tuple
+from tritoncnn.ops.define import OPS, Lowering, OpDef, broadcast_shape, types_tuple
 from tritoncnn.ops.evaluate import evaluate_expr
 from tritoncnn.ops.slot import make_slot
 
 
 def _type(expr: Expr, types: tuple[TensorType, ...]) -> TensorType | None:
     """Type of a subexpression; None for a bare number, which takes its dtype from its neighbours."""
-    from tritoncnn.ops import OPS
-
     if expr.operand is not None:
         if expr.operand >= len(types):
             raise GraphError(f"pointwise: {expr.op} is used, but there are {len(types)} operands")

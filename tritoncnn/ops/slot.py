@@ -19,6 +19,7 @@ from triton.language.extra import libdevice
 from tritoncnn.ir import ACC, Expr, TensorType, parse_expr
 from tritoncnn.kernels import device
 from tritoncnn.kernels.launch import Slot
+from tritoncnn.ops.define import OPS
 
 
 def _address(index: int, out: TensorType, operand: TensorType) -> tuple[str, str]:
@@ -64,8 +65,6 @@ class _Writer:
             if number == 0 and math.copysign(1.0, number) < 0:
                 return "(tl.full((), 0.0, tl.float32) * -1.0)"  # Triton takes -0.0 for 0.0
             return repr(number) if math.isfinite(number) else f'float("{number}")'
-        from tritoncnn.ops import OPS
-
         args = [self.write(arg) for arg in expr.args]
         if all(arg.constant is not None for arg in expr.args):  # bare numbers have no methods in Triton
             kinds = [_FULL[type(arg.constant)] for arg in expr.args]
