@@ -111,21 +111,6 @@ class CompiledModel:
         """The graph after every stage of the compiler."""
         return self.last().planned.stages
 
-    @property
-    def subject(self) -> Subject:
-        """What is compiled."""
-        return self._subject
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the positional inputs."""
-        return self._subject.names
-
-    @property
-    def title(self) -> str:
-        """The name of what is compiled."""
-        return self._subject.title
-
     def last(self) -> CallProgram:
         """The program of the last call, or of the example. Raises InputError before the first."""
         if self._programs.last is None:
