@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import as_float, narrow, widen
+from tritoncnn.formulas.dtypes import FLOATS, as_float, cast, narrow, result_dtype, widen
 from tritoncnn.formulas.sample import wrap
 from tritoncnn.ops import OPS
 
@@ -233,11 +233,18 @@ def median_of_all(x: Any) -> Any:
 # Running sums and products
 
 
+def _as_asked(name: str, x: Any, dtype: Any) -> Any:
+    """x in the option ``dtype``, where there is one. Raises UnsupportedError for whole numbers."""
+    wanted = result_dtype(dtype)
+    if wanted is not None and wanted not in FLOATS:
+        raise UnsupportedError(f"{name} with dtype {wanted}; cast its operand")
+    return x if wanted is None else cast(x, wanted)
+
+
 def _scanned(name: str, kind: str) -> Callable[..., Any]:
     def scanned(x: Any, dim: int, *, dtype: Any = None) -> Any:
         d = wrap(name, len(x.shape), dim)
-        if dtype is not None:
-            raise UnsupportedError(f"{name} with dtype {dtype}; cast its operand")
+        x = _as_asked(name, x, dtype)
         if not x.shape:
             return op["reshape"](scanned(op["reshape"](x, shape=(1,)), 0), shape=())
         return op["scan"](x, dim=d, kind=kind)
@@ -251,8 +258,7 @@ cumprod = _scanned("cumprod", "prod")
 
 def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Of all elements when dim is None."""
-    if dtype is not None:
-        raise UnsupportedError(f"prod with dtype {dtype}; cast its operand")
+    x = _as_asked("prod", x, dtype)
     if dim is None:
         return op["prod"](op["reshape"](x, shape=(math.prod(x.shape),)), dim=0)
     d = wrap("prod", len(x.shape), dim)
