@@ -10,15 +10,13 @@ import functools
 import operator
 import struct
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tritoncnn.cpu.sanitize.checked import Checked, address_of, extension
 from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.errors import DTypeError, InputError, ShapeError
 
 from . import engine
-from .lowering import lower_text
-from .request import Request
 from .slots import pointee, slot_packer
 
 COUNTER, GRID, THREADS, ARGUMENTS = 0, 1, 4, 5  # slots
@@ -136,10 +134,40 @@ class NativeKernel:
         return address(self.name, name, arg)
 
 
+class Asked(Protocol):
+    """What a kernel keeps of the request that it was compiled for (``request.py``); kernels that are only run load no Triton."""
+
+    @property
+    def name(self) -> str:
+        """The kernel's."""
+
+    @property
+    def arguments(self) -> tuple[tuple[str, str], ...]:
+        """Names and types of its run-time arguments."""
+
+    @property
+    def divisible(self) -> frozenset[str]:
+        """Those that are multiples of 16."""
+
+    @property
+    def checks(self) -> str:
+        """The mode of ``modes.py``."""
+
+    @property
+    def key(self) -> str:
+        """Its object code's in the disk cache."""
+
+    def ttir(self) -> str:
+        """Triton IR, made anew."""
+
+    def lower(self, ttir: str) -> str:
+        """Our LLVM IR of it."""
+
+
 class CpuKernel(NativeKernel):
     """Native code of one specialisation of a kernel."""
 
-    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+    def __init__(self, request: Asked, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
         super().__init__(request.name, request.arguments, request.divisible, code)
         self.request, self.from_cache = request, from_cache
         if ttir is not None:
@@ -152,7 +180,7 @@ class CpuKernel(NativeKernel):
 
     def llvm_ir(self) -> str:
         """Our LLVM IR, before LLVM's passes."""
-        return lower_text(self.request.name, self.ttir, self.request.checks)
+        return self.request.lower(self.ttir)
 
     def assembly(self) -> str:
         """This machine's code for it."""
@@ -162,7 +190,7 @@ class CpuKernel(NativeKernel):
 class CheckedKernel(CpuKernel):
     """A kernel that was compiled in one of the modes of ``modes.py``."""
 
-    def __init__(self, request: Request, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
+    def __init__(self, request: Asked, code: engine.Code, *, from_cache: bool, ttir: str | None = None) -> None:
         super().__init__(request, code, from_cache=from_cache, ttir=ttir)
         self._checked = Checked(request.checks, self.name, self.arguments, self._call)
 

@@ -14,6 +14,7 @@ from tritoncnn.errors import InputError
 from .compiler import compile_request
 from .driver import active
 from .launch import CpuKernel
+from .request import Request
 
 
 def check_races(kernel: Any, grid: Sequence[int], args: Sequence[Any], **options: Any) -> None:
@@ -30,6 +31,7 @@ def check_races(kernel: Any, grid: Sequence[int], args: Sequence[Any], **options
             raise InputError(
                 f"check_races: {kernel.name} is compiled already; {', '.join(options)} cannot be chosen now"
             )
+        assert isinstance(kernel.request, Request)  # what compiled it
         compile_request(replace(kernel.request, checks="races")).launch(grid, args)
     elif isinstance(kernel, JITFunction):
         with races(), active():

@@ -20,6 +20,7 @@ from tritoncnn.errors import InputError, KernelError
 from . import engine
 from .backend import TARGET, Backend, Options, run_passes
 from .cache import sources_hash
+from .lowering import lower_text
 from .slots import is_known
 
 Signature = Mapping[str, "str | tuple[str, ...]"]
@@ -68,6 +69,10 @@ class Request:
         except Exception as error:  # the front end lets any exception through, from any kernel's constant code
             words = " ".join(_root(error).split()) or type(error).__name__
             raise KernelError(f"{self.name}: Triton's front end refused the kernel: {words}") from error
+
+    def lower(self, ttir: str) -> str:
+        """Our LLVM IR of its TTIR."""
+        return lower_text(self.name, ttir, self.checks)
 
 
 def _root(error: BaseException) -> str:
