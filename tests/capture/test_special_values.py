@@ -80,15 +80,18 @@ CANCELS = {
     "gelu": 1e-6, "gelu tanh": 1e-6, "hardswish": 1e-7, "sinc": 1e-2, "special_sinc": 1e-2, "erfc": 1e-12,
     "special_erfc": 1e-12, "softsign": 1e-4, "mish": 1e-30, "silu": 1e-30, "tanhshrink": 1e-5, "expm1": 1e-15,
 }  # fmt: skip
+# The sign of zero in a tie of 0.0 and -0.0 is what the CPU's instruction makes it.
 ZEROS_TIE = {
     "maximum",
     "minimum",
     "max",
     "min",
+    "clamp_min",
+    "clamp_max",
     "clamp above",
     "clamp below",
     "clamp between",
-}  # as the CPU's instruction is
+}
 
 
 def found_in_the_table() -> dict[str, Function]:
