@@ -83,11 +83,22 @@ def _other_constant(module: Any) -> None:
     module[1].eps = 0.5
 
 
+def _other_attribute(module: Any) -> None:
+    module.scale = 2.0
+
+
+def _hooked(module: Any) -> None:
+    module[4].register_forward_hook(lambda *_: None)
+
+
 def _other_code(module: Any) -> None:
     module[2] = nn.Tanh()
 
 
-@pytest.mark.parametrize("change", [_other_weight, _other_buffer, _other_mode, _other_constant, _other_code])
+CHANGES = [_other_weight, _other_buffer, _other_mode, _other_constant, _other_code, _other_attribute, _hooked]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_another_model_is_not_taken_for_the_one_that_is_kept(change: Callable[[Any], None]) -> None:
     compile_kept(net(), X)
     module = net()

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from tritoncnn.compiler import CompiledModel
 
 ROOM = "models"  # the folder in the cache
+SEPARATE = {
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_non_persistent_buffers_set",
+}  # told otherwise, or a set without an order
 Model = Callable[[torch.Tensor], Any]
 
 
@@ -175,7 +181,10 @@ def _key(module: torch.nn.Module, x: torch.Tensor) -> str:
     add(_sources(), torch.__version__, importlib.metadata.version("triton"), cpu.code_key())
     add(x.dtype, tuple(x.shape), x.stride(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"))
     for path, part in module.named_modules():
-        add(path, type(part).__module__, type(part).__qualname__, part.extra_repr(), part.training)
+        own = [
+            (name, value) for name, value in vars(part).items() if name not in SEPARATE
+        ]  # hooks and modes are among them
+        add(path, type(part).__module__, type(part).__qualname__, own)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         add(name, tensor.dtype, tuple(tensor.shape), tensor.stride())
         digest.update(_bytes(tensor).numpy().data)
