@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,3 +185,30 @@ def test_a_kept_model_loads_neither_triton_nor_what_torch_export_needs() -> None
             for _ in range(2)]  # fmt: skip
     assert said[0].startswith("3.0 ['sympy'")
     assert said[1] == "3.0 []"
+
+
+def test_models_that_were_not_used_for_longest_go_when_the_folder_is_full(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = [net(), net(), net()]
+    for i, module in enumerate(modules):
+        module[4].bias.data.fill_(i)  # type: ignore[index,union-attr]
+    for i, module in enumerate(modules[:2]):
+        compile_kept(module, X)
+        (entry,) = set(folder.iterdir()) - {path for path in folder.iterdir() if path.stat().st_mtime < 1000}
+        os.utime(entry, (i, i))  # as if long ago, the first before the second
+    assert isinstance(compile_kept(modules[0], X), Frozen)  # used now: the second is the oldest
+    size = entry.stat().st_size
+    (folder / "half").write_bytes(bytes(size))  # what a killed process left
+    os.utime(folder / "half", (0, 0))
+    monkeypatch.setattr(frozen, "LIMIT", size * 2 + size // 2)
+    compile_kept(modules[2], X)
+    assert [isinstance(compile_kept(module, X), Frozen) for module in (modules[0], modules[2])] == [True, True]
+    assert not entry.exists()
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_model_larger_than_the_folder_may_be_is_still_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "LIMIT", 1)
+    compile_kept(net(), X)
+    assert isinstance(compile_kept(net(), X), Frozen)

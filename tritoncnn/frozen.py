@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tritoncnn.compiler import CompiledModel
 
 ROOM = "models"  # the folder in the cache
+LIMIT = 4 << 30  # bytes of all models that are kept
 SEPARATE = {
     "_parameters",
     "_buffers",
@@ -103,7 +104,7 @@ class Frozen:
 
 def _thaw(key: str) -> Frozen | None:
     """The model under this key; None where there is none, or a damaged one, which is told."""
-    cache = cpu.DiskCache(current().cache, ROOM)
+    cache = cpu.DiskCache(current().cache, ROOM, LIMIT)
     found = cache.get(key)
     if found is None:
         if not os.path.lexists(cache.folder / key):
@@ -153,7 +154,7 @@ def _freeze(model: CompiledModel, key: str) -> None:
     }
     tensors = {f"held.{name}": t for name, t in held.items()}
     tensors |= {f"code.{i}": torch.frombuffer(bytearray(obj or b""), dtype=torch.uint8) for i, obj in enumerate(code)}
-    cpu.DiskCache(current().cache, ROOM).put(key, header, safetensors.torch.save(tensors))
+    cpu.DiskCache(current().cache, ROOM, LIMIT).put(key, header, safetensors.torch.save(tensors))
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:

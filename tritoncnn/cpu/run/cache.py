@@ -77,10 +77,13 @@ def open_folder(root: Path, name: str) -> int:
 
 
 class DiskCache:
-    """Entries of one kind under ``root/name``. Without a usable folder it warns once and holds nothing."""
+    """Entries of one kind under ``root/name``. Without a usable folder it warns once and holds nothing.
 
-    def __init__(self, root: Path, name: str = "cpu") -> None:
-        self.root, self.name = root, name
+    limit  bytes that all entries may take; beyond it, those that were not read for longest go. None: any number
+    """
+
+    def __init__(self, root: Path, name: str = "cpu", limit: int | None = None) -> None:
+        self.root, self.name, self.limit = root, name, limit
         self.folder = root / name
 
     def get(self, key: str) -> tuple[dict[str, Any], bytes] | None:
@@ -91,7 +94,11 @@ class DiskCache:
             _warn(self.folder, error)
             return None
         try:
-            return _decode(_read(folder, key), key)
+            entry = _read(folder, key)
+            if self.limit is not None:
+                with suppress(OSError):  # a read-only disk
+                    os.utime(key, dir_fd=folder, follow_symlinks=False)
+            return _decode(entry, key)
         except OSError:
             return None
         finally:
@@ -103,6 +110,8 @@ class DiskCache:
             folder = open_folder(self.root, self.name)
             try:
                 _write(folder, key, _encode(key, header, obj))
+                if self.limit is not None:
+                    _drop_oldest(folder, self.limit, keep=key)
             finally:
                 os.close(folder)
         except OSError as error:
@@ -162,6 +171,25 @@ def _write(folder: int, key: str, entry: bytes) -> None:
         with suppress(OSError):
             os.unlink(aside, dir_fd=folder)
         raise
+
+
+def _drop_oldest(folder: int, limit: int, keep: str) -> None:
+    """Delete files of an open folder, the one that was not used for longest first, until they take ``limit`` bytes or only
+    ``keep`` is left. Files that another process writes or deletes at the same time are no error."""
+    found = []
+    for name in os.listdir(folder):
+        with suppress(OSError):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                found.append((status.st_mtime_ns, name, status.st_size))
+    total = sum(size for _, _, size in found)
+    for _, name, size in sorted(found):
+        if total <= limit:
+            return
+        if name != keep:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+            total -= size
 
 
 @functools.lru_cache
