@@ -7,14 +7,13 @@ run folder, curves, progress.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
-from tritoncnn.data import Facts
-from tritoncnn.data.define import Array
+from tritoncnn.data import Facts, Reader
+from tritoncnn.data.colour import ColourReader
 
 Build = Callable[[Facts], torch.nn.Module]
 
@@ -54,6 +53,14 @@ class Recipe:
     weight_decay: float
 
 
+@dataclass(frozen=True)
+class Side:
+    """Height and width of a model's pictures in pixels: ``usual`` where nobody says otherwise, ``least`` that it takes."""
+
+    usual: int
+    least: int
+
+
 class Example(NamedTuple):
     """A batch of the right shapes and the facts of its data, to look at a model without loading any data."""
 
@@ -83,6 +90,7 @@ class Task:
     best     the metric that is shown wherever there is room for one
     example  batch size -> Example
     read     a file that a person hands in -> f32[C,H,W], as the data sets have their pictures
+    sides    model -> Side, for a ColourReader as ``read``; empty where pictures have one size, and ``--size`` means nothing
     answer   (outputs, facts, how many) -> one Answer per example
     recipe   of the default data; ``recipes`` has others by the name of the data set
     """
@@ -95,15 +103,27 @@ class Task:
     metrics: Mapping[str, Metric]
     best: str
     example: Callable[[int], Example]
-    read: Callable[[Path], Array]
+    read: Reader
     answer: Callable[[Any, Facts, int], list[Answer]]
     recipe: Recipe
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    sides: Mapping[str, Side] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.models, f"task {self.name} has no model"
         assert self.data, f"task {self.name} has no data set"
         assert self.best in self.metrics, f"task {self.name} measures no {self.best}"
+        wanted = set(self.models) if isinstance(self.read, ColourReader) else set()
+        assert set(self.sides) == wanted, f"task {self.name} must tell the sides of {wanted}; got {set(self.sides)}"
 
     def recipe_for(self, data: str) -> Recipe:
         return self.recipes.get(data, self.recipe)
+
+    def reader(self, size: int) -> Reader:
+        """``read`` for pictures of ``size`` x ``size``; 0 where pictures have one size."""
+        return replace(self.read, size=size) if isinstance(self.read, ColourReader) else self.read
+
+    def example_at(self, batch: int, size: int) -> Example:
+        """The example with pictures of ``size`` x ``size``; 0 where pictures have one size."""
+        x, y, facts = self.example(batch)
+        return Example(x.new_zeros(*x.shape[:2], size, size), y, facts) if size else Example(x, y, facts)

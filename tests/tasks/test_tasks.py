@@ -12,7 +12,8 @@ import torch
 from tritoncnn.data import SOURCES, Facts
 from tritoncnn.errors import InputError
 from tritoncnn.tasks import TASKS, find_task
-from tritoncnn.tasks.kinds.classification import accuracy, cross_entropy, most_probable
+from tritoncnn.tasks.kinds.classification import accuracy, cross_entropy, most_probable, top5
+from tritoncnn.train import Options
 
 MODELS = [(name, model) for name in TASKS for model in find_task(name).models]
 
@@ -23,9 +24,9 @@ def test_naming_the_tasks_imports_no_torch() -> None:
 
 
 def test_unknown_tasks_get_a_hint_only_where_a_name_is_near() -> None:
-    with pytest.raises(InputError, match=r"^unknown task 'LeNet5'; did you mean lenet\?$"):
+    with pytest.raises(InputError, match=r"^unknown task 'LeNet5'; did you mean lenet or alexnet\?$"):
         find_task("LeNet5")
-    for name in ("resnet50", "vgg19", "", "kinds", "__init__"):
+    for name in ("unet", "yolo", "", "kinds", "__init__"):
         with pytest.raises(InputError, match=rf"^unknown task '{name}'; known: .*lenet"):
             find_task(name)
 
@@ -41,7 +42,7 @@ def test_a_task_learns_from_data_sets_that_there_are_and_the_first_needs_no_fold
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gives(name: str, model: str) -> None:
     task = find_task(name)
-    x, y, facts = task.example(3)
+    x, y, facts = task.example_at(3, Options.of(task, model=model).size)
     with torch.no_grad():
         outputs = task.models[model](facts).eval()(x)
         assert task.loss(outputs, y).shape == ()
@@ -68,9 +69,38 @@ def test_a_classifier_of_fewer_than_two_classes_is_refused(classes: tuple[str, .
 def test_metrics_and_answers_of_a_classifier() -> None:
     logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
     assert accuracy(logits, torch.tensor([0, 2])) == 0.5
+    assert top5(logits, torch.tensor([0, 2])) == 1.0
     wanted = torch.nn.functional.cross_entropy(logits.double(), torch.tensor([0, 2]))
     assert cross_entropy(logits, torch.tensor([0, 2])) == float(wanted)
     first, second = most_probable(logits, Facts(("a", "b", "c"), (), ()), 2)
     assert [found["class"] for found in first.note["top"]] == ["a", "c"]
     assert second.note["top"][0]["probability"] == pytest.approx(torch.softmax(logits[1].double(), 0)[1].item())
     assert [line.split()[1] for line in first.lines] == ["a", "c"]
+
+
+def test_top5_asks_for_the_label_among_the_five_largest() -> None:
+    logits = torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]]).repeat(7, 1)
+    assert [top5(logits[:1], torch.tensor([label])) for label in range(7)] == [1.0] * 5 + [0.0] * 2
+    assert top5(logits, torch.arange(7)) == 5 / 7
+
+
+SIZED = [(name, model) for name, model in MODELS if find_task(name).sides]
+
+
+@pytest.mark.parametrize(("name", "model"), SIZED)
+def test_a_model_takes_pictures_of_its_least_size_and_smaller_ones_are_refused(name: str, model: str) -> None:
+    task = find_task(name)
+    least = task.sides[model].least
+    x, _, facts = task.example_at(2, least)
+    with torch.no_grad():
+        assert task.models[model](facts).eval()(x).shape == (2, len(facts.classes))
+    sentence = rf"^--size must be from {least} to 1024 for model '{model}'; got {least - 1}$"
+    with pytest.raises(InputError, match=sentence):
+        Options.of(task, model=model, size=least - 1)
+    with pytest.raises(InputError, match=rf"^--size must be from {least} to 1024 for model '{model}'; got 1025$"):
+        Options.of(task, model=model, size=1025)
+
+
+def test_a_task_whose_pictures_have_one_size_takes_none() -> None:
+    with pytest.raises(InputError, match=r"^--size 32: the pictures of task 'lenet' have one size; leave it out$"):
+        Options.of(find_task("lenet"), size=32)

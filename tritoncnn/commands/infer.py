@@ -19,7 +19,7 @@ def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> Non
     """Say what is on each PICTURE (PNG, JPEG, BMP, GIF, TIFF, WebP, PPM), by the model trained in the folder RUN.
 
     \b
-    Pictures are adapted as in training:
+    Pictures are adapted as in training. Photographs: the middle square, scaled to the run's --size. Handwriting:
     colour         to grey by luma; transparent parts become white (black, if what is visible is light);
                    turned upright by the EXIF tag
     dark on light  inverted when the median of the outermost ring of pixels is above half of the contrast,

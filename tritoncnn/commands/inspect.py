@@ -10,11 +10,14 @@ PROBE = 4096  # examples: a batch that fits into any memory
 @click.command()
 @click.argument("name", metavar="TASK")
 @click.option("--model", help="One of the task's models (default: its first).")
+@click.option("--size", type=int, help="Side of the pictures in pixels (default: the model's).")
 @click.option("--step", is_flag=True, help="The whole training step: forward, loss, backward, optimizer.")
 @click.option("--batch-size", type=int, help="Default: 1, with --step 64.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True, help="Of --step.")
 @click.option("--source", is_flag=True, help="Also print the Triton source that was generated.")
-def inspect(name: str, model: str | None, step: bool, batch_size: int | None, optimizer: str, source: bool) -> None:
+def inspect(
+    name: str, model: str | None, size: int | None, step: bool, batch_size: int | None, optimizer: str, source: bool
+) -> None:
     """Show how the model of TASK is compiled: its graph before and after each pass, then the plan.
 
     The plan has one line per launch (kernel, what is fused in it, grid, tile, flops, bytes), then the size of the arena
@@ -27,26 +30,26 @@ def inspect(name: str, model: str | None, step: bool, batch_size: int | None, op
     from tritoncnn.train import Options
 
     task = find_task(name)
-    size = (64 if step else 1) if batch_size is None else batch_size
-    if size < 1:
-        raise InputError(f"--batch-size must be at least 1; got {size}")
-    options = Options.of(task, model=model, optimizer=optimizer)
+    examples = (64 if step else 1) if batch_size is None else batch_size
+    if examples < 1:
+        raise InputError(f"--batch-size must be at least 1; got {examples}")
+    options = Options.of(task, model=model, size=size, optimizer=optimizer)
 
     def compile_for(batch: int) -> tritoncnn.CompiledModel | tritoncnn.CompiledStep:
-        x, y, facts = task.example(batch)
+        x, y, facts = task.example_at(batch, options.size)
         module = options.build_model(facts)
         if step:
             return tritoncnn.compile_step(module, task.loss, options.build_optimizer(), (x, y))
         return tritoncnn.compile(module.eval(), x)
 
-    if size > PROBE:  # a plan grows with its batch: a small one tells whether the large one fits
-        x, y, _ = task.example(1)
+    if examples > PROBE:  # a plan grows with its batch: a small one tells whether the large one fits
+        x, y, _ = task.example_at(1, options.size)
         each = sum(compile_for(PROBE).plan.sizes.values()) / PROBE + x.nbytes + y.nbytes
-        if size * each > (left := memory_left()):
+        if examples * each > (left := memory_left()):
             raise InputError(
-                f"--batch-size {size} needs about {in_words(int(size * each))} of memory; {in_words(left)} are left"
+                f"--batch-size {examples} needs about {in_words(int(examples * each))} of memory; {in_words(left)} are left"
             )
-    compiled = compile_for(size)
+    compiled = compile_for(examples)
     for stage in compiled.stages:
         click.echo(f"== {stage.name}: {stage.note}\n{stage.graph}\n")
     click.echo(f"== plan\n{compiled.plan}")

@@ -14,6 +14,9 @@ from tritoncnn.commands.ending import say
 @click.command()
 @click.argument("name", metavar="TASK")
 @click.option("--model", help="One of the task's models (default: its first).")
+@click.option(
+    "--size", type=int, help="Side of the pictures in pixels, where models take several (default: the model's)."
+)
 @click.option("--data", help="One of the task's data sets (default: its first).")
 @click.option("--data-dir", type=Path, help="Where a data set is that does not come along.")
 @click.option(
@@ -33,11 +36,16 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
     """Train the model of TASK and keep the result in a run folder.
 
     \b
-    lenet    handwritten digits by LeNet-5; its data sets:
-    digits   scikit-learn's 1,797 scans; a fifth is held out, the rest is joined by 4 warped copies each
-    mnist    the four IDX files in --data-dir, plain or .gz
-    folder   --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
-             out; pictures are adapted as "tritoncnn infer --help" says
+    lenet                            handwritten digits: --data digits, mnist or folder
+    alexnet, googlenet, resnet, vgg  photographs: --data photographs or folder
+
+    \b
+    digits       scikit-learn's 1,797 scans; a fifth is held out, the rest is joined by 4 warped copies each
+    mnist        the four IDX files in --data-dir, plain or .gz
+    photographs  patches of 12 photographs that come with scikit-image and scikit-learn: those of their left
+                 halves, of any scale and mirrored or not, against those of their right halves
+    folder       --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
+                 out; pictures are adapted as "tritoncnn infer --help" says
 
     The learning rate rises over the first 5 % of all steps, then falls to 0 as half a cosine. Examples that do not fill
     a last batch are left out of that epoch; each epoch has another order. A checkpoint is written before the first

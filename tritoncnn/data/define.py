@@ -55,7 +55,7 @@ class Facts:
                 f"pictures have {pictures.shape[1]} channels; the run's mean and std have {len(self.mean)}"
             )
         mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
-        return torch.from_numpy((pictures - mean) / std)
+        return torch.from_numpy(np.ascontiguousarray((pictures - mean) / std))
 
 
 def _numbers(note: Mapping[str, Any], name: str) -> tuple[float, ...]:

@@ -1,10 +1,12 @@
-"""Picture files -> grey values."""
+"""Picture files -> grey values, or colours."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from tritoncnn.data.files import in_words, open_file, reason
 from tritoncnn.errors import DataError
 
 Grey = NDArray[np.float32]
+Read = TypeVar("Read")
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1_000_000_000
@@ -30,6 +33,26 @@ def read_grey(path: Path) -> Grey:
     Colour becomes luma (ITU-R 601, Pillow's "L"). Transparent parts become white, or black where what is visible is
     mostly light. Raises DataError: unreadable, not a picture, over 50 megapixels, values that are not finite.
     """
+    grey = _open(path, _grey)
+    if not np.isfinite(grey).all():
+        raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
+    return grey
+
+
+def read_colour(path: Path) -> Image.Image:
+    """The colours of a picture file, mode RGB, turned upright as its EXIF tag says; grey gives three equal channels.
+
+    Transparent parts become white, or black where what is visible is mostly light; values of more than 8 bits are stretched to
+    the full range. Raises DataError as ``read_grey`` does.
+    """
+    colour = _open(path, _colour)
+    if colour is None:
+        raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
+    return colour
+
+
+def _open(path: Path, decode: Callable[[Image.Image], Read]) -> Read:
+    """What ``decode`` makes of the opened picture. Raises DataError."""
     with open_file(path, "picture") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
@@ -39,7 +62,7 @@ def read_grey(path: Path) -> Grey:
                 warnings.simplefilter("ignore")  # Pillow's size limit is higher than ours; odd tags are no matter
                 with Image.open(file, formats=_FORMATS) as picture:
                     _check_size(path, *picture.size)
-                    grey = _grey(picture)
+                    return decode(picture)
         except DataError:
             raise
         except Image.DecompressionBombError as error:
@@ -48,9 +71,6 @@ def read_grey(path: Path) -> Grey:
             ) from error
         except Exception as error:  # on malformed files decoders raise nearly anything: struct.error, IndexError...
             raise DataError(f"picture {path} cannot be read: {_reason(error)}") from error
-    if not np.isfinite(grey).all():
-        raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
-    return grey
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -70,12 +90,34 @@ def _reason(error: Exception) -> str:
 def _grey(picture: Image.Image) -> Grey:
     if max(picture.size) >= 2 * WORK_SIDE:
         picture.draft("L", (WORK_SIDE, WORK_SIDE))  # a JPEG can be decoded small
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):  # convert("L") would clip these at 255
-        values = np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
+    if _is_deep(picture):
+        values = _deep(picture)
         return stretch(values) * 255 if np.isfinite(values).all() else values
     if picture.has_transparency_data:  # reduced first: what follows takes many bytes a pixel
         return np.asarray(ImageOps.exif_transpose(_flatten(_reduce(picture.convert("RGBA")))).convert("L"), np.float32)
     return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
+
+
+def _colour(picture: Image.Image) -> Image.Image | None:
+    """None where a value is not finite."""
+    if max(picture.size) >= 2 * WORK_SIDE:
+        picture.draft("RGB", (WORK_SIDE, WORK_SIDE))
+    if _is_deep(picture):
+        values = _deep(picture)
+        grey = np.round(stretch(values) * 255).astype(np.uint8) if np.isfinite(values).all() else None
+        return None if grey is None else Image.fromarray(grey).convert("RGB")
+    if picture.has_transparency_data:
+        return ImageOps.exif_transpose(_flatten(_reduce(picture.convert("RGBA"))))
+    return ImageOps.exif_transpose(_reduce(picture.convert("RGB")))
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Has it more than 8 bits a value, which convert("L") would clip at 255?"""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _deep(picture: Image.Image) -> Grey:
+    return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
 
 
 def _flatten(picture: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ RECIPE = Recipe(epochs=12, batch=64, steps=400, optimizer="sgd", lr=0.03, moment
 task = classification(
     name="lenet",
     about="handwritten digits by LeNet-5 with ReLU and max pooling, after LeCun et al. 1998",
-    models={"lenet": lambda classes: LeNet(classes=classes)},
+    models={"lenet": lambda classes, channels: LeNet(classes)},
     data=("digits", "mnist", "folder"),
     read=read_ink,
     shape=(1, SIZE, SIZE),

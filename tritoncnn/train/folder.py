@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from tritoncnn.atomic import check_writable, unfinished, write_file
-from tritoncnn.data import Dataset, Facts
+from tritoncnn.data import Dataset, Facts, Reader
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
 from tritoncnn.task import Task
-from tritoncnn.train.options import Options, known
+from tritoncnn.train.options import Options, check_size, known
 from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
 
 MAX_CONFIG = 16 << 20  # bytes
@@ -65,9 +65,10 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Trained:
-    """What ``infer`` needs of a run: the module with its weights, and the facts of its data."""
+    """What ``infer`` needs of a run: the module with its weights, how it wants its pictures, and the facts of its data."""
 
     module: torch.nn.Module
+    read: Reader
     facts: Facts
 
 
@@ -181,6 +182,10 @@ def load_trained(run: RunFolder, task: Task) -> Trained:
         if not isinstance(name, str):
             raise InputError(f"model must be a name; got {name!r}")
         known("model", name, task.models, f" of task {task.name!r}")
+        size = config.get("size")
+        if type(size) is not int:
+            raise InputError(f"size must be a whole number; got {size!r}")
+        check_size(task, name, size)
         facts = Facts.from_note(config)
         module = task.models[name](facts).eval()
     except InputError as error:
@@ -189,4 +194,4 @@ def load_trained(run: RunFolder, task: Task) -> Trained:
         raise CheckpointError(f"{run.model} does not exist: the run has not finished its first epoch; --resume it")
     tensors, _ = read_tensors(run.model, module.state_dict())
     module.load_state_dict(tensors)
-    return Trained(module, facts)
+    return Trained(module, task.reader(size), facts)

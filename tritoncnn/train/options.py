@@ -23,6 +23,7 @@ USUAL = {  # for an optimizer other than the recipe's
     "adamw": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.01},
 }
 MAX_THREADS = 1024
+MAX_SIZE = 1024  # larger pictures are reduced to about this side when they are read
 LEAST_STEPS = 8  # of an epoch: where the batch is not given, a small data set is cut into at least so many
 WARM_UP = 0.05  # share of all steps in which the learning rate rises
 FREE = frozenset({"data_dir", "threads", "save_every"})  # may differ between a run and its resumption
@@ -32,6 +33,7 @@ FREE = frozenset({"data_dir", "threads", "save_every"})  # may differ between a 
 class Options:
     """One run. ``Options.of`` fills in what was not said; every value is checked. Raises InputError.
 
+    size                of the pictures' sides; 0 where the task has pictures of one size
     epochs, batch_size  0 until ``fitted`` knows the size of the data set, where they were not said
     save_every          seconds between checkpoints inside an epoch; one is written at the end of each epoch in any case
     threads             0 leaves torch's own number
@@ -39,6 +41,7 @@ class Options:
 
     task: Task
     model: str
+    size: int
     data: str
     data_dir: str | None
     epochs: int
@@ -64,9 +67,11 @@ class Options:
         optimizer = said.get("optimizer", recipe.optimizer)
         if optimizer == "adamw" and "momentum" in said:
             raise InputError("--momentum belongs to --optimizer sgd; adamw has betas of its own")
+        model = said.get("model", next(iter(task.models)))
+        side = task.sides.get(model)
         own = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         usual = {
-            "model": next(iter(task.models)), "data": data, "data_dir": None, "epochs": 0, "batch_size": 0,
+            "model": model, "size": side.usual if side else 0, "data": data, "data_dir": None, "epochs": 0, "batch_size": 0,
             "optimizer": optimizer, "seed": 0, "threads": 0, "save_every": 30.0,
         } | (own if optimizer == recipe.optimizer else USUAL.get(optimizer, own))  # fmt: skip
         return cls(task=task, **(usual | said))
@@ -88,6 +93,7 @@ class Options:
         known("model", self.model, self.task.models, f" of task {self.task.name!r}")
         known("data set", self.data, self.task.data, f" of task {self.task.name!r}")
         known("optimizer", self.optimizer, USUAL)
+        check_size(self.task, self.model, self.size)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 0:
                 raise InputError(f"{flag(name)} must be at least 1; got {getattr(self, name)}")
@@ -172,3 +178,14 @@ def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:
         close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.75)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
         raise InputError(f"unknown {kind}{where} {name!r}; {hint}")
+
+
+def check_size(task: Task, model: str, size: int) -> None:
+    """Raise InputError unless ``model`` takes pictures of ``size`` x ``size``."""
+    if not task.sides:
+        if size:
+            raise InputError(f"--size {size}: the pictures of task {task.name!r} have one size; leave it out")
+        return
+    least = task.sides[model].least
+    if not least <= size <= MAX_SIZE:
+        raise InputError(f"--size must be from {least} to {MAX_SIZE} for model {model!r}; got {size}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tritoncnn.data.define import Array
+from tritoncnn.data.define import Array, Reader
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.frozen import Model, compile_kept
 from tritoncnn.task import Answer, Task
@@ -29,7 +29,7 @@ def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[
     evaluator: Evaluator[Model] | None = None
     batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
     for first in range(0, len(files), batch):
-        pictures = [_read(task, path) for path in files[first : first + batch]]
+        pictures = [_read(trained.read, path) for path in files[first : first + batch]]
         read = [picture for picture in pictures if not isinstance(picture, DataError)]
         answers: Iterator[Answer] = iter(())
         if read:
@@ -40,8 +40,8 @@ def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[
     return found
 
 
-def _read(task: Task, path: Path) -> Array | DataError:
+def _read(read: Reader, path: Path) -> Array | DataError:
     try:
-        return task.read(path)
+        return read(path)
     except DataError as error:
         return error

@@ -1,34 +1,36 @@
-"""Classification: one picture in, one logit per class out; cross-entropy; the share of pictures read rightly."""
+"""Classification: one picture in, one logit per class out; cross-entropy; the share of pictures whose class is found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from tritoncnn.data import Facts
-from tritoncnn.data.define import Array
+from tritoncnn.data import Facts, Reader
 from tritoncnn.errors import InputError
-from tritoncnn.task import Answer, Example, Metric, Recipe, Task
+from tritoncnn.task import Answer, Example, Metric, Recipe, Side, Task
 
 
 def classification(
     *,
     name: str,
     about: str,
-    models: Mapping[str, Callable[[int], torch.nn.Module]],
+    models: Mapping[str, Callable[[int, int], torch.nn.Module]],
     data: tuple[str, ...],
-    read: Callable[[Path], Array],
+    read: Reader,
     shape: tuple[int, int, int],
     classes: int,
     recipe: Recipe,
     recipes: Mapping[str, Recipe],
+    sides: Mapping[str, Side] | None = None,
+    loss: Callable[[Any, torch.Tensor], torch.Tensor] = F.cross_entropy,
+    more: Mapping[str, Metric] | None = None,
 ) -> Task:
-    """A task whose ``models`` are built from the number of classes.
+    """A task whose ``models`` are built from the numbers of classes and of the pictures' channels.
 
-    ``shape`` (C, H, W) and ``classes`` are those of the default data.
+    ``shape`` (C, H, W) and ``classes`` are those of the default data; ``more`` metrics stand behind loss and accuracy.
     """
 
     def example(batch: int) -> Example:
@@ -40,22 +42,27 @@ def classification(
         about=about,
         models={model: _for_classes(build) for model, build in models.items()},
         data=data,
-        loss=F.cross_entropy,
-        metrics={"test_loss": Metric(cross_entropy, loss=True), "accuracy": Metric(accuracy, percent=True)},
+        loss=loss,
+        metrics={
+            "test_loss": Metric(cross_entropy, loss=True),
+            "accuracy": Metric(accuracy, percent=True),
+            **(more or {}),
+        },
         best="accuracy",
         example=example,
         read=read,
         answer=most_probable,
         recipe=recipe,
         recipes=recipes,
+        sides=sides or {},
     )
 
 
-def _for_classes(build: Callable[[int], torch.nn.Module]) -> Callable[[Facts], torch.nn.Module]:
+def _for_classes(build: Callable[[int, int], torch.nn.Module]) -> Callable[[Facts], torch.nn.Module]:
     def build_from(facts: Facts) -> torch.nn.Module:
         if len(facts.classes) < 2:
             raise InputError(f"classes must be a list of 2 or more names; got {list(facts.classes)}")
-        return build(len(facts.classes))
+        return build(len(facts.classes), len(facts.mean))
 
     return build_from
 
@@ -68,6 +75,12 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """The share of pictures whose largest logit is their label's."""
     return float((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def top5(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The share of pictures whose label is among the 5 largest logits; of 5 classes or fewer, all of them."""
+    found = logits.topk(min(5, logits.shape[1])).indices
+    return float((found == labels[:, None]).any(1).sum()) / len(labels)
 
 
 def most_probable(logits: torch.Tensor, facts: Facts, top: int) -> list[Answer]:

@@ -1,0 +1,89 @@
+"""The whole road of each row that learns photographs: a folder of pictures, a run, answers about other pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from tritoncnn.errors import CheckpointError, DataError
+from tritoncnn.models.googlenet import Outputs
+from tritoncnn.tasks import TASKS, find_task
+from tritoncnn.tasks.googlenet import AUX, loss
+from tritoncnn.train import Options, predict, train
+
+ROWS = [name for name in TASKS if "photographs" in find_task(name).data]
+EACH = 10  # pictures of a class
+
+
+def write(folder: Path, name: str, colour: int, count: int, seed: int) -> list[Path]:
+    """Noise that is brighter in one of the three channels."""
+    random = np.random.RandomState(seed)
+    (folder / name).mkdir(parents=True)
+    paths = [folder / name / f"{number}.png" for number in range(count)]
+    for path in paths:
+        values = random.randint(0, 120, (40, 50, 3))
+        values[..., colour] += 120
+        Image.fromarray(values.astype(np.uint8)).save(path)
+    return paths
+
+
+def two_colours(folder: Path) -> Path:
+    for seed, (name, channel) in enumerate({"blue": 2, "red": 0}.items()):
+        write(folder, name, channel, EACH, seed)
+    return folder
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_learns_a_folder_of_pictures_and_answers(name: str, tmp_path: Path) -> None:
+    data = two_colours(tmp_path / "pictures")
+    options = Options.of(find_task(name), data="folder", data_dir=str(data), epochs=2, batch_size=8, lr=0.01)
+    outcome = train(options, tmp_path / "run")
+    rows = [json.loads(line) for line in (outcome.run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["top5"] for row in rows] == [1.0, 1.0]  # there are two classes
+    unseen = write(tmp_path / "unseen", "red", 0, 3, 7)
+    answers = predict(find_task(name), outcome.run, unseen)
+    assert len(answers) == 3
+    for answer in answers:
+        assert not isinstance(answer, DataError)
+        assert {found["class"] for found in answer.note["top"]} == {"blue", "red"}
+        assert sum(found["probability"] for found in answer.note["top"]) == pytest.approx(1)
+
+
+def test_a_run_answers_about_pictures_of_the_size_that_it_was_trained_with(tmp_path: Path) -> None:
+    resnet, data = find_task("resnet"), two_colours(tmp_path / "pictures")
+    options = Options.of(resnet, data="folder", data_dir=str(data), size=12, epochs=1, batch_size=8)
+    run = train(options, tmp_path / "run").run
+    config = json.loads((run / "config.json").read_text())
+    assert config["size"] == 12
+    picture = data / "red" / "0.png"
+    module = options.build_model(resnet.example(1).facts.from_note(config)).eval()
+    module.load_state_dict(load_file(run / "model.safetensors"))
+    mean, std = (np.array(config[key], np.float32)[:, None, None] for key in ("mean", "std"))
+    small = Image.open(picture).crop((5, 0, 45, 40)).resize((12, 12), Image.Resampling.BOX)
+    x = (np.asarray(small, np.float32).transpose(2, 0, 1) / 255 - mean) / std
+    with torch.no_grad():
+        wanted = torch.softmax(module(torch.from_numpy(x)[None]).double(), 1)[0].tolist()
+    (answer,) = predict(resnet, run, [picture])
+    assert not isinstance(answer, DataError)
+    found = {row["class"]: row["probability"] for row in answer.note["top"]}
+    assert [found[name] for name in config["classes"]] == pytest.approx(wanted, abs=1e-4)
+    for size, sentence in {None: "size must be a whole number; got None", 7: "--size must be from 8 to 1024"}.items():
+        (run / "config.json").write_text(json.dumps(config | {"size": size}))
+        with pytest.raises(CheckpointError, match=sentence):
+            predict(resnet, run, [picture])
+
+
+def test_googlenets_loss_adds_a_share_of_the_classifiers_on_the_way() -> None:
+    torch.manual_seed(0)
+    outputs, target = Outputs(*torch.randn(3, 4, 5)), torch.tensor([0, 4, 2, 2])
+    parts = [float(F.cross_entropy(output, target)) for output in outputs]
+    assert float(loss(outputs, target)) == pytest.approx(parts[0] + AUX * (parts[1] + parts[2]), rel=1e-6)
+    assert float(loss(outputs.logits, target)) == pytest.approx(parts[0], rel=1e-6)

@@ -1,0 +1,29 @@
+"""Photographs by inception blocks: Szegedy et al. 2015."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from tritoncnn.models.googlenet import GoogLeNet, Outputs
+from tritoncnn.task import Recipe, Side
+from tritoncnn.tasks.kinds.photographs import of_photographs
+
+AUX = 0.3  # weight of each classifier on the way, as in the paper
+
+
+def loss(output: torch.Tensor | Outputs, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the logits, and of the classifiers on the way where the net is being trained."""
+    if isinstance(output, torch.Tensor):
+        return F.cross_entropy(output, target)
+    aux = F.cross_entropy(output.aux_logits1, target) + F.cross_entropy(output.aux_logits2, target)
+    return F.cross_entropy(output.logits, target) + AUX * aux
+
+
+task = of_photographs(
+    name="googlenet",
+    about="photographs by GoogLeNet, trained with its two classifiers on the way, after Szegedy et al. 2015",
+    models={"googlenet": (GoogLeNet, Side(usual=32, least=15))},
+    recipe=Recipe(epochs=10, batch=64, steps=600, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4),
+    loss=loss,
+)

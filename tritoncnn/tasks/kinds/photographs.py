@@ -1,0 +1,46 @@
+"""Classifiers of colour pictures: by default, of which of twelve photographs a patch of 32 x 32 is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tritoncnn.data.colour import ColourReader
+from tritoncnn.data.photographs import FILES
+from tritoncnn.task import Metric, Recipe, Side, Task
+from tritoncnn.tasks.kinds.classification import classification, top5
+
+Nets = Mapping[str, tuple[Callable[[int, int], torch.nn.Module], Side]]
+
+
+def of_photographs(
+    *,
+    name: str,
+    about: str,
+    models: Nets,
+    recipe: Recipe,
+    loss: Callable[[Any, torch.Tensor], torch.Tensor] = F.cross_entropy,
+) -> Task:
+    """A task on patches of photographs, CIFAR, and folders of pictures, whose middle squares are scaled to one size.
+
+    ``models``: how to build each from the numbers of classes and channels, and the sizes of pictures that it takes.
+    """
+    side = next(iter(models.values()))[1].usual
+    return classification(
+        name=name,
+        about=about,
+        models={model: build for model, (build, _) in models.items()},
+        data=("photographs", "folder"),
+        read=ColourReader(side),
+        shape=(3, side, side),
+        classes=len(FILES),
+        recipe=recipe,
+        recipes={"folder": replace(recipe, epochs=20)},
+        sides={model: sides for model, (_, sides) in models.items()},
+        loss=loss,
+        more={"top5": Metric(top5, percent=True)},
+    )
