@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import warnings
 import weakref
 from pathlib import Path
@@ -165,10 +166,34 @@ def test_softmax_is_taken_in_the_dtype_that_is_asked_for(name: str, dtype: torch
     torch.testing.assert_close(*pair, rtol=0, atol=8 * 2.0**-8)
 
 
-def test_a_class_out_of_range_makes_the_loss_nan() -> None:
-    assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, 4, 1])).isnan()
-    assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, -1, 1]), ignore_index=7).isnan()
-    assert T.cross_entropy(torch.randn(3, 4), torch.tensor([0, 7, 1]), ignore_index=7).isfinite()
+OUT_OF_RANGE = {
+    "cross_entropy: target must hold numbers from 0 to 3, or -100; got 4":
+        lambda x: T.cross_entropy(x, torch.tensor([0, 4, 1])),
+    "cross_entropy: target must hold numbers from 0 to 3, or 7; got -1":
+        lambda x: T.cross_entropy(x, torch.tensor([0, -1, 1]), ignore_index=7, label_smoothing=0.1),
+    "cross_entropy: target must hold numbers from 0 to 2, or -100; got 3":
+        lambda x: T.cross_entropy(x.reshape(1, 3, 2, 2), torch.tensor([[[0, 3], [2, 3]]]), weight=torch.ones(3)),
+    "embedding: index must hold numbers from 0 to 2; got -1": lambda x: T.embedding(torch.tensor([[0], [-1]]), x),
+    "max_unpool2d: indices must hold numbers from 0 to 47; got 48":
+        lambda x: T.max_unpool2d(x.reshape(1, 1, 3, 4), torch.arange(37, 49).reshape(1, 1, 3, 4), 2),
+    "one_hot: index must hold numbers from 0 to 4; got 5": lambda x: T.one_hot(torch.tensor([1, 5]), 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", OUT_OF_RANGE)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_numbers_that_name_no_class_or_row_are_refused(said: str, gradients: bool) -> None:
+    x = torch.randn(3, 4).requires_grad_(gradients)
+    for _ in range(2):  # also once its kind is known
+        with pytest.raises(IndexError, match=f"^{re.escape(said)}$"):
+            OUT_OF_RANGE[said](x)
+
+
+def test_numbers_out_of_range_are_refused_behind_torch_compile_too() -> None:
+    step = torch.compile(lambda x, t: T.cross_entropy(x, t) * 2, backend="aot_eager")
+    assert step(torch.randn(3, 4), torch.tensor([0, -100, 1])).isfinite()
+    with pytest.raises(IndexError, match="target must hold numbers from 0 to 3, or -100; got 4"):
+        step(torch.randn(3, 4), torch.tensor([0, 4, 1]))
 
 
 AXES = [1, 2, 3]

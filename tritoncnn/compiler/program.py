@@ -10,10 +10,9 @@ import torch
 from tritoncnn.capture import Captured
 from tritoncnn.compiler.memory import Live
 from tritoncnn.compiler.pipeline import Planned
-from tritoncnn.compiler.ranges import ranges_of
 from tritoncnn.compiler.subject import Arguments
 from tritoncnn.ops import TORCH_DTYPE
-from tritoncnn.runtime import Executable, fit
+from tritoncnn.runtime import Executable, fit, ranges_of
 from tritoncnn.tree import Form, builder, reader
 
 
@@ -29,7 +28,7 @@ class CallProgram:
         self._read = reader(self.form)
         self._sizes = tuple((t.shape, t.dtype) for t in arguments.tensors)
         self._types = live.types()
-        self._ranges = ranges_of(captured)
+        self._ranges = ranges_of(captured.graph, captured.inputs)
         arenas = {
             part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
         }
@@ -65,7 +64,7 @@ class CallProgram:
         """The tensors as planned. Raises ShapeError, DTypeError, and OutOfRangeError for a place or class that there is not."""
         found = [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
         for range in self._ranges:
-            range.check(found[range.position])
+            range.check(found[range.position], f"input {range.input.name}")
         return found
 
     def refresh(self) -> bool:

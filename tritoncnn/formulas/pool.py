@@ -13,6 +13,7 @@ from typing import Any
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.formulas.convolution import AXES, Ints, at_least, batched, per_axis
 from tritoncnn.formulas.dtypes import narrow, widen
+from tritoncnn.formulas.index import in_range
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 from tritoncnn.ops.window import pool_size
@@ -127,6 +128,7 @@ def max_unpool(
         raise ShapeError(f"{name}: output_size must be {axes} numbers of at least 1; got {list(sizes)}")
     lead = tuple(x.shape[: len(x.shape) - axes])
     flat = (*lead, math.prod(x.shape[len(lead) :]))
+    places = in_range(name, places, math.prod(sizes))
     entries, index = (op["reshape"](value, shape=flat) for value in (x, places))
     y = op["put"](entries, index, dim=len(lead), size=math.prod(sizes), add=False)
     return op["reshape"](y, shape=(*lead, *sizes))

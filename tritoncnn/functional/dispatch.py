@@ -87,6 +87,7 @@ class FusedOp:
         traced, program = ready
         tensors = self.present(arguments)
         refuse_tangents(self.name, tensors)
+        self._check_ranges(traced, arguments, tensors)
         return tuple(program.run(tensors)) if traced.backward is None else _Direct.apply(traced, program, *tensors)
 
     def _check(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
@@ -159,8 +160,16 @@ class FusedOp:
         return known
 
     def forward(self, *given: Any) -> list[torch.Tensor]:
+        *arguments, wanted = given
         program, tensors = self._forward(*given)
+        self._check_ranges(self.trace(arguments, wanted), arguments, tensors)
         return program.run(tensors)
+
+    def _check_ranges(self, traced: Traced, arguments: Sequence[Any], tensors: Sequence[torch.Tensor]) -> None:
+        """Raises OutOfRangeError for numbers that name no class or row."""
+        for range in traced.ranges:
+            names = [name for name, _, value in self._named(arguments) if value is not None]
+            range.check(tensors[range.position], names[range.position])
 
     def forward_fake(self, *given: Any) -> list[torch.Tensor]:
         program, tensors = self._forward(*given)

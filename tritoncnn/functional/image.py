@@ -141,7 +141,7 @@ def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float 
 def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows of weight [V, C] by i64 numbers [...] -> [..., C]; row ``padding_idx`` gets no gradient. The gradient adds in order.
 
-    A number outside 0..V-1 gives a row of NaN; nothing outside is read. Raises ShapeError, DTypeError.
+    Raises OutOfRangeError (an IndexError) for a number outside 0..V-1, ShapeError, DTypeError.
     """
     skipped = -1
     if padding_idx is not None and isinstance(weight, torch.Tensor) and weight.dim():
@@ -168,9 +168,9 @@ def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def one_hot(index: Tensor, num_classes: int) -> Tensor:
-    """i64 numbers [...] -> i64 [..., num_classes]: 1 at the number, 0 elsewhere; all 0 for one outside 0..num_classes-1.
+    """i64 numbers [...] -> i64 [..., num_classes]: 1 at the number, 0 elsewhere.
 
-    Raises InputError, DTypeError.
+    Raises OutOfRangeError (an IndexError) for a number outside 0..num_classes-1, InputError, DTypeError.
     """
     if num_classes < 1:
         raise InputError(f"one_hot: num_classes must be at least 1; got {num_classes}")

@@ -106,8 +106,8 @@ def cross_entropy(
     """-log softmax(input)[target] for logits [N, C, ...] and i64 class numbers [N, ...] (per pixel), or probabilities
     [N, C, ...]. ``weight`` [C] per class; samples of ``ignore_index`` do not count.
 
-    A class number outside 0..C-1 that is not ``ignore_index`` makes the loss NaN; nothing outside is read.
-    Raises ShapeError, DTypeError, InputError.
+    Raises OutOfRangeError (an IndexError) for a class number outside 0..C-1 that is not ``ignore_index``, ShapeError,
+    DTypeError, InputError.
     """
     kind = _reduction("cross_entropy", reduction)
     if isinstance(target, torch.Tensor) and target.is_floating_point():

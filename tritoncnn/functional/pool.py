@@ -216,7 +216,7 @@ def max_unpool2d(x: Tensor, indices: Tensor, kernel_size: Size, stride: Size | N
     """x [N, C, P, Q] at the places i64 [N, C, P, Q] that a max pooling gave, in pictures of zeros [N, C, H, W].
 
     The pooling's window, stride and padding give H and W, or ``output_size`` does, which may differ by less than a stride. Of
-    equal places the last stays; a place outside is left out. Raises InputError, ShapeError, DTypeError.
+    equal places the last stays. Raises OutOfRangeError (an IndexError) for a place outside, InputError, ShapeError, DTypeError.
     """
     return _unpooled(2, x, indices, kernel_size, stride, padding, output_size)
 

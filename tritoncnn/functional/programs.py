@@ -12,7 +12,7 @@ from tritoncnn.ir import Graph, Rewriter, TensorType, Value
 from tritoncnn.ops import IR_DTYPE, Sym
 from tritoncnn.passes import lowering, run_passes
 from tritoncnn.plan import make_plan
-from tritoncnn.runtime import Executable, target_of
+from tritoncnn.runtime import Executable, ranges_of, target_of
 
 CACHED = 256  # programs of one traced half, oldest first to go
 
@@ -53,7 +53,8 @@ def _with_strides(graph: Graph, strides: tuple[tuple[int, ...], ...]) -> Graph:
 
 class Traced:
     """What a recipe gives for operands of given shapes and dtypes. ``names`` of what is saved: operands ``x0``..., results
-    ``y0``..., further tensors ``saved0``...; ``seeded``: the results that gradients come from.
+    ``y0``..., further tensors ``saved0``...; ``seeded``: the results that gradients come from. ``ranges``: what operands are
+    checked for.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Traced:
         self.names = (
             *(f"x{i}" for i in range(operands)), *(f"y{i}" for i in range(results)), *(f"saved{i}" for i in range(saved)),
         )  # fmt: skip
+        self.ranges = ranges_of(forward, self.names[:operands])
 
 
 def trace(

@@ -1,6 +1,6 @@
 """within: x itself, whole numbers which must lie from ``low`` to below ``high``, or be ``but``: places that ``what`` uses.
 
-No kernel checks it: what follows from one of a caller's tensors is looked at before a plan runs (compiler/ranges.py).
+No kernel checks it: what follows from one of a caller's tensors is looked at before a plan runs (runtime/ranges.py).
 """
 
 from __future__ import annotations

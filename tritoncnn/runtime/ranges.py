@@ -5,11 +5,11 @@ A kernel could only turn them into NaN, which is what becomes of those that a mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from tritoncnn.capture import Captured
 from tritoncnn.errors import OutOfRangeError
 from tritoncnn.ir import Graph, Node, Value
 from tritoncnn.ops import OPS
@@ -31,8 +31,8 @@ class Range:
     high: int
     but: int | None = None
 
-    def check(self, tensor: torch.Tensor) -> None:
-        """Raises OutOfRangeError."""
+    def check(self, tensor: torch.Tensor, name: str) -> None:
+        """Raises OutOfRangeError, which calls the tensor by its name."""
         known = {self.input: tensor}
         for node in self.nodes:
             known[node.result] = run_reference(node, tuple(known[v] for v in node.operands))[0]
@@ -48,18 +48,18 @@ class Range:
         if wrong.any():
             allowed = f"numbers from {self.low} to {self.high - 1}{'' if self.but is None else f', or {self.but}'}"
             got = int(numbers[wrong].flatten()[0])
-            raise OutOfRangeError(f"{self.what}: input {self.input.name} must hold {allowed}; got {got}")
+            raise OutOfRangeError(f"{self.what}: {name} must hold {allowed}; got {got}")
 
 
-def ranges_of(captured: Captured) -> tuple[Range, ...]:
-    """What the tensors of a call are checked for, each once."""
+def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
+    """What the tensors of a call are checked for, each once; ``inputs`` are their names in the graph."""
     found: dict[object, Range] = {}
-    for node in captured.graph.nodes:
-        way = _way(captured.graph, node.operands[0]) if OPS[node.op].promises else None
-        if way is not None and way[0].name in captured.inputs:
+    for node in graph.nodes:
+        way = _way(graph, node.operands[0]) if OPS[node.op].promises else None
+        if way is not None and way[0].name in inputs:
             source, nodes = way
             nodes, value = _shortened(nodes, node.operands[0])
-            position = captured.inputs.index(source.name)
+            position = inputs.index(source.name)
             found.setdefault((value, *node.attrs.values()), Range(position, source, nodes, value, **node.attrs))  # type: ignore[arg-type]
     return tuple(found.values())
 
