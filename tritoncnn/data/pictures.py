@@ -33,7 +33,7 @@ def read_grey(path: Path) -> Grey:
     Colour becomes luma (ITU-R 601, Pillow's "L"). Transparent parts become white, or black where what is visible is
     mostly light. Raises DataError: unreadable, not a picture, over 50 megapixels, values that are not finite.
     """
-    grey = _open(path, _grey)
+    grey = open_picture(path, _grey)
     if not np.isfinite(grey).all():
         raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
     return grey
@@ -45,13 +45,13 @@ def read_colour(path: Path) -> Image.Image:
     Transparent parts become white, or black where what is visible is mostly light; values of more than 8 bits are stretched to
     the full range. Raises DataError as ``read_grey`` does.
     """
-    colour = _open(path, _colour)
+    colour = open_picture(path, _colour)
     if colour is None:
         raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
     return colour
 
 
-def _open(path: Path, decode: Callable[[Image.Image], Read]) -> Read:
+def open_picture(path: Path, decode: Callable[[Image.Image], Read]) -> Read:
     """What ``decode`` makes of the opened picture. Raises DataError."""
     with open_file(path, "picture") as file:
         size = os.fstat(file.fileno()).st_size
@@ -94,7 +94,7 @@ def _grey(picture: Image.Image) -> Grey:
         values = _deep(picture)
         return stretch(values) * 255 if np.isfinite(values).all() else values
     if picture.has_transparency_data:  # reduced first: what follows takes many bytes a pixel
-        return np.asarray(ImageOps.exif_transpose(_flatten(_reduce(picture.convert("RGBA")))).convert("L"), np.float32)
+        return np.asarray(ImageOps.exif_transpose(flatten(_reduce(picture.convert("RGBA")))).convert("L"), np.float32)
     return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
 
 
@@ -107,7 +107,7 @@ def _colour(picture: Image.Image) -> Image.Image | None:
         grey = np.round(stretch(values) * 255).astype(np.uint8) if np.isfinite(values).all() else None
         return None if grey is None else Image.fromarray(grey).convert("RGB")
     if picture.has_transparency_data:
-        return ImageOps.exif_transpose(_flatten(_reduce(picture.convert("RGBA"))))
+        return ImageOps.exif_transpose(flatten(_reduce(picture.convert("RGBA"))))
     return ImageOps.exif_transpose(_reduce(picture.convert("RGB")))
 
 
@@ -120,7 +120,7 @@ def _deep(picture: Image.Image) -> Grey:
     return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
+def flatten(picture: Image.Image) -> Image.Image:
     """Lay a transparent picture on white, or on black when its visible part is mostly light."""
     alpha = np.asarray(picture.getchannel("A"), np.float32)
     luma = np.asarray(picture.convert("RGB").convert("L"), np.float32)
