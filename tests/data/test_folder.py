@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests.train.samples import write_pictures
 from tritoncnn.data import Dataset, load_data
+from tritoncnn.data import folder as room
+from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import DataError
 
@@ -112,3 +114,33 @@ def test_names_that_are_no_text_are_classes_all_the_same(tmp_path: Path) -> None
     shutil.rmtree(tmp_path / "b")
     with pytest.raises(DataError, match="must hold at least 2 folders of pictures"):
         load(tmp_path)
+
+
+def test_a_folder_that_does_not_fit_into_memory_is_told_by_its_first_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path, ("a", "b"), each=3)
+    (tmp_path / "b" / "0.jpg").write_bytes(b"broken, and never read")
+    monkeypatch.setattr(room, "memory_left", lambda: 56_000)
+    with pytest.raises(
+        DataError, match=r"holds 6 files; as pictures of 28 x 28 they would need 56.4 kB of memory; 56.0 kB"
+    ):
+        load(tmp_path)
+
+
+def test_colour_pictures_of_a_share_and_of_parts_have_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    """ImageNet's layout: train/ and val/ with a folder for each class, pictures of any size, grey ones among them."""
+    for part, each in (("train", 3), ("val", 2)):
+        for name, ink in (("n01", (200, 30, 30)), ("n02", (30, 30, 200))):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(each):
+                picture = Image.new("RGB", (50 + 20 * number, 40), ink)
+                (picture.convert("L") if number == 1 else picture).save(tmp_path / part / name / f"{number}.JPEG")
+    data = load_data("folder", tmp_path, ColourReader(24))
+    assert data.train.x.shape == (6, 3, 24, 24)
+    assert data.test.x.shape == (4, 3, 24, 24)
+    assert len(data.facts.mean) == 3
+    assert (data.train.x[0, 0] > data.train.x[0, 2]).all()  # more red than blue
+    assert (data.train.x[3, 0] < data.train.x[3, 2]).all()
+    share = load_data("folder", tmp_path / "train", ColourReader(24))
+    assert (len(share.train), len(share.test)) == (4, 2)

@@ -37,13 +37,14 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
 
     \b
     lenet                            handwritten digits: --data digits, mnist or folder
-    alexnet, googlenet, resnet, vgg  photographs: --data photographs or folder
+    alexnet, googlenet, resnet, vgg  photographs: --data photographs, cifar10, cifar100 or folder
 
     \b
     digits       scikit-learn's 1,797 scans; a fifth is held out, the rest is joined by 4 warped copies each
     mnist        the four IDX files in --data-dir, plain or .gz
     photographs  patches of 12 photographs that come with scikit-image and scikit-learn: those of their left
                  halves, of any scale and mirrored or not, against those of their right halves
+    cifar10, cifar100  the files in --data-dir, of the binary version or that for Python (no pickle is run)
     folder       --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
                  out; pictures are adapted as "tritoncnn infer --help" says
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from tritoncnn.data.define import Array, BlankError, Dataset, Part, Reader, Source, hold_out, make_labelled
-from tritoncnn.data.files import reason
+from tritoncnn.data.files import in_words, memory_left, reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.errors import DataError
 
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used
+COPIES = 3  # of all pictures in memory: as read, stacked, normalised
 TOLD = 12  # classes whose numbers of pictures are told
 
 
@@ -69,9 +70,11 @@ def _read_classes(root: Path, names: Sequence[str], read: Reader, left_out: Coun
     """Read the pictures of each class, at least ``least`` of it that are not blank."""
     pictures: list[Array] = []
     labels: list[int] = []
-    for label, name in enumerate(names):
+    listed = {name: _files(root / name) for name in names}
+    total = sum(map(len, listed.values()))
+    for label, (name, paths) in enumerate(listed.items()):
         before = len(pictures)
-        for path in _files(root / name):
+        for path in paths:
             if path.suffix.lower() not in SUFFIXES:
                 left_out[f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"] += 1
                 continue
@@ -79,6 +82,8 @@ def _read_classes(root: Path, names: Sequence[str], read: Reader, left_out: Coun
                 pictures.append(read(path))
             except BlankError:
                 left_out["blank pictures"] += 1
+            if len(pictures) == 1:
+                _check_memory(root, total, pictures[0])
         count = len(pictures) - before
         labels += [label] * count
         if not count:
@@ -88,6 +93,16 @@ def _read_classes(root: Path, names: Sequence[str], read: Reader, left_out: Coun
     if not pictures:
         raise DataError(f"{root} holds no class folder")
     return Part(np.stack(pictures), np.array(labels, np.int64))
+
+
+def _check_memory(root: Path, count: int, picture: Array) -> None:
+    """Raises DataError where ``count`` pictures like this one do not fit, before more of them are read."""
+    needed = COPIES * count * picture.nbytes
+    if needed > (free := memory_left()):
+        raise DataError(
+            f"{root} holds {count} files; as pictures of {picture.shape[2]} x {picture.shape[1]} they would need "
+            f"{in_words(needed)} of memory; {in_words(free)} are left"
+        )
 
 
 def _numbers(names: Sequence[str], train: Part, test: Part) -> str:

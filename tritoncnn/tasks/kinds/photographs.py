@@ -30,16 +30,17 @@ def of_photographs(
     ``models``: how to build each from the numbers of classes and channels, and the sizes of pictures that it takes.
     """
     side = next(iter(models.values()))[1].usual
+    files = replace(recipe, epochs=20)
     return classification(
         name=name,
         about=about,
         models={model: build for model, (build, _) in models.items()},
-        data=("photographs", "folder"),
+        data=("photographs", "cifar10", "cifar100", "folder"),
         read=ColourReader(side),
         shape=(3, side, side),
         classes=len(FILES),
         recipe=recipe,
-        recipes={"folder": replace(recipe, epochs=20)},
+        recipes={"cifar10": files, "cifar100": files, "folder": files},
         sides={model: sides for model, (_, sides) in models.items()},
         loss=loss,
         more={"top5": Metric(top5, percent=True)},
