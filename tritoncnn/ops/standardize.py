@@ -34,7 +34,7 @@ def _mean(x: Any, dims: Pair, groups: int) -> Any:
         count *= C // groups
         total = reshape(sum_(reshape(total, shape=(N, groups, C // groups)), dims=(2,)), shape=(N, groups, 1))
         total = expand(total, shape=(N, groups, C // groups))
-    return reshape(total * (1 / count if count else math.nan), shape=kept)
+    return reshape(total, shape=kept) * (1 / count if count else math.nan)
 
 
 def _centre(x: Any, dims: Pair, groups: int) -> Any:

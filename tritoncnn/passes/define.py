@@ -30,6 +30,14 @@ def is_pointwise(node: Node) -> bool:
     return bool(OPS[node.op].expression)
 
 
+WIDER = 8  # a reader of so many times the elements computes a value again at no cost to speak of
+
+
+def is_small_beside(value: Value, result: Value) -> bool:
+    """Has ``result`` so many more elements that computing ``value`` again is nothing beside computing them?"""
+    return value.type.numel * WIDER <= result.type.numel
+
+
 def root(graph: Graph, value: Value) -> Value:
     """The value whose memory ``value`` is a view of."""
     node = graph.producer.get(value)

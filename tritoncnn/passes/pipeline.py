@@ -22,6 +22,8 @@ from tritoncnn.passes.fuse_statistics import FuseStatistics
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
 from tritoncnn.passes.recompute_light import RecomputeLight
+from tritoncnn.passes.recompute_small import RecomputeSmall
+from tritoncnn.passes.share_sums import ShareSums
 from tritoncnn.passes.simplify import Simplify
 from tritoncnn.passes.sink_reshape import SinkReshape
 from tritoncnn.passes.write_into_concat import WriteIntoConcat
@@ -40,11 +42,13 @@ def lowering(target: Target, results: tuple[TensorType, ...] = ()) -> tuple[Pass
         Decompose(),
         SinkReshape(),  # before Simplify, as above
         Simplify(),
+        ShareSums(),  # after Simplify: equal factors are one value
         MaskBeforePoolGrad(),  # before FusePool: frees the full-size activation
         FuseBiasGrad(),
         MaterialisePadding(),
         Simplify(),
         RecomputeLight(),  # after the last Simplify, which would merge the copies again
+        RecomputeSmall(),  # after RecomputeLight, whose copies are readers of small values
         FusePointwise(),
         FuseEpilogue(),  # after FusePointwise: takes whole expressions
         FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
