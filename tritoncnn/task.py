@@ -16,6 +16,7 @@ from tritoncnn.data import Facts, Reader
 from tritoncnn.data.colour import ColourReader
 
 Build = Callable[[Facts], torch.nn.Module]
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Recipe:
     batch      at most; a small data set takes fewer, so that an epoch has 8 steps or more
     epochs     at least; a small data set takes more, until there are ``steps`` steps in all
     optimizer  its name as in ``--optimizer``; lr, momentum and weight_decay are for it
+    flags      what else differs from the table in ``flags.py``: ``{"schedule": "step", "ema": 0.999}``
     """
 
     epochs: int
@@ -51,6 +53,7 @@ class Recipe:
     lr: float
     momentum: float
     weight_decay: float
+    flags: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,15 @@ class Task:
     sides    model -> Side, for a ColourReader as ``read``; empty where pictures have one size, and ``--size`` means nothing
     answer   (outputs, facts, how many) -> one Answer per example
     recipe   of the default data; ``recipes`` has others by the name of the data set
+    soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
+             targets are no classes
     """
 
     name: str
     about: str
     models: Mapping[str, Build]
     data: tuple[str, ...]
-    loss: Callable[[Any, torch.Tensor], torch.Tensor]
+    loss: Loss
     metrics: Mapping[str, Metric]
     best: str
     example: Callable[[int], Example]
@@ -108,6 +113,7 @@ class Task:
     recipe: Recipe
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     sides: Mapping[str, Side] = field(default_factory=dict)
+    soft_loss: Callable[[float], Loss] | None = None
 
     def __post_init__(self) -> None:
         assert self.models, f"task {self.name} has no model"

@@ -111,7 +111,7 @@ WRONG_WORDS: list[tuple[list[str], str]] = [
     (["train"], "Missing argument 'TASK'"),
     (["train", "lenet", "--epochs", "many"], "'many' is not a valid integer"),
     (["train", "lenet", "--lr", "fast"], "'fast' is not a valid float"),
-    (["train", "lenet", "--optimizer", "lion"], "'lion' is not one of 'sgd', 'adamw'"),
+    (["train", "lenet", "--optimizer", "lion"], "'lion' is not one of 'sgd', 'adam', 'adamw', 'rmsprop'"),
     (["infer", "run"], "Missing argument 'PICTURE...'"),
     (["tran", "lenet"], "No such command 'tran'"),
 ]

@@ -46,6 +46,9 @@ def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gi
     with torch.no_grad():
         outputs = task.models[model](facts).eval()(x)
         assert task.loss(outputs, y).shape == ()
+        if task.soft_loss is not None:
+            torch.testing.assert_close(task.soft_loss(0.0)(outputs, y), task.loss(outputs, y))
+            assert task.soft_loss(0.5)(outputs, y) != task.loss(outputs, y)
     assert all(isinstance(metric.measure(outputs, y), float) for metric in task.metrics.values())
     answers = task.answer(outputs, facts, 2)
     assert len(answers) == 3

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from tritoncnn.errors import InputError
-from tritoncnn.optim import SGD, AdamW
+from tritoncnn.optim import SGD, Adam, AdamW, RMSprop
 from tritoncnn.tasks import find_task
 from tritoncnn.train.options import Options
 
@@ -20,12 +21,17 @@ WRONG = {
     "batch_size": (0, "--batch-size must be at least 1; got 0"),
     "lr": (-0.1, "--lr must be a finite number above 0; got -0.1"),
     "seed": (-1, r"--seed must be from 0 to 2\*\*63 - 1; got -1"),
-    "momentum": (1.0, "--momentum must be below 1; got 1.0"),
+    "momentum": (1.0, "--momentum must be from 0 and below 1; got 1.0"),
     "weight_decay": (math.inf, "--weight-decay must be a finite number from 0; got inf"),
     "save_every": (math.nan, "--save-every must be a finite number from 0; got nan"),
     "threads": (0, "--threads must be from 1 to 1024; got 0"),
     "data": ("mist", r"unknown data set of task 'lenet' 'mist'; did you mean mnist\?"),
-    "optimizer": ("adam", "unknown optimizer 'adam'; did you mean adamw"),
+    "optimizer": ("adamax", "unknown optimizer 'adamax'; did you mean adam"),
+    "schedule": ("cosin", r"unknown schedule 'cosin'; did you mean cosine\?"),
+    "warm_up": (1.0, "--warm-up must be from 0 and below 1; got 1.0"),
+    "clip": (-1.0, "--clip must be a finite number from 0; got -1.0"),
+    "ema": (math.nan, "--ema must be from 0 and below 1; got nan"),
+    "label_smoothing": (1.0, "--label-smoothing must be from 0 and below 1; got 1.0"),
 }
 
 
@@ -53,8 +59,25 @@ def test_defaults_follow_the_data_and_the_optimizer() -> None:
     assert [Options.of(LENET, data=data).fitted(60_000).epochs for data in ("digits", "mnist", "folder")] == [12, 5, 20]
     assert Options.of(LENET).build_optimizer() == SGD(lr=0.03, momentum=0.9, weight_decay=5e-4)
     assert Options.of(LENET, optimizer="adamw").build_optimizer() == AdamW(lr=0.001, weight_decay=0.01)
-    with pytest.raises(InputError, match="--momentum belongs to --optimizer sgd"):
+    assert Options.of(LENET, optimizer="adam").build_optimizer() == Adam(lr=0.001)
+    rmsprop = Options.of(LENET, optimizer="rmsprop", momentum=0.5, clip=2.0, ema=0.9).build_optimizer()
+    assert rmsprop == RMSprop(lr=0.001, momentum=0.5, clip_norm=2.0, ema=0.9)
+    assert Options.of(LENET, nesterov=True).build_optimizer() == SGD(0.03, 0.9, 5e-4, nesterov=True)
+    recipe = replace(LENET.recipe, flags={"schedule": "step", "warm_up": 0.5, "ema": 0.99})
+    task = replace(LENET, recipe=recipe)
+    assert [getattr(Options.of(task), name) for name in ("schedule", "warm_up", "ema")] == ["step", 0.5, 0.99]
+    assert [Options.of(task, schedule=name).warm_up for name in ("one-cycle", "step", "cosine")] == [0.3, 0.5, 0.05]
+
+
+def test_flags_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(InputError, match="--momentum belongs to --optimizer sgd or rmsprop; got adamw"):
         Options.of(LENET, optimizer="adamw", momentum=0.5)
+    with pytest.raises(InputError, match="--nesterov belongs to --optimizer sgd; got rmsprop"):
+        Options.of(LENET, optimizer="rmsprop", momentum=0.5, nesterov=True)
+    with pytest.raises(InputError, match="--nesterov needs a --momentum above 0; got 0"):
+        Options.of(LENET, momentum=0.0, nesterov=True)
+    with pytest.raises(InputError, match="--label-smoothing is for tasks with classes; task 'lenet' has none"):
+        Options.of(replace(LENET, soft_loss=None), label_smoothing=0.1)
 
 
 @pytest.mark.parametrize("examples", [1, 2, 7, 30, 96, 500, 511, 512, 7190])
@@ -110,6 +133,34 @@ def test_the_learning_rate_rises_then_falls_to_0() -> None:
     assert rates[105] == pytest.approx(1.0)
     assert 0 < rates[-1] < 1e-3
     assert options.lr_at(0, 1) == 2.0
+
+
+@pytest.mark.parametrize("warm_up", [0.01, 0.1, 0.29])
+def test_one_cycle_is_torchs(warm_up: float) -> None:
+    steps = 100
+    module = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=2.0)
+    # torch is at its least in the last step, we would be there in the step after it; its phases end one step early
+    torchs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=2.0, total_steps=steps + 1, pct_start=(math.ceil(warm_up * steps) + 1) / (steps + 1),
+        cycle_momentum=False,
+    )  # fmt: skip
+    wanted = []
+    for _ in range(steps):
+        wanted.append(torchs.get_last_lr()[0])
+        optimizer.step()
+        torchs.step()
+    options = Options.of(LENET, lr=2.0, schedule="one-cycle", warm_up=warm_up)
+    assert [options.lr_at(step, steps) for step in range(steps)] == pytest.approx(wanted)
+
+
+def test_steps_and_the_constant() -> None:
+    options = Options.of(LENET, lr=2.0, schedule="step", warm_up=0.2)
+    rates = [options.lr_at(step, 100) for step in range(100)]
+    assert rates[:20] == pytest.approx([0.1 * (step + 1) for step in range(20)])
+    assert rates[20:] == pytest.approx([2.0] * 40 + [0.2] * 20 + [0.02] * 20)
+    constant = Options.of(LENET, lr=2.0, schedule="constant", warm_up=0.0)
+    assert {constant.lr_at(step, 7) for step in range(7)} == {2.0}
 
 
 def test_the_seed_decides_the_first_weights_and_torchs_generator_is_left_alone() -> None:

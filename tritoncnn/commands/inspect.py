@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from tritoncnn.flags import OPTIMIZERS
+
 PROBE = 4096  # examples: a batch that fits into any memory
 
 
@@ -13,7 +15,7 @@ PROBE = 4096  # examples: a batch that fits into any memory
 @click.option("--size", type=int, help="Side of the pictures in pixels (default: the model's).")
 @click.option("--step", is_flag=True, help="The whole training step: forward, loss, backward, optimizer.")
 @click.option("--batch-size", type=int, help="Default: 1, with --step 64.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True, help="Of --step.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="Of --step.")
 @click.option("--source", is_flag=True, help="Also print the Triton source that was generated.")
 def inspect(
     name: str, model: str | None, size: int | None, step: bool, batch_size: int | None, optimizer: str, source: bool

@@ -12,12 +12,15 @@ from tritoncnn.tasks.kinds.photographs import of_photographs
 AUX = 0.3  # weight of each classifier on the way, as in the paper
 
 
-def loss(output: torch.Tensor | Outputs, target: torch.Tensor) -> torch.Tensor:
+def loss(output: torch.Tensor | Outputs, target: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
     """Cross-entropy of the logits, and of the classifiers on the way where the net is being trained."""
+
+    def entropy(logits: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits, target, label_smoothing=label_smoothing)
+
     if isinstance(output, torch.Tensor):
-        return F.cross_entropy(output, target)
-    aux = F.cross_entropy(output.aux_logits1, target) + F.cross_entropy(output.aux_logits2, target)
-    return F.cross_entropy(output.logits, target) + AUX * aux
+        return entropy(output)
+    return entropy(output.logits) + AUX * (entropy(output.aux_logits1) + entropy(output.aux_logits2))
 
 
 task = of_photographs(

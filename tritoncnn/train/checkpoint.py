@@ -15,7 +15,8 @@ from tritoncnn.task import Task
 from tritoncnn.train.options import Options
 from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
-FORMAT = 4
+FORMAT = 5
+AVERAGE = "average."  # in names of the optimizer's tensors
 Row = dict[str, float]  # one line of metrics.jsonl
 
 
@@ -83,6 +84,11 @@ class Checkpoint:
     def part(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of ``model`` or of ``optimizer`` under their own names."""
         return {k.removeprefix(f"{name}."): v for k, v in self.tensors.items() if k.startswith(f"{name}.")}
+
+    def measured(self) -> dict[str, torch.Tensor]:
+        """The weights that are measured and kept: the moving averages, where there are such."""
+        averages = {k: v for k, v in self.part("optimizer").items() if k.startswith(AVERAGE)}
+        return self.part("model") | {k.removeprefix(AVERAGE): v for k, v in averages.items()}
 
     def with_options(self, options: Options) -> Checkpoint:
         return replace(self, options=options)

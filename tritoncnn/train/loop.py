@@ -118,8 +118,9 @@ class Trainer:
         x, y = self.data.train.x, self.data.train.y
         self.x = torch.zeros(options.batch_size, *x.shape[1:], dtype=x.dtype)
         self.y = torch.zeros(options.batch_size, *y.shape[1:], dtype=y.dtype)
-        self.step = tritoncnn.compile_step(module, options.task.loss, options.build_optimizer(), (self.x, self.y))
-        self.evaluator = Evaluator(lambda x: tritoncnn.compile(module.eval(), x), x, min(BATCH, len(self.data.test)))
+        self.step = tritoncnn.compile_step(module, options.loss(), options.build_optimizer(), (self.x, self.y))
+        measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
+        self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
 
     def take_up(self) -> None:
         """Load the moment's tensors, after checking them against the model. Raises CheckpointError."""
@@ -176,14 +177,14 @@ class Trainer:
         row = self._evaluate(epoch, loss_sum)
         self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
         self.run.write_metrics(self.moment.history)
-        self.run.write_model(self.moment.part("model"))
+        self.run.write_model(self.moment.measured())
         self.progress.evaluated(options.task, options.epochs, row, speed)
         if epoch + 1 < options.epochs:
             self._leave_if(held)
 
     def _evaluate(self, epoch: int, loss_sum: float) -> Row:
         """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""
-        self.evaluator.model.load_state_dict(self.step.state_dict())
+        self.evaluator.model.load_state_dict(self._measured())
         outputs, last = self.evaluator.outputs(self.data.test.x), (epoch + 1) * self.steps
         row: Row = {"epoch": epoch + 1, "step": last, "loss": loss_sum / self.steps}
         for name, metric in self.options.task.metrics.items():
@@ -192,6 +193,10 @@ class Trainer:
                 what = name.replace("_", " ")
                 self._stop_on(f"the {what} became {row[name]} after step {last} (learning rate {self.step.lr:g})")
         return row
+
+    def _measured(self) -> dict[str, torch.Tensor]:
+        """The weights that are measured and kept: the moving averages, where there are such."""
+        return self.step.state_dict() | (self.step.averages() if self.options.ema else {})
 
     def _save(self, epoch: int, batch: int, loss_sum: float, history: tuple[Row, ...] | None = None) -> None:
         """Weights that are not finite never replace a checkpoint."""
@@ -228,7 +233,7 @@ class Trainer:
 
     def _finish(self) -> Outcome:
         options, last = self.options, self.moment.history[-1]
-        self.run.write_model(self.moment.part("model"))
+        self.run.write_model(self.moment.measured())
         summary = {
             "task": options.task.name,
             "model": options.model,

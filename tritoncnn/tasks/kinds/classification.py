@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +25,13 @@ def classification(
     recipe: Recipe,
     recipes: Mapping[str, Recipe],
     sides: Mapping[str, Side] | None = None,
-    loss: Callable[[Any, torch.Tensor], torch.Tensor] = F.cross_entropy,
+    loss: Callable[..., torch.Tensor] = F.cross_entropy,
     more: Mapping[str, Metric] | None = None,
 ) -> Task:
     """A task whose ``models`` are built from the numbers of classes and of the pictures' channels.
 
     ``shape`` (C, H, W) and ``classes`` are those of the default data; ``more`` metrics stand behind loss and accuracy.
+    ``loss`` takes ``label_smoothing`` as ``F.cross_entropy`` does.
     """
 
     def example(batch: int) -> Example:
@@ -55,6 +56,7 @@ def classification(
         recipe=recipe,
         recipes=recipes,
         sides=sides or {},
+        soft_loss=lambda smoothing: partial(loss, label_smoothing=smoothing),
     )
 
 

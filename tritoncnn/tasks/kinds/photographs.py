@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,7 @@ def of_photographs(
     about: str,
     models: Nets,
     recipe: Recipe,
-    loss: Callable[[Any, torch.Tensor], torch.Tensor] = F.cross_entropy,
+    loss: Callable[..., torch.Tensor] = F.cross_entropy,
 ) -> Task:
     """A task on patches of photographs, CIFAR, and folders of pictures, whose middle squares are scaled to one size.
 
