@@ -6,14 +6,16 @@ No torch here: ``tritoncnn train --help`` prints the table.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tritoncnn.errors import InputError
 
 MAX_THREADS = 1024
+NONE = "none"
 OPTIMIZERS: dict[str, dict[str, float]] = {  # name -> what is usual for it, where the recipe has another one
     "sgd": {"lr": 0.03, "momentum": 0.9, "weight_decay": 5e-4},
     "adam": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0},
@@ -101,8 +103,12 @@ class Flags:
     label_smoothing: float = _flag(
         0.0, "Share of each target that is spread over all classes alike.", BELOW_1, metavar="SHARE"
     )
+    augment: str = _flag(
+        NONE, "How training pictures are changed at random: names from above, with commas (default: the task's, or none).",
+        metavar="NAME[=AMOUNT],...",
+    )  # fmt: skip
     seed: int = _flag(
-        0, "Of the first weights and the order of examples (default: 0).",
+        0, "Of the first weights, the order of examples and their changes (default: 0).",
         Rule("from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63),
     )  # fmt: skip
     threads: int = _flag(
@@ -145,3 +151,12 @@ TABLE: Mapping[str, Row] = {
 
 def word(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:
+    """Raise InputError unless ``name`` is one of ``names``; it tells similar names, else all."""
+    names = list(names)
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.75)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+        raise InputError(f"unknown {kind}{where} {name!r}; {hint}")

@@ -78,6 +78,9 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
         Options.of(LENET, momentum=0.0, nesterov=True)
     with pytest.raises(InputError, match="--label-smoothing is for tasks with classes; task 'lenet' has none"):
         Options.of(replace(LENET, soft_loss=None), label_smoothing=0.1)
+    with pytest.raises(InputError, match="--augment flip,mixup is for tasks with classes; task 'lenet' has none"):
+        Options.of(replace(LENET, soft_loss=None), augment="flip,mixup")
+    assert Options.of(replace(LENET, soft_loss=None), augment="flip").loss() is LENET.loss
 
 
 @pytest.mark.parametrize("examples", [1, 2, 7, 30, 96, 500, 511, 512, 7190])

@@ -195,6 +195,15 @@ def test_flags_do_what_they_do_in_torch_and_resume_to_the_same_bits(
     assert metrics(tmp_path / "whole")[-1]["test_loss"] == pytest.approx(loss, abs=1e-5)  # of the averages
 
 
+def test_changed_pictures_resume_to_the_same_bits(tiny_mnist: Path, tmp_path: Path) -> None:
+    given = options(tiny_mnist, augment="crop,flip,colour,cutout,mixup", epochs=1)
+    train(given, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(given, tmp_path / "run", StopAt(3))
+    resume(LENET, tmp_path / "run", {})
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def test_the_data_may_move_but_not_change(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):

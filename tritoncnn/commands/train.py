@@ -40,6 +40,14 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
     one-cycle  as cosine; it rises from 1/25 along half a cosine
     constant   stays
 
+    \b
+    augment  each training picture anew in each epoch, in the order given; amounts, as in colour=0.3, are
+    crop     share of the side by which it may be moved (0.125), black beside it
+    flip     share of pictures that are mirrored, left for right (0.5)
+    colour   share by which brightness, contrast and saturation may change (0.4)
+    cutout   share of the side of a square that is set to the mean (0.5)
+    mixup    two pictures and their targets are laid over each other, by a share from Beta(0.2, 0.2)
+
     Examples that do not fill a last batch are left out of that epoch; each epoch has another order. A checkpoint is
     written before the first step, after each epoch, every --save-every seconds, and on Ctrl-C, SIGTERM or SIGHUP (exit
     code 130).

@@ -17,8 +17,9 @@ from tritoncnn.atomic import check_writable, unfinished, write_file
 from tritoncnn.data import Dataset, Facts, Reader
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
+from tritoncnn.flags import known
 from tritoncnn.task import Task
-from tritoncnn.train.options import Options, check_size, known
+from tritoncnn.train.options import Options, check_size
 from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
 
 MAX_CONFIG = 16 << 20  # bytes

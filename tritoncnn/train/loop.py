@@ -14,6 +14,7 @@ import torch
 
 import tritoncnn
 from tritoncnn import cpu
+from tritoncnn.augment import Batch
 from tritoncnn.data import Dataset, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import Task
@@ -116,8 +117,13 @@ class Trainer:
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         module = options.build_model(self.data.facts)
         x, y = self.data.train.x, self.data.train.y
+        self.changes = options.changes
         self.x = torch.zeros(options.batch_size, *x.shape[1:], dtype=x.dtype)
         self.y = torch.zeros(options.batch_size, *y.shape[1:], dtype=y.dtype)
+        if self.changes.parts and x.dim() != 4:
+            raise InputError(f"--augment {options.augment} changes pictures; {self.data.name} has none")
+        if self.changes.soft:
+            self.y = torch.zeros(options.batch_size, len(self.data.facts.classes))
         self.step = tritoncnn.compile_step(module, options.loss(), options.build_optimizer(), (self.x, self.y))
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
@@ -157,8 +163,7 @@ class Trainer:
         begin = saved = time.monotonic()
         for batch in range(first, self.steps):
             rows = order[batch * size : (batch + 1) * size]
-            torch.index_select(data.train.x, 0, rows, out=x)
-            torch.index_select(data.train.y, 0, rows, out=y)
+            self._fill(epoch, rows)
             step.lr = options.lr_at(epoch * self.steps + batch, all_steps)
             loss = float(step(x, y))
             if not math.isfinite(loss):
@@ -181,6 +186,18 @@ class Trainer:
         self.progress.evaluated(options.task, options.epochs, row, speed)
         if epoch + 1 < options.epochs:
             self._leave_if(held)
+
+    def _fill(self, epoch: int, rows: torch.Tensor) -> None:
+        """Put these training examples into the batch, changed as ``--augment`` says."""
+        examples = self.data.train
+        if not self.changes.parts:
+            torch.index_select(examples.x, 0, rows, out=self.x)
+            torch.index_select(examples.y, 0, rows, out=self.y)
+            return
+        batch = Batch(examples.x[rows], examples.y[rows], self.data.facts)
+        changed = self.changes.apply(batch, self.options.seed, epoch, rows)
+        self.x.copy_(changed.x)
+        self.y.copy_(changed.y)
 
     def _evaluate(self, epoch: int, loss_sum: float) -> Row:
         """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tritoncnn.augment import Changes
 from tritoncnn.data import Facts
 from tritoncnn.errors import InputError
-from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, word
+from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, known, word
 from tritoncnn.task import Loss, Task
 from tritoncnn.train.schedule import share_at
 
@@ -78,8 +78,9 @@ class Options(Flags):
                 row.check(value)
         if self.nesterov and not self.momentum:
             raise InputError("--nesterov needs a --momentum above 0; got 0")
-        if self.label_smoothing and self.task.soft_loss is None:
-            raise InputError(f"--label-smoothing is for tasks with classes; task {self.task.name!r} has none")
+        if self.task.soft_loss is None and (self.label_smoothing or self.changes.soft):
+            what = "--label-smoothing" if self.label_smoothing else f"--augment {self.augment}"
+            raise InputError(f"{what} is for tasks with classes; task {self.task.name!r} has none")
 
     def note(self) -> dict[str, Any]:
         """What config.json and the checkpoint keep, the task by its name."""
@@ -127,9 +128,14 @@ class Options(Flags):
         built: Optimizer = kind(lr=self.lr, weight_decay=self.weight_decay, clip_norm=self.clip, ema=self.ema, **own)
         return built
 
+    @property
+    def changes(self) -> Changes:
+        """What ``augment`` says. Raises InputError."""
+        return Changes.of(self.augment)
+
     def loss(self) -> Loss:
-        """The task's loss; with label smoothing its own form of that."""
-        if not self.label_smoothing:
+        """The task's loss; its own form of that where targets are smoothed or mixed."""
+        if not (self.label_smoothing or self.changes.soft):
             return self.task.loss
         assert self.task.soft_loss is not None, "__post_init__ refuses it"
         return self.task.soft_loss(self.label_smoothing)
@@ -152,15 +158,6 @@ def check_of_some(optimizer: str, said: Mapping[str, Any]) -> None:
     for name, some in OF_SOME.items():
         if name in said and optimizer not in some:
             raise InputError(f"{word(name)} belongs to --optimizer {' or '.join(some)}; got {optimizer}")
-
-
-def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:
-    """Raise InputError unless ``name`` is one of ``names``; it tells similar names, else all."""
-    names = list(names)
-    if name not in names:
-        close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.75)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
-        raise InputError(f"unknown {kind}{where} {name!r}; {hint}")
 
 
 def check_size(task: Task, model: str, size: int) -> None:
