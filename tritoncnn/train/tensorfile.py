@@ -56,11 +56,12 @@ def read_note(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(
-    path: Path, wanted: Mapping[str, torch.Tensor] | None = None
+    path: Path, wanted: Mapping[str, torch.Tensor] | None = None, ours: bool = True
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """(tensors, the note or {}). Raises CheckpointError: missing, truncated, not safetensors, a key twice, a wrong checksum.
 
     With ``wanted``, names, shapes and dtypes must be its, which is known before any tensor is read, and values finite.
+    Without ``ours``, the file may be another program's, which has no checksum.
     """
     with open_file(path, "", CheckpointError) as file:
         header = _read_header(path, file)
@@ -76,9 +77,9 @@ def read_tensors(
         except (safetensors.SafetensorError, ValueError, KeyError, AttributeError) as error:
             raise CheckpointError(f"{path} is truncated or no safetensors file: {error}") from error
     note = parse_json(path, _bytes(text), "note")
-    if not checksum:
+    if ours and not checksum:
         raise CheckpointError(f"{path} has no checksum: it was not written by this version of tritoncnn")
-    if _checksum(tensors, text) != checksum:
+    if checksum and _checksum(tensors, text) != checksum:
         raise CheckpointError(f"{path} is damaged: its content does not have the checksum that was written with it")
     if wanted is not None:
         check_finite(path, tensors)

@@ -1,0 +1,125 @@
+"""Weights to begin with that come from a file: of another program, with torchvision's names, or of a run of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tritoncnn.data import Facts
+from tritoncnn.data.files import open_file
+from tritoncnn.errors import CheckpointError
+from tritoncnn.task import Build
+from tritoncnn.train.tensorfile import check_finite, describe, read_tensors
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which scripts for training keep the weights
+COUNTER = "num_batches_tracked"  # files from before PyTorch 0.4.1 lack it, and only a momentum of None reads it
+Tensors = dict[str, torch.Tensor]
+
+
+def read_weights(path: Path) -> Tensors:
+    """The tensors of a .safetensors file, or of a .pth or .pt file as far as ``torch.load(weights_only=True)`` reads it.
+
+    A dictionary with the weights under ``state_dict`` or ``model`` is looked into, and "module." before every name (of a net
+    trained on several devices) is taken off. Raises CheckpointError.
+    """
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"--weights {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    found = read_tensors(path, ours=False)[0] if path.suffix == ".safetensors" else _unwrap(_load(path))
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{path} must hold named tensors; got {type(found).__name__}")
+    if not found:
+        raise CheckpointError(f"{path} must hold named tensors; it holds nothing")
+    tensors: Tensors = {}
+    for name, value in found.items():
+        if not (isinstance(name, str) and isinstance(value, torch.Tensor) and _is_plain(value)):
+            raise CheckpointError(f"{path} must hold named tensors of plain values; {name!r} is none")
+        tensors[name] = value.detach()
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    check_finite(path, tensors)
+    return tensors
+
+
+def _load(path: Path) -> Any:
+    with open_file(path, "", CheckpointError) as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # on malformed files it raises nearly anything
+            raise CheckpointError(
+                f"{path} is damaged or holds more than tensors: torch.load(weights_only=True) refuses it "
+                f"({type(error).__name__})"
+            ) from error
+
+
+def _unwrap(found: Any) -> Any:
+    for name in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            return found[name]
+    return found
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+
+
+def head_of(build: Build, facts: Facts) -> frozenset[str]:
+    """The tensors of a model whose shapes follow the number of classes."""
+    with torch.device("meta"):
+        one, more = (
+            build(replace(facts, classes=names)).state_dict() for names in (facts.classes, (*facts.classes, ""))
+        )
+    return frozenset(name for name in one if one[name].shape != more[name].shape)
+
+
+def take_weights(
+    module: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path, left: frozenset[str]
+) -> None:
+    """Copy ``weights`` into a module, all but those called ``left``. Raises CheckpointError that names every misfit."""
+    state = module.state_dict()
+    missing = [name for name in state if name not in weights and name not in left and not name.endswith(COUNTER)]
+    unknown = [name for name in weights if name not in state]
+    wrong = [
+        f"{name} must be {describe(state[name])}, got {describe(weights[name])}"
+        for name in state
+        if name in weights and name not in left and not _fits(state[name], weights[name])
+    ]
+    said = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("it lacks", missing), ("it has the unknown", unknown), ("misfits", wrong))
+        if names
+    ]
+    if said:
+        raise CheckpointError(f"{path} does not fit the model; {'; '.join(said)}")
+    with torch.no_grad():
+        for name, tensor in state.items():
+            if name in weights and name not in left:
+                tensor.copy_(weights[name])
+
+
+def _fits(wanted: torch.Tensor, found: torch.Tensor) -> bool:
+    """Floating values may have another precision, counters another width."""
+    same_kind = wanted.is_floating_point() == found.is_floating_point() and not found.is_complex()
+    return wanted.shape == found.shape and same_kind
+
+
+def start_from(path: Path, module: torch.nn.Module, build: Build, facts: Facts, new_head: bool) -> None:
+    """Begin with the weights of a file; with ``new_head`` the layers that tell the classes stay as they are.
+
+    Raises CheckpointError: unreadable, misfits, another number of classes.
+    """
+    weights, head = read_weights(path), head_of(build, facts)
+    state = module.state_dict()
+    others = [name for name in sorted(head) if name in weights and weights[name].shape != state[name].shape]
+    if others and not new_head:
+        take_weights(module, weights, path, head)  # says what else does not fit
+        name = others[0]
+        raise CheckpointError(
+            f"{path} was made for {len(weights[name])} classes and the data have {len(facts.classes)}: {name} must be "
+            f"{describe(state[name])}, got {describe(weights[name])}; --new-head begins with new ones of {', '.join(others)}"
+        )
+    take_weights(module, weights, path, head if new_head else frozenset())
