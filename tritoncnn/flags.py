@@ -79,6 +79,10 @@ class Flags:
     size: int = _flag(0, "Side of the pictures in pixels, where models take several (default: the model's).")
     data: str = _flag("", "One of the task's data sets (default: its first).")
     data_dir: str | None = _flag(None, "Where a data set is that does not come along.", free=True, metavar="PATH")
+    weights: str | None = _flag(
+        None, "Begin with the weights of this file: .safetensors, .pth or .pt, torchvision's names.", metavar="FILE"
+    )
+    new_head: bool = _flag(False, "With --weights: leave out those of the layers that tell the classes.")
     epochs: int = _flag(
         0, "Passes over the training examples (default: the task's, more of few examples).", AT_LEAST_1, unset=True
     )

@@ -175,3 +175,8 @@ def test_the_seed_decides_the_first_weights_and_torchs_generator_is_left_alone()
     other = Options.of(LENET, seed=2).build_model(FACTS).state_dict()
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_new_head_needs_weights() -> None:
+    with pytest.raises(InputError, match=r"^--new-head needs --weights FILE, of which it leaves out"):
+        Options.of(LENET, new_head=True)

@@ -17,7 +17,7 @@ from tests.train.samples import write_idx, write_pictures
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError, SaveError
 from tritoncnn.tasks import find_task
-from tritoncnn.train import Lines, Options, Silent, resume, train
+from tritoncnn.train import Interrupted, Lines, Options, Silent, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
@@ -202,6 +202,38 @@ def test_changed_pictures_resume_to_the_same_bits(tiny_mnist: Path, tmp_path: Pa
         train(given, tmp_path / "run", StopAt(3))
     resume(LENET, tmp_path / "run", {})
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_begins_with_the_weights_of_a_file_and_goes_on_without_it(
+    whole: Path, tiny_mnist: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(read_tensors(whole / "model.safetensors")[0], path)
+    still = train(options(tiny_mnist, epochs=1, lr=1e-30, weight_decay=0.0, weights=str(path)), tmp_path / "still").run
+    assert (still / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    begun = options(tiny_mnist, epochs=2, weights=str(path))
+    wanted = train(begun, tmp_path / "wanted").run
+    with pytest.raises(Interrupted):
+        train(begun, tmp_path / "run", StopAt(3))
+    path.unlink()
+    assert_same_run(resume(LENET, tmp_path / "run", {"weights": str(path)}).run, wanted)
+    with pytest.raises(CheckpointError, match=r"weights.pth does not exist"):
+        train(begun, tmp_path / "late")
+    assert not (tmp_path / "late").exists()
+
+
+def test_weights_of_another_number_of_classes_begin_a_run_without_their_head(whole: Path, tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "pictures")
+    given = {"data": "folder", "data_dir": str(data), "epochs": 1, "batch_size": 4, "lr": 1e-30, "weight_decay": 0.0}
+    path = whole / "model.safetensors"
+    with pytest.raises(
+        CheckpointError, match=r"made for 10 classes and the data have 3: fc3.bias must be float32 \[3\]"
+    ):
+        train(Options.of(LENET, weights=str(path), **given), tmp_path / "run")
+    run = train(Options.of(LENET, weights=str(path), new_head=True, **given), tmp_path / "run").run
+    taken, wanted = (read_tensors(file)[0] for file in (run / "model.safetensors", path))
+    assert taken["fc3.weight"].shape == (3, 84)
+    assert all(torch.equal(taken[name], wanted[name]) for name in taken if not name.startswith("fc3"))
 
 
 def test_the_data_may_move_but_not_change(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:

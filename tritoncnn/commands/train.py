@@ -17,7 +17,7 @@ from tritoncnn.commands.table import table_options
 @table_options
 @click.option("--out", type=Path, help="Run folder (default: runs/TASK-DATE-N).")
 @click.option("--resume", "run", type=Path, metavar="RUN", help="Go on with the run in this folder.")
-def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, **given: Any) -> None:
+def train(name: str, out: Path | None, run: Path | None, **given: Any) -> None:
     """Train the model of TASK and keep the result in a run folder.
 
     \b
@@ -29,7 +29,8 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
     mnist        the four IDX files in --data-dir, plain or .gz
     photographs  patches of 12 photographs that come with scikit-image and scikit-learn: those of their left
                  halves, of any scale and mirrored or not, against those of their right halves
-    cifar10, cifar100  the files in --data-dir, of the binary version or that for Python (no pickle is run)
+    cifar10      the files of CIFAR-10 in --data-dir, of the binary version or that for Python, whose pickles
+                 are read without running what they name; cifar100 in the same way
     folder       --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
                  out; pictures are adapted as "tritoncnn infer --help" says
 
@@ -52,6 +53,9 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
     written before the first step, after each epoch, every --save-every seconds, and on Ctrl-C, SIGTERM or SIGHUP (exit
     code 130).
 
+    --weights FILE begins with weights of torchvision's names, or with RUN/model.safetensors. All that does not fit is told
+    at once; where the classes are others, --new-head begins with new layers for them.
+
     --resume RUN continues from the last checkpoint and ends with the bits of a run that was never interrupted. It takes
     the run's own settings; only --data-dir, --threads and --save-every may be given anew.
     """
@@ -60,7 +64,8 @@ def train(name: str, out: Path | None, run: Path | None, data_dir: Path | None, 
     from tritoncnn.tasks import find_task
 
     task = find_task(name)
-    given["data_dir"] = os.path.abspath(data_dir) if data_dir is not None else None
+    for path in ("data_dir", "weights"):  # kept in the run, which may be resumed from another folder
+        given[path] = os.path.abspath(given[path]) if given[path] is not None else None
     progress = library.pick_progress()
     if run is not None:
         if out is not None and out.resolve() != run.resolve():

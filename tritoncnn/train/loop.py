@@ -27,6 +27,7 @@ from tritoncnn.train.interrupt import HeldSignals, Interrupted
 from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent
 from tritoncnn.train.versions import versions
+from tritoncnn.train.weights import start_from
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def train(options: Options, out: Path | None = None, progress: Silent | None = N
     with folder.new_run(out, options.task.name) as run:
         data = _load(options)
         moment = Checkpoint.start(_fit(options, data), data.fingerprint)
-        trainer = Trainer(data, moment, progress or Silent(), begin)
+        trainer = Trainer(data, moment, progress or Silent(), begin, moment.options.weights)
         trainer.run = run
         return trainer.go()
 
@@ -105,6 +106,7 @@ class Trainer:
     moment: Checkpoint
     progress: Silent
     begin: float  # time.monotonic() when this process took the run up
+    weights: str | None = None  # a file to begin with; a resumed run has its own
     run: RunFolder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,8 +116,11 @@ class Trainer:
         self.done_before = self.moment.epoch == options.epochs
         for remark in self.data.remarks:
             self.progress.remark(remark)
-        self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         module = options.build_model(self.data.facts)
+        if self.weights is not None:
+            build = options.task.models[options.model]
+            start_from(Path(self.weights), module, build, self.data.facts, options.new_head)
+        self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         x, y = self.data.train.x, self.data.train.y
         self.changes = options.changes
         self.x = torch.zeros(options.batch_size, *x.shape[1:], dtype=x.dtype)

@@ -72,6 +72,8 @@ class Options(Flags):
         known("optimizer", self.optimizer, OPTIMIZERS)
         known("schedule", self.schedule, SCHEDULES)
         check_size(self.task, self.model, self.size)
+        if self.new_head and self.weights is None:
+            raise InputError("--new-head needs --weights FILE, of which it leaves out the layers that tell the classes")
         for row in TABLE.values():
             value = getattr(self, row.name)
             if not (row.flag.unset and value == row.default):
