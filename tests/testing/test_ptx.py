@@ -64,6 +64,32 @@ def test_an_instruction_that_is_not_known_is_refused() -> None:
         run(lambda text: text.replace("ret;", "brev.b32 %r1, %r2;\nret;"))
 
 
+COMPUTED = """
+    mov.b64  %rd90, X;
+    add.s64  %rd90, %rd90, OFFSET;
+    ld.param.b64 REGISTER, [%rd90];
+"""
+
+
+def of_computed_address(text: str, offset: int) -> str:
+    """The second parameter is read from an address that is computed from the first one's."""
+    (register, name), *_ = re.findall(r"ld\.param\.b64\s+(%rd\d+), \[(\w+_param_1)\];", text)
+    code = COMPUTED.replace("X", name.replace("_1", "_0")).replace("OFFSET", str(offset)).replace("REGISTER", register)
+    return re.sub(rf"\s*ld\.param\.b64\s+{register}, \[{name}\];", code, text, count=1)
+
+
+def test_the_address_of_a_parameter_is_a_number() -> None:
+    done, error = run(lambda text: of_computed_address(text, 8))
+    assert done.races == ()
+    assert error < 1e-3
+
+
+@pytest.mark.parametrize("offset", [4, 800])
+def test_an_address_of_no_parameter_is_refused(offset: int) -> None:
+    with pytest.raises(PtxFault, match="that of none"):
+        run(lambda text: of_computed_address(text, offset))
+
+
 def test_a_barrier_that_some_threads_miss_is_refused() -> None:
     text = """
 .visible .entry k(

@@ -57,7 +57,6 @@ class Walk:
     held: dict[torch.fx.Node, Any] = field(default_factory=dict)  # what is known before the model runs
     refused: dict[str, None] = field(default_factory=dict)  # ordered set
     constants: dict[str, torch.Tensor] = field(default_factory=dict)  # graph input -> tensor that the code holds
-    counters: set[torch.fx.Node] = field(default_factory=set)  # the additions of 1 that count calls
     wrong_dtype: list[str] = field(default_factory=list)
     drawn: int = 0  # random numbers so far
     inside: list[str] = field(default_factory=list)  # the lines of the ops that are being taken apart
@@ -103,9 +102,6 @@ class Walk:
             return
         if getattr(node.target, "__module__", "") == "_operator":
             return  # arithmetic on a size that data decide: the op that makes it was refused
-        if node in self.counters:
-            self.known[node] = OPS["increment"](self.known[node.all_input_nodes[0]])
-            return
         if self._compute_now(node, name):
             return
         missing = any(self.known.get(x) is None and x not in self.held for x in node.all_input_nodes)

@@ -223,7 +223,6 @@ class _Capture:
         (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
         results = self._take_changes(program, returned)
         self._take_inputs(program, _own(module))
-        walk.counters.update(new for old, new in self.changed.items() if self._counts(old))
         walk.run(program.graph.nodes)
         outputs = tuple(walk.argument(value) for value in results)
         self._tell()
@@ -305,9 +304,3 @@ class _Capture:
             return
         self.tensors[name] = tensor
         (self.parameters if spec.kind is InputKind.PARAMETER else self.buffers)[name] = name.removeprefix("self.")
-
-    def _counts(self, buffer: torch.fx.Node) -> bool:
-        """Is the buffer a 0-d whole number that grows by 1 each time, as num_batches_tracked is?"""
-        new = self.changed.get(buffer)
-        plus_1 = new is not None and getattr(new.target, "__name__", "") == "add.Tensor" and new.args == (buffer, 1)
-        return plus_1 and buffer.meta["val"].dtype == torch.int64 and buffer.meta["val"].dim() == 0

@@ -159,23 +159,17 @@ def assign(graph: Graph, captured: Captured) -> Graph:
     last = first + len(changed)
 
     def kept(value: Value) -> Value:
-        if root(graph, value) not in changed.values() or _in_place(graph, value):
+        if root(graph, value) not in changed.values():
             return out.value(value)
         return OPS["snapshot"](Sym(out, out.value(value))).value  # type: ignore[no-any-return]
 
     others = tuple(kept(value) for value in (*graph.outputs[:first], *graph.outputs[last:]))
     contents = tuple(kept(value) for value in graph.outputs[first:last])
     written = tuple(
-        content if _in_place(graph, value) else OPS["assign"](Sym(out, out.value(buffer)), Sym(out, content)).value
-        for buffer, value, content in zip(changed.values(), graph.outputs[first:last], contents, strict=True)
+        OPS["assign"](Sym(out, out.value(buffer)), Sym(out, content)).value
+        for buffer, content in zip(changed.values(), contents, strict=True)
     )
     return out.finish((*others, *written))
-
-
-def _in_place(graph: Graph, value: Value) -> bool:
-    """Is the value an input that an op has changed in place already, as a counter is?"""
-    node = graph.producer.get(value)
-    return node is not None and bool(OPS[node.op].inplace)
 
 
 def _dump(name: str, stages: Sequence[Stage], plan: Plan) -> None:

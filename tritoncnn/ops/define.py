@@ -92,7 +92,7 @@ class OpDef:
     suits      (i, operand types, attrs, target) -> whether operand i, which is wanted otherwise, had better stay as it lies
     scaled     (s, *operands, **attrs) -> operands whose result has channel c times s[c], by a formula over operands but the first
     channel    dim of the result that counts its channels
-    inplace    (result, operand) pairs that share memory
+    inplace    (result, operand) pairs that share memory, of all results that a node can have
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
                ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
     """
@@ -149,6 +149,11 @@ class OpDef:
 
 
 OPS: dict[str, OpDef] = {}  # every op by its name; the package fills it, from the files in it
+
+
+def inplace_of(node: Node) -> tuple[tuple[int, int], ...]:
+    """(result, operand) pairs of a node that share memory."""
+    return tuple(pair for pair in OPS[node.op].inplace if pair[0] < len(node.results))
 
 
 def types_tuple(types: Types) -> tuple[TensorType, ...]:

@@ -19,6 +19,7 @@ from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.fuse_prologue import FusePrologue
 from tritoncnn.passes.fuse_statistics import FuseStatistics
+from tritoncnn.passes.gather_updates import GatherUpdates
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
 from tritoncnn.passes.recompute_light import RecomputeLight
@@ -50,6 +51,7 @@ def lowering(target: Target, results: tuple[TensorType, ...] = ()) -> tuple[Pass
         RecomputeLight(),  # after the last Simplify, which would merge the copies again
         RecomputeSmall(),  # after RecomputeLight, whose copies are readers of small values
         FusePointwise(),
+        GatherUpdates(),  # after FusePointwise: takes whole expressions
         FuseEpilogue(),  # after FusePointwise: takes whole expressions
         FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
         FusePrologue(),  # after FuseEpilogue, too: what is left between two products

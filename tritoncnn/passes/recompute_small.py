@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
 from tritoncnn.ops import OPS, Sym
+from tritoncnn.ops.define import inplace_of
 from tritoncnn.passes.define import Pass, count, is_small_beside, root
 from tritoncnn.passes.recompute_light import SMALL
 
@@ -60,7 +61,7 @@ def _small(graph: Graph) -> set[Value]:
     """The values that need not be kept, reshapes of them among these."""
     overwritten: dict[Value, int] = {}  # what an op in place overwrites, and when
     for position, node in enumerate(graph.nodes):
-        for _, operand in OPS[node.op].inplace:
+        for _, operand in inplace_of(node):
             overwritten.setdefault(root(graph, node.operands[operand]), position)
     last: dict[Value, int] = {}  # a small value -> where it is read at the latest
     for node in reversed(graph.nodes):

@@ -10,6 +10,7 @@ from tritoncnn.kernels.building import offset_span
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops import OPS
+from tritoncnn.ops.define import inplace_of
 from tritoncnn.plan.memory import LiveRange, Place, align, pack_ranges
 from tritoncnn.plan.plan import Call, Plan
 
@@ -90,7 +91,7 @@ def _visit(draft: _Draft, node: Node) -> None:
     elif op.lower is None:
         raise UnsupportedError(f"{node.op} has no kernel{f' ({node.source})' if node.source else ''}")
     else:
-        for result, operand in op.inplace:
+        for result, operand in inplace_of(node):
             _check_overwrite(draft, node, node.operands[operand])
             draft.roots[node.results[result]] = (node.operands[operand], 0)
         for value in node.results:

@@ -66,12 +66,17 @@ def _storage(register: str) -> Any:
     return np.uint16 if register.startswith(("%rs", "%h")) else np.bool_ if register.startswith("%p") else np.uint32
 
 
+PARAMETER = 8  # bytes of a parameter
+
+
 class _Block:
     """One block: its registers [threads], shared memory, and the place in the program."""
 
     def __init__(self, program: Program, memory: GlobalMemory, parameters: Mapping[str, int], grid: tuple[int, ...],
                  block: tuple[int, int, int], warps: int, shared: int) -> None:  # fmt: skip
-        self.program, self.memory, self.parameters = program, memory, parameters
+        self.program, self.memory = program, memory
+        self.parameters = np.array(list(parameters.values()), np.uint64)
+        self.places = {name: PARAMETER * i for i, name in enumerate(parameters)}  # addresses of the parameters
         self.warps, self.threads = warps, 32 * warps
         self.shared = SharedMemory(shared, warps)
         self.block = block
@@ -123,7 +128,9 @@ class _Block:
             if value.dtype == wanted:
                 return value
             return value.view(wanted) if value.dtype.itemsize == wanted.itemsize else value.astype(wanted)
-        return np.full(self.threads, _constant(operand, wanted), UNSIGNED[wanted.itemsize]).view(wanted)
+        number = self.places.get(operand)
+        bits = _constant(operand, wanted) if number is None else number
+        return np.full(self.threads, bits, UNSIGNED[wanted.itemsize]).view(wanted)
 
     def write(self, register: str, value: Array, active: Array | None) -> None:
         if register == "_":
@@ -140,6 +147,13 @@ class _Block:
         assert found is not None, operand
         base = self.read(found[1], kind)
         return base + self.read(found[2], kind) if found[2] else base
+
+    def _parameter(self, address: Array, active: Array | None) -> Array:
+        chosen = self.everyone if active is None else active
+        index = np.where(chosen, address // PARAMETER, 0)
+        if (chosen & (address % PARAMETER != 0)).any() or (index >= len(self.parameters)).any():
+            raise PtxFault("an address in the memory of the parameters is that of none")
+        return self.parameters[index]
 
     # ---- instructions
     def _step(self, instruction: Instruction, here: Array | None) -> tuple[str | None, Array | None]:
@@ -217,8 +231,7 @@ class _Block:
     def _ld(self, words: tuple[str, ...], operands: tuple[str, ...], active: Array | None) -> None:
         kind, to = words[-1], registers(operands[0])
         if "param" in words:
-            value = np.full(self.threads, self.parameters[operands[1].strip("[] ")], np.uint64)
-            return self.write(to[0], value, active)
+            return self.write(to[0], self._parameter(self.address(operands[1], "u64"), active), active)
         size, chosen = np.dtype(TYPES[kind]).itemsize * len(to), self.everyone if active is None else active
         if any(word.startswith("shared") for word in words):
             raw = self.shared.load(self.address(operands[1], "u32"), size, chosen)
