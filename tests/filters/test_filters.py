@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import tritoncnn
+from tests.filters.computing import Computing
 from tritoncnn.errors import InputError
 from tritoncnn.filters import BORDERS, Filter, apply_filter, named_filter, own_filter
 from tritoncnn.filters.apply import Pyramid
@@ -84,19 +84,6 @@ def test_of_whole_numbers_the_result_is_exact() -> None:
     picture = np.random.RandomState(2).randint(0, 256, (1, 17, 33)).astype(np.float32)
     chosen = named_filter("sobel", direction="y")
     np.testing.assert_array_equal(apply_filter(picture, chosen)[0], correlate(picture, chosen, "symmetric"))
-
-
-class Computing(TorchDispatchMode):
-    """Notes every torch op but those that make room for results and look at memory in another form."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.name().split("::")[1].split(".")[0] not in ("empty_strided", "empty", "as_strided", "view", "detach"):
-            self.seen.append(func.name())
-        return func(*args, **(kwargs or {}))
 
 
 def test_our_kernels_compute_all_of_it() -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
     "infer": "Say what is on pictures, by a trained model.",
     "filter": "Lay a filter on a picture: blur, edges, sharpen, or taps of your own; also on a pyramid.",
+    "learn-filter": "Find the filter that makes one picture of another.",
     "inspect": "Show how a model is compiled: graph after each pass, plan, Triton source.",
     "gpu-report": "Compile every kernel for GPUs that need not be there; check what the compilers made.",
     "doctor": "Show versions, CPU, cache and switches, and try a kernel.",

@@ -179,9 +179,9 @@ def _checked(taps: Taps, where: str) -> Taps:
     return taps
 
 
-def show_taps(taps: Taps) -> str:
-    """Rows of numbers that ``own_filter`` reads back equal."""
-    words = [[f"{value:.17g}" for value in row] for row in taps.tolist()]
+def show_taps(taps: Taps, digits: int = 17) -> str:
+    """Rows of numbers; with 17 digits ``own_filter`` reads them back equal."""
+    words = [[f"{value:.{digits}g}" for value in row] for row in taps.tolist()]
     width = max(len(word) for row in words for word in row)
     return "".join(" ".join(word.rjust(width) for word in row) + "\n" for row in words)
 
