@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.googlenet import Outputs
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.tasks.googlenet import AUX, loss
-from tritoncnn.train import Options, predict, train
+from tritoncnn.train import Interrupted, Options, Silent, predict, resume, train
 
 ROWS = [name for name in TASKS if "photographs" in find_task(name).data]
 EACH = 10  # pictures of a class
@@ -87,3 +88,28 @@ def test_googlenets_loss_adds_a_share_of_the_classifiers_on_the_way() -> None:
     parts = [float(F.cross_entropy(output, target)) for output in outputs]
     assert float(loss(outputs, target)) == pytest.approx(parts[0] + AUX * (parts[1] + parts[2]), rel=1e-6)
     assert float(loss(outputs.logits, target)) == pytest.approx(parts[0], rel=1e-6)
+
+
+class StopAt(Silent):
+    """Ctrl-C during the given step."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def step(self, examples: int, loss: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_dropout_follows_the_seed_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    alexnet, data = find_task("alexnet"), two_colours(tmp_path / "pictures")
+    options = Options.of(alexnet, data="folder", data_dir=str(data), size=16, epochs=2, batch_size=4, lr=0.01)
+    torch.manual_seed(1)
+    whole = train(options, tmp_path / "whole").run
+    torch.manual_seed(2)  # the world outside of a run does not matter
+    with pytest.raises(Interrupted):
+        train(options, tmp_path / "run", StopAt(2))
+    resume(alexnet, tmp_path / "run", {})
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()

@@ -129,7 +129,9 @@ class Trainer:
             raise InputError(f"--augment {options.augment} changes pictures; {self.data.name} has none")
         if self.changes.soft:
             self.y = torch.zeros(options.batch_size, len(self.data.facts.classes))
-        self.step = tritoncnn.compile_step(module, options.loss(), options.build_optimizer(), (self.x, self.y))
+        self.step = tritoncnn.compile_step(
+            module, options.loss(), options.build_optimizer(), (self.x, self.y), seed=options.seed
+        )
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
 
