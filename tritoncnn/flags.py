@@ -51,6 +51,8 @@ class Flag:
     unset    the default stands for "not said"; the rule does not hold for it
     free     may differ between a run and its resumption: no bit of the result depends on it
     metavar  what help shows for the value
+    word     on the command line, where it is not --NAME
+    hidden   it is no flag, but belongs to what reproduces a run
     """
 
     help: str
@@ -59,6 +61,8 @@ class Flag:
     unset: bool = False
     free: bool = False
     metavar: str | None = None
+    word: str = ""
+    hidden: bool = False
 
 
 def _flag(default: Any, help: str, rule: Rule | None = None, **more: Any) -> Any:
@@ -82,7 +86,10 @@ class Flags:
     weights: str | None = _flag(
         None, "Begin with the weights of this file: .safetensors, .pth or .pt, torchvision's names.", metavar="FILE"
     )
-    new_head: bool = _flag(False, "With --weights: leave out those of the layers that tell the classes.")
+    from_run: str | None = _flag(
+        None, "Begin with the weights of a run of the same model (fine-tuning).", word="--from", metavar="RUN"
+    )
+    new_head: bool = _flag(False, "With --weights or --from: leave out those of the layers that tell the classes.")
     epochs: int = _flag(
         0, "Passes over the training examples (default: the task's, more of few examples).", AT_LEAST_1, unset=True
     )
@@ -94,6 +101,11 @@ class Flags:
     warm_up: float = _flag(
         0.05, "Share of all steps in which the learning rate rises (default: 0.05; 0.3 of one-cycle).", BELOW_1
     )
+    early_stop: int = _flag(
+        0, "Stop after so many epochs that made the task's best metric no better (default: never).", AT_LEAST_1, unset=True,
+        metavar="EPOCHS",
+    )  # fmt: skip
+    legs: str = _flag("", "Where the run had ended before and was told to go on: done/planned,...", hidden=True)
     optimizer: str = _flag("", "Default: the task's.", choices=tuple(OPTIMIZERS))
     momentum: float = _flag(0.0, "Of sgd and rmsprop.", BELOW_1)
     nesterov: bool = _flag(False, "Nesterov's momentum, of sgd.")
@@ -134,7 +146,7 @@ class Row:
     @property
     def word(self) -> str:
         """As the command line has it: --batch-size."""
-        return word(self.name)
+        return self.flag.word or "--" + self.name.replace("_", "-")
 
     def check_kind(self, value: Any) -> None:
         """Raises TypeError where the value is of another type."""
@@ -154,7 +166,8 @@ TABLE: Mapping[str, Row] = {
 
 
 def word(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    """A flag as the command line has it."""
+    return TABLE[name].word
 
 
 def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:

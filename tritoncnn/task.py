@@ -26,11 +26,18 @@ class Metric:
     measure  (outputs, targets) of all test examples -> a finite number
     percent  it is a share, shown in %
     loss     it is drawn beside the training loss
+    error    the smaller the better, as of losses
     """
 
     measure: Callable[[Any, torch.Tensor], float]
     percent: bool = False
     loss: bool = False
+    error: bool = False
+
+    @property
+    def falls(self) -> bool:
+        """Whether less is better."""
+        return self.loss or self.error
 
     def show(self, value: float) -> str:
         return f"{value:.2%}" if self.percent else f"{value:.4f}"

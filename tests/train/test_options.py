@@ -117,18 +117,18 @@ def test_damaged_notes_raise(change: dict[str, Any]) -> None:
 def test_resumption_takes_free_flags_and_refuses_the_others() -> None:
     options = Options.of(LENET, data="mnist", data_dir="/old", epochs=3)
     given = {"data_dir": "/new", "threads": 2, "save_every": 1.0, "epochs": 3, "lr": None}
-    resumed = options.resumed(given)
+    resumed = options.resumed(given, 1, False)
     assert (resumed.data_dir, resumed.threads, resumed.save_every, resumed.epochs) == ("/new", 2, 1.0, 3)
     with pytest.raises(InputError, match=r"differ: --epochs 9 \(the run: 3\), --seed 1 \(the run: 0\); leave them out"):
-        options.resumed({"epochs": 9, "seed": 1})
+        options.resumed({"epochs": 9, "seed": 1}, 1, False)
     with pytest.raises(InputError, match="the run is of task 'alexnet'; got 'lenet'"):
         Options.from_note(LENET, options.note() | {"task": "alexnet"})
     with pytest.raises(InputError, match="--threads must be from 1 to 1024; got 0"):
-        options.resumed({"threads": 0})
+        options.resumed({"threads": 0}, 1, False)
 
 
 def test_the_learning_rate_rises_then_falls_to_0() -> None:
-    options = Options.of(LENET, lr=2.0)
+    options = Options.of(LENET, lr=2.0, epochs=1)
     rates = [options.lr_at(step, 200) for step in range(200)]
     assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
     assert rates[10] == 2.0
@@ -153,16 +153,16 @@ def test_one_cycle_is_torchs(warm_up: float) -> None:
         wanted.append(torchs.get_last_lr()[0])
         optimizer.step()
         torchs.step()
-    options = Options.of(LENET, lr=2.0, schedule="one-cycle", warm_up=warm_up)
+    options = Options.of(LENET, lr=2.0, epochs=1, schedule="one-cycle", warm_up=warm_up)
     assert [options.lr_at(step, steps) for step in range(steps)] == pytest.approx(wanted)
 
 
 def test_steps_and_the_constant() -> None:
-    options = Options.of(LENET, lr=2.0, schedule="step", warm_up=0.2)
+    options = Options.of(LENET, lr=2.0, epochs=1, schedule="step", warm_up=0.2)
     rates = [options.lr_at(step, 100) for step in range(100)]
     assert rates[:20] == pytest.approx([0.1 * (step + 1) for step in range(20)])
     assert rates[20:] == pytest.approx([2.0] * 40 + [0.2] * 20 + [0.02] * 20)
-    constant = Options.of(LENET, lr=2.0, schedule="constant", warm_up=0.0)
+    constant = Options.of(LENET, lr=2.0, epochs=1, schedule="constant", warm_up=0.0)
     assert {constant.lr_at(step, 7) for step in range(7)} == {2.0}
 
 
@@ -178,5 +178,7 @@ def test_the_seed_decides_the_first_weights_and_torchs_generator_is_left_alone()
 
 
 def test_a_new_head_needs_weights() -> None:
-    with pytest.raises(InputError, match=r"^--new-head needs --weights FILE, of which it leaves out"):
+    with pytest.raises(InputError, match=r"^--new-head needs --weights or --from, of which it leaves out"):
         Options.of(LENET, new_head=True)
+    with pytest.raises(InputError, match=r"--weights /a and --from /b both say what to begin with; leave one out"):
+        Options.of(LENET, weights="/a", from_run="/b")

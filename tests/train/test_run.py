@@ -60,24 +60,28 @@ def assert_same_run(run: Path, whole: Path) -> None:
     one, other = (read_tensors(folder / "checkpoint.safetensors")[0] for folder in (run, whole))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (run / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
     assert metrics(run) == metrics(whole)
 
 
 def test_a_run_folder_has_all_its_files(whole: Path, tiny_mnist: Path) -> None:
-    names = {
+    files = {
         "config.json",
+        "config.yaml",
         "metrics.jsonl",
         "summary.json",
         "model.safetensors",
+        "best.safetensors",
         "checkpoint.safetensors",
         "curves.png",
     }
-    assert {path.name for path in whole.iterdir()} == names
+    assert {path.name for path in whole.iterdir()} == files
     config, summary = (json.loads((whole / name).read_text()) for name in ("config.json", "summary.json"))
     assert config["data_dir"] == str(tiny_mnist)
     assert config["classes"] == list("0123456789")
     assert (config["train_pictures"], config["test_pictures"]) == (70, 20)
-    assert list(summary) == ["task", "model", "data", "epochs", "metrics", "seconds", "seed", "device", "versions"]
+    names = ["task", "model", "data", "epochs", "metrics", "best", "seconds", "seed", "device", "versions"]
+    assert list(summary) == names
     rows = metrics(whole)
     assert list(rows[0]) == ["epoch", "step", "loss", "test_loss", "accuracy"]
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 8), (2, 16), (3, 24)]
@@ -350,7 +354,7 @@ def change_note(path: Path, **more: Any) -> None:
 
 
 DAMAGED_NOTES = {
-    "format": ({"format": 9}, "has checkpoint format 9; this version reads 5"),
+    "format": ({"format": 9}, "has checkpoint format 9; this version reads 6"),
     "options": ({"options": {}}, "is damaged: the run is of task None; got 'lenet'"),
     "option value": ({"options": Options.of(LENET).note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
     "epoch": ({"epoch": 99}, "is damaged: epoch 99 and batch 5 are no step of the run"),

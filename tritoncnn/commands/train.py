@@ -13,11 +13,20 @@ from tritoncnn.commands.table import table_options
 
 
 @click.command()
-@click.argument("name", metavar="TASK")
+@click.argument("name", metavar="TASK", required=False)
 @table_options
+@click.option("--config", type=Path, metavar="FILE.yaml", help="Flags in a file; those on the command line go before.")
 @click.option("--out", type=Path, help="Run folder (default: runs/TASK-DATE-N).")
 @click.option("--resume", "run", type=Path, metavar="RUN", help="Go on with the run in this folder.")
-def train(name: str, out: Path | None, run: Path | None, **given: Any) -> None:
+@click.option("--fast-dev-run", "fast", is_flag=True, help="Two steps and all that follows them, to see that it works.")
+def train(
+    name: str | None,
+    config: Path | None,
+    out: Path | None,
+    run: Path | None,
+    fast: bool,
+    **given: Any,
+) -> None:
     """Train the model of TASK and keep the result in a run folder.
 
     \b
@@ -57,24 +66,49 @@ def train(name: str, out: Path | None, run: Path | None, **given: Any) -> None:
     at once; where the classes are others, --new-head begins with new layers for them.
 
     --resume RUN continues from the last checkpoint and ends with the bits of a run that was never interrupted. It takes
-    the run's own settings; only --data-dir, --threads and --save-every may be given anew.
+    the run's own settings; only --data-dir, --threads and --save-every may be given anew, and more --epochs to a run that
+    has ended: the learning rate then begins its schedule again.
+
+    --config FILE reads flags from lines as "epochs: 12". Each run folder holds a config.yaml that trains it again.
     """
     from tritoncnn import train as library
     from tritoncnn.errors import InputError
     from tritoncnn.tasks import find_task
 
+    given = {key: os.path.abspath(value) if isinstance(value, Path) else value for key, value in given.items()}
+    if config is not None:
+        given = _over(library.read_config(config), given)
+        name = name or given.get("task")
+    name = name or (library.task_name(run) if run is not None else None)
+    if name is None:
+        context = click.get_current_context()
+        raise click.MissingParameter(ctx=context, param=context.command.params[0])
+    if given.pop("task", name) != name:
+        raise InputError(f"TASK {name} is not the one of --config {config}; leave it out, or name another file")
     task = find_task(name)
-    for path in ("data_dir", "weights"):  # kept in the run, which may be resumed from another folder
-        given[path] = os.path.abspath(given[path]) if given[path] is not None else None
     progress = library.pick_progress()
+    if fast:
+        if out is not None or run is not None:
+            raise InputError(f"--fast-dev-run keeps nothing; leave out {'--out' if out is not None else '--resume'}")
+        outcome = library.rehearse(library.Options.of(task, **given), progress)
+        say(f"two steps, an evaluation and all files worked, in {outcome.summary['seconds']:.1f} s; nothing was kept")
+        return
     if run is not None:
         if out is not None and out.resolve() != run.resolve():
             raise InputError(f"--resume {run} writes into that folder; leave out --out {out}")
         outcome = library.resume(task, run, given, progress)
     else:
         outcome = library.train(library.Options.of(task, **given), out, progress)
-    shown = task.metrics[task.best].show(outcome.summary["metrics"][task.best])
-    after = f"after {outcome.summary['seconds']:.1f} s"
+    metric, summary = task.metrics[task.best], outcome.summary
+    shown, best = metric.show(summary["metrics"][task.best]), summary["best"]
+    if best["epoch"] != summary["epochs"]:
+        shown = f"{shown} (best: {metric.show(best[task.best])} after epoch {best['epoch']})"
+    after = f"after {summary['seconds']:.1f} s"
     if outcome.done_before:
         after = f"{after}, as before: the run had finished and nothing was trained"
     say(f"test {task.best.replace('_', ' ')} {shown} {after}; run folder {outcome.run}")
+
+
+def _over(file: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """Flags of a file, under those that were said."""
+    return file | {name: value for name, value in said.items() if value is not None}

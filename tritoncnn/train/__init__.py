@@ -1,14 +1,15 @@
 """The engine: training loop, checkpoints, run folder, curves, progress, answers. It reads only what a Task says."""
 
+from tritoncnn.train.configfile import read_config
 from tritoncnn.train.folder import task_name
 from tritoncnn.train.interrupt import Interrupted
-from tritoncnn.train.loop import Outcome, resume, train
+from tritoncnn.train.loop import Outcome, rehearse, resume, train
 from tritoncnn.train.options import Options
 from tritoncnn.train.predict import predict
 from tritoncnn.train.progress import Bar, Lines, Silent, pick_progress
 from tritoncnn.train.versions import versions
 
 __all__ = [
-    "Bar", "Interrupted", "Lines", "Options", "Outcome", "Silent", "pick_progress", "predict", "resume", "task_name",
-    "train", "versions",
+    "Bar", "Interrupted", "Lines", "Options", "Outcome", "Silent", "pick_progress", "predict", "read_config", "rehearse",
+    "resume", "task_name", "train", "versions",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from tritoncnn.task import Task
 from tritoncnn.train.options import Options
 from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
-FORMAT = 5
+FORMAT = 6
 AVERAGE = "average."  # in names of the optimizer's tensors
 Row = dict[str, float]  # one line of metrics.jsonl
 
@@ -84,6 +84,11 @@ class Checkpoint:
     def part(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of ``model`` or of ``optimizer`` under their own names."""
         return {k.removeprefix(f"{name}."): v for k, v in self.tensors.items() if k.startswith(f"{name}.")}
+
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are done, or ``--early-stop`` says that it is enough."""
+        return self.epoch == self.options.epochs or (self.batch == 0 and self.options.ends_early(self.history))
 
     def measured(self) -> dict[str, torch.Tensor]:
         """The weights that are measured and kept: the moving averages, where there are such."""

@@ -1,4 +1,4 @@
-"""The run folder: config.json, metrics.jsonl, summary.json, model.safetensors, checkpoint.safetensors, curves.png."""
+"""The run folder: config.json, config.yaml, metrics.jsonl, summary.json, curves.png; model, best and checkpoint.safetensors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
 from tritoncnn.flags import known
 from tritoncnn.task import Task
+from tritoncnn.train.configfile import write_config as yaml_of
 from tritoncnn.train.options import Options, check_size
 from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
 
 MAX_CONFIG = 16 << 20  # bytes
 RUNS = Path("runs")
-FILES = {"config.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoint.safetensors", "curves.png"}
+FILES = {
+    "config.json", "config.yaml", "metrics.jsonl", "summary.json", "model.safetensors", "best.safetensors",
+    "checkpoint.safetensors", "curves.png",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
     def config(self) -> Path:
         return self.path / "config.json"
 
@@ -51,7 +59,9 @@ class RunFolder:
             entry.unlink(missing_ok=True)
 
     def write_config(self, options: Options, data: Dataset) -> None:
+        """config.json has all that is known of the run; config.yaml is what trains it again."""
         write_json(self.config, options.note() | data.facts.note() | dict(data.note))
+        write_file(self.path / "config.yaml", yaml_of(options).encode())
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
@@ -62,6 +72,10 @@ class RunFolder:
 
     def write_model(self, state: Mapping[str, torch.Tensor]) -> None:
         write_tensors(self.model, state)
+
+    def write_best(self, state: Mapping[str, torch.Tensor], row: Mapping[str, float]) -> None:
+        """The weights of the best epoch so far, with its line of metrics.jsonl as the note."""
+        write_tensors(self.best, state, row)
 
 
 @dataclass(frozen=True)

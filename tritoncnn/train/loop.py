@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import torch
 import tritoncnn
 from tritoncnn import cpu
 from tritoncnn.augment import Batch
-from tritoncnn.data import Dataset, load_data
+from tritoncnn.data import Dataset, Examples, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import Task
 from tritoncnn.train import folder
+from tritoncnn.train.best import best_of
 from tritoncnn.train.checkpoint import Checkpoint, Row, pack
 from tritoncnn.train.curves import draw_curves
 from tritoncnn.train.evaluate import BATCH, Evaluator
+from tritoncnn.train.finetune import weights_of
 from tritoncnn.train.folder import RunFolder
 from tritoncnn.train.interrupt import HeldSignals, Interrupted
 from tritoncnn.train.options import Options
@@ -47,31 +50,52 @@ def train(options: Options, out: Path | None = None, progress: Silent | None = N
     begin = time.monotonic()
     with folder.new_run(out, options.task.name) as run:
         data = _load(options)
-        moment = Checkpoint.start(_fit(options, data), data.fingerprint)
-        trainer = Trainer(data, moment, progress or Silent(), begin, moment.options.weights)
-        trainer.run = run
-        return trainer.go()
+        return _begin(run, _fit(options, data), data, progress, begin).go()
+
+
+def rehearse(options: Options, progress: Silent | None = None) -> Outcome:
+    """Train for two steps, evaluate on one batch, save and draw, all in a folder that is then taken away."""
+    begin = time.monotonic()
+    data = _load(options)
+    options = replace(_fit(options, data), epochs=1, legs="")
+    part, test = 2 * options.batch_size, min(BATCH, len(data.test))
+    few = replace(
+        data,
+        train=Examples(data.train.x[:part], data.train.y[:part]),
+        test=Examples(data.test.x[:test], data.test.y[:test]),
+    )
+    with tempfile.TemporaryDirectory() as place:
+        return _begin(RunFolder(Path(place)), options, few, progress, begin).go()
 
 
 def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | None = None) -> Outcome:
     """Go on with a run of ``task`` from its last checkpoint, to the bits of a run that was never interrupted.
 
     ``given`` are options as for ``Options.of``; one that differs from the run's is an InputError, but for ``data_dir``
-    (the same pictures in another place), ``threads`` and ``save_every``. Raises CheckpointError besides what ``train`` does.
+    (the same pictures in another place), ``threads`` and ``save_every``, and for more ``epochs`` of a run that has ended.
+    Raises CheckpointError besides what ``train`` does.
     """
     begin = time.monotonic()
     where = folder.open_run(run)
     moment = Checkpoint.load(where.checkpoint, task)
-    moment = moment.with_options(moment.options.resumed(given))
-    data = _load(moment.options)
+    options = moment.options.resumed(given, moment.epoch, moment.ended)
+    longer = options.legs != moment.options.legs
+    moment = moment.with_options(options)
+    data = _load(options)
     if data.fingerprint != moment.data:
         raise CheckpointError(
             f"{where.checkpoint} was trained on other data than {data.name} now holds; begin a new run"
         )
-    trainer = Trainer(data, moment, progress or Silent(), begin)
-    trainer.run = where
+    trainer = Trainer(where, data, moment, progress or Silent(), begin)
     trainer.take_up()
+    if longer:
+        trainer.moment.save(where.checkpoint)  # from now on the run is one of more epochs, whatever happens
     return trainer.go()
+
+
+def _begin(run: RunFolder, options: Options, data: Dataset, progress: Silent | None, begin: float) -> Trainer:
+    moment = Checkpoint.start(options, data.fingerprint)
+    return Trainer(run, data, moment, progress or Silent(), begin, weights_of(options))
 
 
 def _load(options: Options) -> Dataset:
@@ -102,24 +126,24 @@ def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
 class Trainer:
     """One run in progress. ``moment`` is the last one known to be good; a new run's has no tensors until it is saved."""
 
+    run: RunFolder
     data: Dataset
     moment: Checkpoint
     progress: Silent
     begin: float  # time.monotonic() when this process took the run up
-    weights: str | None = None  # a file to begin with; a resumed run has its own
-    run: RunFolder = field(init=False)
+    weights: Path | None = None  # a file to begin with; a resumed run has its own
 
     def __post_init__(self) -> None:
         self.options = options = self.moment.options
         self.steps = len(self.data.train) // options.batch_size  # an epoch's; the rest waits for another order
         self.before = self.moment.seconds
-        self.done_before = self.moment.epoch == options.epochs
+        self.done_before = self.moment.ended
         for remark in self.data.remarks:
             self.progress.remark(remark)
         module = options.build_model(self.data.facts)
         if self.weights is not None:
             build = options.task.models[options.model]
-            start_from(Path(self.weights), module, build, self.data.facts, options.new_head)
+            start_from(self.weights, module, build, self.data.facts, options.new_head)
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         x, y = self.data.train.x, self.data.train.y
         self.changes = options.changes
@@ -155,7 +179,7 @@ class Trainer:
                 if not self.moment.tensors:
                     self._save(0, 0, 0.0)
                 self.progress.begin(total, done * options.batch_size)
-                while self.moment.epoch < options.epochs:
+                while not self.moment.ended:
                     self._train_epoch(held)
                 return self._finish()
         finally:
@@ -166,12 +190,12 @@ class Trainer:
         options, data, step, x, y = self.options, self.data, self.step, self.x, self.y
         epoch, first, loss_sum = self.moment.epoch, self.moment.batch, self.moment.loss_sum
         order = epoch_order(options.seed, epoch, len(data.train))
-        size, all_steps = options.batch_size, options.epochs * self.steps
+        size = options.batch_size
         begin = saved = time.monotonic()
         for batch in range(first, self.steps):
             rows = order[batch * size : (batch + 1) * size]
             self._fill(epoch, rows)
-            step.lr = options.lr_at(epoch * self.steps + batch, all_steps)
+            step.lr = options.lr_at(epoch * self.steps + batch, self.steps)
             loss = float(step(x, y))
             if not math.isfinite(loss):
                 self._stop_on(
@@ -191,7 +215,7 @@ class Trainer:
         self.run.write_metrics(self.moment.history)
         self.run.write_model(self.moment.measured())
         self.progress.evaluated(options.task, options.epochs, row, speed)
-        if epoch + 1 < options.epochs:
+        if not self.moment.ended:
             self._leave_if(held)
 
     def _fill(self, epoch: int, rows: torch.Tensor) -> None:
@@ -223,13 +247,14 @@ class Trainer:
         return self.step.state_dict() | (self.step.averages() if self.options.ema else {})
 
     def _save(self, epoch: int, batch: int, loss_sum: float, history: tuple[Row, ...] | None = None) -> None:
-        """Weights that are not finite never replace a checkpoint."""
+        """Keep this moment; with a ``history`` that ends in the best epoch, its weights too, and these first: a run killed in
+        between does that epoch again. Weights that are not finite never replace a checkpoint."""
         tensors = pack(self.step.state_dict(), self.step.optimizer_state())
         for name, tensor in tensors.items():
             if not bool(torch.isfinite(tensor).all()):
                 done = epoch * self.steps + batch
                 self._stop_on(f"{name} is no longer finite after step {done} (learning rate {self.step.lr:g})")
-        self.moment = replace(
+        moment = replace(
             self.moment,
             epoch=epoch,
             batch=batch,
@@ -238,7 +263,10 @@ class Trainer:
             history=self.moment.history if history is None else history,
             tensors=tensors,
         )
-        self.moment.save(self.run.checkpoint)
+        if history is not None and best_of(self.options.task, history) is history[-1]:
+            self.run.write_best(moment.measured(), history[-1])
+        moment.save(self.run.checkpoint)
+        self.moment = moment
 
     def _stop_on(self, what: str) -> None:
         done = self.moment.epoch * self.steps + self.moment.batch
@@ -257,13 +285,18 @@ class Trainer:
 
     def _finish(self) -> Outcome:
         options, last = self.options, self.moment.history[-1]
+        best = best_of(options.task, self.moment.history)
+        if options.early_stop and self.moment.epoch < options.epochs:
+            since = f"no better {options.task.best.replace('_', ' ')} since epoch {best['epoch']}"
+            self.progress.remark(f"stopped early, after epoch {self.moment.epoch} of {options.epochs}: {since}")
         self.run.write_model(self.moment.measured())
         summary = {
             "task": options.task.name,
             "model": options.model,
             "data": options.data,
-            "epochs": options.epochs,
+            "epochs": self.moment.epoch,
             "metrics": {name: last[name] for name in options.task.metrics},
+            "best": {name: best[name] for name in ("epoch", *options.task.metrics)},
             "seconds": round(self.moment.seconds, 2),
             "seed": options.seed,
             "device": f"cpu, {cpu.host().cpu}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from tritoncnn.data import Facts
 from tritoncnn.errors import InputError
 from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, known, word
 from tritoncnn.task import Loss, Task
+from tritoncnn.train.best import waited
+from tritoncnn.train.legs import read_legs
 from tritoncnn.train.schedule import share_at
 
 if TYPE_CHECKING:
@@ -72,12 +74,19 @@ class Options(Flags):
         known("optimizer", self.optimizer, OPTIMIZERS)
         known("schedule", self.schedule, SCHEDULES)
         check_size(self.task, self.model, self.size)
-        if self.new_head and self.weights is None:
-            raise InputError("--new-head needs --weights FILE, of which it leaves out the layers that tell the classes")
+        if self.weights is not None and self.from_run is not None:
+            raise InputError(
+                f"--weights {self.weights} and --from {self.from_run} both say what to begin with; leave one out"
+            )
+        if self.new_head and self.weights is None and self.from_run is None:
+            raise InputError(
+                "--new-head needs --weights or --from, of which it leaves out the layers that tell the classes"
+            )
         for row in TABLE.values():
             value = getattr(self, row.name)
             if not (row.flag.unset and value == row.default):
                 row.check(value)
+        read_legs(self.legs, self.epochs)
         if self.nesterov and not self.momentum:
             raise InputError("--nesterov needs a --momentum above 0; got 0")
         if self.task.soft_loss is None and (self.label_smoothing or self.changes.soft):
@@ -99,19 +108,29 @@ class Options(Flags):
         epochs = self.epochs or max(recipe.epochs, math.ceil(recipe.steps / max(1, examples // batch)))
         return dataclasses.replace(self, batch_size=batch, epochs=epochs)
 
-    def resumed(self, given: Mapping[str, Any]) -> Options:
-        """Continue these options under flags given anew. Raises InputError naming every flag that differs."""
+    def resumed(self, given: Mapping[str, Any], done: int, ended: bool) -> Options:
+        """Continue these options under flags given anew, after ``done`` epochs. Raises InputError naming every flag that differs.
+
+        A run that has ``ended`` may be given more epochs: they are a leg of their own.
+        """
         said = check_said(given)
+        epochs = said.get("epochs", self.epochs)
+        longer = epochs != self.epochs and ended
         differ = [
             f"{word(name)} {value} (the run: {getattr(self, name)})"
             for name, value in said.items()
-            if not TABLE[name].flag.free and value != getattr(self, name)
+            if not (TABLE[name].flag.free or (name == "epochs" and longer)) and value != getattr(self, name)
         ]
         if differ:
+            first = "; more --epochs may be given once it has ended" if epochs != self.epochs and not ended else ""
             raise InputError(
                 f"--resume goes on with the run's own settings, but these differ: {', '.join(differ)}; "
-                "leave them out, or begin a new run"
+                f"leave them out, or begin a new run{first}"
             )
+        if longer:
+            if epochs <= done:
+                raise InputError(f"--epochs {epochs}: the run has done {done} already; name more of them in all")
+            said["legs"] = ",".join([*([self.legs] if self.legs else []), f"{done}/{self.epochs}"])
         return dataclasses.replace(self, **said)
 
     def build_model(self, facts: Facts) -> torch.nn.Module:
@@ -143,8 +162,16 @@ class Options(Flags):
         return self.task.soft_loss(self.label_smoothing)
 
     def lr_at(self, step: int, steps: int) -> float:
-        """Learning rate of step 0 <= ``step`` < ``steps``."""
-        return self.lr * share_at(self.schedule, self.warm_up, step, steps)
+        """Learning rate of step ``step`` from 0 on, where an epoch has ``steps``: each leg has a schedule of its own."""
+        legs = read_legs(self.legs, self.epochs)
+        leg = next(leg for leg in legs if step < leg.end * steps)
+        share = share_at(self.schedule, self.warm_up, step - leg.first * steps, (leg.planned - leg.first) * steps)
+        return self.lr * share
+
+    def ends_early(self, history: Sequence[Mapping[str, float]]) -> bool:
+        """Whether the last leg has waited for something better as long as ``--early-stop`` says."""
+        first = read_legs(self.legs, self.epochs)[-1].first
+        return bool(self.early_stop) and waited(self.task, history, first) >= self.early_stop
 
 
 def check_said(given: Mapping[str, Any]) -> dict[str, Any]:

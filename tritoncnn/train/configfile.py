@@ -1,0 +1,78 @@
+"""Flags in a YAML file: what ``--config`` reads, and what every run folder holds of its own run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tritoncnn.data.files import read_file
+from tritoncnn.errors import InputError
+from tritoncnn.flags import TABLE, known
+from tritoncnn.train.options import OF_SOME, Options
+
+MAX_BYTES = 1 << 20
+
+
+def write_config(options: Options) -> str:
+    """The text of a file that, read again, gives these very options; each flag under its help."""
+    import yaml  # late: infer does without
+
+    lines = ["# tritoncnn train --config FILE trains this again. Flags beside it override what it says.\n"]
+    lines.append(yaml.safe_dump({"task": options.task.name}))
+    for row in TABLE.values():
+        value = getattr(options, row.name)
+        if (row.flag.unset and value == row.default) or options.optimizer not in OF_SOME.get(
+            row.name, (options.optimizer,)
+        ):
+            continue
+        lines.append(f"# {row.flag.help}\n{yaml.safe_dump({row.name: value}, width=10_000)}")
+    return "\n".join(lines)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Flags by name, and ``task``, as far as the file has them. Raises InputError naming the file, the key and its value.
+
+    Keys may be written as flags are (batch-size) or as in a run folder (batch_size); null says nothing.
+    """
+    import yaml
+
+    data = read_file(path, "--config", MAX_BYTES, InputError)
+    try:
+        text = data.decode()
+        node = yaml.compose(text, yaml.SafeLoader)
+        keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        found = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise InputError(f"--config {path} is no text in UTF-8: {error.reason}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2026-99-99 looks like a date
+        raise InputError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, Mapping):
+        raise InputError(f"--config {path} must hold lines as 'epochs: 12'; got {type(found).__name__}")
+    if twice := [key for key in keys if keys.count(key) > 1]:  # YAML itself would take the last
+        raise InputError(f"--config {path} has {twice[0]} twice")
+    said: dict[str, Any] = {}
+    for key, value in found.items():
+        name = str(key).replace("-", "_")
+        name = "from_run" if name == "from" else name
+        known(f"flag in {path}", name, ["task", *TABLE])
+        if name in said:
+            raise InputError(f"--config {path} has {name} twice")
+        if value is not None:
+            said[name] = _value(path, name, value)
+    return said
+
+
+def _value(path: Path, name: str, value: Any) -> Any:
+    kind = TABLE[name].kind if name != "task" else "str"
+    if kind == "float" and isinstance(value, str):  # YAML 1.1 takes 1e-3 for a word
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    wanted = {"str": str, "str | None": str, "int": int, "float": float, "bool": bool}[kind]
+    if type(value) is not wanted:
+        words = {str: "a word", int: "a whole number", float: "a number", bool: "true or false"}
+        raise InputError(f"--config {path}: {name} must be {words[wanted]}; got {value!r}")
+    return value
