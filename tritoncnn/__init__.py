@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tritoncnn import garbage
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        with garbage.later():
+            return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'tritoncnn' has no attribute {name!r}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tritoncnn import garbage
 from tritoncnn.capture import argument_names
 from tritoncnn.compiler.gradient import CompiledGradient
 from tritoncnn.compiler.model import CompiledModel, compile_module
@@ -19,6 +20,7 @@ from tritoncnn.optim import Optimizer
 from tritoncnn.tree import Fields
 
 
+@garbage.later()
 def compile(module: torch.nn.Module, example: Any = None) -> CompiledModel:
     """Compile ``module`` for inference, on the CPU, in the mode (eval or train) that it and its parts are in.
 
@@ -29,6 +31,7 @@ def compile(module: torch.nn.Module, example: Any = None) -> CompiledModel:
     return compile_module(module_of("compile: module", module), example)
 
 
+@garbage.later()
 def compile_step(
     module: torch.nn.Module | Mapping[str, torch.nn.Module] | None = None,
     loss: Callable[..., Any] | None = None,
@@ -187,6 +190,7 @@ def _parameter_names(function: Callable[..., Any]) -> list[str]:
         return []
 
 
+@garbage.later()
 def compile_grad(function: Callable[..., Any], wrt: str | Sequence[str] = (), example: Any = None) -> CompiledGradient:
     """Compile gradients of ``function(*example)`` without an update: ``grad(x, y)`` -> ``(result, gradients)``.
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from tritoncnn import garbage
 from tritoncnn.compiler.memory import type_of
 from tritoncnn.compiler.program import CallProgram
 from tritoncnn.compiler.subject import Arguments, Subject
@@ -86,7 +87,8 @@ class Programs(Generic[P]):
         key = _key(arguments, words)
         if key not in self._kept:
             try:
-                self._kept[key] = self._make(arguments, *words)
+                with garbage.later():
+                    self._kept[key] = self._make(arguments, *words)
             except UnsupportedError as error:
                 if not self._kept:  # the example itself
                     raise

@@ -33,7 +33,9 @@ def lower_function(code: State, function: Function, name: str, result: str = "vo
     else:
         tail = lower_branches(code, function)
     assert code.depth == 0
-    head = f"define internal {result} @{name}({', '.join(parameters)}) #0 {{"
+    # LLVM would inline the body into its only caller anyway, but after it has been through all passes, and then once more.
+    inline = "alwaysinline " if name == "body" else ""
+    head = f"define internal {result} @{name}({', '.join(parameters)}) {inline}#0 {{"
     return "\n".join([head, "entry:", *code.allocas, *code.stack[0], *tail, "}"])
 
 
