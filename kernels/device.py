@@ -96,3 +96,19 @@ def quotient(a, b):
     zero = a * 0 + b * 0
     divisor = b + zero
     return tl.where(divisor == 0, zero, (a + zero) // tl.where(divisor == 0, zero + 1, divisor))
+
+
+@triton.jit
+def whole64(x):
+    """x as int64; of a float what stands before the point, -2**63 for NaN and what does not fit, as torch on x86 has it."""
+    if x.dtype.is_floating():
+        x = tl.where(tl.abs(x) < 9223372036854775808.0, x, -9223372036854775808.0)
+    return x.to(tl.int64)
+
+
+@triton.jit
+def whole32(x):
+    """x as int32: the lower bits of whole numbers; floats as in ``whole64``, -2**31 for those that do not fit."""
+    if x.dtype.is_floating():
+        x = tl.where(tl.abs(x) < 2147483648.0, x, -2147483648.0)
+    return x.to(tl.int32)

@@ -48,6 +48,12 @@ def _source(node: torch.fx.Node) -> str:
     return model_line([(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)])
 
 
+def _is_one_number(tensor: torch.Tensor) -> bool:
+    """Whether all elements are the same; 0.0 is not -0.0."""
+    first = tensor.reshape(-1)[:1]
+    return tensor.numel() <= 1 or bool(((tensor == first) & (tensor.signbit() == first.signbit())).all())
+
+
 @dataclass
 class Walk:
     """The graph under construction: what stands for each FX node, and what went wrong so far."""
@@ -162,9 +168,8 @@ class Walk:
     def _show(self, node: torch.fx.Node) -> None:
         """Put what is known now into the graph: a number, or an input that holds it."""
         tensor = self.held[node]
-        same = tensor.numel() <= 1 or bool((tensor == tensor.reshape(-1)[0]).all())
         dtype = "f32" if tensor.dtype == torch.float64 and not tensor.dim() else IR_DTYPE.get(tensor.dtype, "")
-        if not same or dtype not in COMPUTED:
+        if dtype not in COMPUTED or not _is_one_number(tensor):
             name = self._fresh(node.name)
             if self.input(node, name, f"the constant at {self.out.source}"):
                 self.constants[name] = tensor.contiguous()

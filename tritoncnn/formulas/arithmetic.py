@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tritoncnn.errors import UnsupportedError
-from tritoncnn.formulas.dtypes import FLOATS, as_float, as_number, cast, filled, narrow, promoted, together, widen
+from tritoncnn.formulas.dtypes import FLOATS, as_float, as_number, cast, filled, held, narrow, promoted, together, widen
 from tritoncnn.ops import OPS, Sym
 
 Emit = Callable[..., Any]
@@ -68,15 +68,19 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
 
 
 def _trunc_divide(a: Any, b: Any) -> Any:
-    if not is_whole(promoted(a, b)):
-        return op["trunc"](div(a, b))
+    dtype = promoted(a, b)
+    if not is_whole(dtype):
+        return cast(op["trunc"](op["div"](*(cast(cast(x, dtype), "f32") for x in (a, b)))), dtype)
     return together(op["quotient"], as_number(a), as_number(b))
 
 
 def floor_divide(a: Any, b: Any) -> Any:
-    """The quotient rounded down. Of floats as torch computes it: (a - fmod(a, b)) / b, one less where signs differ."""
+    """The quotient rounded down. Of floats as torch computes it: (a - fmod(a, b)) / b, one less where signs differ.
+
+    Torch rounds a number that is a to 16 bits, but not one that is b.
+    """
     dtype = promoted(a, b)
-    a, b = cast(as_number(a), dtype), cast(as_number(b), dtype)
+    a, b = held(as_number(a), dtype), cast(as_number(b), dtype)
     if is_whole(dtype):
         q = op["quotient"](a, b)
         rest = op["sub"](a, op["mul"](q, b))
@@ -104,7 +108,7 @@ def _other_sign(rest: Any, b: Any) -> Any:
 def remainder(a: Any, b: Any) -> Any:
     """What is left of a after whole multiples of b, with the sign of b."""
     dtype = promoted(a, b)
-    a, b = cast(as_number(a), dtype), cast(as_number(b), dtype)
+    a, b = held(as_number(a), dtype), held(as_number(b), dtype)
     rest = fmod(a, b)
     y = op["where"](_other_sign(rest, b), op["add"](rest, b), rest)
     if is_whole(dtype) or not isinstance(b, Sym):
@@ -115,7 +119,7 @@ def remainder(a: Any, b: Any) -> Any:
 def fmod(a: Any, b: Any) -> Any:
     """What is left of a after whole multiples of b, with the sign of a."""
     dtype = promoted(a, b)
-    a, b = cast(a, dtype), cast(b, dtype)
+    a, b = held(a, dtype), held(b, dtype)
     return op["sub"](a, op["mul"](op["quotient"](a, b), b)) if is_whole(dtype) else op["fmod"](a, b)
 
 
@@ -125,7 +129,7 @@ def compare(name: str) -> Emit:
         if dtype == "i1":
             a, b = cast(a, "i64"), cast(b, "i64") if isinstance(b, Sym) else int(b)
         else:
-            a, b = cast(a, dtype), cast(b, dtype)
+            a, b = held(a, dtype), held(b, dtype)
         return op[name](a, b)
 
     return emit
@@ -154,7 +158,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     if dtype == "i1":
         return _where_truth(condition, a, b)
     if not isinstance(a, Sym) and not isinstance(b, Sym):
-        return cast(condition, dtype) * (a - b) + b
+        return op["where"](condition, *(filled(condition, cast(number, dtype), dtype) for number in (a, b)))
     return op["where"](condition, cast(a, dtype), cast(b, dtype))
 
 
@@ -171,7 +175,7 @@ def clamp(x: Any, low: Any = None, high: Any = None) -> Any:
     """First not below ``low``, then not above ``high``; NaN wins. On a bound the gradient goes to x, at NaN nowhere."""
     given = [bound for bound in (low, high) if bound is not None]
     dtype = promoted(x, *given)
-    x, low, high = cast(x, dtype), cast(low, dtype), cast(high, dtype)
+    x, low, high = cast(x, dtype), *(None if bound is None else held(bound, dtype) for bound in (low, high))
     y = _not_beyond(_not_beyond(x, low, "lt"), high, "gt")
     if is_whole(dtype) or not given:
         return y

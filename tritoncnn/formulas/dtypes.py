@@ -58,6 +58,15 @@ def cast(x: Any, dtype: str) -> Any:
     return filled(x, number, dtype)
 
 
+def held(x: Any, dtype: str) -> Any:
+    """x as ``dtype``, and a number as that would hold it: so torch compares and divides with rest, where a last bit decides."""
+    number = _number(x) if isinstance(x, Sym) else x
+    if number is None or dtype not in ("f16", "bf16"):
+        return cast(x, dtype)
+    rounded = torch.tensor(float(number)).to(TORCH_DTYPE[dtype]).item()
+    return filled(x, rounded, dtype) if isinstance(x, Sym) else rounded
+
+
 def filled(x: Sym, number: float, dtype: str = "") -> Sym:
     """A tensor of the shape of x, the number everywhere; of the dtype of x where none is given."""
     one = Sym(x.graph, constant(x.graph, number, dtype or x.dtype))

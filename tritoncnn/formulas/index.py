@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import cast
+from tritoncnn.formulas.dtypes import cast, promoted
 from tritoncnn.formulas.sample import along, wrap
 from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
@@ -17,7 +17,7 @@ op = OPS
 
 
 def concat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Empty vectors join anything, as in torch."""
+    """Tensors meet in torch's promoted dtype. Empty vectors join anything but for that, as in torch."""
     full = [x for x in tensors if x.shape != (0,)] or list(tensors)[:1]
     if not full:
         raise ShapeError("cat: it takes at least one tensor; got none")
@@ -28,6 +28,8 @@ def concat(tensors: Sequence[Any], dim: int = 0) -> Any:
             len(other) != len(first) or other[:dim] + other[dim + 1 :] != first[:dim] + first[dim + 1 :]
         ):
             raise ShapeError(f"cat: tensors[{i}] must be {first}, as the first is, but along dim {dim}; got {other}")
+    dtype = promoted(*tensors)
+    full = [cast(x, dtype) for x in full]
     return full[0] if len(full) == 1 else op["concat"](*full, dim=dim)
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tritoncnn.errors import InputError, ShapeError
-from tritoncnn.formulas.dtypes import narrow, widen
+from tritoncnn.formulas.dtypes import held, narrow, widen
 from tritoncnn.ops import OPS
 
 op = OPS  # short, because formulas are read better on one line
@@ -103,7 +103,7 @@ def hardsigmoid(x: Any) -> Any:
 
 def hardshrink(x: Any, size: float = 0.5) -> Any:
     """0 up to ``size``, x beyond it; NaN stays NaN, and lets no gradient through."""
-    size = float(size)
+    size = held(float(size), x.dtype)
     inside = op["bit_and"](op["ge"](x, -size), op["le"](x, size))
     return op["straight_through"](op["where"](inside, 0.0, x), outside(x, size))
 
@@ -115,7 +115,7 @@ def softshrink(x: Any, size: float = 0.5) -> Any:
         raise InputError(f"softshrink: lambd must not be below 0; got {size}")
     inner = op["where"](op["eq"](x, x), 0.0, x)
     y = op["where"](op["gt"](x, size), x - size, op["where"](op["lt"](x, -size), x + size, inner))
-    return op["straight_through"](y, outside(x, size))
+    return op["straight_through"](y, outside(x, held(size, x.dtype)))
 
 
 def log_one_plus_exp(z: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.formulas.convolution import at_least, per_axis
+from tritoncnn.formulas.dtypes import FLOATS
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 
@@ -109,7 +110,10 @@ def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | N
         raise UnsupportedError(f"padding with mode {mode!r}")
     _check_padding(x, padding, mode)
     rank = len(x.shape)
-    if mode == "constant" and not value and len(padding) <= 4 and rank in (3, 4) and x.dtype in ("f32", "f16", "bf16"):
+    number = 0.0 if value is None else float(value)
+    number = number if x.dtype in FLOATS else int(number)
+    zeros = mode == "constant" and str(number) in ("0.0", "0")  # and not -0.0
+    if zeros and len(padding) <= 4 and rank in (3, 4) and x.dtype in FLOATS:
         left, right, top, bottom = (*padding, 0, 0, 0, 0)[:4]
         y = op["pad2d"](_as_image(x, top == bottom == 0), padding=(top, bottom, left, right))
         if rank == 4:
@@ -125,9 +129,9 @@ def pad(x: Any, padding: Sequence[int], mode: str = "constant", value: float | N
             continue
         n, size = x.shape[dim], x.shape[dim] + before + after
         x = op["resample"](x, dim=dim, size=size, rule=rules[mode], numbers=(before,))
-        if mode == "constant" and value:
+        if mode == "constant" and not zeros:
             inside = table_for(x, [int(0 <= p - before < n) for p in range(size)], along(rank, dim, size), "i1")
-            x = op["where"](inside, x, float(value))
+            x = op["where"](inside, x, number)
     return x
 
 

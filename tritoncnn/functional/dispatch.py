@@ -63,7 +63,7 @@ class FusedOp:
         self.autocast: Policy = "none"
         self._cast = tuple(i for i, _, kind in self._tensors if kind.startswith("Tensor"))
         self._finite = tuple((i, name) for i, (name, kind) in enumerate(self.kinds) if kind == "float")
-        self._traced: dict[tuple[Any, ...], Traced] = {}
+        self._traced: dict[str, Traced] = {}
         self._ready: dict[tuple[Any, ...], tuple[Traced, Executable]] = {}  # for calls that were checked
 
     def __call__(self, *arguments: Any) -> tuple[torch.Tensor, ...]:
@@ -150,13 +150,14 @@ class FusedOp:
         return found
 
     def trace(self, arguments: Sequence[Any], wanted: Sequence[bool]) -> Traced:
-        key = (*map(_kind_of, arguments), tuple(wanted))
+        kinds = tuple(map(_kind_of, arguments))
+        key = repr((kinds, tuple(wanted)))  # 0.0 is not -0.0, 1 is not True
         known = self._traced.get(key)
         if known is None:
             if len(self._traced) >= CACHED:
                 self._traced.pop(next(iter(self._traced)))
             places = frozenset(i for i in self.places if arguments[i] is not None)
-            known = self._traced[key] = trace(self.name, self.recipe, key[:-1], places, wanted)
+            known = self._traced[key] = trace(self.name, self.recipe, kinds, places, wanted)
         return known
 
     def forward(self, *given: Any) -> list[torch.Tensor]:
@@ -211,16 +212,21 @@ def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
                 return None
             key += (x.dtype, x.shape, x.stride(), gradients and x.requires_grad)
         elif type(x) in OPTIONS:
-            key.append(x)
+            key.append(_kind_of_option(x))
         elif type(x) not in (list, tuple):
             return None
         elif x and type(x[0]) in OPTIONS:
-            key.append(tuple(x))
+            key.append(tuple(map(_kind_of_option, x)))
         elif (part := _exact_kind(x)) is not None:
             key.append(part)
         else:
             return None
     return tuple(key)
+
+
+def _kind_of_option(value: Any) -> tuple[type, Any]:
+    """What an option is known by: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    return type(value), value or str(value)
 
 
 def _kind_of(value: Any) -> Any:

@@ -135,7 +135,7 @@ def pad(x: Tensor, padding: Sequence[int], mode: str = "constant", value: float 
         raise InputError(f"pad: mode must be one of constant, reflect, replicate, circular; got {mode!r}")
     if mode != "constant" and value:
         raise InputError(f"pad: value is for mode 'constant'; got {value} for mode {mode!r}")
-    return _pad(x, numbers_of("pad: padding", padding), mode, value or 0.0)[0]
+    return _pad(x, numbers_of("pad: padding", padding), mode, 0.0 if value is None else value)[0]
 
 
 def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:

@@ -14,7 +14,9 @@ from tritoncnn.ops.define import TORCH_DTYPE, OpDef, pointwise
 
 
 def _to(dtype: torch.dtype, x: torch.Tensor) -> torch.Tensor:
-    return x.long().to(dtype)
+    if x.is_floating_point():
+        x = torch.where(x.abs() < 2**31, x, -(2**31)).int()
+    return x.to(dtype)
 
 
 def to_bool(x: torch.Tensor) -> torch.Tensor:
@@ -22,7 +24,9 @@ def to_bool(x: torch.Tensor) -> torch.Tensor:
 
 
 def _cast(dtype: str, text: str) -> OpDef:
-    """A cast to whole numbers, by way of i64: a float that does not fit loses its upper bits."""
+    """A cast to whole numbers: those too large lose their upper bits. Floats become i32 first, where those that do not fit
+    and NaN are -2**31, as torch on x86 has it.
+    """
     samples: tuple[Any, ...] = (
         ((("i1", (2, 3, 5)),), {}),
         ((("positive", (4, 7)),), {}),
@@ -32,7 +36,7 @@ def _cast(dtype: str, text: str) -> OpDef:
     )
     name = f"cast_{dtype}"
     reference = partial(_to, TORCH_DTYPE[dtype])
-    return pointwise(name, f"({{0}}).to(tl.int64).to(tl.{text})", reference, None, dtype=dtype, samples=samples)
+    return pointwise(name, f"device.whole32({{0}}).to(tl.{text})", reference, None, dtype=dtype, samples=samples)
 
 
 cast_i32 = _cast("i32", "int32")

@@ -68,7 +68,10 @@ class _Writer:
         args = [self.write(arg) for arg in expr.args]
         if all(arg.constant is not None for arg in expr.args):  # bare numbers have no methods in Triton
             kinds = [_FULL[type(arg.constant)] for arg in expr.args]
-            args = [f"tl.full((), {arg}, {kind})" if kind else arg for arg, kind in zip(args, kinds, strict=True)]
+            args = [
+                f"tl.full((), {arg}, {kind})" if kind and not arg.startswith("(") else arg
+                for arg, kind in zip(args, kinds, strict=True)
+            ]
         return self._name(OPS[expr.op].triton.format(*args), f"v{len(self.lines)}")
 
     def _load(self, index: int) -> str:

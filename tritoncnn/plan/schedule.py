@@ -46,7 +46,8 @@ class _Draft:
     fixed: dict[Value, Place] = field(default_factory=dict)
     packed: dict[Value, tuple[Value, int]] = field(default_factory=dict)  # root -> (pack result, byte offset)
     sizes: dict[str, int] = field(default_factory=dict)
-    constants: dict[tuple[tuple[float, ...], str], int] = field(default_factory=dict)  # (numbers, dtype) -> byte offset
+    stored: dict[str, int] = field(default_factory=dict)  # the text of numbers and dtype -> byte offset
+    constants: list[tuple[int, tuple[float, ...], str]] = field(default_factory=list)  # as in the plan
     copies: int = 0
 
     def root(self, value: Value) -> tuple[Value, int]:
@@ -72,7 +73,7 @@ def make_plan(graph: Graph, target: Target) -> Plan:
     )
     written = sum(align(nbytes) for nbytes in draft.bytes.values())
     return Plan(
-        graph, target, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), _constants(draft), written,
+        graph, target, calls, tuple(places.of(value) for value in outputs), dict(draft.sizes), tuple(draft.constants), written,
         {slot.function.__name__: slot.source for call in calls for slot in call.launch.slots},
     )  # fmt: skip
 
@@ -136,16 +137,13 @@ def _named(groups: dict[str, tuple[Tensor, ...]], ref: str) -> Tensor:
 
 
 def _store(draft: _Draft, numbers: tuple[float, ...], dtype: str) -> Place:
-    """Numbers that kernels read from memory; equal ones are stored once."""
-    if (numbers, dtype) not in draft.constants:
-        offset = draft.sizes.get("constants", 0)
-        draft.constants[numbers, dtype] = offset
+    """Numbers that kernels read from memory; the same ones are stored once, but 0.0 is not -0.0."""
+    key = f"{numbers} {dtype}"
+    if key not in draft.stored:
+        offset = draft.stored[key] = draft.sizes.get("constants", 0)
+        draft.constants.append((offset, numbers, dtype))
         draft.sizes["constants"] = offset + align(max(len(numbers), 1) * DTYPE_BYTES[dtype])
-    return Place("constants", draft.constants[numbers, dtype])
-
-
-def _constants(draft: _Draft) -> tuple[tuple[int, tuple[float, ...], str], ...]:
-    return tuple((offset, numbers, dtype) for (numbers, dtype), offset in draft.constants.items())
+    return Place("constants", draft.stored[key])
 
 
 def _constant(draft: _Draft, node: Node) -> None:
