@@ -118,9 +118,9 @@ def build(
 ) -> Launch:
     """A Launch; ``constants`` are the kernel's.
 
-    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the
-    constants WIDE (offsets are int64) and GRID and, when it takes a slot, EPILOGUE and the tuple ``args``; PROLOGUE too when
-    it takes a ``prologue``, which is made for the same operands.
+    A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the constant WIDE
+    (offsets are int64), GRID unless it serves grids of any size and, when it takes a slot, EPILOGUE and the tuple ``args``;
+    PROLOGUE too when it takes a ``prologue``, which is made for the same operands.
     """
     present = {name: tensor for name, tensor in pointers.items() if tensor is not None}
     absent = {name: None for name, tensor in pointers.items() if tensor is None}
@@ -139,7 +139,8 @@ def build(
             filled["args"] = None
     filled["WIDE"] = needs_int64(*operands)
     programs = (*grid, 1, 1)
-    filled["GRID"] = programs[:3]
+    if "GRID" in kernel.arg_names:
+        filled["GRID"] = programs[:3]
     return Launch(
         kernel=kernel,
         grid=(programs[0], programs[1], programs[2]),

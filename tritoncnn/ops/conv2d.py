@@ -25,7 +25,7 @@ from tritoncnn.kernels.target import Target
 from tritoncnn.ops.conv2d_dgrad import conv2d_dgrad
 from tritoncnn.ops.conv2d_wgrad import conv2d_wgrad
 from tritoncnn.ops.conv_torch import conv_torch
-from tritoncnn.ops.define import Lowering, OpDef, Types
+from tritoncnn.ops.define import Lowering, OpDef, Table, Types
 from tritoncnn.ops.lowering import epilogue_of, one_launch, refs_of, types_of
 from tritoncnn.ops.max_pool2d import max_pool2d_torch
 from tritoncnn.ops.max_pool2d_grad import max_pool2d_grad
@@ -121,9 +121,11 @@ def lower(node: Node, target: Target) -> Lowering:
         return one_launch(node, kernel.conv2d(y, x, w, **attrs, **slots, indices=indices, target=target))
     launch = kernel.conv2d(y, x, w, **attrs, **slots, target=target)
     parts = launch.operands[1]
-    joined = moments(further[0], further[1], parts, y.numel // y.shape[1], launch.constants["BLOCK_NPQ"])
+    rows, block = y.numel // y.shape[1], launch.constants["BLOCK_NPQ"]
+    table = Table(TensorType.dense("i64", (3,)), (rows, block, y.shape[1]))
+    joined = moments(further[0], further[1], parts, table.type, rows, block)
     operands = refs_of(node)[3:]
-    return Lowering(((launch, ("r0", "w0", *operands)), (joined, ("r1", "r2", "w0"))), (parts,))
+    return Lowering(((launch, ("r0", "w0", *operands)), (joined, ("r1", "r2", "w0", "t0"))), (parts,), (table,))
 
 
 def suits(i: int, types: tuple[TensorType, ...], attrs: Any, target: Target) -> bool:
