@@ -105,6 +105,7 @@ class Task:
     recipe   of the default data; ``recipes`` has others by the name of the data set
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
+    probabilities  outputs -> f64[N,classes], for tables of classes; None where outputs are no classes
     """
 
     name: str
@@ -121,6 +122,7 @@ class Task:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     sides: Mapping[str, Side] = field(default_factory=dict)
     soft_loss: Callable[[float], Loss] | None = None
+    probabilities: Callable[[Any], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
         assert self.models, f"task {self.name} has no model"

@@ -139,6 +139,8 @@ REFUSED: list[tuple[list[str], str]] = [
     (["train", "lenet", "--data", "mnist", "--data-dir", "/no/such"], "--data-dir /no/such does not exist"),
     (["train", "lenet", "--data-dir", "."], "data set 'digits' takes no --data-dir: it is scikit-learn's"),
     (["train", "lenet", "--resume", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
+    (["eval", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
+    (["list", "runs", "--runs", "/dev/null"], "--runs /dev/null is not a folder"),
     (["infer", "/no/such", "x.png"], "/no/such does not exist; wanted a folder made by train"),
     (["inspect", "resnet"], "unknown task 'resnet'; known: lenet"),
     (["inspect", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
@@ -165,6 +167,40 @@ def test_resume_takes_the_runs_own_settings(run: Path, data: Path, tmp_path: Pat
     assert_refused(call("train", "lenet", "--resume", run, "--out", tmp_path), "leave out --out")
     assert_refused(call(*train_words(data, run)), "already holds a run; go on with it by --resume")
     assert call("train", "lenet", "--resume", run, "--threads", 1, "--data-dir", data).exit_code == 0
+
+
+def test_eval_measures_and_writes_what_it_says(run: Path, tmp_path: Path) -> None:
+    result = call("eval", run, "--out", tmp_path / "a" / "b")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "test part of mnist, 20 examples"
+    assert [line.split()[:2] for line in lines[4:14]] == [[str(i), "2"] for i in range(10)]
+    names = ["report.json", "confusion.png", "mistakes.png"]
+    assert lines[-1] == f"written: {', '.join(str(tmp_path / 'a' / 'b' / name) for name in names)}"
+    report = json.loads((tmp_path / "a" / "b" / "report.json").read_text())
+    result = call("eval", run, "--best", "--json", "--part", "train", "--out", tmp_path)
+    best = json.loads(result.stdout)
+    assert (best["weights"], best["examples"], report["weights"], report["examples"]) == ("best", 70, "last", 20)
+    assert_refused(call("eval", run, "--out", tmp_path / "report.json"), "report.json is not a folder")
+
+
+def test_list_shows_what_there_is(run: Path, tmp_path: Path) -> None:
+    result = call("list", "--runs", tmp_path / "gone")
+    assert result.exit_code == 0
+    assert all(f"\n  {name} " in result.stdout for name in TASKS)
+    assert result.stdout.splitlines()[-1] == f"runs: none in {tmp_path / 'gone'}"
+    for name in ("half", "broken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "half" / "config.json").write_text('{"task": "lenet", "model": "lenet", "data": "mnist", "epochs": 3}')
+    (tmp_path / "broken" / "config.json").write_text("{")
+    (tmp_path / "whole").symlink_to(run)
+    (tmp_path / "thesis.tex").touch()
+    rows = json.loads(call("list", "runs", "--runs", tmp_path, "--json").stdout)["runs"]
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("broken", "damaged"), ("half", "not ended"), ("whole", "ended"),
+    ]  # fmt: skip
+    assert rows[2]["metrics"]["accuracy"] > 0
+    assert "go on by train --resume" in call("list", "runs", "--runs", tmp_path).stdout
 
 
 def test_damaged_checkpoints_are_one_sentence(run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from tritoncnn.commands.ending import end_by, ending_promptly, flush
 COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
     "infer": "Say what is on pictures, by a trained model.",
+    "eval": "Measure a trained model: metrics, a table of classes, the worst mistakes.",
+    "list": "List tasks, models, data sets, augmentations and runs.",
     "filter": "Lay a filter on a picture: blur, edges, sharpen, or taps of your own; also on a pyramid.",
     "learn-filter": "Find the filter that makes one picture of another.",
     "inspect": "Show how a model is compiled: graph after each pass, plan, Triton source.",

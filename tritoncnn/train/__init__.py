@@ -4,12 +4,14 @@ from tritoncnn.train.configfile import read_config
 from tritoncnn.train.folder import task_name
 from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import Outcome, rehearse, resume, train
+from tritoncnn.train.measure import Measured, measure
 from tritoncnn.train.options import Options
 from tritoncnn.train.predict import predict
 from tritoncnn.train.progress import Bar, Lines, Silent, pick_progress
+from tritoncnn.train.runs import list_runs
 from tritoncnn.train.versions import versions
 
 __all__ = [
-    "Bar", "Interrupted", "Lines", "Options", "Outcome", "Silent", "pick_progress", "predict", "read_config", "rehearse",
-    "resume", "task_name", "train", "versions",
+    "Bar", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "list_runs", "measure", "pick_progress",
+    "predict", "read_config", "rehearse", "resume", "task_name", "train", "versions",
 ]  # fmt: skip

@@ -164,6 +164,17 @@ def _take_away(made: list[Path]) -> None:
             folder.rmdir()
 
 
+def make_folder(path: Path) -> Path:
+    """A folder that files can be written to, made where it is missing. Raises InputError, SaveError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"--out {path} is not a folder") from error
+    except (OSError, ValueError) as error:
+        raise SaveError(f"folder {path} could not be made: {getattr(error, 'strerror', None) or error}") from error
+    return path
+
+
 def open_run(path: Path) -> RunFolder:
     """A folder that holds a run. Raises InputError."""
     found = look(path)
@@ -189,8 +200,11 @@ def task_name(path: Path) -> str:
     return name
 
 
-def load_trained(run: RunFolder, task: Task) -> Trained:
-    """Load the trained model of a run of ``task``. Raises CheckpointError naming the file and what is wrong in it."""
+def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
+    """Load the trained model of a run of ``task``: its last weights, or its ``best``.
+
+    Raises CheckpointError naming the file and what is wrong in it.
+    """
     config = read_config(run)
     try:
         name = config.get("model")
@@ -205,8 +219,9 @@ def load_trained(run: RunFolder, task: Task) -> Trained:
         module = task.models[name](facts).eval()
     except InputError as error:
         raise CheckpointError(f"{run.config}: {error}") from error
-    if look(run.model) == "none":
-        raise CheckpointError(f"{run.model} does not exist: the run has not finished its first epoch; --resume it")
-    tensors, _ = read_tensors(run.model, module.state_dict())
+    path = run.best if best else run.model
+    if look(path) == "none":
+        raise CheckpointError(f"{path} does not exist: the run has not finished its first epoch; --resume it")
+    tensors, _ = read_tensors(path, module.state_dict())
     module.load_state_dict(tensors)
     return Trained(module, task.reader(size), facts)

@@ -56,6 +56,7 @@ def classification(
         recipe=recipe,
         recipes=recipes,
         sides=sides or {},
+        probabilities=lambda logits: torch.softmax(logits.double(), 1),
         soft_loss=lambda smoothing: partial(loss, label_smoothing=smoothing),
     )
 

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.samples import idx, strokes, write_pictures
+from tests.train.test_run import LENET, metrics, options
+from tritoncnn.data import load_data
+from tritoncnn.errors import CheckpointError, DataError
+from tritoncnn.models.lenet import LeNet
+from tritoncnn.train import measure, train
+from tritoncnn.train.confusion import Confusion, draw_mistakes, worst_mistakes
+from tritoncnn.train.tensorfile import read_tensors
+
+
+@pytest.fixture(scope="module")
+def run(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(options(tiny_mnist, epochs=2), tmp_path_factory.mktemp("measure") / "run").run
+
+
+def test_figures_are_those_of_the_run(run: Path) -> None:
+    note = measure(LENET, run).note
+    row = metrics(run)[-1]
+    assert note["metrics"] == pytest.approx({name: row[name] for name in LENET.metrics})
+    right = sum(note["confusion"][i][i] for i in range(10))
+    assert right / note["examples"] == note["metrics"]["accuracy"]
+    assert len(note["mistakes"]) == note["examples"] - right
+    assert {path.name for path in (run / "eval").iterdir()} == {"report.json", "confusion.png", "mistakes.png"}
+
+
+def test_other_data_are_normalised_as_the_runs_were(run: Path, tiny_mnist: Path, tmp_path: Path) -> None:
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-labels-idx1"):
+        (tmp_path / f"{name}-ubyte").write_bytes((tiny_mnist / f"{name}-ubyte").read_bytes())
+    darker, labels = strokes(20, 1)[0] // 3, strokes(20, 1)[1]
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(darker)))
+    pale = strokes(70, 0)[0] // 2
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(pale))  # so that mean and deviation differ too
+    note = measure(LENET, run, tmp_path, tmp_path / "out").note
+    facts = load_data("mnist", tiny_mnist, LENET.read).facts
+    model = LeNet()
+    model.load_state_dict(read_tensors(run / "model.safetensors")[0])
+    x = (torch.from_numpy(darker.astype(np.float32) / 255)[:, None] - facts.mean[0]) / facts.std[0]
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(x), torch.from_numpy(labels.astype(np.int64)))
+    assert note["metrics"]["test_loss"] == pytest.approx(float(loss), abs=1e-5)
+
+
+def test_other_classes_and_missing_weights_are_refused(run: Path, tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "data")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    config = (run / "config.json").read_text().replace('"data": "mnist"', '"data": "folder"')
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(DataError, match="folder must have the run's classes 0, 1, .*; got left, right, top"):
+        measure(LENET, tmp_path, data)
+    with pytest.raises(CheckpointError, match="best.safetensors does not exist: the run has not finished"):
+        measure(LENET, tmp_path, data, best=True)
+    (tmp_path / "config.json").write_text(config.replace('"data": "folder"', '"data": 3'))
+    with pytest.raises(CheckpointError, match="data and data_dir must be names; got 3"):
+        measure(LENET, tmp_path, data)
+    assert not (tmp_path / "eval").exists()
+
+
+def test_tables_of_classes_are_counted_rightly() -> None:
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])
+    found = torch.tensor([0, 0, 1, 1, 2, 1])
+    probabilities = torch.nn.functional.one_hot(found, 4) * 0.7 + 0.075
+    probabilities[2, 1] += 0.2
+    names = ("a", "b", "c", "d")
+    confusion = Confusion.of(names, probabilities, labels)
+    assert confusion.counts.tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    rows = {row.pop("class"): list(row.values()) for row in confusion.per_class()}
+    assert rows["a"] == [3, 1.0, pytest.approx(2 / 3), pytest.approx(0.8)]
+    assert rows["b"] == [2, pytest.approx(1 / 3), 0.5, pytest.approx(0.4)]
+    assert rows["c"] == [1, 0.0, 0.0, 0.0]
+    assert rows["d"] == [0, None, None, None]
+    assert confusion.mixed_up(2) == [("a", "b", 1), ("b", "c", 1)]
+    assert len(confusion.mixed_up(9)) == 3
+    mistakes = worst_mistakes(names, probabilities, labels)
+    assert [(m.number, m.label, m.found) for m in mistakes] == [(2, "a", "b"), (4, "b", "c"), (5, "c", "b")]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 60])
+def test_galleries_of_few_and_many_mistakes_are_drawn(tmp_path: Path, wrong: int) -> None:
+    names = ("$a", "a class with a long name \x00 $b$")
+    labels = torch.zeros(60, dtype=torch.int64)
+    probabilities = torch.tensor([[0.4, 0.6]] * wrong + [[0.9, 0.1]] * (60 - wrong))
+    facts = LENET.example(1).facts
+    mistakes = worst_mistakes(names, probabilities, labels)
+    assert len(mistakes) == wrong
+    draw_mistakes(tmp_path / "m.png", mistakes, torch.zeros(60, 1, 5, 5), facts)
+    Confusion.of(names, probabilities, labels).draw(tmp_path / "c.png")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("m.png", "c.png"))
