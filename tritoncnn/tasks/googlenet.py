@@ -27,6 +27,6 @@ task = of_photographs(
     name="googlenet",
     about="photographs by GoogLeNet, trained with its two classifiers on the way, after Szegedy et al. 2015",
     models={"googlenet": (GoogLeNet, Side(usual=32, least=15))},
-    recipe=Recipe(epochs=10, batch=64, steps=600, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4),
+    recipe=Recipe(epochs=2, batch=32, steps=400, optimizer="adamw", lr=0.001, momentum=0.0, weight_decay=0.02),
     loss=loss,
 )

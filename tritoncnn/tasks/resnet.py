@@ -15,5 +15,5 @@ task = of_photographs(
         "resnet34": (resnet34, Side(usual=64, least=32)),
         "resnet50": (resnet50, Side(usual=64, least=32)),
     },
-    recipe=Recipe(epochs=8, batch=64, steps=480, optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-3),
+    recipe=Recipe(epochs=2, batch=32, steps=400, optimizer="adamw", lr=0.004, momentum=0.0, weight_decay=0.02),
 )

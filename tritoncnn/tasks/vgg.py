@@ -18,5 +18,5 @@ task = of_photographs(
         "vgg16": (vgg16, SIDE),
         "vgg16_bn": (vgg16_bn, SIDE),
     },
-    recipe=Recipe(epochs=6, batch=64, steps=350, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4),
+    recipe=Recipe(epochs=1, batch=32, steps=220, optimizer="adamw", lr=0.001, momentum=0.0, weight_decay=0.02),
 )
