@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -264,6 +266,67 @@ def test_infer_tells_bad_pictures_and_goes_on(run: Path, pictures: list[Path], t
     assert call("infer", run, *bad).exit_code == 2
     assert_refused(call("infer", run, bad[1]), "blank.png is blank")
     assert_refused(call("infer", run, *pictures, "--top", 0), "--top must be at least 1; got 0")
+
+
+def test_infer_takes_folders_patterns_and_standard_input(run: Path, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("a.png", "deep/b.PNG", "deep/er/c.png", "[x].png"):
+        (tmp_path / name).write_bytes(pictures[1].read_bytes())
+    (tmp_path / "deep" / "notes.txt").write_text("no picture")
+    words = [
+        "infer",
+        str(run),
+        "-",
+        str(tmp_path / "deep"),
+        str(tmp_path / "?.png"),
+        str(tmp_path / "[x].png"),
+        "--json",
+    ]
+    result = CliRunner().invoke(main, words, input=pictures[0].read_bytes())
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    names = ["-", *(str(tmp_path / name) for name in ("deep/b.PNG", "deep/er/c.png", "a.png", "[x].png"))]
+    assert [row["picture"] for row in rows] == names
+    assert [row["top"][0]["class"] for row in rows] == ["0", "1", "1", "1", "1"]
+
+    (tmp_path / "empty").mkdir()
+    result = CliRunner().invoke(
+        main, ["infer", str(run), "-", str(tmp_path / "empty"), str(tmp_path / "*.jpg"), str(pictures[0])], input=b"no"
+    )
+    assert result.exit_code == 1
+    told = result.stderr.splitlines()
+    assert told[0].startswith("tritoncnn: error: picture on standard input cannot be read: it is not one of PNG")
+    assert told[1].startswith(f"tritoncnn: error: folder {tmp_path / 'empty'} holds no picture (.png")
+    assert told[2:] == [f"tritoncnn: error: no picture matches {tmp_path / '*.jpg'}"]
+    assert result.stdout.splitlines()[0] == str(pictures[0])
+    assert_refused(CliRunner().invoke(main, ["infer", str(run), "-"], input=b""), "standard input is empty")
+    assert_refused(call("infer", run, "-", "-"), "standard input (-) holds one picture; say it once")
+    assert_refused(call("infer", run, "x" * 300), "File name too long")
+
+
+def test_infer_writes_tables_and_pictures(run: Path, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "bad, or not.png").write_text("no")
+    bad = tmp_path / "bad, or not.png"
+    words = ["infer", run, pictures[0], bad, pictures[0], "--top", 2, "--out", tmp_path / "new" / "out", "--best"]
+    result = call(*words, "--csv")
+    assert result.exit_code == 1
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == [
+        "picture", "top_1_class", "top_1_probability", "top_2_class", "top_2_probability", "error",
+    ]  # fmt: skip
+    assert [row["picture"] for row in rows] == [str(pictures[0]), str(bad), str(pictures[0])]
+    assert [(row["top_1_class"], bool(row["error"])) for row in rows] == [("0", False), ("", True), ("0", False)]
+    out = tmp_path / "new" / "out"
+    assert {path.name for path in out.iterdir()} == {"answers.json", "0-answer.png", "0-2-answer.png"}
+    assert [row["picture"] for row in json.loads((out / "answers.json").read_text())] == [
+        row["picture"] for row in rows
+    ]
+    with Image.open(out / "0-answer.png") as picture:
+        assert picture.size == (192, 192 + 2 * 16 + 4)
+        assert picture.convert("L").crop((0, 192, 192, 228)).getextrema()[0] < 100  # there is text below
+    assert_refused(call("infer", run, pictures[0], "--out", bad), "not.png is not a folder")
+    assert_refused(call("infer", run, pictures[0], "--out", tmp_path / "no", "--top", 0), "--top must be at least 1")
+    assert not (tmp_path / "no").exists()
 
 
 def test_inspect_prints_stages_plan_and_source() -> None:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tritoncnn.commands.ending import complain, say
 
+if TYPE_CHECKING:
+    from tritoncnn.data.inputs import Picture
+    from tritoncnn.errors import DataError
+    from tritoncnn.task import Answer
+
 
 @click.command()
 @click.argument("run", type=Path)
-@click.argument("pictures", type=Path, nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--top", type=int, default=3, show_default=True, help="Classes to show per picture.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON list, for machines.")
-def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> None:
+@click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
+@click.option("--json", "form", flag_value="json", help="One JSON list, for machines.")
+@click.option("--csv", "form", flag_value="csv", help="A table with a row per picture, for spreadsheets.")
+@click.option("--out", type=Path, metavar="DIR", help="Also write answers.json and each picture with its answer there.")
+def infer(run: Path, pictures: tuple[str, ...], top: int, best: bool, form: str | None, out: Path | None) -> None:
     """Say what is on each PICTURE (PNG, JPEG, BMP, GIF, TIFF, WebP, PPM), by the model trained in the folder RUN.
 
     \b
@@ -28,27 +37,65 @@ def infer(run: Path, pictures: tuple[Path, ...], top: int, as_json: bool) -> Non
                    cut out, scaled to fit 20 x 20 with its aspect ratio kept, and centred by its centre of
                    mass in 28 x 28, as in MNIST. At most 50 megapixels.
 
-    A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where no picture
-    could be read.
+    PICTURE may also be a folder (all pictures in it and its folders), a pattern as "scans/*.png", or - for a picture on
+    standard input. A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where
+    no picture could be read.
     """
-    from tritoncnn.errors import DataError
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:  # for standard input
+        code = _infer(run, pictures, Path(place), top, best, form, out)
+    if code:
+        raise SystemExit(code)
+
+
+def _infer(
+    run: Path, words: tuple[str, ...], place: Path, top: int, best: bool, form: str | None, out: Path | None
+) -> int:
+    """The exit code."""
+    from tritoncnn.data.files import look
+    from tritoncnn.data.inputs import find_pictures
+    from tritoncnn.errors import DataError, InputError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import predict, task_name
 
-    found = list(zip(pictures, predict(find_task(task_name(run)), run, pictures, top), strict=True))
+    if out is not None and look(out) not in ("none", "folder"):
+        raise InputError(f"--out {out} is not a folder")
+    task = find_task(task_name(run))
+    pictures = find_pictures(words, place)
+    answers = iter(predict(task, run, [p.file for p in pictures if isinstance(p.file, Path)], top, best=best))
+    found = [(p, p.file if isinstance(p.file, DataError) else _told(next(answers), p)) for p in pictures]
     errors = [answer for _, answer in found if isinstance(answer, DataError)]
     if len(errors) == len(found) == 1:
         raise errors[0]
-    if as_json:
-        notes = [{"error": str(answer)} if isinstance(answer, DataError) else answer.note for _, answer in found]
-        rows = [{"picture": str(picture), **note} for picture, note in zip(pictures, notes, strict=True)]
+    rows = [
+        {"picture": picture.name, **({"error": str(answer)} if isinstance(answer, DataError) else answer.note)}
+        for picture, answer in found
+    ]
+    if form == "json":
         click.echo(json.dumps(rows, indent=2))
+    elif form == "csv":
+        from tritoncnn.train.answers import as_csv
+
+        click.echo(as_csv(rows).encode(errors="backslashreplace").rstrip(b"\n"))
     for picture, answer in found:
         if isinstance(answer, DataError):
             complain(f"error: {answer}")
-        elif not as_json:
-            say(str(picture))
+        elif form is None:
+            say(picture.name)
             for line in answer.lines:
                 say(f"  {line}")
-    if errors:
-        raise SystemExit(1 if len(errors) < len(found) else 2)
+    if out is not None:
+        from tritoncnn.train.answers import write_answers  # late: most calls draw nothing
+
+        write_answers(out, rows, [(p.name, p.file, a) for p, a in found if not isinstance(a, DataError)])
+    return 0 if not errors else 1 if len(errors) < len(found) else 2
+
+
+def _told(answer: Answer | DataError, picture: Picture) -> Answer | DataError:
+    """An error of standard input without the name of the file that it was kept in."""
+    from tritoncnn.errors import DataError
+
+    if isinstance(answer, DataError) and picture.name == "-":
+        return DataError(str(answer).replace(str(picture.file), "on standard input"))
+    return answer

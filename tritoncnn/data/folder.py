@@ -70,7 +70,7 @@ def _read_classes(root: Path, names: Sequence[str], read: Reader, left_out: Coun
     """Read the pictures of each class, at least ``least`` of it that are not blank."""
     pictures: list[Array] = []
     labels: list[int] = []
-    listed = {name: _files(root / name) for name in names}
+    listed = {name: files_in(root / name) for name in names}
     total = sum(map(len, listed.values()))
     for label, (name, paths) in enumerate(listed.items()):
         before = len(pictures)
@@ -120,7 +120,7 @@ def _entries(folder: Path) -> list[Path]:
         raise DataError(f"folder {folder} cannot be read: {reason(error)}") from error
 
 
-def _files(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
     """All files in ``folder`` and the folders in it, whose links are not followed, by the order of their paths."""
 
     def refuse(error: OSError) -> None:

@@ -17,14 +17,18 @@ from tritoncnn.train.evaluate import Evaluator
 BATCH = 64
 
 
-def predict(task: Task, run: Path, files: Sequence[Path], top: int = 3) -> list[Answer | DataError]:
+def predict(
+    task: Task, run: Path, files: Sequence[Path], top: int = 3, *, best: bool = False
+) -> list[Answer | DataError]:
     """What the model of a run of ``task`` says of each file; of one that cannot be read, the error that says why.
+
+    With ``best`` the weights are those of the run's best epoch, not of its last.
 
     Raises InputError, CheckpointError.
     """
     if top < 1:
         raise InputError(f"--top must be at least 1; got {top}")
-    trained = folder.load_trained(folder.open_run(run), task)
+    trained = folder.load_trained(folder.open_run(run), task, best=best)
     found: list[Answer | DataError] = []
     evaluator: Evaluator[Model] | None = None
     batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for

@@ -1,0 +1,83 @@
+"""Answers as rows of a table, and as pictures with their answer below."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tritoncnn.atomic import write_file
+from tritoncnn.data.pictures import read_colour
+from tritoncnn.errors import DataError, printable
+from tritoncnn.task import Answer
+from tritoncnn.train.folder import make_folder
+
+LEAST, MOST = 192, 640  # of the longer side of a picture that is shown
+LINE = 16  # height of a line of text, in pixels
+PAPER, INK = "white", "black"
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with what is nested in them as columns: top_1_class, top_1_probability... A row lacks what it does not have."""
+    flat = [dict(_flat(row)) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        inner = [(str(key), part) for key, part in value.items()]
+    elif isinstance(value, (list, tuple)):
+        inner = [(str(number), part) for number, part in enumerate(value, 1)]
+    else:
+        yield name, value
+        return
+    for key, part in inner:
+        yield from _flat(part, f"{name}_{key}" if name else key)
+
+
+def write_answers(
+    out: Path, rows: Sequence[Mapping[str, Any]], answers: Sequence[tuple[str, Path | DataError, Answer]]
+) -> None:
+    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer below.
+
+    Raises InputError, SaveError; DataError where a picture cannot be read any more.
+    """
+    make_folder(out)
+    write_file(out / "answers.json", (json.dumps(rows, indent=2) + "\n").encode())
+    taken: set[str] = set()
+    for name, file, answer in answers:
+        assert isinstance(file, Path), "it was read"
+        stem, number = "stdin" if name == "-" else Path(name).stem, 1
+        target = f"{stem}-answer.png"
+        while target in taken:
+            number += 1
+            target = f"{stem}-{number}-answer.png"
+        taken.add(target)
+        data = io.BytesIO()
+        _with_text(read_colour(file), [printable(line) for line in answer.lines]).save(data, "PNG")
+        write_file(out / target, data.getvalue())
+
+
+def _with_text(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
+    longer = max(picture.size)
+    scale = LEAST / longer if longer < LEAST else MOST / longer if longer > MOST else 1.0
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    shown = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+    font = ImageFont.load_default(LINE - 3)
+    width = max(shown.width, *(int(font.getlength(line)) + 8 for line in lines))
+    page = Image.new("RGB", (width, shown.height + LINE * len(lines) + 4), PAPER)
+    page.paste(shown, (0, 0))
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        draw.text((4, shown.height + LINE * number), line, INK, font)
+    return page
