@@ -23,6 +23,8 @@ from tritoncnn.formulas import arithmetic, pointwise
 from tritoncnn.functional.activation import ACTIVATIONS
 from tritoncnn.ops import OPS
 
+pytestmark = pytest.mark.sweep(3)
+
 Function = Callable[..., torch.Tensor]
 
 SIZES = (0.0, 1e-30, 1e-10, 1e-3, 0.3, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0, 10.0, 19.9, 20.1, 50.0, 88.0, 89.0, 104.0,

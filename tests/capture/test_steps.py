@@ -15,6 +15,8 @@ from tests.capture.products import PRODUCTS
 from tests.capture.test_table import Call, make, weighted
 from tritoncnn.compiler import compile
 
+pytestmark = pytest.mark.sweep(2)
+
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = PRODUCTS | ORDERS  # type: ignore[assignment]
 BOUND = {"rtol": 1e-5, "atol": 1e-5}  # sums of a few dozen products of numbers up to 4
 

@@ -16,6 +16,8 @@ import tritoncnn
 from tritoncnn import SGD
 from tritoncnn.tree import flatten
 
+pytestmark = pytest.mark.sweep(2)
+
 LAST = torch.channels_last
 
 

@@ -15,6 +15,8 @@ from torch import nn
 import tritoncnn
 from tritoncnn import functional as T
 
+pytestmark = pytest.mark.sweep(2)
+
 LOGITS = [(6, 5), (5,), (2, 5, 3, 4), (600, 40)]
 
 

@@ -14,6 +14,8 @@ from torch.autograd import forward_ad
 from tritoncnn import functional as T
 from tritoncnn.errors import LayoutError, UnsupportedError
 
+pytestmark = pytest.mark.sweep(2)
+
 IMAGE = (2, 4, 6, 6)
 
 
