@@ -87,3 +87,8 @@ def printable(text: str, lines: bool = False) -> str:
     Names of files and classes are other people's: they may hold control characters and bytes that are no text.
     """
     return "".join(c if c.isprintable() or (lines and c == "\n") else ascii(c)[1:-1] for c in text)
+
+
+def input_named(name: str) -> str:
+    """How a message calls an input: "input mask", and "input" alone for one of that name."""
+    return "input" if name == "input" else f"input {name}"

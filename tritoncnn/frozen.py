@@ -22,7 +22,7 @@ import torch
 
 import tritoncnn
 from tritoncnn import cpu
-from tritoncnn.errors import InputError, KernelError, ShapeError
+from tritoncnn.errors import InputError, KernelError, ShapeError, input_named
 from tritoncnn.settings import current
 from tritoncnn.tree import builder, form_from_words, form_to_words
 
@@ -94,7 +94,7 @@ class Frozen:
         if (x.dtype, tuple(x.shape), x.stride()) != (self._dtype, self._shape, self._strides) or x.device.type != "cpu":
             wanted = f"{_word(self._dtype)} {list(self._shape)} with strides {list(self._strides)} on cpu"
             got = f"{_word(x.dtype)} {list(x.shape)} with strides {list(x.stride())} on {x.device}"
-            raise ShapeError(f"input {self._input} must be {wanted}; got {got}")
+            raise ShapeError(f"{input_named(self._input)} must be {wanted}; got {got}")
         results = [torch.empty_strided(*place, dtype=dtype, device="cpu") for *place, dtype in self._outputs]
         lent = {self._input: x, **{f"output {i}": result for i, result in enumerate(results)}}
         with self._lock:

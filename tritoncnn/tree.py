@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import MappingKey, register_pytree_node
 
-from tritoncnn.errors import InputError
+from tritoncnn.errors import InputError, LayoutError
 
 
 class Fields(dict[str, Any]):
@@ -98,7 +98,7 @@ def _entries(tree: Any) -> tuple[type, tuple[Any, ...], tuple[Any, ...]] | None:
 
 
 def flatten(tree: Any) -> tuple[list[torch.Tensor], Form]:
-    """The tensors of a tree, in order, and its form."""
+    """The tensors of a tree, in order, and its form. Raises InputError for arrays of others, LayoutError for nested tensors."""
     tensors: list[torch.Tensor] = []
 
     def visit(part: Any) -> Form:
@@ -107,8 +107,14 @@ def flatten(tree: Any) -> tuple[list[torch.Tensor], Form]:
             kind, keys, parts = found
             return Form(kind, keys, tuple(visit(one) for one in parts), True)
         if isinstance(part, torch.Tensor):
+            if part.is_nested:
+                raise LayoutError("a tensor must be dense; got a nested tensor; use .to_padded_tensor()")
             tensors.append(part)
             return Form(TENSOR)
+        if hasattr(part, "__array__") and getattr(part, "shape", None):  # its elements would be compared one by one
+            raise InputError(
+                f"an array must be a tensor; got {type(part).__name__} {list(part.shape)}: use torch.as_tensor"
+            )
         return Form(part)
 
     form = visit(tree)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +85,15 @@ def test_hooks_that_parameters_and_modules_carry_are_refused() -> None:
 
 
 NET = new_net()
+compiled = functools.cache(lambda: tritoncnn.compile(new_net().eval(), X))
+
+
+def nested() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that nested tensors are a prototype
+        return torch.nested.nested_tensor([X, X])
+
+
 WRONG: list[tuple[str, Callable[[], Any], str]] = [
     ("no module", lambda: tritoncnn.compile(None, X), "module must be a torch.nn.Module; got a NoneType"),
     ("a function", lambda: tritoncnn.compile(F.relu, X), "got the function relu; wrap it in a module"),
@@ -111,6 +122,18 @@ WRONG: list[tuple[str, Callable[[], Any], str]] = [
     ("an unknown option of a group", lambda: SGD(groups={"*": {"speed": 1}}), "group '\\*' may change lr, momentum"),
     ("a group that fits nothing", lambda: tritoncnn.compile_step(NET, F.cross_entropy, SGD(groups={"no.*": {"lr": 1.0}}), (X, Y)),
      "no trained parameter is called 'no.\\*'"),
+    ("a word for a switch", lambda: SGD(momentum=0.9, nesterov="no"), "SGD: nesterov must be True or False; got 'no'"),  # type: ignore[arg-type]
+    ("an array of numpy as example", lambda: tritoncnn.compile(new_net(), X.numpy()), "an array must be a tensor; got ndarray"),
+    ("an array of numpy", lambda: compiled()(X.numpy()), r"got ndarray \[6, 5\]: use torch.as_tensor"),
+    ("a nested tensor", lambda: compiled()(nested()), "a tensor must be dense; got a nested tensor; use .to_padded_tensor"),
+    ("an input called x", lambda: compiled()(X.double()), "^input x must be torch.float32"),
+    ("an input called input", lambda: tritoncnn.compile(nn.Tanh(), X)(X.double()), "^input must be torch.float32"),
+    ("no state", lambda: compiled().load_state_dict(None), "a state dict must map names to tensors; got NoneType"),  # type: ignore[arg-type]
+    ("no path to save", lambda: compiled().save(None), "path of a model's file must be text or a Path; got None"),  # type: ignore[arg-type]
+    ("no path to load", lambda: tritoncnn.load(3), "path of a model's file must be text or a Path; got 3"),  # type: ignore[arg-type]
+    ("a number for wrt", lambda: tritoncnn.compile_grad(torch.sum, wrt=(0,), example=(X,)),  # type: ignore[arg-type]
+     "wrt must hold names of inputs or parameters; got 0"),
+    ("a complex loss", lambda: tritoncnn.compile_step(NET, lambda y, t: y.sum() + 1j, SGD(0.1), (X, Y)), "the complex number 1j"),
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
 from tritoncnn.capture.watch import Watch, hooks_of, watched
-from tritoncnn.errors import DTypeError, InputError, UnsupportedError
+from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
 from tritoncnn.ops import Sym
 from tritoncnn.tree import Form, flatten
@@ -99,7 +99,7 @@ def capture(
     """
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.layout is not torch.strided:
-            raise InputError(f"input {name} must be a dense tensor; got {tensor.layout}; use .to_dense()")
+            raise InputError(f"{input_named(name)} must be a dense tensor; got {tensor.layout}; use .to_dense()")
     with _TRACING, _on_cpu():
         module = _Traced(nets, function)
         if nets:
@@ -276,7 +276,7 @@ class _Capture:
             if spec.kind is InputKind.USER_INPUT:
                 name = self.names[len(self.inputs)]
                 self.inputs.append(name)
-                self.walk.input(node, name, f"input {name}")
+                self.walk.input(node, name, input_named(name))
                 continue
             # torch.export copies some tensors; the module's own is what later calls must see.
             held: Any = own[target] if (target := str(spec.target)) in own else state[target]

@@ -89,6 +89,8 @@ class CompiledGradient:
         read = {value.name: value.type for value in graph.inputs}
         found: list[str] = []
         for wanted in self._wanted or captured.inputs[:1]:
+            if not isinstance(wanted, str):
+                raise InputError(f"compile_grad: wrt must hold names of inputs or parameters; got {wanted!r}")
             word = wanted.replace(".", "_").replace("[", "_").replace("]", "")
             fits = [name for name in known if name in (wanted, word) or fnmatchcase(name, wanted)]
             if not fits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ class CompiledModel:
 
         It takes inputs of the last call's sizes. Raises SaveError, InputError.
         """
-        write_file(Path(path), dumps(self._subject, self.last()))
+        write_file(_path(path), dumps(self._subject, self.last()))
 
     def __reduce__(self) -> Any:
         """Pickles and deep copies hold what a file does: graph and state."""
@@ -163,12 +164,18 @@ def _module_subject(module: torch.nn.Module) -> Subject:
 
 def load(path: str | Path) -> CompiledModel:
     """Read what ``CompiledModel.save`` wrote. Raises CheckpointError for a file that is no such model, or damaged."""
-    path = Path(path)
+    path = _path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} could not be read ({error.strerror or error})") from error
     return _read(data, str(path))
+
+
+def _path(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"the path of a model's file must be text or a Path; got {path!r:.60}")
+    return Path(path)
 
 
 def _read(data: bytes, name: str = "the data") -> CompiledModel:

@@ -11,6 +11,7 @@ from tritoncnn.capture import Captured
 from tritoncnn.compiler.memory import Live
 from tritoncnn.compiler.pipeline import Planned
 from tritoncnn.compiler.subject import Arguments
+from tritoncnn.errors import input_named
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.runtime import Executable, fit, ranges_of
 from tritoncnn.tree import Form, builder, reader
@@ -56,7 +57,7 @@ class CallProgram:
         tensors = self._read((args, kwargs))
         if tensors is not None:
             for tensor, (shape, dtype) in zip(tensors, self._sizes, strict=True):
-                if tensor.shape != shape or tensor.dtype != dtype:
+                if tensor.dtype != dtype or tensor.is_nested or tensor.shape != shape:  # a nested tensor has no shape
                     return None
         return tensors
 
@@ -64,7 +65,7 @@ class CallProgram:
         """The tensors as planned. Raises ShapeError, DTypeError, and OutOfRangeError for a place or class that there is not."""
         found = [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
         for range in self._ranges:
-            range.check(found[range.position], f"input {range.input.name}")
+            range.check(found[range.position], input_named(range.input.name))
         return found
 
     def refresh(self) -> bool:

@@ -12,7 +12,7 @@ from tritoncnn import garbage
 from tritoncnn.compiler.memory import type_of
 from tritoncnn.compiler.program import CallProgram
 from tritoncnn.compiler.subject import Arguments, Subject
-from tritoncnn.errors import DTypeError, InputError, ShapeError, UnsupportedError
+from tritoncnn.errors import DTypeError, InputError, ShapeError, UnsupportedError, input_named
 from tritoncnn.ir import TensorType
 from tritoncnn.tree import difference
 
@@ -81,7 +81,9 @@ class Programs(Generic[P]):
             raise InputError(difference(wanted[0], got[0], self._what) or difference(wanted[1], got[1]))
         for name, a, b in zip(self._subject.input_names(given.form), example.tensors, given.tensors, strict=True):
             if a.dtype != b.dtype:
-                raise DTypeError(f"input {name} must be {a.dtype}, as in the example; got {b.dtype} {list(b.shape)}")
+                raise DTypeError(
+                    f"{input_named(name)} must be {a.dtype}, as in the example; got {b.dtype} {list(b.shape)}"
+                )
 
     def _get(self, arguments: Arguments, words: tuple[object, ...]) -> P:
         key = _key(arguments, words)

@@ -97,6 +97,8 @@ class Subject:
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Copy ``state`` into the nets; all is checked before the first is written. Raises CheckpointError."""
         wanted = self.state()
+        if not isinstance(state, Mapping):
+            raise CheckpointError(f"a state dict must map names to tensors; got {type(state).__name__}")
         for name, tensor in wanted.items():
             if name not in state:
                 raise CheckpointError(f"{_kind(tensor)} {name!r} is missing; wanted {', '.join(wanted)}")

@@ -21,6 +21,8 @@ def promoted(*xs: Any) -> str:
     for x in xs:
         if isinstance(x, Sym):
             groups[0 if x.shape else 1].append(TORCH_DTYPE[x.dtype])
+        elif isinstance(x, complex):
+            raise UnsupportedError(f"the complex number {x}")
         else:
             groups[2].append(
                 torch.bool if isinstance(x, bool) else torch.int64 if isinstance(x, int) else torch.float32

@@ -35,6 +35,9 @@ class Optimizer:
     def __post_init__(self) -> None:
         self.check("clip_norm", "clip_value", "lr")
         name = type(self).__name__
+        for switch in fields(self):
+            if isinstance(switch.default, bool) and not isinstance(getattr(self, switch.name), bool):
+                raise InputError(f"{name}: {switch.name} must be True or False; got {getattr(self, switch.name)!r}")
         if not isinstance(self.ema, (int, float)) or not 0 <= self.ema < 1:
             raise InputError(f"{name}: ema must lie in [0, 1); got {self.ema!r}")
         if not isinstance(self.groups, Mapping) or not all(isinstance(v, Mapping) for v in self.groups.values()):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.autograd import forward_ad
 
-from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError
+from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError, input_named
 from tritoncnn.ir import TensorType, Value
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Plan
@@ -132,7 +132,7 @@ def fit(value: Value, tensor: torch.Tensor) -> torch.Tensor:
     type = value.type
     if tensor.shape != type.shape or tensor.dtype != TORCH_DTYPE[type.dtype]:
         raise misfit(value, tensor)
-    tensor = readable(tensor, f"input {value.name}")
+    tensor = readable(tensor, input_named(value.name))
     return tensor if _lies_as(tensor, type) else torch.empty_strided(
         type.shape, type.strides, dtype=tensor.dtype, device="cpu").copy_(tensor)  # fmt: skip
 
@@ -145,9 +145,8 @@ def _lies_as(tensor: torch.Tensor, type: TensorType) -> bool:
 
 
 def misfit(value: Value, tensor: torch.Tensor) -> InputError:
-    wanted = (
-        f"input {value.name} must be {TORCH_DTYPE[value.type.dtype]} {list(value.type.shape)} on cpu, as in the example"
-    )
+    planned = f"{TORCH_DTYPE[value.type.dtype]} {list(value.type.shape)}"
+    wanted = f"{input_named(value.name)} must be {planned} on cpu, as in the example"
     got = f"got {tensor.dtype} {list(tensor.shape)} on {tensor.device}"
     kind = ShapeError if tuple(tensor.shape) != value.type.shape else DTypeError
     return kind(f"{wanted}; {got}; compile again for other inputs")
