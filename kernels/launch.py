@@ -2,7 +2,8 @@
 
 A builder such as ``conv2d.launch(y, x, w, ...)`` takes the operands' types (results first, as in the kernel's
 header), checks them, picks a tile and returns a ``Launch``; it touches no memory, so that the planner can call
-it long before tensors exist. Every size and stride is a constant of the kernel: plans are static, so are kernels.
+it long before tensors exist. Sizes and strides are constants of the kernel: plans are static, so are kernels; where nothing
+is gained by it, they are an operand, and one kernel serves all sizes.
 """
 
 from __future__ import annotations

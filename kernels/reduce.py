@@ -1,4 +1,4 @@
-"""reduce: y = sum, mean or max over any set of dims of x, or of an expression over several tensors (a slot).
+"""reduce: y = sum, mean or max over any set of dims of x, or of an expression over several tensors (a slot); sum_pair: two sums.
 
 Dims     kept and reduced dims are merged where strides allow (up to 4 of each remain), so any strides are right.
 Mean     the first element, plus the mean of the distances from it: of equal elements exactly their value, and what all share
@@ -25,6 +25,7 @@ from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shap
 from tritoncnn.kernels.device import block_offsets, larger, program
 from tritoncnn.kernels.dims import merge_dims, stretch
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.sum_parts import parts_type, sum_parts
 from tritoncnn.kernels.target import Target
 
 KINDS = ("sum", "mean", "max")
@@ -65,7 +66,7 @@ def _offset(offs, SIZES: tl.constexpr, STRIDES: tl.constexpr):
 
 @triton.jit
 def reduce_kernel(
-    y_ptr, x_ptr, args,  # x_ptr: None where a slot computes the elements from args
+    y_ptr, z_ptr, x_ptr, args,  # z_ptr: None for one sum; x_ptr: None where a slot computes the elements from args
     KEEP: tl.constexpr, RED: tl.constexpr,  # results; elements of each
     KEEP_SIZES: tl.constexpr, Y_KEEP: tl.constexpr, X_KEEP: tl.constexpr,  # kept dims: sizes, strides in y and in x
     RED_SIZES: tl.constexpr, X_RED: tl.constexpr,  # reduced dims
@@ -74,6 +75,7 @@ def reduce_kernel(
     LANES_KEPT: tl.constexpr,  # lanes run over results, else over their elements
     EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_KEEP: tl.constexpr, BLOCK_RED: tl.constexpr, SPLIT: tl.constexpr,
+    PAIR: tl.constexpr,  # the slot has two values, each is summed: at z_ptr, or after the first one's sums in a part
 ):  # fmt: skip
     part = program(1, GRID, WIDE)
     keep = block_offsets(program(0, GRID, WIDE) * BLOCK_KEEP, BLOCK_KEEP, WIDE)
@@ -90,6 +92,8 @@ def reduce_kernel(
     # Lanes, the last axis of the tile, run over what lies side by side.
     AXIS: tl.constexpr = 0 if LANES_KEPT else 1  # of the reduced elements
     acc = tl.full((BLOCK_RED, BLOCK_KEEP) if LANES_KEPT else (BLOCK_KEEP, BLOCK_RED), EMPTY, ACC)
+    if PAIR:
+        acc_z = acc
     base_2d, mask_2d = tl.expand_dims(base, AXIS), tl.expand_dims(mask_keep, AXIS)
     keep_2d = tl.expand_dims(keep, AXIS)
     origin = tl.zeros((BLOCK_KEEP,), tl.float32)
@@ -118,6 +122,9 @@ def reduce_kernel(
             if RED_SIZES[2] > 1:
                 r0, r1 = red // RED_SIZES[3], red % RED_SIZES[3]
             x = EPILOGUE(0.0, args, (k0, k1, r0, r1), mask)
+            if PAIR:
+                acc_z += tl.where(mask, x[1].to(ACC), EMPTY)
+                x = x[0]
             x = tl.where(mask, x.to(ACC), EMPTY)
         if MAX:
             acc = larger(acc, x)
@@ -133,7 +140,14 @@ def reduce_kernel(
             y *= SCALE
         if MEAN:
             y += origin
-    tl.store(y_ptr + part * KEEP + _offset(keep, KEEP_SIZES, Y_KEEP), y, mask=mask_keep)
+    offs_y = _offset(keep, KEEP_SIZES, Y_KEEP)
+    if PAIR:
+        if z_ptr is None:
+            tl.store(y_ptr + (part * 2 + 1) * KEEP + offs_y, tl.sum(acc_z, AXIS), mask=mask_keep)
+            part *= 2
+        else:
+            tl.store(z_ptr + offs_y, tl.sum(acc_z, AXIS), mask=mask_keep)
+    tl.store(y_ptr + part * KEEP + offs_y, y, mask=mask_keep)
 
 
 def _four(op: str, dims: list[tuple[int, list[int]]], tensors: int) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
@@ -224,7 +238,7 @@ def reduce(
         keep, red = K0 * K1, R0 * R1
         red_sizes: tuple[int, ...] = (1, 1, R0, R1)
         strides_red: tuple[int, ...] = (0, 0, 0, 0)
-        lanes_reduced = any(t.strides[3] == 1 and t.shape[3] > 1 for t in walk.operands) or keep == 1
+        lanes_reduced = _lanes_reduced(walk, keep)
     else:
         assert x is not None
         _check_dtypes(kind, y, x)
@@ -252,11 +266,11 @@ def reduce(
     launch = build(
         reduce_kernel,
         (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
-        {"y_ptr": parts or y, "x_ptr": x},
+        {"y_ptr": parts or y, "z_ptr": None, "x_ptr": x},
         KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
         X_RED=strides_red, WHOLE=y.dtype == "i64", MAX=kind == "max", SCALE=scale, MEAN=kind == "mean" and red > 0,
         LANES_KEPT=not lanes_reduced,
-        BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT,
+        BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT, PAIR=False,
         slot=slot,
         flops=keep * red,
         num_warps=tile.num_warps,
@@ -266,6 +280,42 @@ def reduce(
     one = pick_tile(keep, tile.SPLIT, lanes_reduced=False, target=target)._replace(SPLIT=1)
     ((second,), _) = reduce(y, parts, (0,), kind=kind, tile=one, target=target)
     return (launch, second), parts
+
+
+def sum_pair(
+    y: TensorType, z: TensorType, *, slot: Slot, walk: Walk, tile: Tile | None = None, target: Target
+) -> tuple[tuple[Launch, ...], TensorType | None]:
+    """y and z, of one dense type, are the sums of the two expressions of a slot made for a ``walk``: operands are read once.
+
+    Returns as ``reduce`` does: ((y, z, ...), None), or ((workspace, ...), (y, z, workspace)). Raises ShapeError, DTypeError.
+    """
+    _check_dtypes("sum", y)
+    if y != z or not y.is_row_major or y.dtype != "f32":
+        raise ShapeError(f"sum: two sums must be of one dense type in f32; got {y} and {z}")
+    K0, K1, R0, R1 = walk.out.shape
+    keep, red = K0 * K1, R0 * R1
+    tile = tile or pick_tile(keep, red, _lanes_reduced(walk, keep), target)
+    flat = TensorType.dense("f32", (keep,))
+    parts = parts_type(flat, flat, tile.SPLIT) if tile.SPLIT > 1 else None
+    launch = build(
+        reduce_kernel,
+        (ceil_div(keep, tile.BLOCK_KEEP), tile.SPLIT),
+        {"y_ptr": parts or y, "z_ptr": None if parts else z, "x_ptr": None},
+        KEEP=keep, RED=red, KEEP_SIZES=(1, 1, K0, K1), Y_KEEP=(0, 0, *walk.y.strides), X_KEEP=(0, 0, 0, 0),
+        RED_SIZES=(1, 1, R0, R1), X_RED=(0, 0, 0, 0), LANES_KEPT=not _lanes_reduced(walk, keep),
+        WHOLE=False, MAX=False, SCALE=1.0, MEAN=False,
+        BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT, PAIR=True,
+        slot=slot,
+        results=1 if parts else 2,
+        flops=2 * keep * red,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+    return ((launch,), None) if parts is None else ((launch, sum_parts(flat, flat, parts, target=target)), parts)
+
+
+def _lanes_reduced(walk: Walk, keep: int) -> bool:
+    """Do lanes run over the elements of a result, not over results?"""
+    return any(t.strides[3] == 1 and t.shape[3] > 1 for t in walk.operands) or keep == 1
 
 
 def reduce_torch(x: torch.Tensor, dims: Sequence[int], kind: str = "sum") -> torch.Tensor:

@@ -21,6 +21,7 @@ from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.fuse_prologue import FusePrologue
 from tritoncnn.passes.fuse_statistics import FuseStatistics
+from tritoncnn.passes.fuse_sums import FuseSums
 from tritoncnn.passes.gather_updates import GatherUpdates
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
@@ -529,3 +530,41 @@ def test_more_buffers_than_a_launch_takes_are_several_updates() -> None:
     lines = after(GatherUpdates(), f"graph g({inputs}) {{\n {body}\n return {returned}\n}}")
     assert [line.split("count=")[1].split(",")[0] for line in lines[:-1]] == ["16", "16", "5"]
     assert lines[-1] == "return " + ", ".join(f"%{i + 1}" for i in range(37))
+
+
+PAIR = """
+    graph g(dy: f32[4,3], y: f32[4,3], w: f32[3]) {
+      %1 = sum(dy) {dims=[0]} : f32[3]
+      %2 = neg(%1) : f32[3]
+      %3 = exp(y) : f32[4,3]
+      %4 = sum(%3, dy) {dims=[0], expr='mul($0, $1)'} : f32[3]
+      return %2, %4
+    }"""
+
+
+def test_fuse_sums_reads_a_tensor_once_for_two_sums() -> None:
+    assert after(FuseSums(), PAIR) == [
+        "%1 = exp(y)",
+        "%2, %3 = sum(dy, %1) {dims=[0], expr='$0', also='mul($1, $0)'}",
+        "%4 = neg(%2)",
+        "return %4, %3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("%4 = sum(%3, dy) {dims=[0], expr='mul($0, $1)'}", "%4 = sum(%3, y) {dims=[0], expr='mul($0, $1)'}"),  # not dy
+        ("expr='mul($0, $1)'} : f32[3]", "expr='mul($0, $1)'} : f32[4]"),
+        ("%4 = sum(%3, dy) {dims=[0], expr='mul($0, $1)'}", "%4 = amax(%3, dy) {dims=[0], expr='mul($0, $1)'}"),
+        (
+            "%4 = sum(%3, dy) {dims=[0], expr='mul($0, $1)'}",
+            "%4 = sum(%2, dy) {dims=[0], expr='mul($0, $1)'}",
+        ),  # follows
+    ],
+)
+def test_fuse_sums_leaves_other_sums_alone(old: str, new: str) -> None:
+    text = PAIR.replace(old, new)
+    if "f32[4]\n" in text.split("expr")[1]:
+        text = text.replace("dims=[0], expr", "dims=[1], expr")
+    assert not any("also" in line for line in after(FuseSums(), text))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -10,11 +10,12 @@ from tritoncnn.errors import GraphError, ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pointwise as pointwise_kernel
 from tritoncnn.kernels import reduce as kernel
+from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering
 from tritoncnn.ops.lowering import in_parts, refs_of
 from tritoncnn.ops.pointwise import pointwise_op
-from tritoncnn.ops.slot import make_slot
+from tritoncnn.ops.slot import ALSO, make_slot
 from tritoncnn.ops.window import Pair, check_float
 
 
@@ -75,3 +76,34 @@ def lower_reduction(node: Node, kind: str, target: Target) -> Lowering:
     return Lowering(
         ((first, ("w0", *operands)), (launches[0], ("w1", "w0")), (launches[1], ("r0", "w1"))), (whole, workspace)
     )
+
+
+def lower_pair(node: Node, target: Target) -> Lowering:
+    """Two sums over the same dims: of one loop where their dims merge into two kept and two reduced ones, else one by one."""
+    y, z = (value.type for value in node.results)
+    types = tuple(v.type for v in node.operands)
+    texts = (str(node.attrs["expr"]), str(node.attrs["also"]))
+    whole = pointwise_op.infer(*types, expr=texts[0])
+    assert isinstance(whole, TensorType)
+    walk = kernel.walk_dims(y, types, whole.shape, node.attrs["dims"]) if whole.numel else None
+    if walk is None or y != z or not y.is_row_major:
+        return _one_by_one(node, texts, target)
+    operands = refs_of(node)[2:]
+    slot = make_slot(ALSO.join(texts), walk.out, walk.operands)
+    launches, workspace = kernel.sum_pair(y, z, slot=slot, walk=walk, target=target)
+    if workspace is None:
+        return Lowering(((launches[0], ("r0", "r1", *operands)),))
+    return Lowering(((launches[0], ("w0", *operands)), (launches[1], ("r0", "r1", "w0"))), (workspace,))
+
+
+def _one_by_one(node: Node, texts: Sequence[str], target: Target) -> Lowering:
+    """Each expression's sum by launches of its own."""
+    steps: list[tuple[Launch, tuple[str, ...]]] = []
+    spaces: list[TensorType] = []
+    for i, (value, text) in enumerate(zip(node.results, texts, strict=True)):
+        attrs = {"dims": node.attrs["dims"], "expr": text}
+        one = lower_reduction(Node(node.op, node.operands, (value,), attrs, node.source), "sum", target)
+        names = {"r0": f"r{i}", **{f"w{j}": f"w{j + len(spaces)}" for j in range(len(one.workspaces))}}
+        steps += [(launch, tuple(names.get(ref, ref) for ref in refs)) for launch, refs in one.steps]
+        spaces += one.workspaces
+    return Lowering(tuple(steps), tuple(spaces))

@@ -38,6 +38,7 @@ def _address(index: int, out: TensorType, operand: TensorType) -> tuple[str, str
     return " + ".join(terms), " & ".join(f"(at[{lead + d}] < {operand.shape[d]})" for d in used)
 
 
+ALSO = "; "  # between expressions of one slot
 _FULL = {int: "tl.int64", float: "tl.float32", bool: ""}  # type of a bare number; a truth value is a tensor already
 
 
@@ -90,10 +91,13 @@ class _Writer:
 
 @lru_cache(maxsize=4096)
 def make_slot(text: str, out: TensorType, operands: tuple[TensorType, ...]) -> Slot:
-    """The slot that computes expression ``text`` per element of ``out``; ``$j`` is ``operands[j]``, broadcast to ``out``."""
+    """The slot that computes expression ``text`` per element of ``out``; ``$j`` is ``operands[j]``, broadcast to ``out``.
+
+    Of several expressions, joined by ``ALSO``, it returns a tuple.
+    """
     writer = _Writer(out, operands)
-    result = writer.write(parse_expr(text))
-    body = "\n".join([*writer.lines, f"    return {result}"])
+    results = ", ".join(writer.write(parse_expr(one)) for one in text.split(ALSO))
+    body = "\n".join([*writer.lines, f"    return {results}"])
     name = f"slot_{hashlib.sha256((text + body).encode()).hexdigest()[:10]}"
     source = f'def {name}(acc, args, at, mask):\n    """{text}"""\n{body}\n'
     return Slot(_compile(name, source), operands, text, source)

@@ -19,6 +19,7 @@ from tritoncnn.passes.fuse_pointwise import FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.fuse_prologue import FusePrologue
 from tritoncnn.passes.fuse_statistics import FuseStatistics
+from tritoncnn.passes.fuse_sums import FuseSums
 from tritoncnn.passes.gather_updates import GatherUpdates
 from tritoncnn.passes.mask_before_pool_grad import MaskBeforePoolGrad
 from tritoncnn.passes.materialise_padding import MaterialisePadding
@@ -54,6 +55,7 @@ def lowering(target: Target, results: tuple[TensorType, ...] = ()) -> tuple[Pass
         GatherUpdates(),  # after FusePointwise: takes whole expressions
         FuseEpilogue(),  # after FusePointwise: takes whole expressions
         FuseIntoReduction(),  # after FuseEpilogue: what a product can do on its way is free
+        FuseSums(),  # after FuseIntoReduction: takes sums of whole expressions
         FusePrologue(),  # after FuseEpilogue, too: what is left between two products
         FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
         ChooseLayout(target, results),  # strides are decided for the ops that are left
