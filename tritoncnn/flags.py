@@ -132,6 +132,8 @@ class Flags:
         Rule(f"from 1 to {MAX_THREADS}", lambda value: 1 <= value <= MAX_THREADS), unset=True, free=True,
     )  # fmt: skip
     save_every: float = _flag(30.0, "Seconds between checkpoints within an epoch (default: 30).", FROM_0, free=True)
+    csv: bool = _flag(False, "Also write the lines of metrics.jsonl as metrics.csv.", free=True)
+    tensorboard: bool = _flag(False, "Also write them for TensorBoard: tensorboard --logdir RUN.", free=True)
 
 
 @dataclass(frozen=True)

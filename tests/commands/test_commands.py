@@ -430,6 +430,10 @@ def test_a_page_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -
 
 
 def test_resuming_a_finished_run_says_so(run: Path) -> None:
+    quiet = call("train", "--resume", run, "-q")
+    assert (quiet.exit_code, quiet.stdout.count("\n"), quiet.stderr) == (0, 1, "")
+    assert "90 pictures in 10 classes" in call("train", "--resume", run, "-v").stderr
+    assert_refused(call("train", "--resume", run, "-v", "-q"), "-v and -q say the opposite of each other")
     result = call("train", "lenet", "--resume", run)
     assert result.exit_code == 0
     assert "as before: the run had finished and nothing was trained; run folder" in result.stdout

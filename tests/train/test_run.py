@@ -13,12 +13,14 @@ import pytest
 import torch
 
 import tritoncnn
+from tests.train.events import read_events
 from tests.train.samples import write_idx, write_pictures
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError, SaveError
 from tritoncnn.tasks import find_task
 from tritoncnn.train import Interrupted, Lines, Options, Silent, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
+from tritoncnn.train.events import NAME, crc32c
 from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
 
@@ -199,6 +201,32 @@ def test_flags_do_what_they_do_in_torch_and_resume_to_the_same_bits(
     assert metrics(tmp_path / "whole")[-1]["test_loss"] == pytest.approx(loss, abs=1e-5)  # of the averages
 
 
+def test_tables_on_request_survive_a_resumption(tiny_mnist: Path, tmp_path: Path, capsys: Any) -> None:
+    given = options(tiny_mnist, epochs=2, csv=True, tensorboard=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(given, tmp_path / "run", StopAt(11))
+    with open(tmp_path / "run" / NAME, "ab") as file:
+        file.write(b"half a record")
+    resume(LENET, tmp_path / "run", {}, Lines(verbose=True))
+    rows = metrics(tmp_path / "run")
+    first, *lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert first.split(",") == list(rows[0])
+    assert [[float(cell) for cell in line.split(",")] for line in lines] == [list(row.values()) for row in rows]
+    events = read_events(tmp_path / "run" / NAME)
+    assert [(step, sorted(values)) for step, values in events] == [
+        (8 * i, sorted(list(rows[0])[2:])) for i in (1, 2)
+    ]  # fmt: skip
+    assert events[1][1]["accuracy"] == pytest.approx(rows[1]["accuracy"])
+    told = capsys.readouterr().err
+    for words in ("90 pictures in 10 classes (training + test): 0 7+2, 1 7+2", "lenet: 61,706 parameters; a step is ",
+                  "sgd, cosine schedule from 0.03", "epoch 2 took "):  # fmt: skip
+        assert words in told
+
+
+def test_the_checksum_is_castagnolis() -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720's and every catalogue's check value
+
+
 def test_changed_pictures_resume_to_the_same_bits(tiny_mnist: Path, tmp_path: Path) -> None:
     given = options(tiny_mnist, augment="crop,flip,colour,cutout,mixup", epochs=1)
     train(given, tmp_path / "whole")
@@ -354,7 +382,7 @@ def change_note(path: Path, **more: Any) -> None:
 
 
 DAMAGED_NOTES = {
-    "format": ({"format": 9}, "has checkpoint format 9; this version reads 6"),
+    "format": ({"format": 9}, "has checkpoint format 9; this version reads 7"),
     "options": ({"options": {}}, "is damaged: the run is of task None; got 'lenet'"),
     "option value": ({"options": Options.of(LENET).note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
     "epoch": ({"epoch": 99}, "is damaged: epoch 99 and batch 5 are no step of the run"),

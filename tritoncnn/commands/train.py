@@ -19,12 +19,16 @@ from tritoncnn.commands.table import table_options
 @click.option("--out", type=Path, help="Run folder (default: runs/TASK-DATE-N).")
 @click.option("--resume", "run", type=Path, metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--fast-dev-run", "fast", is_flag=True, help="Two steps and all that follows them, to see that it works.")
+@click.option("-v", "--verbose", is_flag=True, help="Also tell what is trained and how, and pictures per class.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the last line only; errors in any case.")
 def train(
     name: str | None,
     config: Path | None,
     out: Path | None,
     run: Path | None,
     fast: bool,
+    verbose: bool,
+    quiet: bool,
     **given: Any,
 ) -> None:
     """Train the model of TASK and keep the result in a run folder.
@@ -75,6 +79,8 @@ def train(
     from tritoncnn.errors import InputError
     from tritoncnn.tasks import find_task
 
+    if verbose and quiet:
+        raise click.UsageError("-v and -q say the opposite of each other; leave one out")
     given = {key: os.path.abspath(value) if isinstance(value, Path) else value for key, value in given.items()}
     if config is not None:
         given = _over(library.read_config(config), given)
@@ -86,7 +92,7 @@ def train(
     if given.pop("task", name) != name:
         raise InputError(f"TASK {name} is not the one of --config {config}; leave it out, or name another file")
     task = find_task(name)
-    progress = library.pick_progress()
+    progress = library.pick_progress(verbose, quiet)
     if fast:
         if out is not None or run is not None:
             raise InputError(f"--fast-dev-run keeps nothing; leave out {'--out' if out is not None else '--resume'}")

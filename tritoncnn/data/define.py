@@ -17,6 +17,7 @@ from tritoncnn.errors import DataError, InputError
 Array = NDArray[np.float32]
 Reader = Callable[[Path], Array]  # a file -> f32[C,H,W] in [0, 1], as a task wants its pictures
 
+TOLD = 12  # classes whose numbers of pictures are told
 HELD_OUT = 0.2  # share of each class that is kept for testing where the data set has no test part of its own
 
 
@@ -86,6 +87,7 @@ class Dataset:
     fingerprint  SHA-256 of all of it: a run goes on only with the very data it began with
     note         what config.json says of it: how many examples there are
     remarks      sentences for the person who trains: what was left out, and why
+    about        how many pictures there are of each class, where there are classes
     """
 
     name: str
@@ -95,6 +97,7 @@ class Dataset:
     fingerprint: str
     note: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,17 @@ def make_labelled(
         digest.update(parts[-1].y.numpy().data)
         counts = np.bincount(part.labels, minlength=len(classes)).tolist()
         note |= {f"{what}_pictures": len(part.labels), f"{what}_pictures_per_class": counts}
-    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks)
+    about = pictures_per_class(classes, train, test)
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks, about)
+
+
+def pictures_per_class(names: Sequence[str], train: Part, test: Part) -> str:
+    """A sentence: how many pictures there are of each class."""
+    counts = (np.bincount(part.labels, minlength=len(names)).tolist() for part in (train, test))
+    words = [f"{name} {a}+{b}" for name, a, b in zip(names, *counts, strict=True)]
+    more = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
+    total = len(train.labels) + len(test.labels)
+    return f"{total} pictures in {len(names)} classes (training + test): {', '.join(words[:TOLD])}{more}"
 
 
 class BlankError(DataError):

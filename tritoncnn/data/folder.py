@@ -9,7 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tritoncnn.data.define import Array, BlankError, Dataset, Part, Reader, Source, hold_out, make_labelled
+from tritoncnn.data.define import (
+    Array,
+    BlankError,
+    Dataset,
+    Part,
+    Reader,
+    Source,
+    hold_out,
+    make_labelled,
+    pictures_per_class,
+)
 from tritoncnn.data.files import in_words, memory_left, reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.errors import DataError
@@ -17,7 +27,6 @@ from tritoncnn.errors import DataError
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used
 COPIES = 3  # of all pictures in memory: as read, stacked, normalised
-TOLD = 12  # classes whose numbers of pictures are told
 
 
 def load_folder(folder: Path | None, read: Reader) -> Dataset:
@@ -50,7 +59,7 @@ def load_folder(folder: Path | None, read: Reader) -> Dataset:
     if left_out:
         counts = ", ".join(f"{count} {what}" for what, count in left_out.most_common())
         remarks.append(f"{sum(left_out.values())} files of {folder} were left out: {counts}")
-    remarks.append(_numbers(names, train, test))
+    remarks.append(pictures_per_class(names, train, test))
     return make_labelled("folder", names, train, test, tuple(remarks), {"left_out": dict(left_out)})
 
 
@@ -103,14 +112,6 @@ def _check_memory(root: Path, count: int, picture: Array) -> None:
             f"{root} holds {count} files; as pictures of {picture.shape[2]} x {picture.shape[1]} they would need "
             f"{in_words(needed)} of memory; {in_words(free)} are left"
         )
-
-
-def _numbers(names: Sequence[str], train: Part, test: Part) -> str:
-    counts = (np.bincount(part.labels, minlength=len(names)).tolist() for part in (train, test))
-    words = [f"{name} {a}+{b}" for name, a, b in zip(names, *counts, strict=True)]
-    more = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
-    total = len(train.labels) + len(test.labels)
-    return f"{total} pictures in {len(names)} classes (training + test): {', '.join(words[:TOLD])}{more}"
 
 
 def _entries(folder: Path) -> list[Path]:

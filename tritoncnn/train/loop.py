@@ -140,6 +140,8 @@ class Trainer:
         self.done_before = self.moment.ended
         for remark in self.data.remarks:
             self.progress.remark(remark)
+        if self.data.about and self.data.about not in self.data.remarks:
+            self.progress.opening(self.data.about)
         module = options.build_model(self.data.facts)
         if self.weights is not None:
             build = options.task.models[options.model]
@@ -156,8 +158,20 @@ class Trainer:
         self.step = tritoncnn.compile_step(
             module, options.loss(), options.build_optimizer(), (self.x, self.y), seed=options.seed
         )
+        self._describe(module)
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
+
+    def _describe(self, module: torch.nn.Module) -> None:
+        """Say what is about to be trained, and how."""
+        options, count = self.options, sum(p.numel() for p in module.parameters())
+        self.progress.detail(
+            f"{options.model}: {count:,} parameters; a step is {len(self.step.plan.calls)} launches, an epoch {self.steps} steps"
+        )
+        self.progress.detail(
+            f"{options.optimizer}, {options.schedule} schedule from {options.lr:g}, weight decay {options.weight_decay:g}, "
+            f"augment {options.augment}, seed {options.seed}"
+        )
 
     def take_up(self) -> None:
         """Load the moment's tensors, after checking them against the model. Raises CheckpointError."""
@@ -172,7 +186,7 @@ class Trainer:
         options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
         self.run.sweep()
         self.run.write_config(options, self.data)
-        self.run.write_metrics(self.moment.history)  # lines after the checkpoint are dropped
+        self.run.write_metrics(self.moment.history, options)  # lines after the checkpoint are dropped
         done = self.moment.epoch * self.steps + self.moment.batch
         try:
             with HeldSignals() as held:
@@ -212,9 +226,10 @@ class Trainer:
         speed = (self.steps - first) * size / seconds if seconds > 0 else None  # a clock may stand still
         row = self._evaluate(epoch, loss_sum)
         self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
-        self.run.write_metrics(self.moment.history)
+        self.run.write_metrics(self.moment.history, options, added=True)
         self.run.write_model(self.moment.measured())
         self.progress.evaluated(options.task, options.epochs, row, speed)
+        self.progress.detail(f"epoch {epoch + 1} took {seconds:.1f} s; the last learning rate was {step.lr:.3g}")
         if not self.moment.ended:
             self._leave_if(held)
 

@@ -39,6 +39,12 @@ class Silent:
     def remark(self, sentence: str) -> None:
         """What a person should know, beside the result."""
 
+    def opening(self, sentence: str) -> None:
+        """What is good to know before the first epoch."""
+
+    def detail(self, sentence: str) -> None:
+        """What only those want to know who ask for it."""
+
     def wait(self, sentence: str) -> None:
         """What takes a few seconds now."""
 
@@ -47,7 +53,13 @@ class Silent:
 
 
 class Lines(Silent):
-    """One line an epoch, on stdout; remarks on stderr. A terminal that is gone or a full disk does not end the training."""
+    """One line an epoch, on stdout; remarks on stderr, with ``verbose`` openings and details too.
+
+    A terminal that is gone or a full disk does not end the training.
+    """
+
+    def __init__(self, verbose: bool = False) -> None:
+        self.verbose = verbose
 
     @contextlib.contextmanager
     def _trying(self) -> Iterator[None]:
@@ -67,11 +79,19 @@ class Lines(Silent):
         with self._trying():
             click.echo(f"tritoncnn: {printable(sentence)}", err=True)
 
+    def opening(self, sentence: str) -> None:
+        self.detail(sentence)
+
+    def detail(self, sentence: str) -> None:
+        if self.verbose:
+            self.remark(sentence)
+
 
 class Bar(Lines):
     """The same lines, and below them a bar on a terminal: loss, best metric, examples/s, time left."""
 
-    def __init__(self, terminal: TextIO | None = None) -> None:
+    def __init__(self, terminal: TextIO | None = None, verbose: bool = False) -> None:
+        super().__init__(verbose)
         self.terminal = terminal or sys.stderr
         self.bar: tqdm[None] | None = None
         self.best = ""
@@ -98,6 +118,9 @@ class Bar(Lines):
         self.best = f", {task.best.replace('_', ' ')} {task.metrics[task.best].show(row[task.best])}"
         super().evaluated(task, epochs, row, speed)
 
+    def opening(self, sentence: str) -> None:
+        self.remark(sentence)
+
     def wait(self, sentence: str) -> None:
         with self._trying():
             click.echo(f"{printable(sentence)} ...", file=self.terminal)
@@ -114,6 +137,8 @@ class Bar(Lines):
                 self.bar.close()
 
 
-def pick_progress() -> Silent:
-    """A bar on a terminal where tqdm is there to draw it, else lines."""
-    return Bar() if sys.stderr.isatty() and importlib.util.find_spec("tqdm") else Lines()
+def pick_progress(verbose: bool = False, quiet: bool = False) -> Silent:
+    """A bar on a terminal where tqdm is there to draw it, else lines; nothing for those who want ``quiet``."""
+    if quiet:
+        return Silent()
+    return Bar(verbose=verbose) if sys.stderr.isatty() and importlib.util.find_spec("tqdm") else Lines(verbose)
