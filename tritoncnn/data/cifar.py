@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tritoncnn.data.colour import ColourReader, colour
+from tritoncnn.data.colour import ColourReader, check_colour
 from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
 from tritoncnn.data.files import in_words, look, memory_left, read_file
 from tritoncnn.data.pickled import as_bytes, read_pickled
@@ -64,7 +64,7 @@ CIFAR100 = Kind("cifar100", 100, "fine_labels", "fine_label_names", (
 def load_cifar(kind: Kind, folder: Path | None, read: Reader) -> Dataset:
     """Read either version in ``folder``, or in the folder of its usual name in it. Raises DataError."""
     assert folder is not None, "load_data asks for one"
-    reader = colour(kind.name, read)
+    reader = check_colour(kind.name, read)
     place, version = _find(kind, folder)
     names = _names(kind, place / version.names, version)
     files = [place / name for name in (*version.train, version.test)]

@@ -40,7 +40,7 @@ def to_array(picture: Image.Image) -> Array:
     return np.ascontiguousarray(values) / np.float32(255)
 
 
-def colour(name: str, read: Reader) -> ColourReader:
+def check_colour(name: str, read: Reader) -> ColourReader:
     """``read`` as a reader of colour pictures, for data set ``name``. Raises DataError where the task wants others."""
     if not isinstance(read, ColourReader):
         raise DataError(f"data set {name!r} holds colour pictures; the task reads its pictures in another way")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tritoncnn.data.colour import colour, to_array
+from tritoncnn.data.colour import check_colour, to_array
 from tritoncnn.data.define import Array, Dataset, Part, Source, make_labelled
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import DataError
@@ -99,5 +99,5 @@ photographs = Source(
     "photographs",
     "patches of 12 photographs of scikit-image and scikit-learn",
     "",
-    lambda folder, read: load_photographs(colour("photographs", read).size),
+    lambda folder, read: load_photographs(check_colour("photographs", read).size),
 )
