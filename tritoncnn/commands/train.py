@@ -36,6 +36,8 @@ def train(
     \b
     lenet                            handwritten digits: --data digits, mnist or folder
     alexnet, googlenet, resnet, vgg  photographs: --data photographs, cifar10, cifar100 or folder
+    texture                          spots or stripes: --data patterns, textures or folder; --model learned,
+                                     hand-made (fixed filters) or linear (no non-linearity: it sees nothing)
 
     \b
     digits       scikit-learn's 1,797 scans; a fifth is held out, the rest is joined by 4 warped copies each
@@ -44,6 +46,8 @@ def train(
                  halves, of any scale and mirrored or not, against those of their right halves
     cifar10      the files of CIFAR-10 in --data-dir, of the binary version or that for Python, whose pickles
                  are read without running what they name; cifar100 in the same way
+    patterns     spots and stripes, made by a Gray-Scott reaction; no pattern is in both parts
+    textures     brick, grass and gravel: patches of three photographs, left halves against right halves
     folder       --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
                  out; pictures are adapted as "tritoncnn infer --help" says
 
