@@ -16,11 +16,12 @@ import triton.language as tl
 
 from tritoncnn.errors import LayoutError, ShapeError
 from tritoncnn.ir import TensorType
-from tritoncnn.kernels.building import build, power_of_2
+from tritoncnn.kernels.building import build
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.launch import Launch, Slot
 
-MOST = 16  # items of a launch
+COUNTS = (4, 16)  # items of a launch: each number is a kernel of its own
+MOST = COUNTS[-1]
 BLOCK = 128
 
 
@@ -59,8 +60,8 @@ def update_kernel(
 
 
 def items_of(count: int) -> int:
-    """Items of the kernel that updates ``count`` vectors: a power of two; those beyond ``count`` have no elements."""
-    return power_of_2(count)
+    """Items of the kernel that updates ``count`` vectors; those beyond ``count`` have no elements."""
+    return next(items for items in COUNTS if items >= count)
 
 
 def update(
@@ -73,9 +74,9 @@ def update(
     operands in this order. The slot is made for one item of any size. Raises ShapeError, LayoutError.
     """
     items = len(results)
-    if not 1 <= items <= MOST or items != power_of_2(items) or len(operands) != items:
+    if items not in COUNTS or len(operands) != items:
         raise ShapeError(
-            f"update: there must be 1, 2, 4... up to {MOST} items; got {items} results, {len(operands)} rows"
+            f"update: items must be one of {COUNTS}; got {items} results and {len(operands)} rows of operands"
         )
     for y, row in zip(results, operands, strict=True):
         for name, tensor in (("result", y), *(("operand", x) for x in row)):

@@ -15,6 +15,8 @@ from tests.targets import CPU
 from tritoncnn.errors import DTypeError, LayoutError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.optimizers import adamw, adamw_torch, ema, increment, sgd, sgd_torch
+from tritoncnn.kernels.update import update
+from tritoncnn.ops.slot import make_slot
 
 dense = TensorType.dense
 sizes = st.sampled_from((0, 1, 37, 300, 1025))
@@ -128,3 +130,18 @@ def test_moving_averages_of_other_shapes_are_refused() -> None:
         ema(dense("f32", (3,)), dense("f32", (4,)), COUNT, decay=0.5, target=CPU)
     with pytest.raises(DTypeError, match=r"ema: step must be i64; got f32"):
         ema(dense("f32", (4,)), dense("f32", (4,)), NUMBER, decay=0.5, target=CPU)
+
+
+def test_wrong_updates_are_refused() -> None:
+    y, sizes = TensorType.dense("f32", (3,)), TensorType.dense("i32", (4,))
+    slot = make_slot("add($0, $1)", y, (y, y))
+    with pytest.raises(
+        ShapeError, match=r"update: items must be one of \(4, 16\); got 3 results and 3 rows of operands"
+    ):
+        update([y] * 3, [[y]] * 3, None, sizes, slot)
+    with pytest.raises(ShapeError, match=r"update: each operand must have 3 elements, or 1; got \[2\]"):
+        update([y] * 4, [[TensorType.dense("f32", (2,))]] * 4, None, sizes, slot)
+    with pytest.raises(LayoutError, match=r"update: each operand must be flat and dense; got f32\[3\]"):
+        update([y] * 4, [[TensorType("f32", (3,), (2,))]] * 4, None, sizes, slot)
+    with pytest.raises(ShapeError, match=r"update: numbers must be f32\[4,n\] and sizes i32\[4\]; got None, i32\[3\]"):
+        update([y] * 4, [[y]] * 4, None, TensorType.dense("i32", (3,)), slot)
