@@ -36,6 +36,8 @@ def train(
     \b
     lenet                            handwritten digits: --data digits, mnist or folder
     alexnet, googlenet, resnet, vgg  photographs: --data photographs, cifar10, cifar100 or folder
+    stack                            digits by stacks that lack a part: --model filters, depth-1, depth-2, tanh,
+                                     mean-pooling, no-pooling, linear, full or full-linear
     texture                          spots or stripes: --data patterns, textures or folder; --model learned,
                                      hand-made (fixed filters) or linear (no non-linearity: it sees nothing)
 
