@@ -101,6 +101,23 @@ def test_an_output_that_cannot_be_written_is_one_line_and_1(words: list[str]) ->
         assert subprocess.run([*CLI, *words], stdout=full, stderr=full).returncode == 1
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_streams_that_are_closed_from_the_start_are_written_nowhere(closed: str, tmp_path: Path) -> None:
+    """Not into the file that is opened next, whose number would be that of the stream."""
+    code = f"""
+import sys
+from tritoncnn.commands import main
+try:
+    main(["list", "tasks"])
+except SystemExit as ended:
+    with open({str(tmp_path / "next")!r}, "w") as file:
+        print("printed"), print("complained", file=sys.stderr)
+        file.write(f"{{ended.code}} {{file.fileno() > 2}}")
+"""
+    subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert (tmp_path / "next").read_text() == "0 True"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_below_the_output_does_not_end_the_training(tmp_path: Path) -> None:
     data = write_idx(tmp_path / "data")

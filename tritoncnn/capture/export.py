@@ -14,11 +14,12 @@ import re
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch._C import DispatchKey
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from tritoncnn.capture.aten import SEED, Walk, model_line
@@ -31,6 +32,7 @@ from tritoncnn.ops import Sym
 from tritoncnn.tree import Form, flatten
 
 _TRACING = threading.RLock()  # torch.export and the watch are not re-entrant: one capture of the process at a time
+_IN_PYTHON = (torch.ops.aten.hardshrink.default, torch.ops.aten.softshrink.default)  # torch has Python kernels of them
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,24 @@ def _writes(node: torch.fx.Node) -> bool:
     return is_write(node)
 
 
+@contextlib.contextmanager
+def _kept_whole() -> Iterator[None]:
+    """Keep torch from taking apart, whatever the table of decompositions says, the ops for which it has Python kernels: the
+    gradients of their parts are others at NaN. To be entered under the lock.
+    """
+    kernels = {
+        op: op.py_kernels.pop(DispatchKey.Autograd) for op in _IN_PYTHON if DispatchKey.Autograd in op.py_kernels
+    }
+    try:
+        for op in kernels:
+            op._dispatch_cache.clear()
+        yield
+    finally:
+        for op, kernel in kernels.items():
+            op.py_kernels[DispatchKey.Autograd] = kernel
+            op._dispatch_cache.clear()
+
+
 def _export(
     module: _Traced, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
 ) -> torch.export.ExportedProgram:
@@ -188,7 +208,10 @@ def _export(
             regions = detach_no_grad(program.graph_module)
             writes = any(_writes(node) for node in program.graph.nodes)
             # The empty table: nothing is decomposed that we know, writes become functional, regions are inlined.
-            return program.run_decompositions({}) if writes or regions else program
+            if not writes and not regions:
+                return program
+            with _kept_whole():
+                return program.run_decompositions({})
     except Exception as error:
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__

@@ -19,6 +19,15 @@ PATIENCE = 3.0  # seconds after Ctrl-C in which code may clean up; some librarie
 _asked = threading.Event()
 
 
+def open_closed_streams() -> None:
+    """Let what is printed go nowhere where a stream was closed before we began (``>&-``): the next file that is opened would
+    take its number, and be written into by whoever prints.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the process lives
+
+
 @contextlib.contextmanager
 def ending_promptly() -> Iterator[None]:
     """From the first Ctrl-C on, whatever happens is that the command was interrupted, and it happens soon."""
