@@ -140,6 +140,8 @@ REFUSED: list[tuple[list[str], str]] = [
     (["train", "lenet", "--data", "mnist"], "data set 'mnist' needs --data-dir, the folder of the four IDX files"),
     (["train", "lenet", "--data", "mnist", "--data-dir", "/no/such"], "--data-dir /no/such does not exist"),
     (["train", "lenet", "--data-dir", "."], "data set 'digits' takes no --data-dir: it is scikit-learn's"),
+    (["train", "lenet", "--augment", "crp"], "unknown augmentation 'crp'; did you mean crop?"),
+    (["train", "lenet", "--weights", "/no/such.pth"], "--weights /no/such.pth does not exist"),
     (["train", "lenet", "--resume", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
     (["eval", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
     (["list", "runs", "--runs", "/dev/null"], "--runs /dev/null is not a folder"),

@@ -13,10 +13,15 @@ from tritoncnn.train.options import Options
 def weights_of(options: Options) -> Path | None:
     """The file whose weights a new run begins with: that of ``--weights``, or of the run that ``--from`` names.
 
-    Raises InputError where that run is of another task or model.
+    Raises InputError where that run is of another task or model, CheckpointError where there is no such file.
     """
     if options.from_run is None:
-        return Path(options.weights) if options.weights is not None else None
+        weights = None if options.weights is None else Path(options.weights)
+        if (
+            weights is not None and look(weights) == "none"
+        ):  # told before data are loaded; what it holds is looked at after
+            raise CheckpointError(f"--weights {weights} does not exist")
+        return weights
     run = folder.open_run(Path(options.from_run))
     config = folder.read_config(run)
     found, wanted = (config.get("task"), config.get("model")), (options.task.name, options.model)

@@ -48,14 +48,15 @@ def train(options: Options, out: Path | None = None, progress: Silent | None = N
     Raises InputError, DataError, SaveError, NonFiniteError; Interrupted on Ctrl-C or SIGTERM, after saving.
     """
     begin = time.monotonic()
+    weights = weights_of(options)
     with folder.new_run(out, options.task.name) as run:
         data = _load(options)
-        return _begin(run, _fit(options, data), data, progress, begin).go()
+        return _begin(run, _fit(options, data), data, progress, begin, weights).go()
 
 
 def rehearse(options: Options, progress: Silent | None = None) -> Outcome:
     """Train for two steps, evaluate on one batch, save and draw, all in a folder that is then taken away."""
-    begin = time.monotonic()
+    begin, weights = time.monotonic(), weights_of(options)
     data = _load(options)
     options = replace(_fit(options, data), epochs=1, legs="")
     part, test = 2 * options.batch_size, min(BATCH, len(data.test))
@@ -65,7 +66,7 @@ def rehearse(options: Options, progress: Silent | None = None) -> Outcome:
         test=Examples(data.test.x[:test], data.test.y[:test]),
     )
     with tempfile.TemporaryDirectory() as place:
-        return _begin(RunFolder(Path(place)), options, few, progress, begin).go()
+        return _begin(RunFolder(Path(place)), options, few, progress, begin, weights).go()
 
 
 def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | None = None) -> Outcome:
@@ -93,9 +94,11 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
     return trainer.go()
 
 
-def _begin(run: RunFolder, options: Options, data: Dataset, progress: Silent | None, begin: float) -> Trainer:
+def _begin(
+    run: RunFolder, options: Options, data: Dataset, progress: Silent | None, begin: float, weights: Path | None
+) -> Trainer:
     moment = Checkpoint.start(options, data.fingerprint)
-    return Trainer(run, data, moment, progress or Silent(), begin, weights_of(options))
+    return Trainer(run, data, moment, progress or Silent(), begin, weights)
 
 
 def _load(options: Options) -> Dataset:
