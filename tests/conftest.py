@@ -1,7 +1,9 @@
-"""Long sweeps: a share of their cases by default, all of them in the deep profile (HYPOTHESIS_PROFILE=deep)."""
+"""Long sweeps: a share of their cases by default, all of them in the deep profile (HYPOTHESIS_PROFILE=deep). And a collector of
+garbage that does not look through torch and the list of tests again and again."""
 
 from __future__ import annotations
 
+import gc
 import zlib
 
 import pytest
@@ -26,3 +28,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _stays(item: pytest.Item) -> bool:
     mark = item.get_closest_marker("sweep")
     return mark is None or not hasattr(item, "callspec") or zlib.crc32(item.name.encode()) % mark.args[0] == 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there now stays: a million objects of modules and tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)

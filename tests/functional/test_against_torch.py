@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import seed as seed_of_draws
 from hypothesis import strategies as st
 
 from tests.functional.cases import CASES
@@ -81,8 +82,9 @@ def compare(what: str, found: Any, wanted: Any, dtype: torch.dtype, inputs: list
 
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_agree_with_torch_for_drawn_data(name: str) -> None:
-    """Thirty draws for each op (5,000 in the deep profile): all dtypes and layouts, other numbers each time."""
+    """Eight draws for each op, others for each (5,000 in the deep profile): all dtypes and layouts, other numbers each time."""
     dtypes = [torch.float32] if name in KINKED else list(DTYPES)
     drawn = {"dtype": st.sampled_from(dtypes), "layout": st.sampled_from(LAYOUTS), "seed": st.integers(0, 2**31)}
-    limits = settings(max_examples=5000 if DEEP else 30, deadline=None, derandomize=not DEEP, database=None)
-    limits(given(**drawn)(lambda dtype, layout, seed: check(name, dtype, layout, seed)))()
+    limits = settings(max_examples=5000 if DEEP else 8, deadline=None, derandomize=not DEEP, database=None)
+    checked = given(**drawn)(lambda dtype, layout, seed: check(name, dtype, layout, seed))
+    limits(checked if DEEP else seed_of_draws(zlib.crc32(name.encode()))(checked))()

@@ -28,6 +28,7 @@ def labels_for(shape: tuple[int, ...], ignored: int) -> torch.Tensor:
     return torch.where(torch.rand(left, generator=generator) < 0.3, ignored, labels)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("shape", LOGITS, ids=str)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.2), (True, 0.2)])
@@ -96,6 +97,7 @@ MODES = [
 ]  # fmt: skip
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("mode", "axes"), MODES)
 @pytest.mark.parametrize("factor", [1.05, 1.3, 0.95, 1.99, 2.1])
 @pytest.mark.parametrize("one_axis", [False, True])

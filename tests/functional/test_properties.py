@@ -1,6 +1,6 @@
 """The fused ops under the test kit: drawn shapes, strides, dtypes, special values; guard pages, poisoned outputs, same bits.
 
-Each drawn problem has kernels of its own to compile: forty of each by default, thousands in the deep profile
+Each drawn problem has kernels of its own to compile: twenty of each by default, thousands in the deep profile
 (HYPOTHESIS_PROFILE=deep).
 """
 
@@ -16,7 +16,7 @@ from tests.kernels.cases import DEEP
 from tritoncnn import functional as T
 from tritoncnn.testing import check_kernel, convs, norms, pointwises, pools, resizes
 
-EXAMPLES = 5000 if DEEP else 40
+EXAMPLES = 5000 if DEEP else 20
 
 
 def options(problem: Any) -> dict[str, Any]:
