@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from triton import knobs
 
 from tests.kernels.cases import (
     UNIT,
@@ -113,7 +114,7 @@ def test_cross_entropy_and_its_gradient_agree_with_torch(
         close(found, leaf.grad, 32)
 
 
-@pytest.mark.parametrize(("N", "C"), [(1100, 600), (9000, 33)])
+@pytest.mark.parametrize(("N", "C"), [(300, 600), (600, 33)] if knobs.runtime.interpret else [(1100, 600), (9000, 33)])
 def test_many_rows_are_added_up_in_a_bounded_number_of_parts(N: int, C: int) -> None:
     x_type, t_type = dense("f32", (N, C)), dense("i64", (N,))
     x, target = floats((N, C), 0), torch.randint(0, C, (N,), generator=torch.Generator().manual_seed(0))
