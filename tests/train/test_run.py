@@ -471,8 +471,8 @@ def test_training_uses_the_compiled_step(tiny_mnist: Path, tmp_path: Path, monke
     calls: list[float] = []
     true_compile = tritoncnn.compile_step
 
-    def watched(*args: Any) -> Any:
-        step = true_compile(*args)
+    def watched(*args: Any, **more: Any) -> Any:
+        step = true_compile(*args, **more)
         true_call = type(step).__call__
         monkeypatch.setattr(type(step), "__call__", lambda self, x, y: calls.append(1.0) or true_call(self, x, y))
         return step
