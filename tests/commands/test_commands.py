@@ -127,7 +127,7 @@ def test_wrong_words_end_with_2(words: list[str], sentence: str) -> None:
 
 
 REFUSED: list[tuple[list[str], str]] = [
-    (["train", "lenett"], "unknown task 'lenett'; did you mean lenet?"),
+    (["train", "lenett"], "unknown task 'lenett'; did you mean lenet or alexnet?"),
     (["train", "lenet", "--model", "vgg19"], "unknown model of task 'lenet' 'vgg19'; known: lenet"),
     (["train", "lenet", "--data", "cifar"], "unknown data set of task 'lenet' 'cifar'; known: digits, mnist, folder"),
     (["train", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
@@ -146,7 +146,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["eval", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
     (["list", "runs", "--runs", "/dev/null"], "--runs /dev/null is not a folder"),
     (["infer", "/no/such", "x.png"], "/no/such does not exist; wanted a folder made by train"),
-    (["inspect", "resnet"], "unknown task 'resnet'; known: lenet"),
+    (["inspect", "wavelets"], "unknown task 'wavelets'; known: alexnet, "),
     (["inspect", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
     (["inspect", "lenet", "--batch-size", "900000000"], "--batch-size 900000000 needs about "),
     (["inspect", "lenet", "--step", "--batch-size", "9" * 30], "of memory; "),
