@@ -13,13 +13,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from tests.kernels.cases import DEEP
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.googlenet import Outputs
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.tasks.googlenet import AUX, loss
 from tritoncnn.train import Interrupted, Options, Silent, predict, resume, train
 
-ROWS = [name for name in TASKS if "photographs" in find_task(name).data]
+SLOW = {"googlenet": pytest.mark.skipif(not DEEP, reason="hundreds of kernels to compile: in the deep profile")}
+ROWS = [pytest.param(name, marks=SLOW.get(name, ())) for name in TASKS if "photographs" in find_task(name).data]
 EACH = 10  # pictures of a class
 
 
