@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.train.samples import TEST, TRAIN, idx, strokes, write_idx, write_pictures
-from tritoncnn.data import Dataset, load_data
+from tritoncnn.data import SOURCES, Dataset, load_data
 from tritoncnn.data.define import hold_out
 from tritoncnn.data.digits import COPIES
 from tritoncnn.data.ink import read_ink
@@ -194,7 +194,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_wrong_names_and_folders_of_data_sets(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown data set 'mist'; known: digits, folder, mnist"):
+    with pytest.raises(DataError, match=f"unknown data set 'mist'; known: {', '.join(sorted(SOURCES))}"):
         load("mist")
     with pytest.raises(
         DataError, match="data set 'mnist' needs --data-dir, the folder of the four IDX files, plain or .gz"
