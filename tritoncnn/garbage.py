@@ -10,7 +10,7 @@ from collections.abc import Iterator
 @contextlib.contextmanager
 def later() -> Iterator[None]:
     """Collect nothing inside. Imports and captures make objects by the hundred thousand, nearly all of which stay, and the
-    collector would walk through them again and again: a sixth of a first compilation.
+    collector would walk through them again and again: about a tenth of a first compilation.
 
     Of blocks one inside the other, and of several threads, the one that has stopped the collector lets it go on.
     """

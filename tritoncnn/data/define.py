@@ -55,8 +55,18 @@ class Facts:
             raise InputError(
                 f"pictures have {pictures.shape[1]} channels; the run's mean and std have {len(self.mean)}"
             )
-        mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        mean, std = self._per_channel()
         return torch.from_numpy(np.ascontiguousarray((pictures - mean) / std))
+
+    def restore(self, x: torch.Tensor) -> Array:
+        """What ``normalise`` was given: f32[..., C,H,W] in [0, 1], but for rounding."""
+        mean, std = self._per_channel()
+        pictures: Array = x.numpy() * std + mean
+        return pictures
+
+    def _per_channel(self) -> tuple[Array, Array]:
+        mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        return mean, std
 
 
 def _numbers(note: Mapping[str, Any], name: str) -> tuple[float, ...]:

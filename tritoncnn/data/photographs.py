@@ -9,6 +9,7 @@ them: brick, grass, gravel, cat (S. van der Walt), coffee (R. Michetti), retina 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from tritoncnn.data.colour import check_colour, to_array
 from tritoncnn.data.define import Array, Dataset, Part, Source, make_labelled
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import DataError
+
+Draw = Callable[[Image.Image, np.random.RandomState, bool], Array]
 
 FILES = {
     "brick": "skimage/data/brick.png", "cat": "skimage/data/chelsea.png", "coffee": "skimage/data/coffee.png",
@@ -50,21 +53,29 @@ def load_photographs(size: int) -> Dataset:
 
     For training of any scale and mirrored or not, for testing of one scale, upright.
     """
-    random = np.random.RandomState(0)
-    parts: dict[str, tuple[list[Array], list[int]]] = {"train": ([], []), "test": ([], [])}
-    for label, name in enumerate(FILES):
-        photograph = _reduced(read_colour(find(name)))
-        width, height = photograph.size
-        halves = {"train": (0, 0, width // 2, height), "test": (width // 2, 0, width, height)}
-        for what, count in (("train", TRAIN), ("test", TEST)):
-            half = photograph.crop(halves[what])
-            pictures, labels = parts[what]
-            pictures += [_draw(half, random, size, what == "train") for _ in range(count)]
-            labels += [label] * count
-    train, test = (Part(np.stack(x), np.array(y, np.int64)) for x, y in parts.values())
+    photographs = (_reduced(read_colour(find(name))) for name in FILES)
+    train, test = halves(photographs, TRAIN, TEST, lambda half, random, vary: _draw(half, random, size, vary))
     share = nearest_colour(train, test)
     remark = f"for comparison: the nearest mean colour finds the photograph of {share:.1%} of the test patches"
     return make_labelled("photographs", tuple(FILES), train, test, (remark,), {"nearest_colour": share})
+
+
+def halves(photographs: Iterable[Image.Image], train: int, test: int, draw: Draw) -> tuple[Part, Part]:
+    """``train`` patches of the left half of each photograph, ``test`` of its right half; a class is a photograph.
+
+    ``draw`` cuts one out of a half, by a random state of a fixed seed; whether it may vary the patch is said last.
+    """
+    random = np.random.RandomState(0)
+    parts: tuple[tuple[list[Array], list[int]], ...] = ([], []), ([], [])
+    for label, photograph in enumerate(photographs):
+        width, height = photograph.size
+        boxes = (0, 0, width // 2, height), (width // 2, 0, width, height)
+        for (pictures, labels), box, count, vary in zip(parts, boxes, (train, test), (True, False), strict=True):
+            half = photograph.crop(box)
+            pictures += [draw(half, random, vary) for _ in range(count)]
+            labels += [label] * count
+    left, right = (Part(np.stack(pictures), np.array(labels, np.int64)) for pictures, labels in parts)
+    return left, right
 
 
 def nearest_colour(train: Part, test: Part) -> float:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from tritoncnn.data.define import Array, Dataset, Part, Source, make_labelled
-from tritoncnn.data.photographs import find
+from tritoncnn.data.define import Array, Dataset, Source, make_labelled
+from tritoncnn.data.photographs import find, halves
 from tritoncnn.data.pictures import read_grey
 from tritoncnn.data.texture import SIZE, even
 
@@ -22,17 +22,8 @@ SHOWN = 96  # side of what a test patch shows
 
 def load_textures() -> Dataset:
     """Draw patches with a fixed seed: for training of any scale and mirrored or not, for testing of one scale, upright."""
-    random = np.random.RandomState(0)
-    parts: dict[str, tuple[list[Array], list[int]]] = {"train": ([], []), "test": ([], [])}
-    for label, name in enumerate(CLASSES):
-        photograph = Image.fromarray(read_grey(find(name)))
-        width, height = photograph.size
-        halves = {"train": (0, 0, width // 2, height), "test": (width // 2, 0, width, height)}
-        for what, (pictures, labels) in parts.items():
-            half = photograph.crop(halves[what])
-            pictures += [_draw(half, random, what == "train") for _ in range(PATCHES[what])]
-            labels += [label] * PATCHES[what]
-    train, test = (Part(np.stack(x), np.array(y, np.int64)) for x, y in parts.values())
+    photographs = (Image.fromarray(read_grey(find(name))) for name in CLASSES)
+    train, test = halves(photographs, PATCHES["train"], PATCHES["test"], _draw)
     return make_labelled("textures", CLASSES, train, test)
 
 

@@ -63,7 +63,7 @@ class FusedOp:
         self.autocast: Policy = "none"
         self._cast = tuple(i for i, _, kind in self._tensors if kind.startswith("Tensor"))
         self._finite = tuple((i, name) for i, (name, kind) in enumerate(self.kinds) if kind == "float")
-        self._traced: dict[str, Traced] = {}
+        self._traced: dict[tuple[Any, ...], Traced] = {}
         self._ready: dict[tuple[Any, ...], tuple[Traced, Executable]] = {}  # for calls that were checked
 
     def __call__(self, *arguments: Any) -> tuple[torch.Tensor, ...]:
@@ -80,7 +80,7 @@ class FusedOp:
             if key is None:
                 refuse_tangents(self.name, tensors)
                 return tuple(getattr(torch.ops.tritoncnn, self.name)(*arguments, wanted))
-            ready = self.trace(arguments, wanted), self._forward(*arguments, wanted)[0]
+            ready = self._forward(*arguments, wanted)[:2]
             if len(self._ready) >= CACHED:
                 self._ready.pop(next(iter(self._ready)))
             self._ready[key] = ready
@@ -150,20 +150,18 @@ class FusedOp:
         return found
 
     def trace(self, arguments: Sequence[Any], wanted: Sequence[bool]) -> Traced:
-        kinds = tuple(map(_kind_of, arguments))
-        key = repr((kinds, tuple(wanted)))  # 0.0 is not -0.0, 1 is not True
+        key = (*map(_key_of, arguments), *wanted)
         known = self._traced.get(key)
         if known is None:
             if len(self._traced) >= CACHED:
                 self._traced.pop(next(iter(self._traced)))
             places = frozenset(i for i in self.places if arguments[i] is not None)
-            known = self._traced[key] = trace(self.name, self.recipe, kinds, places, wanted)
+            known = self._traced[key] = trace(self.name, self.recipe, tuple(map(_kind_of, arguments)), places, wanted)
         return known
 
     def forward(self, *given: Any) -> list[torch.Tensor]:
-        *arguments, wanted = given
-        program, tensors = self._forward(*given)
-        self._check_ranges(self.trace(arguments, wanted), arguments, tensors)
+        traced, program, tensors = self._forward(*given)
+        self._check_ranges(traced, given[:-1], tensors)
         return program.run(tensors)
 
     def _check_ranges(self, traced: Traced, arguments: Sequence[Any], tensors: Sequence[torch.Tensor]) -> None:
@@ -173,13 +171,13 @@ class FusedOp:
             range.check(tensors[range.position], names[range.position])
 
     def forward_fake(self, *given: Any) -> list[torch.Tensor]:
-        program, tensors = self._forward(*given)
+        _, program, tensors = self._forward(*given)
         return program.empty(tensors[0])
 
-    def _forward(self, *given: Any) -> tuple[Executable, list[torch.Tensor]]:
+    def _forward(self, *given: Any) -> tuple[Traced, Executable, list[torch.Tensor]]:
         *arguments, wanted = given
-        tensors = self.present(arguments)
-        return self.trace(arguments, wanted).forward.program(_strides(tensors)), tensors
+        traced, tensors = self.trace(arguments, wanted), self.present(arguments)
+        return traced, traced.forward.program(_strides(tensors)), tensors
 
     def backward(self, *given: Any) -> list[torch.Tensor]:
         program, tensors = self._backward(*given)
@@ -227,6 +225,13 @@ def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
 def _kind_of_option(value: Any) -> tuple[type, Any]:
     """What an option is known by: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
     return type(value), value or str(value)
+
+
+def _key_of(value: Any) -> Any:
+    """What ``_kind_of`` says, with options as ``_kind_of_option`` has them."""
+    if isinstance(value, torch.Tensor):
+        return _kind_of(value)
+    return tuple(map(_key_of, value)) if isinstance(value, (list, tuple)) else _kind_of_option(value)
 
 
 def _kind_of(value: Any) -> Any:

@@ -27,6 +27,7 @@ class ShareSums(Pass):
 
     When   gamma has size 1 along the summed dims, and the sum without it is computed anyway, earlier: the gradient of a norm
     with weight and bias reads its dy half as often. Products are taken apart into all their factors.
+    Where the plain sum is beyond f32's range, so is the other.
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:

@@ -6,12 +6,11 @@ tasks of one kind share.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from tritoncnn.errors import InputError
+from tritoncnn.flags import known
 
 if TYPE_CHECKING:
     from tritoncnn.task import Task
@@ -21,13 +20,10 @@ TASKS: tuple[str, ...] = tuple(sorted(info.name for info in pkgutil.iter_modules
 
 def find_task(name: str) -> Task:
     """Import the task called ``name``. Raises InputError that names those with a similar name, else all."""
-    if name in TASKS:
-        task: Task = importlib.import_module(f"{__name__}.{name}").task
-        assert task.name == name, f"tasks/{name}.py must define the task {name!r}; got {task.name!r}"
-        return task
-    close = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.75)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(TASKS)}"
-    raise InputError(f"unknown task {name!r}; {hint}")
+    known("task", name, TASKS)
+    task: Task = importlib.import_module(f"{__name__}.{name}").task
+    assert task.name == name, f"tasks/{name}.py must define the task {name!r}; got {task.name!r}"
+    return task
 
 
 __all__ = ["TASKS", "find_task"]

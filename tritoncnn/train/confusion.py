@@ -95,10 +95,9 @@ def draw_mistakes(path: Path, mistakes: Sequence[Mistake], x: torch.Tensor, fact
     lines = max(1, -(-len(shown) // columns))
     figure, canvas = _figure((1.6 * columns + 0.4, 1.9 * lines + 0.5))
     figure.suptitle("the surest mistakes" if shown else "no mistakes")
-    mean, std = (np.array(values, np.float32)[:, None, None] for values in (facts.mean, facts.std))
     for place, mistake in enumerate(shown):
         axes = figure.add_subplot(lines, columns, place + 1)
-        picture = np.clip(x[mistake.number].numpy() * std + mean, 0, 1)
+        picture = np.clip(facts.restore(x[mistake.number]), 0, 1)
         coloured = picture.transpose(1, 2, 0) if len(picture) == 3 else picture[0]
         axes.imshow(coloured, cmap="gray", vmin=0, vmax=1)
         title = f"{_plain(mistake.label)} taken for {_plain(mistake.found)}\n{mistake.probability:.0%} sure"

@@ -17,9 +17,7 @@ def weights_of(options: Options) -> Path | None:
     """
     if options.from_run is None:
         weights = None if options.weights is None else Path(options.weights)
-        if (
-            weights is not None and look(weights) == "none"
-        ):  # told before data are loaded; what it holds is looked at after
+        if weights is not None and look(weights) == "none":  # told before data are loaded, which takes longer
             raise CheckpointError(f"--weights {weights} does not exist")
         return weights
     run = folder.open_run(Path(options.from_run))

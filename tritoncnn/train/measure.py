@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tritoncnn.data import Dataset, Examples, load_data
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.frozen import compile_kept
@@ -84,8 +82,7 @@ def _examples(config: dict[str, Any], trained: Trained, data_dir: Path | None, p
     examples = data.test if part == "test" else data.train
     if data.facts == trained.facts:
         return data, examples
-    mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (data.facts.mean, data.facts.std))
-    return data, Examples(trained.facts.normalise(examples.x.numpy() * std + mean), examples.y)
+    return data, Examples(trained.facts.normalise(data.facts.restore(examples.x)), examples.y)
 
 
 def _note(confusion: Confusion, mistakes: list[Mistake]) -> dict[str, Any]:
