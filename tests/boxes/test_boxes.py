@@ -1,0 +1,150 @@
+"""Overlaps against a fine grid, suppression and average precision against other code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from faster_coco_eval import COCO, COCOeval_faster
+
+from tritoncnn.boxes import COCO_THRESHOLDS, Scene, areas, average_precisions, match, mean_over, overlaps, suppress
+
+
+def boxes_of(random: np.random.RandomState, count: int, side: float = 60.0) -> np.ndarray:
+    low = random.rand(count, 2) * side
+    return np.concatenate([low, low + 1 + random.rand(count, 2) * side], 1)
+
+
+def test_overlaps_are_shares_of_pixels() -> None:
+    random = np.random.RandomState(0)
+    a, b = (random.randint(0, 12, (20, 4)) for _ in range(2))
+    for boxes in (a, b):
+        boxes[:, 2:] += boxes[:, :2]
+    grid = np.arange(24)
+
+    def pixels(box: np.ndarray) -> np.ndarray:
+        inside = [(grid >= box[i]) & (grid < box[i + 2]) for i in range(2)]
+        return inside[0][:, None] & inside[1][None]
+
+    for i, one in enumerate(a):
+        assert areas(one) == pixels(one).sum()
+        for j, other in enumerate(b):
+            both, either = (how(pixels(one), pixels(other)).sum() for how in (np.logical_and, np.logical_or))
+            assert overlaps(a, b)[i, j] == pytest.approx(both / either if either else 0)
+
+
+def test_no_boxes_have_no_overlaps() -> None:
+    some = np.array([[0, 0, 1, 1.0]])
+    assert overlaps(np.zeros((0, 4)), some).shape == (0, 1)
+    assert overlaps(some, np.zeros((0, 4))).shape == (1, 0)
+
+
+def test_a_box_whose_sides_are_the_wrong_way_round_has_no_area_and_overlaps_nothing() -> None:
+    turned, upright = np.array([[3, 3, 1, 1.0]]), np.array([[0, 0, 4, 4.0]])
+    assert areas(turned).tolist() == [0]
+    assert overlaps(turned, upright).tolist() == [[0]]
+    assert overlaps(turned, turned).tolist() == [[0]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_suppression_is_that_of_the_definition(seed: int) -> None:
+    """A box stays unless one of its class that stays, of a higher score, overlaps it by more than the limit."""
+    random = np.random.RandomState(seed)
+    boxes, classes = boxes_of(random, 25), random.randint(0, 3, 25)
+    scores = random.randint(0, 9, 25) / 9  # with equal scores
+    overlap = overlaps(boxes, boxes)
+    stays: dict[int, bool] = {}
+    for i in sorted(range(25), key=lambda i: (-scores[i], i)):
+        stays[i] = not any(stays[j] and classes[j] == classes[i] and overlap[i, j] > 0.4 for j in stays)
+    wanted = [i for i, kept in stays.items() if kept]
+    assert suppress(overlap, scores, classes, 0.4).tolist() == wanted
+    assert suppress(overlap, scores, classes, 0.4, most=3).tolist() == wanted[:3]
+
+
+def test_suppression_of_nothing_leaves_nothing() -> None:
+    assert suppress(np.zeros((0, 0)), np.zeros(0), np.zeros(0, np.int64), 0.5).tolist() == []
+
+
+def test_a_true_box_is_found_once_and_the_nearest_free_one_is_taken() -> None:
+    overlap = np.array([[0.6, 0.8], [0.7, 0.9], [0.9, 0.9]])
+    assert match(overlap, [0.5]).tolist() == [[True, True, False]]
+    assert match(overlap, [0.75]).tolist() == [[True, False, True]]
+    assert match(np.ones((1, 1)), [1.0]).tolist() == [[True]]
+    assert match(np.zeros((2, 0)), [0.5]).tolist() == [[False, False]]
+
+
+def scenes_of(seed: int, classes: int) -> tuple[list[Scene], list[tuple[np.ndarray, np.ndarray]]]:
+    """Pictures without any boxes too, classes without any, more than 100 finds of one class, equal scores."""
+    random = np.random.RandomState(seed)
+    scenes, boxes = [], []
+    for number in range(12):
+        G, extra = random.randint(0, 7), 260 if number == 5 else random.randint(0, 5)
+        true_boxes, true = boxes_of(random, G), random.randint(0, classes - 1, G)
+        near = np.repeat(true_boxes, 2, 0)
+        near = near + random.randn(*near.shape) * random.choice([0.5, 3, 8], (len(near), 1))
+        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 0.5)
+        found_boxes = np.concatenate([near, boxes_of(random, extra)])
+        found = np.concatenate([np.repeat(true, 2), random.randint(0, classes, extra)])
+        found = np.where(random.rand(len(found)) < 0.8, found, random.randint(0, classes, len(found)))
+        scores = np.round(random.rand(len(found)), 2)
+        scenes.append(Scene(overlaps(found_boxes, true_boxes), scores, found, true))
+        boxes.append((found_boxes, true_boxes))
+    return scenes, boxes
+
+
+def coco(scenes: list[Scene], boxes: list[tuple[np.ndarray, np.ndarray]], classes: int) -> np.ndarray:
+    """precision [T,R,classes] of the other code, -1 where there is nothing."""
+
+    def rows(values: np.ndarray, labels: np.ndarray, image: int) -> list[dict[str, Any]]:
+        return [
+            {"image_id": image, "category_id": int(label) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0,
+             "area": (x1 - x0) * (y1 - y0)}
+            for (x0, y0, x1, y1), label in zip(values.tolist(), labels, strict=True)
+        ]  # fmt: skip
+
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image, (scene, (found_boxes, true_boxes)) in enumerate(zip(scenes, boxes, strict=True), 1):
+        truth += rows(true_boxes, scene.true, image)
+        for row, score in zip(rows(found_boxes, scene.found, image), scene.scores, strict=True):
+            found.append(row | {"score": float(score)})
+    for number, row in enumerate(truth, 1):
+        row["id"] = number
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = COCO()
+        data.dataset = {
+            "images": [{"id": i + 1, "width": 200, "height": 200} for i in range(len(scenes))],
+            "categories": [{"id": i + 1, "name": str(i)} for i in range(classes)],
+            "annotations": truth,
+        }
+        data.createIndex()
+        judge = COCOeval_faster(data, data.loadRes(found), iouType="bbox")
+        judge.evaluate()
+        judge.accumulate()
+    return judge.eval["precision"][:, :, :, 0, -1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_average_precision_agrees_with_other_code(seed: int) -> None:
+    classes = 4  # of the last there is nothing
+    scenes, boxes = scenes_of(seed, classes)
+    aps = average_precisions(scenes, classes)
+    precision = coco(scenes, boxes, classes)
+    assert np.isnan(aps[:, -1]).all()
+    assert (precision[:, :, -1] == -1).all()
+    np.testing.assert_allclose(aps[:, :-1], precision[:, :, :-1].mean(1), atol=1e-6)
+    assert mean_over(aps) == pytest.approx(precision[precision > -1].mean(), abs=1e-6)
+    assert 0.05 < mean_over(aps[:1]) < 0.95
+
+
+def test_what_is_found_perfectly_has_1_and_what_is_not_found_0() -> None:
+    perfect = Scene(np.eye(2), np.array([0.9, 0.1]), np.array([0, 1]), np.array([0, 1]))
+    nothing = Scene(np.zeros((0, 1)), np.zeros(0), np.zeros(0, np.int64), np.array([0]))
+    empty = Scene(np.zeros((0, 0)), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert average_precisions([perfect, empty], 2).tolist() == [[1.0, 1.0]] * len(COCO_THRESHOLDS)
+    assert average_precisions([nothing], 1, [0.5]).tolist() == [[0.0]]
+    assert mean_over(average_precisions([empty], 2)) == 0.0
+    assert mean_over(average_precisions([], 2)) == 0.0
