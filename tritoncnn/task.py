@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tritoncnn.data import Facts, Reader
+from tritoncnn.data import Examples, Facts, Reader
 from tritoncnn.data.colour import ColourReader
 
 Build = Callable[[Facts], torch.nn.Module]
-Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+Loss = Callable[[Any, Any], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Metric:
     error    the smaller the better, as of losses
     """
 
-    measure: Callable[[Any, torch.Tensor], float]
+    measure: Callable[[Any, Any], float]
     percent: bool = False
     loss: bool = False
     error: bool = False
@@ -88,8 +88,27 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Report:
+    """What ``tritoncnn eval`` says of outputs beside the metrics: ``note`` for machines (JSON), ``lines`` for people."""
+
+    note: Mapping[str, Any]
+    lines: tuple[str, ...]
+
+
+class Baseline(NamedTuple):
+    """What a sceptic would try before any network: in words, as "the nearest mean colour", and its ``best`` metric."""
+
+    words: str
+    value: float
+
+
+Judge = Callable[[Any, Examples, Facts], Report]  # (outputs for these examples, the examples, facts of the data)
+Draw = Callable[[Any, Examples, Facts], bytes]  # the same -> the bytes of a file
+
+
+@dataclass(frozen=True)
 class Task:
-    """One system.
+    """One system. Outputs and targets may be any trees of tensors whose rows are examples.
 
     name     what ``train NAME`` says; the file in ``tasks/`` has the same
     about    one line
@@ -105,7 +124,9 @@ class Task:
     recipe   of the default data; ``recipes`` has others by the name of the data set
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
-    probabilities  outputs -> f64[N,classes], for tables of classes; None where outputs are no classes
+    pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
+    report   what ``eval`` says of outputs beside the metrics
+    baseline  (facts, training part, test part) -> what a sceptic would try first, and how good that is; None: nothing
     """
 
     name: str
@@ -122,7 +143,9 @@ class Task:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     sides: Mapping[str, Side] = field(default_factory=dict)
     soft_loss: Callable[[float], Loss] | None = None
-    probabilities: Callable[[Any], torch.Tensor] | None = None
+    pictures: Mapping[str, Draw] = field(default_factory=dict)
+    report: Judge | None = None
+    baseline: Callable[[Facts, Examples, Examples], Baseline | None] | None = None
 
     def __post_init__(self) -> None:
         assert self.models, f"task {self.name} has no model"

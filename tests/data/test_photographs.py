@@ -12,11 +12,11 @@ from PIL import Image
 from tritoncnn.data import Dataset, load_data
 from tritoncnn.data import photographs as room
 from tritoncnn.data.colour import ColourReader
-from tritoncnn.data.define import Part
 from tritoncnn.data.ink import read_ink
-from tritoncnn.data.photographs import FILES, TEST, TRAIN, find, nearest_colour
+from tritoncnn.data.photographs import FILES, TEST, TRAIN, find
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import DataError
+from tritoncnn.tasks import find_task
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +53,13 @@ def test_no_pixel_is_in_both_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert (data.test.x.numpy() * std + mean).min() >= 0.6
 
 
-def test_the_nearest_mean_colour_is_told_for_comparison(data: Dataset) -> None:
-    pictures = np.zeros((4, 3, 2, 2), np.float32)
-    pictures[1:3, 0] = 1.0  # red, the others black
-    part = Part(pictures, np.array([0, 1, 1, 0]))
-    assert nearest_colour(part, Part(pictures, np.array([0, 1, 0, 0]))) == 0.75
-    share = data.note["nearest_colour"]
-    assert 0.3 < share < 0.7  # colour alone does not do it
-    assert data.remarks == (
-        f"for comparison: the nearest mean colour finds the photograph of {share:.1%} of the test patches",
-    )
+def test_colour_alone_does_not_do_it(data: Dataset) -> None:
+    found = find_task("resnet").baseline
+    assert found is not None
+    baseline = found(data.facts, data.train, data.test)
+    assert baseline is not None
+    assert baseline.words == "the nearest mean colour"
+    assert 0.3 < baseline.value < 0.7
 
 
 def test_a_photograph_that_is_not_there_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

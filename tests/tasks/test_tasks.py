@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from tritoncnn.data import SOURCES, Facts
+from tritoncnn.data import SOURCES, Examples, Facts
 from tritoncnn.errors import InputError
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.tasks.kinds.classification import accuracy, cross_entropy, most_probable, top5
 from tritoncnn.train import Options
+from tritoncnn.train.folder import FILES
 
 MODELS = [(name, model) for name in TASKS for model in find_task(name).models]
 
@@ -50,6 +54,16 @@ def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gi
             torch.testing.assert_close(task.soft_loss(0.0)(outputs, y), task.loss(outputs, y))
             assert task.soft_loss(0.5)(outputs, y) != task.loss(outputs, y)
     assert all(isinstance(metric.measure(outputs, y), float) for metric in task.metrics.values())
+    examples = Examples(x, y)
+    for name, draw in task.pictures.items():
+        assert name == Path(name).name
+        assert name not in FILES
+        assert draw(outputs, examples, facts)
+    if task.report is not None:
+        json.dumps(task.report(outputs, examples, facts).note, allow_nan=False)
+    if task.baseline is not None and (found := task.baseline(facts, examples, examples)) is not None:
+        assert found.words
+        assert math.isfinite(found.value)
     answers = task.answer(outputs, facts, 2)
     assert len(answers) == 3
     assert all(answer.lines for answer in answers)

@@ -34,6 +34,6 @@ def test_curves_show_every_line_for_any_number_of_epochs_and_a_loss_of_zero(
     tmp_path: Path, count: int, floor: float
 ) -> None:
     data = [row | ({"loss": 0.0} if not floor and i == count - 1 else {}) for i, row in enumerate(rows(count, floor))]
-    draw_curves(tmp_path / "c.png", find_task("lenet"), "lenet on digits", data)
+    (tmp_path / "c.png").write_bytes(draw_curves(find_task("lenet"), "lenet on digits", data))
     for colour in ((31, 119, 180), (255, 127, 14), (44, 160, 44)):  # loss, test loss, accuracy
         assert coloured(tmp_path / "c.png", colour) > 15

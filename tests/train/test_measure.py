@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.lenet import LeNet
 from tritoncnn.train import measure, train
-from tritoncnn.train.confusion import Confusion, draw_mistakes, worst_mistakes
 from tritoncnn.train.tensorfile import read_tensors
 
 
@@ -29,6 +29,9 @@ def test_figures_are_those_of_the_run(run: Path) -> None:
     right = sum(note["confusion"][i][i] for i in range(10))
     assert right / note["examples"] == note["metrics"]["accuracy"]
     assert len(note["mistakes"]) == note["examples"] - right
+    assert note["baseline"] == json.loads((run / "summary.json").read_text())["baseline"]
+    for name in ("confusion.png", "mistakes.png"):
+        assert (run / "eval" / name).read_bytes() == (run / name).read_bytes()
     assert {path.name for path in (run / "eval").iterdir()} == {"report.json", "confusion.png", "mistakes.png"}
 
 
@@ -63,35 +66,3 @@ def test_other_classes_and_missing_weights_are_refused(run: Path, tmp_path: Path
     with pytest.raises(CheckpointError, match="data and data_dir must be names; got 3"):
         measure(LENET, tmp_path, data)
     assert not (tmp_path / "eval").exists()
-
-
-def test_tables_of_classes_are_counted_rightly() -> None:
-    labels = torch.tensor([0, 0, 0, 1, 1, 2])
-    found = torch.tensor([0, 0, 1, 1, 2, 1])
-    probabilities = torch.nn.functional.one_hot(found, 4) * 0.7 + 0.075
-    probabilities[2, 1] += 0.2
-    names = ("a", "b", "c", "d")
-    confusion = Confusion.of(names, probabilities, labels)
-    assert confusion.counts.tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
-    rows = {row.pop("class"): list(row.values()) for row in confusion.per_class()}
-    assert rows["a"] == [3, 1.0, pytest.approx(2 / 3), pytest.approx(0.8)]
-    assert rows["b"] == [2, pytest.approx(1 / 3), 0.5, pytest.approx(0.4)]
-    assert rows["c"] == [1, 0.0, 0.0, 0.0]
-    assert rows["d"] == [0, None, None, None]
-    assert confusion.mixed_up(2) == [("a", "b", 1), ("b", "c", 1)]
-    assert len(confusion.mixed_up(9)) == 3
-    mistakes = worst_mistakes(names, probabilities, labels)
-    assert [(m.number, m.label, m.found) for m in mistakes] == [(2, "a", "b"), (4, "b", "c"), (5, "c", "b")]
-
-
-@pytest.mark.parametrize("wrong", [0, 1, 60])
-def test_galleries_of_few_and_many_mistakes_are_drawn(tmp_path: Path, wrong: int) -> None:
-    names = ("$a", "a class with a long name \x00 $b$")
-    labels = torch.zeros(60, dtype=torch.int64)
-    probabilities = torch.tensor([[0.4, 0.6]] * wrong + [[0.9, 0.1]] * (60 - wrong))
-    facts = LENET.example(1).facts
-    mistakes = worst_mistakes(names, probabilities, labels)
-    assert len(mistakes) == wrong
-    draw_mistakes(tmp_path / "m.png", mistakes, torch.zeros(60, 1, 5, 5), facts)
-    Confusion.of(names, probabilities, labels).draw(tmp_path / "c.png")
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("m.png", "c.png"))

@@ -76,20 +76,24 @@ def test_a_run_folder_has_all_its_files(whole: Path, tiny_mnist: Path) -> None:
         "best.safetensors",
         "checkpoint.safetensors",
         "curves.png",
+        "confusion.png",
+        "mistakes.png",
     }
     assert {path.name for path in whole.iterdir()} == files
     config, summary = (json.loads((whole / name).read_text()) for name in ("config.json", "summary.json"))
     assert config["data_dir"] == str(tiny_mnist)
     assert config["classes"] == list("0123456789")
     assert (config["train_pictures"], config["test_pictures"]) == (70, 20)
-    names = ["task", "model", "data", "epochs", "metrics", "best", "seconds", "seed", "device", "versions"]
-    assert list(summary) == names
+    names = ["task", "model", "data", "epochs", "metrics", "best", "baseline", "files", "seconds", "seed", "device"]
+    assert list(summary) == [*names, "versions"]
+    assert summary["files"] == ["curves.png", "confusion.png", "mistakes.png"]
+    assert summary["baseline"] == {"by": "the nearest mean picture", "metric": "accuracy", "value": 1.0}
     rows = metrics(whole)
     assert list(rows[0]) == ["epoch", "step", "loss", "test_loss", "accuracy"]
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 8), (2, 16), (3, 24)]
     assert summary["metrics"] == {name: rows[-1][name] for name in ("test_loss", "accuracy")}
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert all((whole / name).read_bytes().startswith(b"\x89PNG") for name in summary["files"])
 
 
 def test_the_figures_are_those_of_the_model_file(whole: Path, tiny_mnist: Path) -> None:
@@ -137,10 +141,13 @@ def test_a_run_interrupted_anywhere_ends_with_the_same_bits(
 
 def test_resuming_a_finished_run_changes_nothing(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:
     train(options(tiny_mnist), tmp_path / "run")
-    (tmp_path / "run" / "summary.json").unlink()  # killed after the last step
+    for name in ("summary.json", "confusion.png", "mistakes.png"):
+        (tmp_path / "run" / name).unlink()  # killed after the last step
     outcome = resume(LENET, tmp_path / "run", {})
     assert outcome.summary["metrics"]["accuracy"] == metrics(whole)[-1]["accuracy"]
     assert (tmp_path / "run" / "summary.json").exists()
+    for name in ("confusion.png", "mistakes.png"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
     assert_same_run(tmp_path / "run", whole)
 
 
@@ -502,8 +509,8 @@ def test_a_run_without_matplotlib_is_finished_all_the_same(
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     train(options(tiny_mnist, epochs=1), tmp_path / "run", Lines())
     assert (tmp_path / "run" / "summary.json").exists()
-    assert not (tmp_path / "run" / "curves.png").exists()
-    assert "curves.png was not drawn: " in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("*.png"))
+    assert "no picture was drawn: " in capsys.readouterr().err
 
 
 def test_folders_made_for_a_run_that_cannot_begin_are_taken_away(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from tritoncnn.commands.ending import say
 @click.option("--out", type=Path, help="Folder for report.json and pictures (default: RUN/eval).")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON, for machines.")
 def eval(run: Path, data_dir: Path | None, part: str, best: bool, out: Path | None, as_json: bool) -> None:
-    """Measure the model trained in the folder RUN: the task's metrics and, of a classifier, a table of its classes.
+    """Measure the model trained in the folder RUN: the task's metrics, its baseline and, of a classifier, a table of its classes.
+
+    The folder then holds report.json, with all figures, and the task's pictures; of a classifier
 
     \b
-    report.json    all figures, the confusion matrix, every mistake
     confusion.png  which classes are taken for which
     mistakes.png   the mistakes of which the model is surest
     """

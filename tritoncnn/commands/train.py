@@ -115,6 +115,8 @@ def train(
     shown, best = metric.show(summary["metrics"][task.best]), summary["best"]
     if best["epoch"] != summary["epochs"]:
         shown = f"{shown} (best: {metric.show(best[task.best])} after epoch {best['epoch']})"
+    if summary["baseline"] is not None:
+        shown = f"{shown}, against {library.tell_baseline(task, summary['baseline'])},"
     after = f"after {summary['seconds']:.1f} s"
     if outcome.done_before:
         after = f"{after}, as before: the run had finished and nothing was trained"

@@ -55,9 +55,7 @@ def load_photographs(size: int) -> Dataset:
     """
     photographs = (_reduced(read_colour(find(name))) for name in FILES)
     train, test = halves(photographs, TRAIN, TEST, lambda half, random, vary: _draw(half, random, size, vary))
-    share = nearest_colour(train, test)
-    remark = f"for comparison: the nearest mean colour finds the photograph of {share:.1%} of the test patches"
-    return make_labelled("photographs", tuple(FILES), train, test, (remark,), {"nearest_colour": share})
+    return make_labelled("photographs", tuple(FILES), train, test)
 
 
 def halves(photographs: Iterable[Image.Image], train: int, test: int, draw: Draw) -> tuple[Part, Part]:
@@ -76,15 +74,6 @@ def halves(photographs: Iterable[Image.Image], train: int, test: int, draw: Draw
             labels += [label] * count
     left, right = (Part(np.stack(pictures), np.array(labels, np.int64)) for pictures, labels in parts)
     return left, right
-
-
-def nearest_colour(train: Part, test: Part) -> float:
-    """The share of test pictures whose mean colour is nearer to that of their own class than to any other's."""
-    colours, asked = (part.pictures.mean((2, 3)) for part in (train, test))
-    classes = np.unique(train.labels)
-    means = np.stack([colours[train.labels == label].mean(0) for label in classes])
-    nearest = ((asked[:, None] - means) ** 2).sum(2).argmin(1)
-    return float((classes[nearest] == test.labels).mean())
 
 
 def _reduced(photograph: Image.Image) -> Image.Image:

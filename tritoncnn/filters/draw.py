@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 
+from tritoncnn.figure import new_figure, to_png
 from tritoncnn.filters.taps import Taps
 
 Panel = tuple[str, Taps, float]  # how it was found, the filter, its residual
@@ -15,12 +15,8 @@ WRITTEN = 7  # taps along a side up to which each has its number in the picture
 
 def draw_learned(found: Sequence[Panel], losses: Sequence[float], spread: float) -> bytes:
     """A PNG: each filter on one scale of colours, white at 0, then the losses of the descent over its steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: half a second
-    from matplotlib.figure import Figure
-
     count = len(found) + bool(losses)
-    figure = Figure(figsize=(4 * count, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4 * count, 4)
     panels = figure.subplots(1, count, squeeze=False)[0]
     largest = max(float(np.abs(taps).max()) for _, taps, _ in found) or 1.0
     for axes, (how, taps, residual) in zip(panels, found, strict=False):
@@ -36,6 +32,4 @@ def draw_learned(found: Sequence[Panel], losses: Sequence[float], spread: float)
         axes.plot(steps[above], np.array(losses)[above], marker="." if len(losses) <= 40 else "")
         axes.set(title="descent", xlabel="step", ylabel="squared residual / squared picture", yscale="log")
         axes.grid(alpha=0.3)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    return picture.getvalue()
+    return to_png(figure)

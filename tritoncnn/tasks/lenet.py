@@ -7,6 +7,7 @@ from dataclasses import replace
 from tritoncnn.data.ink import SIZE, read_ink
 from tritoncnn.models.lenet import LeNet
 from tritoncnn.task import Recipe
+from tritoncnn.tasks.kinds.baselines import nearest_picture
 from tritoncnn.tasks.kinds.classification import classification
 
 RECIPE = Recipe(epochs=12, batch=64, steps=400, optimizer="sgd", lr=0.03, momentum=0.9, weight_decay=5e-4)
@@ -21,4 +22,5 @@ task = classification(
     classes=10,
     recipe=RECIPE,
     recipes={"mnist": replace(RECIPE, epochs=5), "folder": replace(RECIPE, epochs=20)},
+    baseline=nearest_picture,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tritoncnn.data.ink import SIZE, read_ink
 from tritoncnn.models.stack import Full, Stack
 from tritoncnn.task import Recipe
+from tritoncnn.tasks.kinds.baselines import nearest_picture
 from tritoncnn.tasks.kinds.classification import classification
 
 task = classification(
@@ -27,4 +28,5 @@ task = classification(
     classes=10,
     recipe=Recipe(epochs=4, batch=64, steps=400, optimizer="sgd", lr=0.03, momentum=0.9, weight_decay=5e-4),
     recipes={},
+    baseline=nearest_picture,
 )

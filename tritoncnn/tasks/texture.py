@@ -5,6 +5,7 @@ from __future__ import annotations
 from tritoncnn.data.texture import SIZE, read_texture
 from tritoncnn.models.texture import Texture
 from tritoncnn.task import Recipe
+from tritoncnn.tasks.kinds.baselines import nearest_picture
 from tritoncnn.tasks.kinds.classification import classification
 
 RECIPE = Recipe(epochs=12, batch=32, steps=240, optimizer="adam", lr=0.03, momentum=0.0, weight_decay=0.0)
@@ -23,4 +24,5 @@ task = classification(
     classes=2,
     recipe=RECIPE,
     recipes={},
+    baseline=nearest_picture,
 )

@@ -1,5 +1,6 @@
 """The engine: training loop, checkpoints, run folder, curves, progress, answers. It reads only what a Task says."""
 
+from tritoncnn.train.baseline import tell_baseline
 from tritoncnn.train.configfile import read_config
 from tritoncnn.train.folder import task_name
 from tritoncnn.train.interrupt import Interrupted
@@ -13,5 +14,5 @@ from tritoncnn.train.versions import versions
 
 __all__ = [
     "Bar", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "list_runs", "measure", "pick_progress",
-    "predict", "read_config", "rehearse", "resume", "task_name", "train", "versions",
+    "predict", "read_config", "rehearse", "resume", "task_name", "tell_baseline", "train", "versions",
 ]  # fmt: skip

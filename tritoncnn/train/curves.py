@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from tritoncnn.atomic import write_file
+from tritoncnn.figure import new_figure, to_png
 from tritoncnn.task import Task
 
 MARKED = 40  # epochs up to which each has a dot
 
 
-def draw_curves(path: Path, task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """Draw the rows of metrics.jsonl. Raises SaveError."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: half a second; no pyplot, so no window system
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+def draw_curves(task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw the rows of metrics.jsonl: a PNG."""
+    from matplotlib.ticker import MaxNLocator  # late: half a second
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 3.5)
     epochs = [row["epoch"] for row in rows]
     marker = "." if len(rows) <= MARKED else ""
     left, right = figure.subplots(1, 2)
@@ -39,6 +34,4 @@ def draw_curves(path: Path, task: Task, title: str, rows: Sequence[Mapping[str, 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(rows) == 1:
             axes.set(xlim=(0.5, 1.5), xticks=[1])
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    write_file(path, picture.getvalue())
+    return to_png(figure)

@@ -1,4 +1,4 @@
-"""The run folder: config.json, config.yaml, metrics.jsonl, summary.json, curves.png; model, best and checkpoint.safetensors."""
+"""The run folder: config.json, config.yaml, metrics.jsonl, summary.json, model, best and checkpoint.safetensors; pictures."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ FILES = {
 }  # fmt: skip
 
 
+def files_of(task: Task) -> set[str]:
+    """Names of all files that a run folder of ``task`` may hold."""
+    return FILES | set(task.pictures)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where the files of one run are; writing any of them raises SaveError and leaves the old one intact."""
@@ -55,9 +60,9 @@ class RunFolder:
     def config(self) -> Path:
         return self.path / "config.json"
 
-    def sweep(self) -> None:
+    def sweep(self, task: Task) -> None:
         """Remove what a killed process left half written."""
-        for entry in unfinished(self.path, FILES):
+        for entry in unfinished(self.path, files_of(task)):
             entry.unlink(missing_ok=True)
 
     def write_config(self, options: Options, data: Dataset) -> None:
@@ -84,6 +89,10 @@ class RunFolder:
     def write_model(self, state: Mapping[str, torch.Tensor]) -> None:
         write_tensors(self.model, state)
 
+    def write_drawn(self, name: str, data: bytes) -> None:
+        """A picture: curves.png, or one of the task's."""
+        write_file(self.path / name, data)
+
     def write_best(self, state: Mapping[str, torch.Tensor], row: Mapping[str, float]) -> None:
         """The weights of the best epoch so far, with its line of metrics.jsonl as the note."""
         write_tensors(self.best, state, row)
@@ -102,7 +111,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def check_out(out: Path | None) -> None:
+def check_out(out: Path | None, task: Task) -> None:
     """Whether a new run may be put there. Raises InputError."""
     if out is None:
         return
@@ -114,23 +123,23 @@ def check_out(out: Path | None) -> None:
     if look(out / "checkpoint.safetensors") != "none":
         raise InputError(f"--out {out} already holds a run; go on with it by --resume {out}, or name another folder")
     try:
-        left = {entry.name for entry in unfinished(out, FILES)}
+        left = {entry.name for entry in unfinished(out, files_of(task))}
         names = {entry.name for entry in out.iterdir()} - left
     except OSError as error:
         raise InputError(f"--out {out} cannot be read: {error.strerror or error}") from error
-    if not names <= FILES:  # files of ours without a checkpoint: a run that was killed before its first step
+    if not names <= files_of(task):  # files of ours without a checkpoint: a run that was killed before its first step
         raise InputError(f"--out {out} is not empty and holds no run; name a new or empty folder")
 
 
 @contextlib.contextmanager
-def new_run(out: Path | None, task: str) -> Iterator[RunFolder]:
+def new_run(out: Path | None, task: Task) -> Iterator[RunFolder]:
     """Make a folder that can be written to: ``out``, or runs/TASK-DATE-N with the first N that is free.
 
     Folders that were made for it and are still empty are taken away when the block raises: what was wrong with the data
     or the options leaves nothing behind. Raises InputError, SaveError.
     """
-    check_out(out)
-    wanted = [out] if out is not None else _numbered(task)
+    check_out(out, task)
+    wanted = [out] if out is not None else _numbered(task.name)
     made: list[Path] = []
     try:
         for path in wanted:

@@ -20,6 +20,7 @@ from tritoncnn.data import Dataset, Examples, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import Task
 from tritoncnn.train import folder
+from tritoncnn.train.baseline import baseline_of
 from tritoncnn.train.best import best_of
 from tritoncnn.train.checkpoint import Checkpoint, Row, pack
 from tritoncnn.train.curves import draw_curves
@@ -49,7 +50,7 @@ def train(options: Options, out: Path | None = None, progress: Silent | None = N
     """
     begin = time.monotonic()
     weights = weights_of(options)
-    with folder.new_run(out, options.task.name) as run:
+    with folder.new_run(out, options.task) as run:
         data = _load(options)
         return _begin(run, _fit(options, data), data, progress, begin, weights).go()
 
@@ -164,6 +165,7 @@ class Trainer:
         self._describe(module)
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
+        self.outputs: Any = None  # for the test part, of the last epoch that this process trained
 
     def _describe(self, module: torch.nn.Module) -> None:
         """Say what is about to be trained, and how."""
@@ -187,7 +189,7 @@ class Trainer:
 
     def go(self) -> Outcome:
         options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
-        self.run.sweep()
+        self.run.sweep(options.task)
         self.run.write_config(options, self.data)
         self.run.write_metrics(self.moment.history, options)  # lines after the checkpoint are dropped
         done = self.moment.epoch * self.steps + self.moment.batch
@@ -251,7 +253,8 @@ class Trainer:
     def _evaluate(self, epoch: int, loss_sum: float) -> Row:
         """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""
         self.evaluator.model.load_state_dict(self._measured())
-        outputs, last = self.evaluator.outputs(self.data.test.x), (epoch + 1) * self.steps
+        self.outputs = outputs = self.evaluator.outputs(self.data.test.x)
+        last = (epoch + 1) * self.steps
         row: Row = {"epoch": epoch + 1, "step": last, "loss": loss_sum / self.steps}
         for name, metric in self.options.task.metrics.items():
             row[name] = metric.measure(outputs, self.data.test.y)
@@ -315,15 +318,29 @@ class Trainer:
             "epochs": self.moment.epoch,
             "metrics": {name: last[name] for name in options.task.metrics},
             "best": {name: best[name] for name in ("epoch", *options.task.metrics)},
+            "baseline": baseline_of(options.task, self.data.facts, self.data.train, self.data.test),
+            "files": self._draw(),
             "seconds": round(self.moment.seconds, 2),
             "seed": options.seed,
             "device": f"cpu, {cpu.host().cpu}",
             "versions": versions(),
         }
         self.run.write_summary(summary)
-        try:
-            title = f"{options.model} on {options.data}"
-            draw_curves(self.run.path / "curves.png", options.task, title, self.moment.history)
-        except ImportError as error:
-            self.progress.remark(f"curves.png was not drawn: {error}")
         return Outcome(self.run.path, summary, self.done_before)
+
+    def _draw(self) -> list[str]:
+        """Draw the curves and the task's pictures of the last weights; their names."""
+        task, data = self.options.task, self.data
+        if self.outputs is None and task.pictures:  # the run had ended before
+            self.evaluator.model.load_state_dict(self.moment.measured())
+            self.outputs = self.evaluator.outputs(data.test.x)
+        title = f"{self.options.model} on {self.options.data}"
+        try:
+            drawn = {"curves.png": draw_curves(task, title, self.moment.history)}
+            drawn |= {name: draw(self.outputs, data.test, data.facts) for name, draw in task.pictures.items()}
+        except ImportError as error:
+            self.progress.remark(f"no picture was drawn: {error}")
+            return []
+        for name, picture in drawn.items():
+            self.run.write_drawn(name, picture)
+        return list(drawn)

@@ -8,9 +8,11 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from tritoncnn.data import Facts, Reader
+from tritoncnn.data import Examples, Facts, Reader
 from tritoncnn.errors import InputError
-from tritoncnn.task import Answer, Example, Metric, Recipe, Side, Task
+from tritoncnn.task import Answer, Example, Metric, Recipe, Report, Side, Task
+from tritoncnn.tasks.kinds.baselines import Sceptic, most_frequent
+from tritoncnn.tasks.kinds.confusion import Confusion, draw_mistakes, worst_mistakes
 
 
 def classification(
@@ -27,6 +29,7 @@ def classification(
     sides: Mapping[str, Side] | None = None,
     loss: Callable[..., torch.Tensor] = F.cross_entropy,
     more: Mapping[str, Metric] | None = None,
+    baseline: Sceptic = most_frequent,
 ) -> Task:
     """A task whose ``models`` are built from the numbers of classes and of the pictures' channels.
 
@@ -56,7 +59,9 @@ def classification(
         recipe=recipe,
         recipes=recipes,
         sides=sides or {},
-        probabilities=lambda logits: torch.softmax(logits.double(), 1),
+        pictures={"confusion.png": draw_confusion, "mistakes.png": draw_worst},
+        report=tell_classes,
+        baseline=baseline,
         soft_loss=lambda smoothing: partial(loss, label_smoothing=smoothing),
     )
 
@@ -95,3 +100,27 @@ def most_probable(logits: torch.Tensor, facts: Facts, top: int) -> list[Answer]:
         note = {"top": [{"class": name, "probability": value} for name, value in found]}
         answers.append(Answer(note, tuple(f"{value:7.2%}  {name}" for name, value in found)))
     return answers
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(logits.double(), 1)
+
+
+def tell_classes(logits: torch.Tensor, examples: Examples, facts: Facts) -> Report:
+    """How well each class is found, and every mistake."""
+    confusion = Confusion.of(facts.classes, logits, examples.y)
+    mistakes = worst_mistakes(facts.classes, probabilities(logits), examples.y)
+    note = {
+        "classes": confusion.per_class(),
+        "confusion": confusion.counts.tolist(),
+        "mistakes": [vars(mistake) for mistake in mistakes],
+    }
+    return Report(note, tuple(confusion.lines()))
+
+
+def draw_confusion(logits: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
+    return Confusion.of(facts.classes, logits, examples.y).draw()
+
+
+def draw_worst(logits: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
+    return draw_mistakes(worst_mistakes(facts.classes, probabilities(logits), examples.y), examples.x, facts)

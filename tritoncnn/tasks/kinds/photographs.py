@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.photographs import FILES
 from tritoncnn.task import Metric, Recipe, Side, Task
+from tritoncnn.tasks.kinds.baselines import nearest_colour
 from tritoncnn.tasks.kinds.classification import classification, top5
 
 Nets = Mapping[str, tuple[Callable[[int, int], torch.nn.Module], Side]]
@@ -43,4 +44,5 @@ def of_photographs(
         sides={model: sides for model, (_, sides) in models.items()},
         loss=loss,
         more={"top5": Metric(top5, percent=True)},
+        baseline=nearest_colour,
     )

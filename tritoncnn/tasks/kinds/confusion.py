@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tritoncnn.atomic import write_file
 from tritoncnn.data import Facts
+from tritoncnn.figure import new_figure, plain, show, to_png
 
 SHOWN = 24  # worst mistakes in the gallery
 MARKED = 20  # classes up to which the matrix has names and numbers
@@ -53,21 +51,35 @@ class Confusion:
         found = [(int(i), int(j)) for i, j in zip(*np.unravel_index(places, off.shape), strict=True)]
         return [(self.classes[i], self.classes[j], int(off[i, j])) for i, j in found if off[i, j]]
 
-    def draw(self, path: Path) -> None:
-        """The matrix as a picture: each row's shares as colour, its counts as numbers. Raises SaveError."""
-        figure, canvas = _figure((7, 6))
+    def draw(self) -> bytes:
+        """The matrix as a PNG: each row's shares as colour, its counts as numbers."""
+        figure = new_figure(7, 6)
         axes = figure.subplots()
         shares = self.counts / np.maximum(1, self.counts.sum(1, keepdims=True))
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(image, label="share of the class's pictures")
         axes.set(xlabel="found", ylabel="class")
         if len(self.classes) <= MARKED:
-            axes.set_xticks(range(len(self.classes)), map(_plain, self.classes), rotation=90)
-            axes.set_yticks(range(len(self.classes)), map(_plain, self.classes))
+            axes.set_xticks(range(len(self.classes)), map(plain, self.classes), rotation=90)
+            axes.set_yticks(range(len(self.classes)), map(plain, self.classes))
             for i, j in np.argwhere(self.counts):
                 colour = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, str(self.counts[i, j]), ha="center", va="center", color=colour, fontsize=8)
-        _write(path, canvas)
+        return to_png(figure)
+
+    def lines(self) -> list[str]:
+        """A line per class, then which classes are taken for which."""
+        wide = max(len("class"), *map(len, self.classes))
+        lines = ["", f"{'class':{wide}}  pictures  precision   recall       F1"]
+        for row in self.per_class():
+            shares = ("-" if row[name] is None else f"{row[name]:.2%}" for name in ("precision", "recall", "f1"))
+            precision, recall, f1 = shares
+            lines.append(f"{row['class']:{wide}}  {row['pictures']:8}  {precision:>9}  {recall:>7}  {f1:>7}")
+        mixed = self.mixed_up(5)
+        if mixed:
+            said = ", ".join(f"{a} taken for {b} ({count})" for a, b, count in mixed)
+            lines += ["", f"most often mixed up: {said}"]
+        return lines
 
 
 @dataclass(frozen=True)
@@ -88,39 +100,15 @@ def worst_mistakes(classes: Sequence[str], probabilities: torch.Tensor, labels: 
     return [Mistake(i, classes[int(labels[i])], classes[int(found[i])], float(sure[i])) for i in order.tolist()]
 
 
-def draw_mistakes(path: Path, mistakes: Sequence[Mistake], x: torch.Tensor, facts: Facts) -> None:
-    """The surest mistakes as a picture; ``x`` are the pictures as the model had them. Raises SaveError."""
+def draw_mistakes(mistakes: Sequence[Mistake], x: torch.Tensor, facts: Facts) -> bytes:
+    """The surest mistakes as a PNG; ``x`` are the pictures as the model had them."""
     shown = mistakes[:SHOWN]
     columns = min(6, max(1, len(shown)))
     lines = max(1, -(-len(shown) // columns))
-    figure, canvas = _figure((1.6 * columns + 0.4, 1.9 * lines + 0.5))
+    figure = new_figure(1.6 * columns + 0.4, 1.9 * lines + 0.5)
     figure.suptitle("the surest mistakes" if shown else "no mistakes")
     for place, mistake in enumerate(shown):
         axes = figure.add_subplot(lines, columns, place + 1)
-        picture = np.clip(facts.restore(x[mistake.number]), 0, 1)
-        coloured = picture.transpose(1, 2, 0) if len(picture) == 3 else picture[0]
-        axes.imshow(coloured, cmap="gray", vmin=0, vmax=1)
-        title = f"{_plain(mistake.label)} taken for {_plain(mistake.found)}\n{mistake.probability:.0%} sure"
-        axes.set_title(title, fontsize=7)
-        axes.set_axis_off()
-    _write(path, canvas)
-
-
-def _plain(name: str) -> str:
-    """A name as matplotlib shows it: $ would begin a formula."""
-    short = name if len(name) <= 16 else name[:15] + "…"
-    return short.encode("utf-8", "replace").decode().replace("$", r"\$")
-
-
-def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: half a second
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, FigureCanvasAgg(figure)
-
-
-def _write(path: Path, canvas: Any) -> None:
-    picture = io.BytesIO()
-    canvas.print_figure(picture, format="png", dpi=110)
-    write_file(path, picture.getvalue())
+        title = f"{plain(mistake.label)} taken for {plain(mistake.found)}\n{mistake.probability:.0%} sure"
+        show(axes, facts.restore(x[mistake.number]), title)
+    return to_png(figure)
