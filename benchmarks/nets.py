@@ -1,0 +1,227 @@
+"""Every task's net: the training step against torch eager and torch.compile, inference against inference engines.
+
+    python benchmarks/nets.py [--only resnet,vgg] [--all-models] [--kind step,inference] [--threads 2] [--json FILE]
+
+Shapes, loss, batch and optimizer are those of ``tritoncnn train TASK`` with no other flag; inputs are noise. A step's peers are
+torch eager in both layouts and torch.compile; inference, at batch 1 and 8, has torch eager, torch.compile with frozen weights,
+ONNX Runtime and OpenVINO, in f32 on as many threads. Engines that are not installed (``pip install -e '.[bench]'``) are told
+and left out. Outputs are compared before anything is timed; so are the losses of three steps, where the net draws no random
+numbers: dropout's are other ones in torch. The last lines are geometric means over the nets, against the best peer of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import io
+import logging
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from measure import Row, arguments, interleave, report, rows_of
+
+import tritoncnn
+from tritoncnn.task import Task
+from tritoncnn.tasks import TASKS, find_task
+from tritoncnn.train import Options
+
+BATCHES = (1, 8)  # of inference
+STEPS = 3  # whose losses are compared
+TOLERANCE = 0.02  # of their relative difference: Adam's first steps have the sign of each gradient, whatever its size
+TORCHS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+Call = Callable[[], Any]
+
+
+class Net(NamedTuple):
+    """A model of a task, as ``train`` would build it."""
+
+    name: str
+    task: Task
+    options: Options
+
+    @classmethod
+    def of(cls, task: Task, model: str) -> Net:
+        usual = model == next(iter(task.models))
+        return cls(task.name if usual else f"{task.name} {model}", task, Options.of(task, model=model))
+
+    def module(self) -> torch.nn.Module:
+        return self.options.build_model(self.example(1)[2])
+
+    def example(self, batch: int) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """Noise, targets that are classes by turns where they are whole numbers, and the facts of the default data."""
+        x, y, facts = self.task.example_at(batch, self.options.size)
+        x = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        if not y.is_floating_point() and y.dim() == 1:
+            y = torch.arange(batch) % len(facts.classes)
+        return x, y, facts
+
+
+def torch_step(net: Net, module: torch.nn.Module, batch: int, *, compiled: bool = False, last: bool = False) -> Call:
+    """A step as one writes it; ``last``: weights and input in channels-last."""
+    module, (x, y, _) = copy.deepcopy(module), net.example(batch)
+    if last and x.dim() == 4:
+        module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    options = net.options
+    more = {"momentum": options.momentum} if options.optimizer in ("sgd", "rmsprop") else {}
+    optimizer = TORCHS[options.optimizer](module.parameters(), lr=options.lr, weight_decay=options.weight_decay, **more)
+    forward, loss_of = torch.compile(module) if compiled else module, options.loss()
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(forward(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def our_step(net: Net, module: torch.nn.Module, batch: int) -> Call:
+    x, y, _ = net.example(batch)
+    step = tritoncnn.compile_step(module, net.options.loss(), net.options.build_optimizer(), (x, y))
+    return lambda: step(x, y)
+
+
+def compare_steps(net: Net, repeats: int) -> list[Row]:
+    """One row a peer, of one training step."""
+    batch, module = net.task.recipe.batch, net.module()
+    sides = {
+        "ours": our_step(net, copy.deepcopy(module), batch),
+        "torch eager": torch_step(net, module, batch),
+        "torch channels-last": torch_step(net, module, batch, last=True),
+        "torch.compile": torch_step(net, module, batch, compiled=True),
+    }
+    losses = {name: [float(side()) for _ in range(STEPS)] for name, side in sides.items()}
+    if not any(isinstance(part, torch.nn.Dropout) for part in module.modules()):
+        for name, found in losses.items():
+            for mine, wanted in zip(found, losses["torch eager"], strict=True):
+                assert math.isclose(mine, wanted, rel_tol=TOLERANCE), f"{net.name}, {name}: {found}; {losses}"
+    return rows_of(f"{net.name} step, batch {batch}", interleave(sides, repeats))
+
+
+def compare_inference(net: Net, batch: int, repeats: int) -> list[Row]:
+    """One row a peer, of one call."""
+    module, (x, _, _) = net.module().eval(), net.example(batch)
+    ours = tritoncnn.compile(module, x)
+    with torch.no_grad():
+        wanted = module(x)
+        frozen = torch.compile(copy.deepcopy(module), options={"freezing": True})
+        peers: dict[str, Call] = {"torch eager": lambda: module(x), "freezing": lambda: frozen(x)}
+        peers |= engines(module, x)
+        sides = {"ours": lambda: ours(x), **peers}
+        for name, side in sides.items():
+            close(side(), wanted, f"{net.name}, {name}")
+        return rows_of(f"{net.name}, batch {batch}", interleave(sides, repeats))
+
+
+def close(found: Any, wanted: Any, what: str) -> None:
+    """Compare tensors, or trees of them, within the rounding of nets of this depth. Raises AssertionError."""
+    torch.testing.assert_close(
+        found, wanted, rtol=1e-3, atol=1e-3, check_stride=False, msg=lambda text: f"{what}: {text}"
+    )
+
+
+def engines(module: torch.nn.Module, x: torch.Tensor) -> dict[str, Call]:
+    """ONNX Runtime and OpenVINO on the module's ONNX file, as far as they are installed."""
+    made: dict[str, Callable[[bytes, torch.Tensor], Call]] = {"onnxruntime": onnxruntime, "openvino": openvino}
+    there = [name for name in made if installed(name)]
+    if not there:
+        return {}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every library that it does without
+    file = io.BytesIO()
+    torch.onnx.export(module, (x,), file, dynamo=True, verbose=False)
+    return {name: made[name](file.getvalue(), x) for name in there}
+
+
+def installed(name: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in (name, "onnx", "onnxscript"))
+
+
+def onnxruntime(model: bytes, x: torch.Tensor) -> Call:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: tensors(session.run(None, feed))
+
+
+def openvino(model: bytes, x: torch.Tensor) -> Call:
+    import openvino as ov
+
+    core = ov.Core()
+    hints = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"
+    }  # fmt: skip
+    compiled = core.compile_model(core.read_model(model), "CPU", hints)
+    request, feed = compiled.create_infer_request(), x.numpy()
+    return lambda: tensors(list(request.infer([feed], share_inputs=True).values()))
+
+
+def tensors(arrays: list[Any]) -> Any:
+    """One output alone, several as a tuple."""
+    found = tuple(torch.from_numpy(array) for array in arrays)
+    return found[0] if len(found) == 1 else found
+
+
+def best_of(rows: list[Row]) -> float:
+    """The ratio to the fastest peer."""
+    return min(float(row["ratio"]) for row in rows)
+
+
+def nets(only: list[str], all_models: bool) -> Iterator[Net]:
+    for name in only or TASKS:
+        task = find_task(name)
+        for model in task.models if all_models else list(task.models)[:1]:
+            yield Net.of(task, model)
+
+
+def words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def summary(cases: Mapping[str, list[list[Row]]]) -> Iterator[str]:
+    """A line for each kind: the geometric mean of the ratios to the best peer of each case."""
+    for kind, of_kind in cases.items():
+        ratios = [best_of(rows) for rows in of_kind]
+        if ratios:
+            worst = min(of_kind, key=best_of)[0]["case"]
+            yield (
+                f"{kind}: geomean {statistics.geometric_mean(ratios):.2f} against the best peer of each of "
+                f"{len(ratios)} cases; least {min(ratios):.2f} ({worst})"
+            )
+
+
+def main() -> None:
+    parser: argparse.ArgumentParser = arguments("Every task's net against torch and inference engines")
+    parser.add_argument("--only", type=words, default=[], help="tasks, with commas (default: all)")
+    parser.add_argument("--all-models", action="store_true", help="every model of each task, not the default alone")
+    parser.add_argument("--kind", type=words, default=["step", "inference"], help="step,inference")
+    parser.set_defaults(repeats=15)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in ("onnxruntime", "openvino"):
+        if not installed(name):
+            print(f"{name} is not installed and left out: pip install -e '.[bench]'")
+    cases: dict[str, list[list[Row]]] = {"step": [], "inference": []}
+    for net in nets(options.only, options.all_models):
+        if "step" in options.kind:
+            cases["step"].append(compare_steps(net, options.repeats))
+            report(cases["step"][-1], None)
+        if "inference" in options.kind:
+            for batch in BATCHES:
+                cases["inference"].append(compare_inference(net, batch, options.repeats))
+                report(cases["inference"][-1], None)
+        torch._dynamo.reset()  # the next net has its own code
+    report([row for of_kind in cases.values() for rows in of_kind for row in rows], options.json)
+    for line in summary(cases):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
