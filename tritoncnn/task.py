@@ -75,7 +75,7 @@ class Example(NamedTuple):
     """A batch of the right shapes and the facts of its data, to look at a model without loading any data."""
 
     x: torch.Tensor
-    y: torch.Tensor
+    y: Any
     facts: Facts
 
 

@@ -220,6 +220,14 @@ def builder(form: Form) -> Callable[[Sequence[Any]], Any]:
     return build
 
 
+def apply(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """The tree of what ``function`` makes of each tensor, and of those at the same place in other trees of the same form."""
+    tensors, form = flatten(tree)
+    return unflatten(
+        form, [function(*row) for row in zip(tensors, *(match(form, other) for other in others), strict=True)]
+    )
+
+
 def difference(wanted: Form, got: Form, path: str = "") -> str:
     """Where two forms differ, as 'batch.mask must be a tensor; got None'; empty when they do not."""
     where = path or "the input"

@@ -36,4 +36,6 @@ def _luma(x: torch.Tensor) -> torch.Tensor:
     return red + green + blue
 
 
-colour = Augmentation("colour", "brightness, contrast, saturation changed by up to this share", 0.4, jitter)
+colour = Augmentation(
+    "colour", "brightness, contrast, saturation changed by up to this share", 0.4, jitter, keeps_place=True
+)

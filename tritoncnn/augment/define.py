@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ SHARE = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 class Batch(NamedTuple):
-    """Pictures f32[N,C,H,W], normalised by the facts' mean and std; their targets, classes i64[N] or shares f32[N,classes]."""
+    """Pictures f32[N,C,H,W], normalised by the facts' mean and std; their targets: classes i64[N], shares f32[N,classes], or
+    what only augmentations with ``keeps_place`` may leave as it is."""
 
     x: torch.Tensor
-    y: torch.Tensor
+    y: Any
     facts: Facts
 
     def channels(self, values: tuple[float, ...]) -> torch.Tensor:
@@ -39,6 +40,7 @@ class Augmentation:
     amount  the usual one
     change  (batch, amount, its draws) -> the changed batch; a picture's change follows from its own draws alone
     soft    targets become shares of the classes
+    keeps_place  what is at a pixel stays there, so that boxes and maps stay right
     """
 
     name: str
@@ -47,3 +49,4 @@ class Augmentation:
     change: Callable[[Batch, float, Draw], Batch]
     rule: Rule = SHARE
     soft: bool = False
+    keeps_place: bool = False

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tritoncnn.errors import DataError, InputError
+from tritoncnn.tree import apply
 
 Array = NDArray[np.float32]
 Reader = Callable[[Path], Array]  # a file -> f32[C,H,W] in [0, 1], as a task wants its pictures
@@ -81,13 +82,16 @@ def _numbers(note: Mapping[str, Any], name: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs and targets, the i-th of one for the i-th of the other."""
+    """Inputs and targets, the i-th of one for the i-th of the other; targets may be a tree of tensors."""
 
     x: torch.Tensor
-    y: torch.Tensor
+    y: Any
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def take(self, rows: torch.Tensor | slice) -> Examples:
+        return Examples(self.x[rows], apply(lambda values: values[rows], self.y))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch.utils._pytree import tree_map
+
+from tritoncnn.tree import apply
 
 BATCH = 256
 M = TypeVar("M", bound=Callable[[torch.Tensor], Any])
@@ -27,5 +28,5 @@ class Evaluator(Generic[M]):
             self.x.zero_()
             self.x[: len(rows)] = rows
             count = len(rows)
-            parts.append(tree_map(lambda output, n=count: output[:n].clone(), self.model(self.x)))
-        return tree_map(lambda *rows: torch.cat(rows), *parts)
+            parts.append(apply(lambda output, n=count: output[:n].clone(), self.model(self.x)))
+        return apply(lambda *rows: torch.cat(rows), *parts)

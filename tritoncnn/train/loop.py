@@ -16,7 +16,7 @@ import torch
 import tritoncnn
 from tritoncnn import cpu
 from tritoncnn.augment import Batch
-from tritoncnn.data import Dataset, Examples, load_data
+from tritoncnn.data import Dataset, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import Task
 from tritoncnn.train import folder
@@ -32,6 +32,7 @@ from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent
 from tritoncnn.train.versions import versions
 from tritoncnn.train.weights import start_from
+from tritoncnn.tree import apply
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,7 @@ def rehearse(options: Options, progress: Silent | None = None) -> Outcome:
     data = _load(options)
     options = replace(_fit(options, data), epochs=1, legs="")
     part, test = 2 * options.batch_size, min(BATCH, len(data.test))
-    few = replace(
-        data,
-        train=Examples(data.train.x[:part], data.train.y[:part]),
-        test=Examples(data.test.x[:test], data.test.y[:test]),
-    )
+    few = replace(data, train=data.train.take(slice(part)), test=data.test.take(slice(test)))
     with tempfile.TemporaryDirectory() as place:
         return _begin(RunFolder(Path(place)), options, few, progress, begin, weights).go()
 
@@ -151,10 +148,10 @@ class Trainer:
             build = options.task.models[options.model]
             start_from(self.weights, module, build, self.data.facts, options.new_head)
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
-        x, y = self.data.train.x, self.data.train.y
+        x = self.data.train.x
         self.changes = options.changes
-        self.x = torch.zeros(options.batch_size, *x.shape[1:], dtype=x.dtype)
-        self.y = torch.zeros(options.batch_size, *y.shape[1:], dtype=y.dtype)
+        batch = self.data.train.take(slice(options.batch_size))  # each step fills the same memory anew
+        self.x, self.y = batch.x.clone(), apply(torch.clone, batch.y)
         if self.changes.parts and x.dim() != 4:
             raise InputError(f"--augment {options.augment} changes pictures; {self.data.name} has none")
         if self.changes.soft:
@@ -240,15 +237,11 @@ class Trainer:
 
     def _fill(self, epoch: int, rows: torch.Tensor) -> None:
         """Put these training examples into the batch, changed as ``--augment`` says."""
-        examples = self.data.train
-        if not self.changes.parts:
-            torch.index_select(examples.x, 0, rows, out=self.x)
-            torch.index_select(examples.y, 0, rows, out=self.y)
-            return
-        batch = Batch(examples.x[rows], examples.y[rows], self.data.facts)
-        changed = self.changes.apply(batch, self.options.seed, epoch, rows)
-        self.x.copy_(changed.x)
-        self.y.copy_(changed.y)
+        x, y = (taken := self.data.train.take(rows)).x, taken.y
+        if self.changes.parts:
+            x, y, _ = self.changes.apply(Batch(x, y, self.data.facts), self.options.seed, epoch, rows)
+        self.x.copy_(x)
+        apply(torch.Tensor.copy_, self.y, y)
 
     def _evaluate(self, epoch: int, loss_sum: float) -> Row:
         """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""

@@ -89,8 +89,8 @@ class Options(Flags):
         read_legs(self.legs, self.epochs)
         if self.nesterov and not self.momentum:
             raise InputError("--nesterov needs a --momentum above 0; got 0")
-        soft = self.changes.soft  # checks --augment, whatever the task is
-        if self.task.soft_loss is None and (self.label_smoothing or soft):
+        fit = self.changes.keeps_place  # checks --augment, whatever the task is
+        if self.task.soft_loss is None and (self.label_smoothing or not fit):
             what = "--label-smoothing" if self.label_smoothing else f"--augment {self.augment}"
             raise InputError(f"{what} is for tasks with classes; task {self.task.name!r} has none")
 
