@@ -13,7 +13,6 @@ from tritoncnn import cpu
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.models.lenet import LeNet
-from tritoncnn.runtime.cpu_program import compile_launch
 
 # Loads that gather although they might not, and why they may: (kernel, argument) -> reason.
 ALLOWED = {
@@ -52,8 +51,7 @@ FEW_CLASSES = {("cross_entropy", "x_ptr")}  # fewer than a vector holds: lanes r
 
 
 def gathering(launch: Launch) -> Iterator[cpu.Access]:
-    kernel, _ = compile_launch(launch)
-    said = cpu.explain(kernel)
+    said = cpu.explain(cpu.request(launch.kernel, launch.signature, launch.constants))
     assert said.accesses or launch.kernel.__name__ in BY_ELEMENT
     yield from (note for note in said.slow if note.op == "load")
 

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import io
 import os
 import re
 import stat
@@ -218,10 +219,12 @@ def test_without_a_usable_folder_it_warns_once_and_works(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_warns_and_leaves_no_half_entry(root, monkeypatch):
-    def full(_):
-        raise OSError(28, "No space left on device")
+    class Full(io.FileIO):
+        def write(self, entry):
+            super().write(entry[:100])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(cache, "open", Full, raising=False)
     with pytest.warns(RuntimeWarning, match="No space left on device"):
         check(scale())
     assert entries(root) == []

@@ -61,9 +61,10 @@ def test_each_load_says_how_it_moves_and_what_was_not_known() -> None:
     assert f"{index}: load x_ptr: gather" in str(said)
 
 
-def test_a_kernel_from_the_cache_says_the_same() -> None:
+def test_a_kernel_from_the_cache_and_one_that_is_asked_for_say_the_same() -> None:
+    types = {"y_ptr": "*fp32", "x_ptr": "*fp32", "i_ptr": "*i32", "n": "i32", "stride": "i32"}
+
     def compiled() -> cpu.CpuKernel:
-        types = {"y_ptr": "*fp32", "x_ptr": "*fp32", "i_ptr": "*i32", "n": "i32", "stride": "i32"}
         return cpu.compile_kernel(accesses_kernel, types, {"BLOCK": 128})
 
     first = compiled()
@@ -72,7 +73,14 @@ def test_a_kernel_from_the_cache_says_the_same() -> None:
     again = compiled()
     assert again.from_cache
     assert cpu.explain(again) == said
+    asked = cpu.request(accesses_kernel, types, {"BLOCK": 128})
+    assert cpu.explain(asked) == said
     assert len(said.loads) == 8
+    for known in (again, asked):
+        with pytest.raises(
+            InputError, match="explain: accesses_kernel has its arguments' types already; give it alone"
+        ):
+            cpu.explain(known, X)
 
 
 @triton.jit
@@ -149,5 +157,7 @@ def test_arguments_are_found_through_loops_and_branches() -> None:
 
 @pytest.mark.parametrize("other", [len, "add"])
 def test_other_things_are_refused(other: object) -> None:
-    with pytest.raises(InputError, match="wanted a compiled kernel or a @triton.jit function; got (builtin|str)"):
+    with pytest.raises(
+        InputError, match="wanted a compiled kernel, a request for one or a @triton.jit function; got (builtin|str)"
+    ):
         cpu.explain(other)

@@ -1,8 +1,9 @@
 """Compiled kernels on disk, in a folder that only their owner can write to.
 
 An entry is one file: MAGIC, the sha256 of what follows, the length of a JSON header, the header, object code. Nothing
-is unpickled; an entry whose sum or header is wrong is a miss. Entries appear whole (written aside, synced, renamed), so several
-processes may share a folder and a killed one leaves no half entry.
+is unpickled; an entry whose sum or header is wrong is a miss. Entries appear whole (written aside, renamed), so several
+processes may share a folder and a killed one leaves no half entry. What a power cut leaves of one is told by its sum: nothing
+waits for the disk.
 """
 
 from __future__ import annotations
@@ -164,8 +165,6 @@ def _write(folder: int, key: str, entry: bytes) -> None:
     try:
         with open(os.open(aside, flags, 0o600, dir_fd=folder), "wb") as file:
             file.write(entry)
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(aside, key, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(OSError):

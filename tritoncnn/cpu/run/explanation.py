@@ -16,6 +16,7 @@ from tritoncnn.errors import InputError
 from .driver import active, argument_names
 from .launch import CpuKernel
 from .lowering import lower_text
+from .request import Request
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,24 @@ def explain(kernel: Any, *args: Any, **options: Any) -> Explanation:
         print(cpu.explain(cpu.compile_kernel(...)))
         print(cpu.explain(relu_add, y, x, n, BLOCK=1024))
 
-    kernel         a CpuKernel, or a ``@triton.jit`` function
+    kernel         a CpuKernel, what ``cpu.request`` returned (LLVM then has no work), or a ``@triton.jit`` function
     args, options  for a function: what a launch would be given; tensors may be of any size
 
     Raises InputError for anything else, and the errors of compiling.
     """
-    if isinstance(kernel, CpuKernel):
+    if isinstance(kernel, (CpuKernel, Request)):
         if args or options:
-            raise InputError(f"explain: {kernel.name} is compiled already; give it alone")
-        name, ttir, names = kernel.name, kernel.ttir, [name for name, _ in kernel.arguments]
+            raise InputError(f"explain: {kernel.name} has its arguments' types already; give it alone")
+        ttir = kernel.ttir if isinstance(kernel, CpuKernel) else kernel.ttir()
+        name, names = kernel.name, [name for name, _ in kernel.arguments]
     elif isinstance(kernel, JITFunction):
         with active():
             compiled = kernel.warmup(*args, grid=(1,), **options)
         name, ttir, names = compiled.name, compiled.asm["ttir"], argument_names(compiled.src.signature)
     else:
-        raise InputError(f"explain: wanted a compiled kernel or a @triton.jit function; got {type(kernel).__name__}")
+        raise InputError(
+            f"explain: wanted a compiled kernel, a request for one or a @triton.jit function; got {type(kernel).__name__}"
+        )
     remarks = Remarks(names)
     lower_text(name, ttir, remarks=remarks)
     return Explanation(name, tuple(remarks.accesses), tuple(remarks.products))
