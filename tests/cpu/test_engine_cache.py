@@ -15,7 +15,7 @@ import torch
 
 from tests.cpu import small_kernels as kernels
 from tritoncnn import cpu
-from tritoncnn.cpu.run import cache, compiler, engine, request
+from tritoncnn.cpu.run import cache, compiler, engine, objects, request
 from tritoncnn.errors import CacheError
 
 SIGNATURE = {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}
@@ -42,8 +42,8 @@ def check(kernel, factor=3.0):
     assert torch.equal(y, factor * x)
 
 
-def entries(root):
-    return sorted((root / "cpu").iterdir())
+def entries(root, room="cpu"):
+    return sorted((root / room).iterdir())
 
 
 def test_a_hit_runs_neither_triton_nor_llvm(root, monkeypatch):
@@ -70,20 +70,81 @@ def test_folders_are_private_and_nothing_is_left_over(root):
     assert stat.S_IMODE((root / "cpu").stat().st_mode) == 0o700
     assert [stat.S_IMODE(e.stat().st_mode) for e in entries(root)] == [0o600, 0o600]
     assert all(re.fullmatch("[0-9a-f]{64}", e.name) for e in entries(root))
+    assert [stat.S_IMODE(e.stat().st_mode) for e in entries(root, "objects")] == [0o600, 0o600]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: b"",
-        lambda data: data[:10],
-        lambda data: data[:-1],
-        lambda data: data + b"\0",
-        lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
-        lambda data: data[:-40] + bytes([data[-40] ^ 128]) + data[-39:],
-        lambda data: b"\x80\x04" + data[2:],
-    ],
-)
+def by_triton(factor=3.0):
+    """The kernel as a new process would get it from Triton's own launch."""
+    kernels.scale.device_caches.clear()
+    x, y = torch.arange(20.0), torch.zeros(20)
+    with cpu.active():
+        kernels.scale[(2,)](y, x, 20, FACTOR=factor)
+    assert torch.equal(y, factor * x)
+
+
+def test_the_same_llvm_ir_is_compiled_once(root, monkeypatch, tmp_path):
+    """Whoever comes with it: other sources or another version of Triton (another key), or Triton's own launches."""
+    monkeypatch.setattr(request, "stable", lambda value, kernel, old=request.stable: f"old {old(value, kernel)}")
+    scale()
+    monkeypatch.undo()
+    monkeypatch.setenv("TRITONCNN_CACHE", str(root))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "first"))
+    by_triton()
+    monkeypatch.setattr(engine, "compile_text", lambda *_: pytest.fail("LLVM ran"))
+    kernel = scale()
+    assert not kernel.from_cache
+    check(kernel)
+    assert len(entries(root)) == 2
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "second"))
+    by_triton()
+
+
+def test_other_llvm_ir_another_cpu_and_another_way_to_run_llvm_have_other_objects(root, monkeypatch):
+    keys = [objects._key("text"), objects._key("text ")]
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "_options", lambda: "other options")
+        keys.append(objects._key("text"))
+    monkeypatch.setenv("TRITONCNN_CPU", f"-{engine.optional_features()[0]}")
+    keys.append(objects._key("text"))
+    assert len(set(keys)) == 4
+    monkeypatch.delenv("TRITONCNN_CPU")
+    assert objects._key("text") == keys[0]
+
+
+@pytest.mark.parametrize("code", [b"", b"no code", b"\x7fELF" + bytes(60)], ids=repr)
+def test_an_object_with_a_right_sum_that_is_none_is_made_again(root, code):
+    scale()
+    (entry,), (mine,) = entries(root, "objects"), entries(root)
+    good = entry.read_bytes()
+    cache.DiskCache(root, "objects").put(entry.name, {}, code)
+    mine.unlink()
+    check(scale())
+    assert entry.read_bytes() == good
+
+
+DAMAGES = [
+    lambda data: b"",
+    lambda data: data[:10],
+    lambda data: data[:-1],
+    lambda data: data + b"\0",
+    lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+    lambda data: data[:-40] + bytes([data[-40] ^ 128]) + data[-39:],
+    lambda data: b"\x80\x04" + data[2:],
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_object_is_made_again(root, damage):
+    scale()
+    (entry,), (mine,) = entries(root, "objects"), entries(root)
+    good = entry.read_bytes()
+    entry.write_bytes(damage(good))
+    mine.unlink()
+    check(scale())
+    assert entry.read_bytes() == good
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_compiled_again_and_replaced(root, damage):
     scale()
     (entry,) = entries(root)
@@ -227,7 +288,7 @@ def test_a_full_disk_warns_and_leaves_no_half_entry(root, monkeypatch):
     monkeypatch.setattr(cache, "open", Full, raising=False)
     with pytest.warns(RuntimeWarning, match="No space left on device"):
         check(scale())
-    assert entries(root) == []
+    assert entries(root) == entries(root, "objects") == []
 
 
 def test_the_key_depends_on_all_that_the_code_depends_on(root, monkeypatch):

@@ -14,10 +14,12 @@ from triton.backends.compiler import BaseBackend, GPUTarget
 
 from tritoncnn.cpu.front import descriptors
 from tritoncnn.cpu.sanitize import modes
+from tritoncnn.settings import current
 
 from . import engine
 from .cache import sources_hash
 from .lowering import dumped, to_llvm
+from .objects import Objects
 
 TARGET = GPUTarget("tritoncnn", "host", 1)
 DIGEST = 32  # bytes of sha256 behind the object code that Triton keeps
@@ -111,7 +113,11 @@ class Backend(BaseBackend):  # type: ignore[misc]  # triton has no types
 
     @staticmethod
     def make_object(text: str, metadata: dict[str, Any]) -> bytes:
-        obj = engine.compile_text(text)
+        objects = Objects(current().cache)
+        obj = objects.find(text)
+        if obj is None:
+            obj = engine.compile_text(text)
+            objects.keep(text, obj)
         digest = hashlib.sha256(obj)
         metadata["digest"] = digest.hexdigest()
         return obj + digest.digest()

@@ -15,6 +15,7 @@ from . import engine
 from .cache import DiskCache
 from .launch import EXPORTS, CheckedKernel, CpuKernel
 from .lowering import dumped, to_llvm
+from .objects import Objects
 from .pool import Pool, helpers
 from .request import Request, Signature, request
 
@@ -70,13 +71,21 @@ def _compile(wanted: Sequence[Request], cache: DiskCache) -> Iterator[CpuKernel]
     """Compile kernels that nobody has, and keep them on the disk."""
     if not wanted:
         return
+    objects = Objects(cache.root)
     with Pool(helpers(len(wanted))) as pool:
-        texts = []
+        stages = []
         for request in wanted:
-            texts.append(request.ttir())
-            pool.submit(to_llvm(request.name, texts[-1], request.checks))
-        objects = pool.finish()
-    for request, ttir, obj in zip(wanted, texts, objects, strict=True):
+            ttir = request.ttir()
+            text = to_llvm(request.name, ttir, request.checks)
+            obj = objects.find(text)
+            if obj is None:
+                pool.submit(text)
+            stages.append((request, ttir, text, obj))
+        fresh = iter(pool.finish())
+    for request, ttir, text, obj in stages:
+        if obj is None:
+            obj = next(fresh)
+            objects.keep(text, obj)
         code = engine.load(obj, EXPORTS)
         cache.put(request.key, _header(request), obj)
         yield _kind(request)(request, code, from_cache=False, ttir=ttir)
