@@ -56,6 +56,42 @@ def test_sizes_that_come_later_get_plans_of_their_own() -> None:
         torch.testing.assert_close(model(x).y, module(x)["y"].detach(), **CLOSE)
 
 
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(3, 4))
+        self.register_buffer("offset", torch.randn(3, 4))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        return x * self.scale - 2 * y + self.offset + sum(more, torch.zeros(()))
+
+
+@pytest.mark.parametrize("place", ["twice", "thrice", "a parameter", "its data", "a buffer", "a view"])
+def test_an_example_that_comes_twice_is_still_several_inputs(place: str) -> None:
+    """torch's tracer tells tensors apart by identity; what they are called with later need not be alike."""
+    module, x = new(Scaled), torch.randn(3, 4)
+    example: tuple[Any, ...] = {
+        "twice": (x, x), "thrice": (x, x, x), "a parameter": (module.scale, x), "its data": (x, module.scale.data),
+        "a buffer": (x, module.offset), "a view": (x, x.view(3, 4)),
+    }[place]  # fmt: skip
+    given = [torch.randn(3, 4) for _ in example]
+    with torch.no_grad():
+        torch.testing.assert_close(tritoncnn.compile(module, example)(*given), module(*given), **CLOSE)
+
+
+def test_an_example_that_the_function_also_holds_is_an_input_beside_it() -> None:
+    held, given = torch.randn(3, 4), torch.randn(3, 4)
+    grad = tritoncnn.compile_grad(lambda x: (x * x * held).sum(), wrt="x", example=(held,))
+    torch.testing.assert_close(grad(given)[1], 2 * given * held, **CLOSE)
+
+
+def test_a_step_whose_target_is_its_input_learns_other_targets() -> None:
+    net, x, target = nn.Linear(4, 4), torch.randn(3, 4), torch.randn(3, 4)
+    step = tritoncnn.compile_step(net, F.mse_loss, tritoncnn.SGD(0.1), (x, x))
+    wanted = F.mse_loss(net(x), target).detach()
+    torch.testing.assert_close(step(x, target), wanted, **CLOSE)
+
+
 def test_a_picture_in_another_memory_format_gives_the_same() -> None:
     module = new(Masked)
     last = X.to(memory_format=torch.channels_last)

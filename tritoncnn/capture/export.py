@@ -102,6 +102,8 @@ def capture(
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.layout is not torch.strided:
             raise InputError(f"{input_named(name)} must be a dense tensor; got {tensor.layout}; use .to_dense()")
+    # A tensor that comes twice, or that the code holds as well, would be one and the same input for torch's tracer.
+    tensors = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in tensors]
     with _TRACING, _on_cpu():
         module = _Traced(nets, function)
         if nets:
