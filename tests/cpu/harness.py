@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
@@ -20,6 +19,8 @@ from triton.language.extra.cuda import libdevice
 from tritoncnn.cpu.lower import lower
 from tritoncnn.cpu.run import engine
 from tritoncnn.cpu.run.backend import run_passes
+from tritoncnn.cpu.run.objects import Objects
+from tritoncnn.settings import current
 
 HAS_BLOCK_POINTERS = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 9)  # gone since
 
@@ -52,37 +53,24 @@ def ttir(fn: Any, signature: Mapping[str, str], constants: Mapping[str, Any], de
     return str(module) if debug else module.str_nodebug()
 
 
-@functools.cache
-def machine() -> Any:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=3, reloc="pic", codemodel="jitdefault"
-    )
-
-
 def lanes_here() -> int:
     features = llvm.get_host_cpu_features()
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
 
 
 class Compiled:
-    """A loaded kernel. Call it with the grid and the run-time arguments."""
+    """A loaded kernel. Call it with the grid and the run-time arguments.
+
+    Object code stays in the cache: another Triton whose front end leads to the same LLVM IR loads it.
+    """
 
     def __init__(self, text: str) -> None:
-        module = llvm.parse_assembly(text)
-        module.verify()
-        tm = machine()
-        module.triple, module.data_layout = tm.triple, str(tm.target_data)
-        options = llvm.create_pipeline_tuning_options(speed_level=1)
-        options.loop_vectorization = options.slp_vectorization = False
-        builder = llvm.create_pass_builder(tm, options)
-        builder.getModulePassManager().run(module, builder)
-        self.module = module
-        self.object = tm.emit_object(module)
-        self.code = engine.load(self.object, ("launch",))
+        objects, text = Objects(current().cache), f"; with fewer of LLVM's passes\n{text}"
+        obj = objects.find(text)
+        if obj is None:
+            obj = engine.compile_text(text, 1)
+            objects.keep(text, obj)
+        self.code = engine.load(obj, ("launch",))
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.code.addresses["launch"])
 
     def launch(self, grid: Sequence[int], args: Sequence[Any], threads: int = 1) -> None:
@@ -108,7 +96,6 @@ def compile_for(fn: Any, args: Mapping[str, Any], constants: Mapping[str, Any], 
         signature[name] = NAMES[a.dtype] if isinstance(a, torch.Tensor) else "fp32" if isinstance(a, float) else "i32"
     key = (fn, tuple(signature.items()), tuple(constants.items()), lanes)
     if key not in _cache:
-        machine()
         _cache[key] = Compiled(lower(ttir(fn, signature, constants), lanes=lanes or lanes_here()))
     return _cache[key]
 

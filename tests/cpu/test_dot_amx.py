@@ -115,7 +115,6 @@ def test_products_by_tiles(M, K, N, masked, dtype):
 @pytest.mark.parametrize(("dtype", "instruction"), [(torch.bfloat16, "tdpbf16ps"), (torch.int8, "tdpbssd")])
 def test_llvm_makes_the_instructions_of_a_cpu_that_has_them(dtype, instruction):
     constants = {"A_ROW": 64, "M": 32, "K": 64, "N": 32, "MASKED": False, "TURNS": 2}
-    harness.machine()
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
     machine = target.create_target_machine(cpu="sapphirerapids", features="-prefer-256-bit", opt=3)
     code = machine.emit_assembly(llvm.parse_assembly(text_for(dtype, constants)))
