@@ -14,7 +14,7 @@ from torch import nn
 
 import tritoncnn
 from tests.compiler.small_net import CLOSE, N, Net, X, Y, follow, new_net, same_state
-from tritoncnn import SGD, Adam, RMSprop, Update
+from tritoncnn import SGD, Adam, AdamW, RMSprop, Update
 from tritoncnn.errors import CheckpointError, InputError
 
 
@@ -185,9 +185,20 @@ def test_groups_have_numbers_of_their_own_and_are_clipped_together() -> None:
         ),
         (SGD(0.1, maximize=True), lambda p: torch.optim.SGD(p, 0.1, maximize=True)),
         (Adam(1e-2, maximize=True), lambda p: torch.optim.Adam(p, 1e-2, maximize=True)),
+        (
+            RMSprop(1e-2, centered=True, momentum=0.5),
+            lambda p: torch.optim.RMSprop(p, 1e-2, centered=True, momentum=0.5),
+        ),
+        (
+            SGD(0.1, momentum=0.9, dampening=0.5, weight_decay=0.1),
+            lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, dampening=0.5, weight_decay=0.1),
+        ),
+        (Adam(1e-2, amsgrad=True, weight_decay=0.1), lambda p: torch.optim.Adam(p, 1e-2, amsgrad=True, weight_decay=0.1)),
+        (AdamW(0.1, betas=(0.0, 0.5), amsgrad=True), lambda p: torch.optim.AdamW(p, 0.1, (0.0, 0.5), amsgrad=True)),
     ],
-    ids=["rmsprop", "rmsprop with momentum", "sgd upwards", "adam upwards"],
-)
+    ids=["rmsprop", "rmsprop with momentum", "sgd upwards", "adam upwards", "rmsprop, centered", "sgd, dampened", "amsgrad",
+         "amsgrad, short memory"],
+)  # fmt: skip
 def test_optimizers_follow_torchs(ours: Any, theirs: Callable[[Any], torch.optim.Optimizer]) -> None:
     module, other = new_net(), new_net()
     step = tritoncnn.compile_step(module, F.cross_entropy, ours, (X, Y))

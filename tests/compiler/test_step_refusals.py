@@ -116,6 +116,12 @@ WRONG: list[tuple[str, Callable[[], Any], str]] = [
      updates=[Update("b", by=SGD(0.1))]), "the losses are 'a'; got 'b'"),
     ("an unknown net", lambda: tritoncnn.compile_step(nets={"G": NET}, losses=lambda n, x: n.G(x).sum(), example=(X,),
      updates=[Update(of="H", by=SGD(0.1))]), "is called 'H'"),
+    ("an option that only torch has", lambda: Adam(1e-3, fused=True),  # type: ignore[call-arg]
+     "Adam: there is no option 'fused'; there are lr, betas, eps, weight_decay, amsgrad, clip_norm"),
+    ("parameters for an optimizer", lambda: SGD(NET.parameters(), lr=0.1),  # type: ignore[misc,arg-type]
+     "SGD: options are lr, momentum.* and no parameters: the step knows these; got multiple values for argument 'lr'"),
+    ("too much dampening", lambda: SGD(momentum=0.9, dampening=1.5), r"SGD: dampening must lie in \[0, 1\]; got 1.5"),
+    ("Nesterov's dampening", lambda: SGD(momentum=0.9, dampening=0.5, nesterov=True), "nesterov needs dampening 0; got 0.5"),
     ("a word for lr", lambda: SGD(lr="0.1"), "lr must be a finite number from 0; got '0.1'"),  # type: ignore[arg-type]
     ("one beta", lambda: Adam(betas=(0.9,)), "betas must be two numbers"),  # type: ignore[arg-type]
     ("a momentum above 1", lambda: SGD(momentum=1.5), r"momentum must lie in \[0, 1\); got 1.5"),

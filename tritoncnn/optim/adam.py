@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 from tritoncnn.errors import InputError
 from tritoncnn.ops import OPS, Sym
@@ -11,12 +12,16 @@ from tritoncnn.optim.define import Optimizer
 
 @dataclass(frozen=True)
 class AdamW(Optimizer):
-    """Loshchilov & Hutter 2019, "Decoupled weight decay regularization", as torch.optim.AdamW."""
+    """Loshchilov & Hutter 2019, "Decoupled weight decay regularization", as torch.optim.AdamW.
+
+    ``amsgrad``: the largest moving square so far stands for the last one (Reddi et al. 2018).
+    """
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         self.check("eps", "weight_decay")
@@ -29,9 +34,11 @@ class AdamW(Optimizer):
 
     @property
     def state(self) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq")
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if self.amsgrad else ("exp_avg", "exp_avg_sq")
 
     def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
+        if self.amsgrad:
+            return self._with_largest(p * (1.0 - lr * self.weight_decay) if self.weight_decay else p, g, lr, step, state)
         new: tuple[Sym, ...] = OPS["adamw"](
             p,
             g,
@@ -45,6 +52,20 @@ class AdamW(Optimizer):
         )
         return new
 
+    def _with_largest(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
+        """The step of ``amsgrad``, from decayed parameters."""
+        (beta1, beta2), count = self.betas, OPS["cast_f32"](step)
+        mean = state[0] + (g - state[0]) * (1 - beta1)
+        square = state[1] * beta2 + g * g * (1 - beta2)
+        largest = OPS["maximum"](state[2], square)
+        root = OPS["sqrt"](largest) / OPS["sqrt"](_reached(beta2, count)) + self.eps
+        return p - lr / _reached(beta1, count) * (mean / root), mean, square, largest
+
+
+def _reached(beta: float, count: Sym) -> Sym:
+    """1 - beta**count, without cancellation: how much of its end a moving mean that began at 0 has reached."""
+    return -OPS["expm1"](count * math.log(beta)) if beta else count * 0.0 + 1.0  # type: ignore[no-any-return]
+
 
 @dataclass(frozen=True)
 class Adam(AdamW):
@@ -55,4 +76,5 @@ class Adam(AdamW):
 
     def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
         g = g + p * self.weight_decay if self.weight_decay else g
-        return replace(AdamW(), betas=self.betas, eps=self.eps, weight_decay=0.0).update(p, g, lr, step, state)
+        decayed = AdamW(betas=self.betas, eps=self.eps, weight_decay=0.0, amsgrad=self.amsgrad)
+        return decayed.update(p, g, lr, step, state)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Self
 
 from tritoncnn.errors import InputError
 from tritoncnn.ops import OPS, Sym
@@ -31,6 +32,21 @@ class Optimizer:
     ema: float = field(default=0.0, kw_only=True)
     maximize: bool = field(default=False, kw_only=True)
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Raises InputError for what is no option, as several of torch's optimizers are."""
+        known = inspect.signature(cls.__init__)
+        names = list(known.parameters)[1:]
+        unknown = [name for name in options if name not in names]
+        if unknown:
+            raise InputError(f"{cls.__name__}: there is no option {unknown[0]!r}; there are {', '.join(names)}")
+        try:
+            known.bind(None, *args, **options)
+        except TypeError as error:
+            raise InputError(
+                f"{cls.__name__}: options are {', '.join(names)}, and no parameters: the step knows these; got {error}"
+            ) from None
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         self.check("clip_norm", "clip_value", "lr")

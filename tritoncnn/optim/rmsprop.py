@@ -10,13 +10,17 @@ from tritoncnn.optim.define import Optimizer
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Tieleman & Hinton 2012, lecture 6.5 of "Neural networks for machine learning", as torch.optim.RMSprop."""
+    """Tieleman & Hinton 2012, lecture 6.5 of "Neural networks for machine learning", as torch.optim.RMSprop.
+
+    ``centered``: the square of the moving mean is taken off the moving square (Graves 2013).
+    """
 
     lr: float = 0.01
     alpha: float = 0.99
     eps: float = 1e-8
     weight_decay: float = 0.0
     momentum: float = 0.0
+    centered: bool = False
 
     def __post_init__(self) -> None:
         self.check("eps", "weight_decay")
@@ -26,13 +30,17 @@ class RMSprop(Optimizer):
 
     @property
     def state(self) -> tuple[str, ...]:
-        return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
+        return ("square_avg", *(["grad_avg"] if self.centered else []), *(["momentum_buffer"] if self.momentum else []))
 
     def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
         g = g + p * self.weight_decay if self.weight_decay else g
         square = state[0] * self.alpha + g * g * (1 - self.alpha)
-        move = g / (OPS["sqrt"](square) + self.eps)
-        if not self.momentum:
-            return p - lr * move, square
-        buffer = state[1] * self.momentum + move
-        return p - lr * buffer, square, buffer
+        new, spread = [square], square
+        if self.centered:
+            mean = state[1] + (g - state[1]) * (1 - self.alpha)
+            new, spread = [square, mean], square - mean * mean
+        move = g / (OPS["sqrt"](spread) + self.eps)
+        if self.momentum:
+            move = state[-1] * self.momentum + move
+            new.append(move)
+        return p - lr * move, *new
