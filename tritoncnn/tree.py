@@ -7,7 +7,8 @@ is a part of the form: it is compiled in, and a call must bring the same.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,15 +98,23 @@ def _entries(tree: Any) -> tuple[type, tuple[Any, ...], tuple[Any, ...]] | None:
     return None
 
 
-def flatten(tree: Any) -> tuple[list[torch.Tensor], Form]:
-    """The tensors of a tree, in order, and its form. Raises InputError for arrays of others, LayoutError for nested tensors."""
+def flatten(tree: Any, like: Form | None = None) -> tuple[list[torch.Tensor], Form]:
+    """The tensors of a tree, in order, and its form. Raises InputError for arrays of others and for what hides tensors,
+    LayoutError for nested tensors.
+
+    ``like``: a form in whose order entries of plain dicts are taken, where it has the same ones.
+    """
     tensors: list[torch.Tensor] = []
 
-    def visit(part: Any) -> Form:
+    def visit(part: Any, like: Form | None) -> Form:
         found = _entries(part)
         if found is not None:
             kind, keys, parts = found
-            return Form(kind, keys, tuple(visit(one) for one in parts), True)
+            if like is None or like.kind is not kind or set(like.keys) != set(keys):
+                return Form(kind, keys, tuple(visit(one, None) for one in parts), True)
+            if kind is Fields:
+                keys, parts = like.keys, tuple(part[key] for key in like.keys)
+            return Form(kind, keys, tuple(map(visit, parts, like.parts)), True)
         if isinstance(part, torch.Tensor):
             if part.is_nested:
                 raise LayoutError("a tensor must be dense; got a nested tensor; use .to_padded_tensor()")
@@ -115,10 +124,29 @@ def flatten(tree: Any) -> tuple[list[torch.Tensor], Form]:
             raise InputError(
                 f"an array must be a tensor; got {type(part).__name__} {list(part.shape)}: use torch.as_tensor"
             )
+        if why := _hides(part):
+            raise InputError(f"a tree of tensors is made of tuples, lists, dicts and dataclasses; got {why}")
         return Form(part)
 
-    form = visit(tree)
+    form = visit(tree, like)
     return tensors, form
+
+
+def _hides(leaf: Any) -> str:
+    """What is wrong with a leaf that is no constant; empty when it may be one."""
+    kind = type(leaf).__name__
+    if isinstance(leaf, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return "a number that depends on data, as item() and tolist() give: keep the tensor"
+    if isinstance(leaf, Iterator):
+        return f"a {kind}, which can be read only once"
+    parts = list(leaf) if isinstance(leaf, (Set, deque)) else list(getattr(leaf, "__dict__", {}).values())
+    parts += [[*leaf.parameters(), *leaf.buffers()]] if isinstance(leaf, torch.nn.Module) else []
+    parts += [getattr(leaf, name, None) for name in getattr(type(leaf), "__slots__", ())]
+    for part in parts:
+        inside = part.values() if isinstance(part, Mapping) else part if isinstance(part, (tuple, list)) else (part,)
+        if any(isinstance(one, torch.Tensor) for one in inside):
+            return f"a {kind}, which holds tensors"
+    return ""
 
 
 def reader(form: Form) -> Callable[[Any], list[torch.Tensor] | None]:

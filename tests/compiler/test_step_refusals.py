@@ -137,6 +137,8 @@ WRONG: list[tuple[str, Callable[[], Any], str]] = [
     ("no state", lambda: compiled().load_state_dict(None), "a state dict must map names to tensors; got NoneType"),  # type: ignore[arg-type]
     ("no path to save", lambda: compiled().save(None), "path of a model's file must be text or a Path; got None"),  # type: ignore[arg-type]
     ("no path to load", lambda: tritoncnn.load(3), "path of a model's file must be text or a Path; got 3"),  # type: ignore[arg-type]
+    ("one number for wrt", lambda: tritoncnn.compile_grad(torch.sum, wrt=0, example=(X,)),  # type: ignore[arg-type]
+     "wrt must hold names of inputs or parameters; got 0"),
     ("a number for wrt", lambda: tritoncnn.compile_grad(torch.sum, wrt=(0,), example=(X,)),  # type: ignore[arg-type]
      "wrt must hold names of inputs or parameters; got 0"),
     ("a complex loss", lambda: tritoncnn.compile_step(NET, lambda y, t: y.sum() + 1j, SGD(0.1), (X, Y)), "the complex number 1j"),

@@ -110,7 +110,9 @@ class Walk:
             return  # arithmetic on a size that data decide: the op that makes it was refused
         if self._compute_now(node, name):
             return
-        missing = any(self.known.get(x) is None and x not in self.held for x in node.all_input_nodes)
+        for x in node.all_input_nodes:
+            self.argument(x)  # what the code holds goes into the graph, where its dtype can
+        missing = any(self.known.get(x) is None for x in node.all_input_nodes)
         if missing:
             if not self._listed(name) and formula_of(node.target) is None:
                 self.refuse(WHY.get(name, name.removesuffix(".default")), source)

@@ -102,9 +102,8 @@ def capture(
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.layout is not torch.strided:
             raise InputError(f"{input_named(name)} must be a dense tensor; got {tensor.layout}; use .to_dense()")
-    # A tensor that comes twice, or that the code holds as well, would be one and the same input for torch's tracer.
-    tensors = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in tensors]
-    with _TRACING, _on_cpu():
+    with _TRACING, torch.inference_mode(False), _on_cpu():
+        tensors = _apart(tensors)
         module = _Traced(nets, function)
         if nets:
             module.training = any(net.training for net in nets.values())
@@ -114,6 +113,17 @@ def capture(
                 walk.refuse(what, "")
         program = _export(module, tuple(tensors), walk, gradients)
         return _Capture(title, tuple(names), prefix, walk).run(program, module)
+
+
+def _apart(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Inputs that are no one else's tensors: the tracer takes one that comes twice, or is a parameter too, for one."""
+    found, seen = [], set[int]()
+    for tensor in tensors:
+        place = tensor.untyped_storage()._cdata
+        alone = tensor.detach() if place not in seen and not tensor.is_inference() else tensor.detach().clone()
+        found.append(alone.requires_grad_(tensor.requires_grad))
+        seen.add(place)
+    return tuple(found)
 
 
 def _lies(value: Value, node: torch.fx.Node) -> TensorType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ def compile(module: torch.nn.Module, example: Any = None) -> CompiledModel:
 
 
 @garbage.later()
+@torch.inference_mode(False)  # what it makes, parameters' memory too, outlives the caller's mode
 def compile_step(
     module: torch.nn.Module | Mapping[str, torch.nn.Module] | None = None,
     loss: Callable[..., Any] | None = None,
@@ -211,5 +212,7 @@ def compile_grad(function: Callable[..., Any], wrt: str | Sequence[str] = (), ex
     )
     prefix = "module." if isinstance(function, torch.nn.Module) else ""
     subject = Subject(title.strip("<>"), nets, lambda *a, **k: function(*a, **k), _parameter_names(target), prefix)
+    if not isinstance(wrt, Iterable):
+        raise InputError(f"compile_grad: wrt must hold names of inputs or parameters; got {wrt!r}")
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     return CompiledGradient(subject, names, isinstance(wrt, str), Arguments.of(args, kwargs))

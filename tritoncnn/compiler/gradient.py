@@ -105,6 +105,11 @@ class CompiledGradient:
                 raise InputError(f"compile_grad: {name} holds {read[name].dtype}, which has no gradient")
         return tuple(found)
 
+    def __reduce__(self) -> Any:
+        raise InputError(
+            "a compiled gradient cannot be pickled or deep-copied, for it holds your code: compile the function again"
+        )
+
     @property
     def plan(self) -> Plan:
         """The launches of the last call, or of the example."""

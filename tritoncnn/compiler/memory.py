@@ -115,7 +115,7 @@ class Arena:
         ]
         if True not in moved:
             return
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             for slot, part, view, away in zip(
                 self.slots, self.layout.slices, self.views(self.memory), moved, strict=True
             ):

@@ -42,6 +42,7 @@ class Programs(Generic[P]):
 
         Raises InputError, ShapeError or DTypeError when the call is not like the example.
         """
+        self._subject.check()
         last = self.last
         if last is not None and words == self._words:
             tensors = last.take(args, kwargs)
@@ -49,7 +50,7 @@ class Programs(Generic[P]):
                 if last.refresh():
                     return last, tensors
                 self._drop(last)
-        arguments = Arguments.of(args, kwargs)
+        arguments = Arguments.of(args, kwargs, None if self._example is None else self._example.form)
         self._check(arguments)
         program = self._get(arguments, words)
         while not program.refresh():
@@ -89,7 +90,7 @@ class Programs(Generic[P]):
         key = _key(arguments, words)
         if key not in self._kept:
             try:
-                with garbage.later():
+                with garbage.later(), torch.inference_mode(False):  # a program outlives the caller's mode
                     self._kept[key] = self._make(arguments, *words)
             except UnsupportedError as error:
                 if not self._kept:  # the example itself

@@ -34,6 +34,7 @@ class Subject:
         self.names = tuple(names)  # of positional arguments
         self.hidden = tuple(hidden)  # nets whose state is not the caller's: those found in a function
         self._modes = [(module, module.training) for net in self.nets.values() for module in net.modules()]
+        self._children = [(m._modules, list(m._modules.values())) for m, _ in self._modes if m._modules]
         self._autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
         self.locks = Locks(self.nets.values())
 
@@ -53,6 +54,15 @@ class Subject:
                 self.nets, traced, arguments.tensors, self.input_names(arguments.form), title=self.title,
                 gradients=gradients, prefix=self.prefix,
             )  # fmt: skip
+
+    def check(self) -> None:
+        """Raises InputError when a part of a module was replaced, added or removed since it was compiled."""
+        for now, before in self._children:
+            if list(now.values()) != before:
+                module, _ = next(one for one in self._modes if one[0]._modules is now)
+                raise InputError(
+                    f"{self.title}: the parts of {type(module).__name__} are not those that were compiled: compile it again"
+                )
 
     @contextlib.contextmanager
     def _in_mode(self) -> Iterator[None]:
@@ -146,8 +156,9 @@ class Arguments:
     form: Form
 
     @staticmethod
-    def of(args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Arguments:
-        tensors, form = flatten((args, dict(kwargs or {})))
+    def of(args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None, like: Form | None = None) -> Arguments:
+        """``like``: the form of an example, in whose order entries of dicts are taken."""
+        tensors, form = flatten((args, dict(kwargs or {})), like)
         return Arguments(tuple(tensors), form)
 
     def like(self) -> Arguments:

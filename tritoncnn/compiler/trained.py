@@ -22,9 +22,14 @@ class Trained:
         self.pending = False  # do gradients of earlier calls wait for an update?
 
     def settle(self) -> None:
-        """Bring parameters that someone has moved or replaced back into their arenas."""
+        """Bring parameters that someone has moved or replaced back into their arenas. Raises InputError for frozen ones."""
         for arena in self.arenas:
             arena.settle()
+        for name, slot in self.slots.items():
+            if not slot.tensor.requires_grad:
+                raise InputError(
+                    f"parameter {name} was frozen (requires_grad=False) after compile_step: compile a step without it"
+                )
 
     def hold_gradients(self) -> None:
         """Make room for gradients of several calls, once they are to be added up."""

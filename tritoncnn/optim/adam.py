@@ -38,7 +38,9 @@ class AdamW(Optimizer):
 
     def update(self, p: Sym, g: Sym, lr: Sym, step: Sym, state: tuple[Sym, ...]) -> tuple[Sym, ...]:
         if self.amsgrad:
-            return self._with_largest(p * (1.0 - lr * self.weight_decay) if self.weight_decay else p, g, lr, step, state)
+            return self._with_largest(
+                p * (1.0 - lr * self.weight_decay) if self.weight_decay else p, g, lr, step, state
+            )
         new: tuple[Sym, ...] = OPS["adamw"](
             p,
             g,

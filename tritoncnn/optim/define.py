@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any
 
 from tritoncnn.errors import InputError
 from tritoncnn.ops import OPS, Sym
@@ -33,7 +33,7 @@ class Optimizer:
     maximize: bool = field(default=False, kw_only=True)
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
+    def __new__(cls, *args: Any, **options: Any) -> Any:
         """Raises InputError for what is no option, as several of torch's optimizers are."""
         known = inspect.signature(cls.__init__)
         names = list(known.parameters)[1:]

@@ -11,7 +11,10 @@ from tritoncnn.optim.define import Optimizer
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent as torch.optim.SGD. ``dampening``: less of each gradient but the first goes into the momentum."""
+    """Stochastic gradient descent as torch.optim.SGD.
+
+    ``dampening``: that share of each gradient but the first stays out of the momentum.
+    """
 
     lr: float = 0.01
     momentum: float = 0.0
@@ -21,7 +24,11 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         self.check("weight_decay")
-        if isinstance(self.dampening, bool) or not isinstance(self.dampening, (int, float)) or not 0 <= self.dampening <= 1:
+        if (
+            isinstance(self.dampening, bool)
+            or not isinstance(self.dampening, (int, float))
+            or not 0 <= self.dampening <= 1
+        ):
             raise InputError(f"SGD: dampening must lie in [0, 1]; got {self.dampening!r}")
         self.below_1("momentum", self.momentum)
         super().__post_init__()
