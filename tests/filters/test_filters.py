@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 import tritoncnn
-from tests.filters.computing import Computing
+from tests.computing import Computing
 from tritoncnn.errors import InputError
 from tritoncnn.filters import BORDERS, Filter, apply_filter, named_filter, own_filter
 from tritoncnn.filters.apply import Pyramid

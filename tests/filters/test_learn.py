@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from scipy import ndimage
 
 import tritoncnn
-from tests.filters.computing import Computing
+from tests.computing import Computing
 from tritoncnn.commands import main
 from tritoncnn.data.values import encode_levels, encode_numbers
 from tritoncnn.errors import InputError

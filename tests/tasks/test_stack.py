@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tritoncnn
-from tests.filters.computing import Computing
+from tests.computing import Computing
 from tests.train.samples import write_idx
 from tritoncnn import train as library
 from tritoncnn.data import Facts

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import tritoncnn
-from tests.filters.computing import Computing
+from tests.computing import Computing
 from tritoncnn import train as library
 from tritoncnn.data import Facts, load_data, patterns
 from tritoncnn.data.define import BlankError

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
     "infer": "Say what is on pictures, by a trained model.",
     "eval": "Measure a trained model: metrics, a table of classes, the worst mistakes.",
+    "attack": "Change pictures a little so that a trained classifier is wrong: accuracy over the size of the change.",
     "list": "List tasks, models, data sets, augmentations and runs.",
     "filter": "Lay a filter on a picture: blur, edges, sharpen, or taps of your own; also on a pyramid.",
     "learn-filter": "Find the filter that makes one picture of another.",

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tritoncnn.commands.ending import complain, say
-
-if TYPE_CHECKING:
-    from tritoncnn.data.inputs import Picture
-    from tritoncnn.errors import DataError
-    from tritoncnn.task import Answer
 
 
 @click.command()
@@ -64,7 +58,8 @@ def _infer(
     task = find_task(task_name(run))
     pictures = find_pictures(words, place)
     answers = iter(predict(task, run, [p.file for p in pictures if isinstance(p.file, Path)], top, best=best))
-    found = [(p, p.file if isinstance(p.file, DataError) else _told(next(answers), p)) for p in pictures]
+    found = [(p, p.file if isinstance(p.file, DataError) else next(answers)) for p in pictures]
+    found = [(p, p.told(answer) if isinstance(answer, DataError) else answer) for p, answer in found]
     errors = [answer for _, answer in found if isinstance(answer, DataError)]
     if len(errors) == len(found) == 1:
         raise errors[0]
@@ -90,12 +85,3 @@ def _infer(
 
         write_answers(out, rows, [(p.name, p.file, a) for p, a in found if not isinstance(a, DataError)])
     return 0 if not errors else 1 if len(errors) < len(found) else 2
-
-
-def _told(answer: Answer | DataError, picture: Picture) -> Answer | DataError:
-    """An error of standard input without the name of the file that it was kept in."""
-    from tritoncnn.errors import DataError
-
-    if isinstance(answer, DataError) and picture.name == "-":
-        return DataError(str(answer).replace(str(picture.file), "on standard input"))
-    return answer

@@ -22,6 +22,10 @@ class Picture(NamedTuple):
     name: str
     file: Path | DataError
 
+    def told(self, error: DataError) -> DataError:
+        """An error of standard input without the name of the file that it was kept in."""
+        return DataError(str(error).replace(str(self.file), "on standard input")) if self.name == STDIN else error
+
 
 def find_pictures(words: Sequence[str], place: Path) -> list[Picture]:
     """The pictures that ``words`` name, in their order; ``place`` is a folder for what comes from standard input.

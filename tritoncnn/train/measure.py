@@ -45,7 +45,7 @@ def measure(
     where = folder.open_run(run)
     config = folder.read_config(where)
     trained = folder.load_trained(where, task, best=best)
-    data, parts = _parts(config, trained, data_dir)
+    data, parts = parts_of(config, trained, data_dir)
     examples = parts[part]
     size = min(BATCH, len(examples))
     evaluator = Evaluator(lambda x: compile_kept(trained.module, x), examples.x, size)
@@ -71,7 +71,7 @@ def measure(
     return Measured(note, tuple(lines), tuple(place / name for name in ("report.json", *task.pictures)))
 
 
-def _parts(config: dict[str, Any], trained: Trained, data_dir: Path | None) -> tuple[Dataset, dict[str, Examples]]:
+def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) -> tuple[Dataset, dict[str, Examples]]:
     """The data set and its parts, normalised as the run's own data were. Raises CheckpointError, DataError."""
     name, own = config.get("data"), config.get("data_dir")
     if not isinstance(name, str) or not isinstance(own, (str, type(None))):

@@ -33,7 +33,7 @@ def predict(
     evaluator: Evaluator[Model] | None = None
     batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
     for first in range(0, len(files), batch):
-        pictures = [_read(trained.read, path) for path in files[first : first + batch]]
+        pictures = [read_or_error(trained.read, path) for path in files[first : first + batch]]
         read = [picture for picture in pictures if not isinstance(picture, DataError)]
         answers: Iterator[Answer] = iter(())
         if read:
@@ -44,7 +44,8 @@ def predict(
     return found
 
 
-def _read(read: Reader, path: Path) -> Array | DataError:
+def read_or_error(read: Reader, path: Path) -> Array | DataError:
+    """A picture, or why there is none."""
     try:
         return read(path)
     except DataError as error:

@@ -1,0 +1,120 @@
+"""tritoncnn attack RUN [PICTURE...]"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tritoncnn.commands.ending import complain, say
+
+if TYPE_CHECKING:
+    from tritoncnn.attacks import Attack
+    from tritoncnn.robust import Victim
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.argument("pictures", nargs=-1, metavar="[PICTURE...]")
+@click.option("--method", type=click.Choice(["fgsm", "pgd"]), default="pgd", show_default=True)
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True, help="Of the change.")
+@click.option("--epsilon", type=float, default=0.1, show_default=True, help="How large the change may be; white is 1.")
+@click.option("--steps", type=int, help="Of pgd (default: 10).")
+@click.option("--step-size", type=float, help="Of each step (default: 2.5 epsilon / steps; of fgsm epsilon).")
+@click.option("--random-start/--no-random-start", default=None, help="Begin beside the picture (default: pgd does).")
+@click.option("--target", metavar="CLASS", help="The class that the model shall find (default: any but the right one).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and of the noise.")
+@click.option("--examples", type=int, default=500, show_default=True, help="Test pictures of a curve, at most.")
+@click.option("--data-dir", type=Path, help="For a curve, other data of the same kind and classes.")
+@click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of the table.")
+@click.option("--out", type=Path, metavar="DIR", help="Folder of the results (of a curve, by default RUN/attack).")
+def attack(
+    run: Path, pictures: tuple[str, ...], target: str | None, examples: int, data_dir: Path | None, best: bool,
+    as_json: bool, out: Path | None, **how: Any,
+) -> None:  # fmt: skip
+    """Change pictures by as little as --epsilon so that the classifier trained in the folder RUN is wrong about them.
+
+    \b
+    fgsm  x + epsilon sign(gradient of the loss): one step (Goodfellow et al. 2015)
+    pgd   several steps from a random start, each brought back to within epsilon (Madry et al. 2018)
+    linf  no value of the picture changes by more than epsilon
+    l2    the root of the sum of all squared changes is at most epsilon
+
+    Without pictures: accuracy on the test part of the run's data over epsilon, from 0 on, and under random noise of the same
+    size, as a table, curve.json, curve.csv and curve.png; examples.png shows some of the pictures.
+
+    With pictures: what the model finds in each PICTURE before and after, away from the class it finds or towards --target.
+    --out DIR then also writes attack.json, and of each picture NAME-attack.png: before, the change magnified, after. PICTURE may
+    be all that "tritoncnn infer" takes, and is adapted as there; exit codes are also the same.
+
+    Values run from 0, black, to 1, white, and stay there: 8 of 256 levels are --epsilon 0.031. Pictures of a run of task texture
+    are each evened out to mean 0 and deviation 1: epsilon is then in units of that deviation.
+    """
+    import tempfile
+
+    from tritoncnn.attacks import Attack
+    from tritoncnn.data.files import look
+    from tritoncnn.errors import InputError
+    from tritoncnn.robust import Victim, attack_curve
+    from tritoncnn.tasks import find_task
+    from tritoncnn.train import task_name
+
+    if out is not None and look(out) not in ("none", "folder"):
+        raise InputError(f"--out {out} is not a folder")
+    if pictures and data_dir is not None:
+        raise InputError("--data-dir is for a curve over the test part; leave it out, or the pictures")
+    chosen = Attack.of(**how)
+    victim = Victim(find_task(task_name(run)), run, best=best)
+    if pictures:
+        with tempfile.TemporaryDirectory() as place:  # for standard input
+            code = _attack(victim, pictures, Path(place), chosen, target, as_json, out)
+        if code:
+            raise SystemExit(code)
+        return
+    curve = attack_curve(victim, run, chosen, target, data_dir, out, examples)
+    if as_json:
+        click.echo(json.dumps(curve.note, indent=2))
+        return
+    for line in curve.lines:
+        say(line)
+    say(f"written: {', '.join(map(str, curve.files))}")
+
+
+def _attack(
+    victim: Victim, words: tuple[str, ...], place: Path, chosen: Attack, target: str | None, as_json: bool,
+    out: Path | None,
+) -> int:  # fmt: skip
+    """The exit code."""
+    from tritoncnn.data.inputs import find_pictures
+    from tritoncnn.errors import DataError
+    from tritoncnn.robust import attack_pictures, write_attacked
+
+    pictures = find_pictures(words, place)
+    files = [picture.file for picture in pictures if isinstance(picture.file, Path)]
+    results = iter(attack_pictures(victim, files, chosen, target))
+    found = [(p, p.file if isinstance(p.file, DataError) else next(results)) for p in pictures]
+    found = [(p, p.told(result) if isinstance(result, DataError) else result) for p, result in found]
+    errors = [result for _, result in found if isinstance(result, DataError)]
+    if len(errors) == len(found) == 1:
+        raise errors[0]
+    rows = [
+        {"picture": picture.name, **({"error": str(result)} if isinstance(result, DataError) else result.note)}
+        for picture, result in found
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    for picture, result in found:
+        if isinstance(result, DataError):
+            complain(f"error: {result}")
+        elif not as_json:
+            say(picture.name)
+            for line in result.lines:
+                say(f"  {line}")
+    if out is not None:
+        written = write_attacked(out, rows, [(p.name, r) for p, r in found if not isinstance(r, DataError)])
+        if not as_json:
+            say(f"written: {', '.join(map(str, written))}")
+    return 0 if not errors else 1 if len(errors) < len(found) else 2

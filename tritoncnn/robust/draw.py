@@ -1,0 +1,91 @@
+"""curve.png, and sheets of pictures: before, the change magnified, after."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from tritoncnn.data.define import Array
+from tritoncnn.errors import printable
+from tritoncnn.figure import new_figure, to_png
+
+SIDE = 192  # of a picture on a sheet, at least, in pixels
+GAP, LINE = 8, 18
+PAPER, INK = "white", "black"
+Shown = tuple[Array, Array, str, str]  # f32[C,H,W] before and after, what is said of each
+
+
+def draw_curve(rows: Sequence[Mapping[str, float]], title: str, norm: str) -> bytes:
+    """A PNG: accuracy over epsilon, under attack and under noise of the same size."""
+    figure = new_figure(6, 4)
+    axes = figure.subplots()
+    epsilon = [row["epsilon"] for row in rows]
+    names = {
+        "accuracy": ("accuracy under attack", "C3", "-"),
+        "noise_accuracy": ("accuracy under noise of this size", "C0", "--"),
+        "target_share": ("taken for the target", "C1", "-"),
+        "noise_target_share": ("the same under noise", "C2", "--"),
+    }
+    for name, (label, colour, line) in names.items():
+        if name in rows[0]:
+            axes.plot(epsilon, [row[name] for row in rows], label=label, color=colour, linestyle=line, marker="o")
+    what = "largest change of a value" if norm == "linf" else "2-norm of the change"
+    axes.set(title=title.replace("$", r"\$"), xlabel=f"epsilon ({what})", ylabel="share of test pictures")
+    axes.set(ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return to_png(figure)
+
+
+def draw_sheet(shown: Sequence[Shown]) -> bytes:
+    """A PNG with a row for each picture: before, the change with 0 at mid-grey, after; what is said of them below."""
+    strips = [_strip(*one) for one in shown]
+    width = max(strip.width for strip in strips)
+    page = Image.new("RGB", (width, sum(strip.height for strip in strips)), PAPER)
+    top = 0
+    for strip in strips:
+        page.paste(strip, (0, top))
+        top += strip.height
+    data = io.BytesIO()
+    page.save(data, "PNG")
+    return data.getvalue()
+
+
+def _strip(before: Array, after: Array, said: str, said_after: str) -> Image.Image:
+    change = after - before
+    largest = float(np.abs(change).max())
+    low, high = min(0.0, float(before.min())), max(1.0, float(before.max()))  # more than 0 to 1: it was evened out
+    panels = [
+        ((before - low) / (high - low), f"before: {said}"),
+        (0.5 + change / (2 * (largest or 1.0)), f"change x {0.5 / largest:.3g}" if largest else "no change"),
+        ((after - low) / (high - low), f"after: {said_after}"),
+    ]
+    pictures = [_enlarged(values) for values, _ in panels]
+    font = ImageFont.load_default(LINE - 5)
+    words = [printable(text) for _, text in panels]
+    cells = [max(picture.width, int(font.getlength(text)) + 4) for picture, text in zip(pictures, words, strict=True)]
+    height = pictures[0].height
+    strip = Image.new("RGB", (sum(cells) + GAP * 2, height + LINE + GAP), PAPER)
+    draw, left = ImageDraw.Draw(strip), 0
+    for picture, text, cell in zip(pictures, words, cells, strict=True):
+        strip.paste(picture, (left, 0))
+        draw.text((left + 2, height + 1), text, INK, font)
+        left += cell + GAP
+    return strip
+
+
+def _enlarged(values: Array) -> Image.Image:
+    """f32[C,H,W] from 0 to 1 as a picture of whole pixels, at least SIDE wide where it is smaller."""
+    picture = Image.fromarray(levels(values)).convert("RGB")
+    scale = max(1, round(SIDE / max(picture.size)))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def levels(values: Array) -> NDArray[np.uint8]:
+    """u8[H,W] or u8[H,W,3] of f32[C,H,W], cut at 0 and 1."""
+    rounded = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
+    return rounded[0] if len(rounded) == 1 else np.ascontiguousarray(rounded.transpose(1, 2, 0))
