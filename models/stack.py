@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-WIDTHS = (8, 16, 32)  # filters of each layer
+WIDTHS = (8, 16, 32, 64)  # filters of each layer
 HIDDEN = 64  # units of each full layer, where there are no filters
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "none": nn.Identity}
-POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}
+POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d, "none": None}
 
 
 class Stack(nn.Module):
@@ -27,8 +27,8 @@ class Stack(nn.Module):
         for width in WIDTHS[:depth]:
             layers += [nn.Conv2d(before, width, 3, padding=1), ACTIVATIONS[activation]()]
             before = width
-            if pool != "none":
-                layers.append(POOLS[pool](2))
+            if (pooling := POOLS[pool]) is not None:
+                layers.append(pooling(2))
                 side //= 2
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(before * side**2, classes)

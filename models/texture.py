@@ -22,17 +22,17 @@ SCALES = (1.0, 2.0)  # standard deviations of the filters made by hand, in pixel
 
 
 class Texture(nn.Module):
-    """f32[N,C,H,W] -> logits f32[N,classes]. ``bend``: is there a non-linearity? Each filter then counts on either side of 0.
+    """f32[N,C,H,W] -> logits f32[N,classes]. ``activation`` relu: each filter counts on either side of 0; or none.
 
-    ``made``: filters made by hand, which are not trained.
+    ``filters``: learned, or hand-made, which are not trained.
     """
 
-    def __init__(self, classes: int, channels: int = 1, bend: bool = True, made: bool = False) -> None:
+    def __init__(self, classes: int, channels: int = 1, filters: str = "learned", activation: str = "relu") -> None:
         super().__init__()
-        self.bend = bend
+        self.bend = bend = activation == "relu"
         self.conv = nn.Conv2d(channels, FILTERS, TAPS, bias=False)
         self.fc = nn.Linear(2 * FILTERS if bend else FILTERS, classes)
-        if made:
+        if filters == "hand-made":
             taps = made_filters()[:, None] / channels
             self.conv.weight = nn.Parameter(taps.expand(-1, channels, -1, -1).contiguous(), requires_grad=False)
 

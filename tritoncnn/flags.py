@@ -53,6 +53,7 @@ class Flag:
     metavar  what help shows for the value
     word     on the command line, where it is not --NAME
     hidden   it is no flag, but belongs to what reproduces a run
+    of       of a task's own: the models that have it; empty: all
     """
 
     help: str
@@ -63,6 +64,7 @@ class Flag:
     metavar: str | None = None
     word: str = ""
     hidden: bool = False
+    of: tuple[str, ...] = ()
 
 
 def _flag(default: Any, help: str, rule: Rule | None = None, **more: Any) -> Any:
@@ -157,6 +159,8 @@ class Row:
 
     def check(self, value: Any) -> None:
         """Raises InputError unless the value makes sense."""
+        if self.flag.choices:
+            known(self.name.replace("_", " "), value, self.flag.choices)
         if self.flag.rule is not None and not self.flag.rule.holds(value):
             raise InputError(f"{self.word} must be {self.flag.rule.words}; got {value}")
 
@@ -167,9 +171,22 @@ TABLE: Mapping[str, Row] = {
 }
 
 
-def word(name: str) -> str:
-    """A flag as the command line has it."""
-    return TABLE[name].word
+def option(name: str, default: Any, help: str, rule: Rule | None = None, **more: Any) -> Row:
+    """A row that a task or a data set adds to the table for itself; its kind is that of the default."""
+    assert name not in TABLE, f"{name} is a flag of all tasks"
+    return Row(name, type(default).__name__, default, Flag(help, rule, **more))
+
+
+def read_rows(rows: Iterable[Row], note: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``rows`` in what a run keeps of its flags. Raises InputError naming what is missing or makes no sense."""
+    found = {row.name: note.get(row.name) for row in rows}
+    for row in rows:
+        try:
+            row.check_kind(found[row.name])
+        except TypeError as error:
+            raise InputError(str(error)) from error
+        row.check(found[row.name])
+    return found
 
 
 def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
-from tritoncnn.data import Examples, Facts, Reader
+from tritoncnn.data import SOURCES, Examples, Facts, Reader
 from tritoncnn.data.colour import ColourReader
+from tritoncnn.flags import Row
 
-Build = Callable[[Facts], torch.nn.Module]
+Build = Callable[..., torch.nn.Module]  # (facts of the data, the task's own options by name)
 Loss = Callable[[Any, Any], torch.Tensor]
 
 
@@ -112,7 +114,8 @@ class Task:
 
     name     what ``train NAME`` says; the file in ``tasks/`` has the same
     about    one line
-    models   name -> how to build it from the facts of the data; the first is the default
+    models   name -> how to build it from the facts of the data and, by name, the values of ``options`` that are its; the first
+             is the default
     data     names of data sets that it learns from; the first is the default
     loss     (output, target) -> one number, of known ops: a part of the compiled step
     metrics  name -> Metric, in the order of the columns of metrics.jsonl
@@ -124,6 +127,7 @@ class Task:
     recipe   of the default data; ``recipes`` has others by the name of the data set
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
+    options  further rows of the table of flags, for the models: ``option("depth", 3, "Layers of filters.", AT_LEAST_1)``
     pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
     report   what ``eval`` says of outputs beside the metrics
     baseline  (facts, training part, test part) -> what a sceptic would try first, and how good that is; None: nothing
@@ -143,6 +147,7 @@ class Task:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     sides: Mapping[str, Side] = field(default_factory=dict)
     soft_loss: Callable[[float], Loss] | None = None
+    options: tuple[Row, ...] = ()
     pictures: Mapping[str, Draw] = field(default_factory=dict)
     report: Judge | None = None
     baseline: Callable[[Facts, Examples, Examples], Baseline | None] | None = None
@@ -153,6 +158,34 @@ class Task:
         assert self.best in self.metrics, f"task {self.name} measures no {self.best}"
         wanted = set(self.models) if isinstance(self.read, ColourReader) else set()
         assert set(self.sides) == wanted, f"task {self.name} must tell the sides of {wanted}; got {set(self.sides)}"
+
+        names = [row.name for row in self.options]
+        assert len(set(names)) == len(names), f"task {self.name} has an option twice: {names}"
+        assert not set(names) & {row.name for name in self.data for row in SOURCES[name].options}
+
+    def own_rows(self) -> dict[str, Row]:
+        """All that the task and its data sets add to the table of flags."""
+        rows = [*self.options, *(row for name in self.data for row in SOURCES[name].options)]
+        return {row.name: row for row in rows}
+
+    def rows_of(self, model: str, data: str) -> dict[str, Row]:
+        """Those of the added rows that this model and this data set have."""
+        rows = [*self.model_rows(model), *SOURCES[data].options]
+        return {row.name: row for row in rows}
+
+    def model_rows(self, model: str) -> list[Row]:
+        return [row for row in self.options if not row.flag.of or model in row.flag.of]
+
+    def owners_of(self, name: str) -> str:
+        """Which models or data sets have an added row, as the command line names them."""
+        found = next((row for row in self.options if row.name == name), None)
+        if found is not None:
+            return f"--model {' or '.join(found.flag.of or self.models)}"
+        return f"--data {' or '.join(d for d in self.data if name in [row.name for row in SOURCES[d].options])}"
+
+    def builder(self, model: str, own: Mapping[str, Any]) -> Callable[[Facts], torch.nn.Module]:
+        """How to build ``model`` with these values of its options."""
+        return partial(self.models[model], **{row.name: own[row.name] for row in self.model_rows(model)})
 
     def recipe_for(self, data: str) -> Recipe:
         return self.recipes.get(data, self.recipe)

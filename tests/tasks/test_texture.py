@@ -29,11 +29,11 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_filters_are_learned_and_without_a_non_linearity_nothing_is(tmp_path: Path) -> None:
     """The lecture's point: where means agree, a linear net sees nothing."""
     found = {}
-    for model in ("learned", "linear"):
-        outcome = library.train(Options.of(TASK, model=model, epochs=12), tmp_path / model)
-        found[model] = outcome.summary["metrics"]["accuracy"]
-    assert found["learned"] >= 0.95
-    assert abs(found["linear"] - 0.5) < 0.15
+    for activation in ("relu", "none"):
+        outcome = library.train(Options.of(TASK, activation=activation, epochs=12), tmp_path / activation)
+        found[activation] = outcome.summary["metrics"]["accuracy"]
+    assert found["relu"] >= 0.95
+    assert abs(found["none"] - 0.5) < 0.15
 
 
 @pytest.mark.usefixtures("few")
@@ -90,7 +90,7 @@ def test_filters_made_by_hand_are_blind_to_an_even_ground_and_stay_as_they_are()
     assert taps.sum((1, 2)).abs().max() < 1e-4
     torch.testing.assert_close(taps.flatten(1).norm(dim=1), torch.full((16,), GAIN))
     assert len({tuple(filter.flatten().tolist()) for filter in taps}) == 16
-    net = TASK.models["hand-made"](Facts(("a", "b"), (0.0,), (1.0,)))
+    net = TASK.models["texture"](Facts(("a", "b"), (0.0,), (1.0,)), filters="hand-made")
     x, y = torch.randn(8, 1, SIZE, SIZE), torch.arange(8) % 2
     step = tritoncnn.compile_step(net, TASK.loss, tritoncnn.Adam(lr=0.1), (x, y))
     before = step.state_dict()

@@ -14,7 +14,7 @@ import torch
 from tests.train.samples import write_idx
 from tests.train.test_run import LENET, StopAt, assert_same_run, metrics, options
 from tritoncnn.errors import InputError
-from tritoncnn.train import Options, Silent, read_config, rehearse, resume, train
+from tritoncnn.train import Options, Silent, read_config, rehearse, resume, task_of_config, train
 from tritoncnn.train.best import best_of, waited
 from tritoncnn.train.configfile import write_config
 from tritoncnn.train.finetune import weights_of
@@ -68,8 +68,8 @@ def test_an_ended_run_goes_on_for_more_epochs_and_its_file_trains_all_of_it_agai
         resume(LENET, run, {"epochs": 5})
     resume(LENET, run, {})
     assert_same_run(run, whole)
-    said = read_config(whole / "config.yaml")
-    assert (said["legs"], said["epochs"], said.pop("task")) == ("3/9", 4, "lenet")
+    said = read_config(whole / "config.yaml", LENET.own_rows())
+    assert (said["legs"], said["epochs"], task_of_config(whole / "config.yaml")) == ("3/9", 4, "lenet")
     train(Options.of(LENET, **said), tmp_path / "again")
     assert_same_run(tmp_path / "again", whole)
 
@@ -149,15 +149,16 @@ def test_options_come_back_from_the_file_of_a_run(tmp_path: Path, more: dict[str
     given = Options.of(LENET, **more).fitted(1000)
     path = tmp_path / "config.yaml"
     path.write_text(write_config(given))
-    said = read_config(path)
-    assert said.pop("task") == "lenet"
+    said = read_config(path, LENET.own_rows())
+    assert task_of_config(path) == "lenet"
     assert Options.of(LENET, **said) == given
 
 
 def test_a_file_may_say_little_and_write_as_people_do(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("batch-size: 32\nlr: 1e-3\nmomentum: 0\nnesterov: no\nfrom: /a/run\ndata_dir: ~\n")
-    assert read_config(path) == {
+    assert task_of_config(path) is None
+    assert read_config(path, {}) == {
         "batch_size": 32,
         "lr": 0.001,
         "momentum": 0.0,
@@ -184,16 +185,22 @@ WRONG_FILES = {
 }
 
 
+def test_a_file_that_names_no_word_as_task_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text("task: [lenet]\n")
+    with pytest.raises(InputError, match=r"f.yaml: task must be a word; got \['lenet'\]"):
+        task_of_config(tmp_path / "f.yaml")
+
+
 @pytest.mark.parametrize("text", WRONG_FILES)
 def test_files_that_say_something_else_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "f.yaml").write_text(text)
     with pytest.raises(InputError, match=WRONG_FILES[text]):
-        read_config(tmp_path / "f.yaml")
+        read_config(tmp_path / "f.yaml", {})
 
 
 def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_bytes(b"lr: \xff")
     with pytest.raises(InputError, match="f.yaml is no text in UTF-8"):
-        read_config(tmp_path / "f.yaml")
+        read_config(tmp_path / "f.yaml", {})
     with pytest.raises(InputError, match="gone.yaml does not exist"):
-        read_config(tmp_path / "gone.yaml")
+        read_config(tmp_path / "gone.yaml", {})

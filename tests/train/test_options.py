@@ -80,7 +80,7 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
         Options.of(replace(LENET, soft_loss=None), label_smoothing=0.1)
     with pytest.raises(InputError, match="--augment flip,mixup is for tasks with classes; task 'lenet' has none"):
         Options.of(replace(LENET, soft_loss=None), augment="flip,mixup")
-    assert Options.of(replace(LENET, soft_loss=None), augment="flip").loss() is LENET.loss
+    assert Options.of(replace(LENET, soft_loss=None), augment="colour").loss() is LENET.loss
 
 
 @pytest.mark.parametrize("examples", [1, 2, 7, 30, 96, 500, 511, 512, 7190])

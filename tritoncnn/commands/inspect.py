@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from tritoncnn.commands.table import TaskCommand
 from tritoncnn.flags import OPTIMIZERS
 
 PROBE = 4096  # examples: a batch that fits into any memory
 
 
-@click.command()
+@click.command(cls=TaskCommand)
 @click.argument("name", metavar="TASK")
 @click.option("--model", help="One of the task's models (default: its first).")
 @click.option("--size", type=int, help="Side of the pictures in pixels (default: the model's).")
@@ -18,7 +21,14 @@ PROBE = 4096  # examples: a batch that fits into any memory
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="Of --step.")
 @click.option("--source", is_flag=True, help="Also print the Triton source that was generated.")
 def inspect(
-    name: str, model: str | None, size: int | None, step: bool, batch_size: int | None, optimizer: str, source: bool
+    name: str,
+    model: str | None,
+    size: int | None,
+    step: bool,
+    batch_size: int | None,
+    optimizer: str,
+    source: bool,
+    **own: Any,
 ) -> None:
     """Show how the model of TASK is compiled: its graph before and after each pass, then the plan.
 
@@ -30,12 +40,13 @@ def inspect(
     from tritoncnn.errors import InputError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import Options
+    from tritoncnn.tree import flatten
 
     task = find_task(name)
     examples = (64 if step else 1) if batch_size is None else batch_size
     if examples < 1:
         raise InputError(f"--batch-size must be at least 1; got {examples}")
-    options = Options.of(task, model=model, size=size, optimizer=optimizer)
+    options = Options.of(task, model=model, size=size, optimizer=optimizer, **own)
 
     def compile_for(batch: int) -> tritoncnn.CompiledModel | tritoncnn.CompiledStep:
         x, y, facts = task.example_at(batch, options.size)
@@ -46,7 +57,7 @@ def inspect(
 
     if examples > PROBE:  # a plan grows with its batch: a small one tells whether the large one fits
         x, y, _ = task.example_at(1, options.size)
-        each = sum(compile_for(PROBE).plan.sizes.values()) / PROBE + x.nbytes + y.nbytes
+        each = sum(compile_for(PROBE).plan.sizes.values()) / PROBE + sum(part.nbytes for part in flatten((x, y))[0])
         if examples * each > (left := memory_left()):
             raise InputError(
                 f"--batch-size {examples} needs about {in_words(int(examples * each))} of memory; {in_words(left)} are left"

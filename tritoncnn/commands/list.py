@@ -18,7 +18,7 @@ KINDS = ("tasks", "data", "augmentations", "runs")
 @click.option("--runs", type=Path, default=Path("runs"), show_default=True, help="Folder of run folders.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of the tables.")
 def list(kind: str | None, runs: Path, as_json: bool) -> None:
-    """List what there is: tasks with their models, data sets, augmentations, runs; or one KIND of these."""
+    """List what there is: tasks with their models and options, data sets, augmentations, runs; or one KIND of these."""
     kinds = (kind,) if kind else KINDS
     found = {name: ROWS[name](runs) for name in kinds}
     if as_json:
@@ -36,8 +36,11 @@ def _tasks(runs: Path) -> Any:
 
     rows = []
     for task in map(find_task, TASKS):
-        about = f"{task.about}; models: {', '.join(task.models)}; data: {', '.join(task.data)}"
-        rows.append({"name": task.name, "about": about, "models": [*task.models], "data": [*task.data]})
+        own = {row.name: row.default for row in task.own_rows().values()}
+        words = f"; options: {', '.join(row.word for row in task.own_rows().values())}" if own else ""
+        about = f"{task.about}; models: {', '.join(task.models)}; data: {', '.join(task.data)}{words}"
+        more = {"models": [*task.models], "data": [*task.data], "options": own}
+        rows.append({"name": task.name, "about": about, **more})
     return rows
 
 

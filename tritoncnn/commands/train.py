@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from tritoncnn.commands.ending import say
-from tritoncnn.commands.table import table_options
+from tritoncnn.commands.table import TaskCommand, table_options
 
 
-@click.command()
+@click.command(cls=TaskCommand)
 @click.argument("name", metavar="TASK", required=False)
 @table_options
 @click.option("--config", type=Path, metavar="FILE.yaml", help="Flags in a file; those on the command line go before.")
@@ -33,25 +33,8 @@ def train(
 ) -> None:
     """Train the model of TASK and keep the result in a run folder.
 
-    \b
-    lenet                            handwritten digits: --data digits, mnist or folder
-    alexnet, googlenet, resnet, vgg  photographs: --data photographs, cifar10, cifar100 or folder
-    stack                            digits by stacks that lack a part: --model filters, depth-1, depth-2, tanh,
-                                     mean-pooling, no-pooling, linear, full or full-linear
-    texture                          spots or stripes: --data patterns, textures or folder; --model learned,
-                                     hand-made (fixed filters) or linear (no non-linearity: it sees nothing)
-
-    \b
-    digits       scikit-learn's 1,797 scans; a fifth is held out, the rest is joined by 4 warped copies each
-    mnist        the four IDX files in --data-dir, plain or .gz
-    photographs  patches of 12 photographs that come with scikit-image and scikit-learn: those of their left
-                 halves, of any scale and mirrored or not, against those of their right halves
-    cifar10      the files of CIFAR-10 in --data-dir, of the binary version or that for Python, whose pickles
-                 are read without running what they name; cifar100 in the same way
-    patterns     spots and stripes, made by a Gray-Scott reaction; no pattern is in both parts
-    textures     brick, grass and gravel: patches of three photographs, left halves against right halves
-    folder       --data-dir holds one folder of pictures per class (sorted by name); a fifth of each is held
-                 out; pictures are adapted as "tritoncnn infer --help" says
+    `tritoncnn train TASK --help` also tells of TASK's models, options and data sets, and of the changes that --augment
+    knows; `tritoncnn list` of all tasks.
 
     \b
     schedule   after a rise over the share --warm-up of all steps, the learning rate
@@ -60,13 +43,7 @@ def train(
     one-cycle  as cosine; it rises from 1/25 along half a cosine
     constant   stays
 
-    \b
-    augment  each training picture anew in each epoch, in the order given; amounts, as in colour=0.3, are
-    crop     share of the side by which it may be moved (0.125), black beside it
-    flip     share of pictures that are mirrored, left for right (0.5)
-    colour   share by which brightness, contrast and saturation may change (0.4)
-    cutout   share of the side of a square that is set to the mean (0.5)
-    mixup    two pictures and their targets are laid over each other, by a share from Beta(0.2, 0.2)
+    --augment changes each training picture anew in each epoch, in the order given.
 
     Examples that do not fill a last batch are left out of that epoch; each epoch has another order. A checkpoint is
     written before the first step, after each epoch, every --save-every seconds, and on Ctrl-C, SIGTERM or SIGHUP (exit
@@ -88,16 +65,16 @@ def train(
     if verbose and quiet:
         raise click.UsageError("-v and -q say the opposite of each other; leave one out")
     given = {key: os.path.abspath(value) if isinstance(value, Path) else value for key, value in given.items()}
-    if config is not None:
-        given = _over(library.read_config(config), given)
-        name = name or given.get("task")
-    name = name or (library.task_name(run) if run is not None else None)
+    named = library.task_of_config(config) if config is not None else None
+    name = name or named or (library.task_name(run) if run is not None else None)
     if name is None:
         context = click.get_current_context()
         raise click.MissingParameter(ctx=context, param=context.command.params[0])
-    if given.pop("task", name) != name:
+    if named not in (None, name):
         raise InputError(f"TASK {name} is not the one of --config {config}; leave it out, or name another file")
     task = find_task(name)
+    if config is not None:
+        given = _over(library.read_config(config, task.own_rows()), given)
     progress = library.pick_progress(verbose, quiet)
     if fast:
         if out is not None or run is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tritoncnn.data.define import Dataset, Examples, Facts, Reader, Source
 from tritoncnn.data.files import look
@@ -23,8 +25,10 @@ def _find_sources() -> dict[str, Source]:
 SOURCES: dict[str, Source] = _find_sources()
 
 
-def load_data(name: str, folder: Path | None, read: Reader) -> Dataset:
-    """Load the data set called ``name``; ``read`` is how the task wants its pictures. Raises DataError."""
+def load_data(name: str, folder: Path | None, read: Reader, own: Mapping[str, Any] | None = None) -> Dataset:
+    """Load the data set called ``name``; ``read`` is how the task wants its pictures; ``own`` has values of its own options,
+    where they are not the usual ones. Raises DataError.
+    """
     if name not in SOURCES:
         raise DataError(f"unknown data set {name!r}; known: {', '.join(SOURCES)}")
     source = SOURCES[name]
@@ -36,7 +40,7 @@ def load_data(name: str, folder: Path | None, read: Reader) -> Dataset:
         raise DataError(f"data set {name!r} needs --data-dir, {source.folder}")
     elif (found := look(folder)) != "folder":
         raise DataError(f"--data-dir {folder} {'does not exist' if found == 'none' else 'is not a folder'}")
-    return source.load(folder, read)
+    return source.load(folder, read, **{row.name: (own or {}).get(row.name, row.default) for row in source.options})
 
 
 __all__ = ["SOURCES", "Dataset", "Examples", "Facts", "Reader", "Source", "load_data"]

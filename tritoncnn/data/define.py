@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from tritoncnn.errors import DataError, InputError
+from tritoncnn.flags import Row
 from tritoncnn.tree import apply
 
 Array = NDArray[np.float32]
 Reader = Callable[[Path], Array]  # a file -> f32[C,H,W] in [0, 1], as a task wants its pictures
 
 TOLD = 12  # classes whose numbers of pictures are told
-HELD_OUT = 0.2  # share of each class that is kept for testing where the data set has no test part of its own
+HELD_OUT = 0.2  # usual share of each class that is kept for testing where the data set has no test part of its own
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,14 @@ class Source:
     about   one line
     folder  what ``--data-dir`` has to be; empty: the data come with a package and take no folder
     load    (the folder or None, the task's reader of pictures) -> the data set; raises DataError
+    options  further rows of the table of flags, of which ``load`` takes the values by name
     """
 
     name: str
     about: str
     folder: str
-    load: Callable[[Path | None, Reader], Dataset]
+    load: Callable[..., Dataset]
+    options: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,8 +194,8 @@ class BlankError(DataError):
     """A picture without anything on it."""
 
 
-def hold_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Choose pictures to keep for testing: of each class every fifth, at least one, drawn with a fixed seed.
+def hold_out(labels: NDArray[np.int64], share: float = HELD_OUT) -> NDArray[np.bool_]:
+    """Choose pictures to keep for testing: of each class this share, at least one and not all, drawn with a fixed seed.
 
     Needs two pictures or more of each class that occurs. The same on every machine and in every run.
     """
@@ -200,5 +203,5 @@ def hold_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         order = np.random.RandomState(int(label)).permutation(len(rows))  # frozen by NumPy's policy, unlike Generator
-        kept[rows[order[: max(1, round(HELD_OUT * len(rows)))]]] = True
+        kept[rows[order[: min(max(1, round(share * len(rows))), len(rows) - 1)]]] = True
     return kept

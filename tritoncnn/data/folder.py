@@ -10,27 +10,29 @@ from pathlib import Path
 import numpy as np
 
 from tritoncnn.data.define import (
+    HELD_OUT,
     Array,
     BlankError,
     Dataset,
     Part,
     Reader,
     Source,
-    hold_out,
     make_labelled,
     pictures_per_class,
 )
+from tritoncnn.data.define import hold_out as choose
 from tritoncnn.data.files import in_words, memory_left, reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.errors import DataError
+from tritoncnn.flags import Rule, option
 
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used
 COPIES = 3  # of all pictures in memory: as read, stacked, normalised
 
 
-def load_folder(folder: Path | None, read: Reader) -> Dataset:
-    """Classes are the sub-folders in the order of their names; a fifth of each class's pictures is held out.
+def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT) -> Dataset:
+    """Classes are the sub-folders in the order of their names; the share ``hold_out`` of each class's pictures is for testing.
 
     Where the folder holds ``train`` and ``val`` (or the like) with class folders in them, these are the parts. A class's
     pictures may lie in folders of its folder. Names that begin with a dot are passed over; other files that are no
@@ -45,8 +47,10 @@ def load_folder(folder: Path | None, read: Reader) -> Dataset:
     if len(names) < 2:
         raise DataError(f"{root} must hold at least 2 folders of pictures, one per class; got {len(names)}")
     train = _read_classes(root, names, read, left_out, least=2 if test_root is None else 1)
+    if test_root is not None and hold_out != HELD_OUT:
+        raise DataError(f"--hold-out {hold_out:g}: {folder} has a test part already, {test_root}; leave it out")
     if test_root is None:
-        kept = hold_out(train.labels)
+        kept = choose(train.labels, hold_out)
         test = Part(train.pictures[kept], train.labels[kept])
         train = Part(train.pictures[~kept], train.labels[~kept])
     else:
@@ -135,5 +139,9 @@ def files_in(folder: Path) -> list[Path]:
 
 
 folder = Source(
-    "folder", "pictures of your own", "a folder that holds one folder of pictures for each class", load_folder
-)
+    "folder", "pictures of your own", "a folder that holds one folder of pictures for each class", load_folder,
+    (option(
+        "hold_out", HELD_OUT, "Share of each class of --data folder that is for testing, where it has no test folder.",
+        Rule("above 0 and below 1", lambda value: 0 < value < 1), metavar="SHARE",
+    ),),
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tritoncnn.data.texture import SIZE, read_texture
+from tritoncnn.flags import option
 from tritoncnn.models.texture import Texture
 from tritoncnn.task import Recipe
 from tritoncnn.tasks.kinds.baselines import nearest_picture
@@ -12,17 +13,19 @@ RECIPE = Recipe(epochs=12, batch=32, steps=240, optimizer="adam", lr=0.03, momen
 
 task = classification(
     name="texture",
-    about="spots or stripes by filters, a non-linearity, their means and a linear layer; hand-made and linear to compare",
-    models={
-        "learned": lambda classes, channels: Texture(classes, channels),
-        "hand-made": lambda classes, channels: Texture(classes, channels, made=True),
-        "linear": lambda classes, channels: Texture(classes, channels, bend=False),
-    },
+    about="spots or stripes by filters, a non-linearity, their means and a linear layer",
+    models={"texture": Texture},
     data=("patterns", "textures", "folder"),
     read=read_texture,
     shape=(1, SIZE, SIZE),
     classes=2,
     recipe=RECIPE,
     recipes={},
+    options=(
+        option("filters", "learned", "Learned, or made by hand and fixed.", choices=("learned", "hand-made")),
+        option(
+            "activation", "relu", "The non-linearity; none: all that is left is mean values.", choices=("relu", "none")
+        ),
+    ),
     baseline=nearest_picture,
 )

@@ -1,7 +1,7 @@
 """The engine: training loop, checkpoints, run folder, curves, progress, answers. It reads only what a Task says."""
 
 from tritoncnn.train.baseline import tell_baseline
-from tritoncnn.train.configfile import read_config
+from tritoncnn.train.configfile import read_config, task_of_config
 from tritoncnn.train.folder import task_name
 from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import Outcome, rehearse, resume, train
@@ -14,5 +14,5 @@ from tritoncnn.train.versions import versions
 
 __all__ = [
     "Bar", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "list_runs", "measure", "pick_progress",
-    "predict", "read_config", "rehearse", "resume", "task_name", "tell_baseline", "train", "versions",
+    "predict", "read_config", "rehearse", "resume", "task_name", "task_of_config", "tell_baseline", "train", "versions",
 ]  # fmt: skip

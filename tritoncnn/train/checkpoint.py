@@ -15,7 +15,7 @@ from tritoncnn.task import Task
 from tritoncnn.train.options import Options
 from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
-FORMAT = 7
+FORMAT = 8
 AVERAGE = "average."  # in names of the optimizer's tensors
 Row = dict[str, float]  # one line of metrics.jsonl
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from tritoncnn.data.files import read_file
 from tritoncnn.errors import InputError
-from tritoncnn.flags import TABLE, known
+from tritoncnn.flags import TABLE, Flag, Row, known
 from tritoncnn.train.options import OF_SOME, Options
 
 MAX_BYTES = 1 << 20
+TASK = Row("task", "str", "", Flag("What is trained."))
 
 
 def write_config(options: Options) -> str:
@@ -21,8 +22,8 @@ def write_config(options: Options) -> str:
 
     lines = ["# tritoncnn train --config FILE trains this again. Flags beside it override what it says.\n"]
     lines.append(yaml.safe_dump({"task": options.task.name}))
-    for row in TABLE.values():
-        value = getattr(options, row.name)
+    for row in options.rows.values():
+        value = options.value(row.name)
         if (row.flag.unset and value == row.default) or options.optimizer not in OF_SOME.get(
             row.name, (options.optimizer,)
         ):
@@ -31,11 +32,34 @@ def write_config(options: Options) -> str:
     return "\n".join(lines)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Flags by name, and ``task``, as far as the file has them. Raises InputError naming the file, the key and its value.
+def task_of_config(path: Path) -> str | None:
+    """The task that the file names. Raises InputError."""
+    name = _parse(path).get("task")
+    return None if name is None else _value(path, TASK, name)
 
-    Keys may be written as flags are (batch-size) or as in a run folder (batch_size); null says nothing.
+
+def read_config(path: Path, own: Mapping[str, Row]) -> dict[str, Any]:
+    """Flags by name, ``own`` ones of the task too, as far as the file has them; ``task`` is left out.
+
+    Keys may be written as flags are (batch-size) or as in a run folder (batch_size); null says nothing. Raises InputError naming
+    the file, the key and its value.
     """
+    said: dict[str, Any] = {}
+    rows = {"task": TASK, **TABLE, **own}
+    for key, value in _parse(path).items():
+        name = str(key).replace("-", "_")
+        name = "from_run" if name == "from" else name
+        known(f"flag in {path}", name, rows)
+        if name in said:
+            raise InputError(f"--config {path} has {name} twice")
+        if value is not None:
+            said[name] = _value(path, rows[name], value)
+    said.pop("task", None)
+    return said
+
+
+def _parse(path: Path) -> Mapping[Any, Any]:
+    """What the file holds, no key twice. Raises InputError."""
     import yaml
 
     data = read_file(path, "--config", MAX_BYTES, InputError)
@@ -52,20 +76,11 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"--config {path} must hold lines as 'epochs: 12'; got {type(found).__name__}")
     if twice := [key for key in keys if keys.count(key) > 1]:  # YAML itself would take the last
         raise InputError(f"--config {path} has {twice[0]} twice")
-    said: dict[str, Any] = {}
-    for key, value in found.items():
-        name = str(key).replace("-", "_")
-        name = "from_run" if name == "from" else name
-        known(f"flag in {path}", name, ["task", *TABLE])
-        if name in said:
-            raise InputError(f"--config {path} has {name} twice")
-        if value is not None:
-            said[name] = _value(path, name, value)
-    return said
+    return found
 
 
-def _value(path: Path, name: str, value: Any) -> Any:
-    kind = TABLE[name].kind if name != "task" else "str"
+def _value(path: Path, row: Row, value: Any) -> Any:
+    kind = row.kind
     if kind == "float" and isinstance(value, str):  # YAML 1.1 takes 1e-3 for a word
         with contextlib.suppress(ValueError):
             value = float(value)
@@ -74,5 +89,5 @@ def _value(path: Path, name: str, value: Any) -> Any:
     wanted = {"str": str, "str | None": str, "int": int, "float": float, "bool": bool}[kind]
     if type(value) is not wanted:
         words = {str: "a word", int: "a whole number", float: "a number", bool: "true or false"}
-        raise InputError(f"--config {path}: {name} must be {words[wanted]}; got {value!r}")
+        raise InputError(f"--config {path}: {row.name} must be {words[wanted]}; got {value!r}")
     return value

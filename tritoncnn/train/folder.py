@@ -17,7 +17,7 @@ from tritoncnn.atomic import check_writable, unfinished, write_file
 from tritoncnn.data import Dataset, Facts, Reader
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
-from tritoncnn.flags import known
+from tritoncnn.flags import known, read_rows
 from tritoncnn.task import Task
 from tritoncnn.train.configfile import write_config as yaml_of
 from tritoncnn.train.events import NAME as EVENTS
@@ -236,7 +236,8 @@ def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
             raise InputError(f"size must be a whole number; got {size!r}")
         check_size(task, name, size)
         facts = Facts.from_note(config)
-        module = task.models[name](facts).eval()
+        own = read_rows(task.model_rows(name), config)
+        module = task.builder(name, own)(facts).eval()
     except InputError as error:
         raise CheckpointError(f"{run.config}: {error}") from error
     path = run.best if best else run.model

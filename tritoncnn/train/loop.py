@@ -103,7 +103,7 @@ def _load(options: Options) -> Dataset:
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = Path(options.data_dir) if options.data_dir is not None else None
-    return load_data(options.data, folder, options.task.reader(options.size))
+    return load_data(options.data, folder, options.task.reader(options.size), options.own)
 
 
 def _fit(options: Options, data: Dataset) -> Options:
@@ -145,8 +145,7 @@ class Trainer:
             self.progress.opening(self.data.about)
         module = options.build_model(self.data.facts)
         if self.weights is not None:
-            build = options.task.models[options.model]
-            start_from(self.weights, module, build, self.data.facts, options.new_head)
+            start_from(self.weights, module, options.builder, self.data.facts, options.new_head)
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         x = self.data.train.x
         self.changes = options.changes

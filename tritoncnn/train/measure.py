@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tritoncnn.atomic import write_file
-from tritoncnn.data import Dataset, Examples, load_data
-from tritoncnn.errors import CheckpointError, DataError
+from tritoncnn.data import SOURCES, Dataset, Examples, load_data
+from tritoncnn.errors import CheckpointError, DataError, InputError
+from tritoncnn.flags import known, read_rows
 from tritoncnn.frozen import compile_kept
 from tritoncnn.task import Task
 from tritoncnn.train import folder
@@ -76,7 +77,13 @@ def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) ->
     name, own = config.get("data"), config.get("data_dir")
     if not isinstance(name, str) or not isinstance(own, (str, type(None))):
         raise CheckpointError(f"config.json: data and data_dir must be names; got {name!r} and {own!r}")
-    data = load_data(name, data_dir if data_dir is not None else Path(own) if own else None, trained.read)
+    place = data_dir if data_dir is not None else Path(own) if own else None
+    try:
+        known("data set", name, SOURCES)
+        options = read_rows(SOURCES[name].options, config)
+    except InputError as error:
+        raise CheckpointError(f"config.json: {error}") from error
+    data = load_data(name, place, trained.read, options)
     if data.facts.classes != trained.facts.classes:
         there, wanted = (", ".join(facts.classes) for facts in (data.facts, trained.facts))
         raise DataError(f"{data.name} must have the run's classes {wanted}; got {there}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import torch
 from tritoncnn.augment import Changes
 from tritoncnn.data import Facts
 from tritoncnn.errors import InputError
-from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, known, word
+from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, Row, known, read_rows
 from tritoncnn.task import Loss, Task
 from tritoncnn.train.best import waited
 from tritoncnn.train.legs import read_legs
@@ -32,16 +32,18 @@ class Options(Flags):
     """One run. ``Options.of`` fills in what was not said; every value is checked. Raises InputError.
 
     epochs and batch_size are 0 until ``fitted`` knows the size of the data set, where they were not said; size is 0 where
-    the task has pictures of one size.
+    the task has pictures of one size. ``own`` has the values of what the task and its data set add to the table.
     """
 
     task: Task
+    own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, task: Task, **given: Any) -> Options:
         """Make options from what was said; None means not said, and the task's recipe decides, then the table."""
-        said = check_said(given)
+        said = check_said(task, given)
         data = said.get("data", task.data[0])
+        known("data set", data, task.data, f" of task {task.name!r}")
         recipe = task.recipe_for(data)
         own = {"optimizer": recipe.optimizer, "schedule": "cosine", **recipe.flags}
         chosen = {name: said.get(name, own[name]) for name in ("optimizer", "schedule")}
@@ -54,9 +56,17 @@ class Options(Flags):
         if chosen["schedule"] != own["schedule"] or "warm_up" not in own:
             own["warm_up"] = SCHEDULES[chosen["schedule"]]
         model = said.get("model", next(iter(task.models)))
-        side = task.sides.get(model)
-        first = {"model": model, "size": side.usual if side else 0, "data": data}
-        return cls(task=task, **(first | own | usual | said))
+        known("model", model, task.models, f" of task {task.name!r}")
+        side, rows = task.sides.get(model), task.rows_of(model, data)
+        check_owner(task, model, data, said)
+        first = {name: row.default for name, row in rows.items()} | {"size": side.usual if side else 0}
+        return cls._from(task, first | own | usual | said | {"model": model, "data": data}, rows)
+
+    @classmethod
+    def _from(cls, task: Task, values: Mapping[str, Any], rows: Mapping[str, Row]) -> Options:
+        """``values`` of the table and of ``rows``, which the task and the data set add."""
+        table = {name: value for name, value in values.items() if name not in rows}
+        return cls(task=task, own={name: values[name] for name in rows}, **table)
 
     @classmethod
     def from_note(cls, task: Task, note: Mapping[str, Any]) -> Options:
@@ -66,11 +76,13 @@ class Options(Flags):
             raise InputError(f"the run is of task {note.get('task')!r}; got {task.name!r}")
         for row in TABLE.values():
             row.check_kind(rest.get(row.name))
-        return cls(task=task, **rest)
+        known("model", rest["model"], task.models, f" of task {task.name!r}")
+        known("data set", rest["data"], task.data, f" of task {task.name!r}")
+        rows = task.rows_of(rest["model"], rest["data"])
+        return cls._from(task, rest | read_rows(rows.values(), rest), rows)
 
     def __post_init__(self) -> None:
-        known("model", self.model, self.task.models, f" of task {self.task.name!r}")
-        known("data set", self.data, self.task.data, f" of task {self.task.name!r}")
+        read_rows(self.task.rows_of(self.model, self.data).values(), self.own)
         known("optimizer", self.optimizer, OPTIMIZERS)
         known("schedule", self.schedule, SCHEDULES)
         check_size(self.task, self.model, self.size)
@@ -96,7 +108,15 @@ class Options(Flags):
 
     def note(self) -> dict[str, Any]:
         """What config.json and the checkpoint keep, the task by its name."""
-        return {"task": self.task.name} | {name: getattr(self, name) for name in TABLE}
+        return {"task": self.task.name} | {name: self.value(name) for name in self.rows}
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """The table, with what the task and its data set add to it."""
+        return {**TABLE, **self.task.rows_of(self.model, self.data)}
+
+    def value(self, name: str) -> Any:
+        return self.own[name] if name in self.own else getattr(self, name)
 
     def fitted(self, examples: int) -> Options:
         """Fill in batch size and epochs where they were not said, after the number of training examples.
@@ -114,13 +134,15 @@ class Options(Flags):
 
         A run that has ``ended`` may be given more epochs: they are a leg of their own.
         """
-        said = check_said(given)
+        said = check_said(self.task, given)
+        check_owner(self.task, self.model, self.data, said)
+        rows = self.rows
         epochs = said.get("epochs", self.epochs)
         longer = epochs != self.epochs and ended
         differ = [
-            f"{word(name)} {value} (the run: {getattr(self, name)})"
+            f"{rows[name].word} {value} (the run: {self.value(name)})"
             for name, value in said.items()
-            if not (TABLE[name].flag.free or (name == "epochs" and longer)) and value != getattr(self, name)
+            if not (rows[name].flag.free or (name == "epochs" and longer)) and value != self.value(name)
         ]
         if differ:
             first = "; more --epochs may be given once it has ended" if epochs != self.epochs and not ended else ""
@@ -132,13 +154,19 @@ class Options(Flags):
             if epochs <= done:
                 raise InputError(f"--epochs {epochs}: the run has done {done} already; name more of them in all")
             said["legs"] = ",".join([*([self.legs] if self.legs else []), f"{done}/{self.epochs}"])
-        return dataclasses.replace(self, **said)
+        own = {name: said.pop(name, value) for name, value in self.own.items()}
+        return dataclasses.replace(self, own=own, **said)
+
+    @property
+    def builder(self) -> Callable[[Facts], torch.nn.Module]:
+        """How to build the model from the facts of its data."""
+        return self.task.builder(self.model, self.own)
 
     def build_model(self, facts: Facts) -> torch.nn.Module:
         """Build the untrained model of this seed. torch's global generator is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return self.task.models[self.model](facts)
+            return self.builder(facts)
 
     def build_optimizer(self) -> Optimizer:
         from tritoncnn import optim  # late: it loads Triton, which infer does without
@@ -175,19 +203,36 @@ class Options(Flags):
         return bool(self.early_stop) and waited(self.task, history, first) >= self.early_stop
 
 
-def check_said(given: Mapping[str, Any]) -> dict[str, Any]:
+def check_said(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is not None of it, each value checked by its row of the table. Raises InputError."""
     said = {name: value for name, value in given.items() if value is not None}
+    own = task.own_rows()
     for name, value in said.items():
-        TABLE[name].check(value)
+        if name in own:
+            read_rows([own[name]], said)
+        elif name in TABLE:
+            TABLE[name].check(value)
+        else:
+            words = ", ".join(row.word for row in own.values()) or "none"
+            raise InputError(f"task {task.name!r} has no option {name!r}; its own are: {words}")
     return said
+
+
+def check_owner(task: Task, model: str, data: str, said: Mapping[str, Any]) -> None:
+    """Raise InputError where an added flag was said that this model and this data set do not have."""
+    rows, own = task.rows_of(model, data), task.own_rows()
+    for name in said:
+        if name in own and name not in rows:
+            owners = task.owners_of(name)
+            got = f"--data {data}" if owners.startswith("--data") else f"--model {model}"
+            raise InputError(f"{own[name].word} belongs to {owners}; got {got}")
 
 
 def check_of_some(optimizer: str, said: Mapping[str, Any]) -> None:
     """Raises InputError where a flag was said that the optimizer does not have."""
     for name, some in OF_SOME.items():
         if name in said and optimizer not in some:
-            raise InputError(f"{word(name)} belongs to --optimizer {' or '.join(some)}; got {optimizer}")
+            raise InputError(f"{TABLE[name].word} belongs to --optimizer {' or '.join(some)}; got {optimizer}")
 
 
 def check_size(task: Task, model: str, size: int) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from tritoncnn.data import Examples, Facts, Reader
 from tritoncnn.errors import InputError
-from tritoncnn.task import Answer, Example, Metric, Recipe, Report, Side, Task
+from tritoncnn.flags import Row
+from tritoncnn.task import Answer, Build, Example, Metric, Recipe, Report, Side, Task
 from tritoncnn.tasks.kinds.baselines import Sceptic, most_frequent
 from tritoncnn.tasks.kinds.confusion import Confusion, draw_mistakes, worst_mistakes
 
@@ -19,7 +21,7 @@ def classification(
     *,
     name: str,
     about: str,
-    models: Mapping[str, Callable[[int, int], torch.nn.Module]],
+    models: Mapping[str, Callable[..., torch.nn.Module]],
     data: tuple[str, ...],
     read: Reader,
     shape: tuple[int, int, int],
@@ -29,9 +31,10 @@ def classification(
     sides: Mapping[str, Side] | None = None,
     loss: Callable[..., torch.Tensor] = F.cross_entropy,
     more: Mapping[str, Metric] | None = None,
+    options: tuple[Row, ...] = (),
     baseline: Sceptic = most_frequent,
 ) -> Task:
-    """A task whose ``models`` are built from the numbers of classes and of the pictures' channels.
+    """A task whose ``models`` are built from the numbers of classes and of the pictures' channels, and its ``options`` by name.
 
     ``shape`` (C, H, W) and ``classes`` are those of the default data; ``more`` metrics stand behind loss and accuracy.
     ``loss`` takes ``label_smoothing`` as ``F.cross_entropy`` does.
@@ -61,16 +64,17 @@ def classification(
         sides=sides or {},
         pictures={"confusion.png": draw_confusion, "mistakes.png": draw_worst},
         report=tell_classes,
+        options=options,
         baseline=baseline,
         soft_loss=lambda smoothing: partial(loss, label_smoothing=smoothing),
     )
 
 
-def _for_classes(build: Callable[[int, int], torch.nn.Module]) -> Callable[[Facts], torch.nn.Module]:
-    def build_from(facts: Facts) -> torch.nn.Module:
+def _for_classes(build: Callable[..., torch.nn.Module]) -> Build:
+    def build_from(facts: Facts, **own: Any) -> torch.nn.Module:
         if len(facts.classes) < 2:
             raise InputError(f"classes must be a list of 2 or more names; got {list(facts.classes)}")
-        return build(len(facts.classes), len(facts.mean))
+        return build(len(facts.classes), len(facts.mean), **own)
 
     return build_from
 
