@@ -58,13 +58,11 @@ class TaskCommand(click.Command):
         look = click.Context(self, ignore_unknown_options=True, resilient_parsing=True, allow_extra_args=True)
         said, rest, _ = self.make_parser(look).parse_args(list(args))
         name = next((word for word in (said.get("name"), *rest) if word in TASKS), None)
-        if name is None and not said.get("help"):
-            from tritoncnn.train import task_name, task_of_config
+        config, run = (said.get(key) if isinstance(said.get(key), str) else None for key in ("config", "run"))
+        if name is None and (config or run):
+            from tritoncnn.train import task_name, task_of_config  # late: torch
 
-            if isinstance(said.get("config"), str):
-                name = task_of_config(Path(said["config"]))
-            if name is None and isinstance(said.get("run"), str):
-                name = task_name(Path(said["run"]))
+            name = (task_of_config(Path(config)) if config else None) or (task_name(Path(run)) if run else None)
         return find_task(name) if name is not None else None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
