@@ -1,10 +1,12 @@
-"""Long sweeps: a share of their cases by default, all of them in the deep profile (HYPOTHESIS_PROFILE=deep). And a collector of
-garbage that does not look through torch and the list of tests again and again."""
+"""Long sweeps: a share of their cases by default, all of them in the deep profile (HYPOTHESIS_PROFILE=deep). Work for several
+processes, so cut that none makes what another has. And a collector of garbage that does not look through torch and the list of
+tests again and again."""
 
 from __future__ import annotations
 
 import gc
 import zlib
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _stays(item: pytest.Item) -> bool:
     mark = item.get_closest_marker("sweep")
     return mark is None or not hasattr(item, "callspec") or zlib.crc32(item.name.encode()) % mark.args[0] == 0
+
+
+TOGETHER = (  # a fixture or a cache of the process serves all tests of the file, or of the folder
+    "tests/capture/test_table.py", "tests/commands/test_commands.py", "tests/cpu/test_engine_plan.py", "tests/cpu/test_random.py",
+    "tests/data/test_photographs.py", "tests/test_compile.py", "tests/train/",
+)  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n 2``, one process runs all cases of a test: they share programs that are compiled once a process, and two that
+    come to the same kernel at the same time would both compile it. Tests with the most cases go first.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByTest(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+        def _split_scope(self, nodeid: str) -> str:
+            return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid.partition("[")[0])
+
+    return ByTest(config, log)
 
 
 @pytest.hookimpl(trylast=True)

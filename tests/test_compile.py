@@ -16,8 +16,6 @@ import tritoncnn
 from tritoncnn.errors import CheckpointError, DTypeError, InputError, ShapeError, UnsupportedError
 from tritoncnn.models.lenet import LeNet
 
-pytestmark = pytest.mark.xdist_group("compiled lenet")
-
 UNIT = 2.0**-24  # unit roundoff of f32
 N = 16
 

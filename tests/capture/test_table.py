@@ -23,8 +23,6 @@ from tritoncnn.ir import verify
 from tritoncnn.ops import check_node
 from tritoncnn.ops.evaluate import evaluate
 
-pytestmark = pytest.mark.xdist_group("captured")
-
 POINTS = "points"  # a vector of halves from -8 to 8: on and between the corners of activations
 POSITIVE = "positive"
 STATISTIC = ("fixed", (4,))  # positive, without gradient

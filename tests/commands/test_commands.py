@@ -25,8 +25,6 @@ from tritoncnn.commands import COMMANDS, main
 from tritoncnn.tasks import TASKS
 from tritoncnn.train.tensorfile import read_tensors
 
-pytestmark = pytest.mark.xdist_group("commands")
-
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, str(ROOT / "cli.py")]
 

@@ -18,8 +18,6 @@ from tritoncnn.errors import DTypeError, InputError, ShapeError
 N, BLOCK = 1000, 16
 GRID = -(-N // BLOCK)
 
-pytestmark = pytest.mark.xdist_group("plans")
-
 
 @pytest.fixture(scope="module")
 def rotate():

@@ -15,8 +15,6 @@ from tritoncnn import cpu
 
 from . import random_kernels
 
-pytestmark = pytest.mark.xdist_group("random numbers")
-
 
 @pytest.fixture(scope="module")
 def interpreted(tmp_path_factory: pytest.TempPathFactory) -> Any:

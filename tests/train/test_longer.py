@@ -21,8 +21,6 @@ from tritoncnn.train.finetune import weights_of
 from tritoncnn.train.legs import read_legs
 from tritoncnn.train.tensorfile import read_tensors
 
-pytestmark = pytest.mark.xdist_group("runs")
-
 
 class Remarks(Silent):
     def __init__(self) -> None:

@@ -16,8 +16,6 @@ from tritoncnn.models.lenet import LeNet
 from tritoncnn.train import measure, train
 from tritoncnn.train.tensorfile import read_tensors
 
-pytestmark = pytest.mark.xdist_group("runs")
-
 
 @pytest.fixture(scope="module")
 def run(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,8 +17,6 @@ from tritoncnn.tasks import find_task
 from tritoncnn.train import Options, predict, train
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
 
-pytestmark = pytest.mark.xdist_group("runs")
-
 LENET = find_task("lenet")
 
 
