@@ -152,7 +152,7 @@ def test_depthwise_epilogues_see_the_coordinates_of_the_result(p: Problem, seed:
 def test_narrow_types_accumulate_in_f32(dtype: str) -> None:
     if dtype == "bf16" and knobs.runtime.interpret:
         pytest.skip("Triton's interpreter multiplies the bits of bf16 numbers as integers")
-    shape, filters = (2, 20, 5, 6), (20, 1, 3, 3)
+    shape, filters = ((1, 20, 3, 4) if knobs.runtime.interpret else (2, 20, 5, 6)), (20, 1, 3, 3)
     numbers: Any = ((1, 1), (1, 1), (1, 1), 20)
     steps = dict(zip(("stride", "padding", "dilation", "groups"), numbers, strict=True))
     x_type, w_type = dense(dtype, shape, channels_last(shape)), dense(dtype, filters, filters_last(filters))
@@ -165,7 +165,7 @@ def test_narrow_types_accumulate_in_f32(dtype: str) -> None:
     assert_within(dx, conv_dgrad_torch(dy64, w64, shape, *numbers), magnitude, 9)
     (dw,) = execute(conv2d_wgrad(w_type, None, x_type, x_type, **steps, target=CPU), [w_type], [x, dy])
     magnitude = conv_wgrad_torch(x64.abs(), dy64.abs(), filters, *numbers)
-    assert_within(dw, conv_wgrad_torch(x64, dy64, filters, *numbers), magnitude, 2 * 5 * 6)
+    assert_within(dw, conv_wgrad_torch(x64, dy64, filters, *numbers), magnitude, shape[0] * shape[2] * shape[3])
 
 
 def test_the_filter_gradient_adds_parts_in_a_fixed_order() -> None:
@@ -177,8 +177,10 @@ def test_the_filter_gradient_adds_parts_in_a_fixed_order() -> None:
     x, dy = place(x_type, integers(shape, 0)), place(x_type, integers(shape, 1))
     launches = conv2d_wgrad(dw_type, db_type, x_type, x_type, padding=(1, 1), groups=5, target=CPU)
     dw, db = execute(launches, [dw_type, db_type], [x, dy])
+    assert_exact(dw, conv_wgrad_torch(x.double(), dy.double(), filters, (1, 1), (1, 1), (1, 1), 5))
+    assert_exact(db, dy.double().sum((0, 2, 3)))
+    if knobs.runtime.interpret:  # programs one after the other: their order cannot differ
+        return
     loose = place(x_type, floats(shape, 0)), place(x_type, floats(shape, 1))
     runs = [execute(launches, [dw_type, db_type], list(loose)) for _ in range(2)]
     assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
-    assert_exact(dw, conv_wgrad_torch(x.double(), dy.double(), filters, (1, 1), (1, 1), (1, 1), 5))
-    assert_exact(db, dy.double().sum((0, 2, 3)))
