@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 LEFT_OUT = {  # what an error says -> why
     "batch_norm: x must be [N, C, ...]; got [0]": "torch takes a line without channels as long as it is empty",
 }
-MOST = 4  # samples of an op, spread over all of them; all in the deep profile: each compiles kernels of its own
+MOST = 3  # samples of an op, spread over all of them; all in the deep profile: each compiles kernels of its own
 
 
 def ours(name: str, x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -43,10 +44,30 @@ def two_colours(folder: Path) -> Path:
     return folder
 
 
+def half_size(folder: Path) -> Options:
+    """AlexNet on pictures half as large as usual: the tests that train it share their kernels."""
+    return Options.of(
+        find_task("alexnet"), data="folder", data_dir=str(folder), size=16, epochs=2, batch_size=4, lr=0.01
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_colours(tmp_path_factory.mktemp("folder") / "pictures")
+
+
+@pytest.fixture(scope="module")
+def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing interrupted."""
+    torch.manual_seed(1)
+    return train(half_size(pictures), tmp_path_factory.mktemp("whole") / "run").run
+
+
 @pytest.mark.parametrize("name", ROWS)
-def test_a_row_learns_a_folder_of_pictures_and_answers(name: str, tmp_path: Path) -> None:
-    data = two_colours(tmp_path / "pictures")
-    options = Options.of(find_task(name), data="folder", data_dir=str(data), epochs=2, batch_size=8, lr=0.01)
+def test_a_row_learns_a_folder_of_pictures_and_answers(name: str, pictures: Path, tmp_path: Path) -> None:
+    options = half_size(pictures)
+    if name != "alexnet":
+        options = Options.of(find_task(name), data="folder", data_dir=str(pictures), epochs=2, batch_size=8, lr=0.01)
     outcome = train(options, tmp_path / "run")
     rows = [json.loads(line) for line in (outcome.run / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
@@ -60,28 +81,28 @@ def test_a_row_learns_a_folder_of_pictures_and_answers(name: str, tmp_path: Path
         assert sum(found["probability"] for found in answer.note["top"]) == pytest.approx(1)
 
 
-def test_a_run_answers_about_pictures_of_the_size_that_it_was_trained_with(tmp_path: Path) -> None:
-    resnet, data = find_task("resnet"), two_colours(tmp_path / "pictures")
-    options = Options.of(resnet, data="folder", data_dir=str(data), size=12, epochs=1, batch_size=8)
-    run = train(options, tmp_path / "run").run
+def test_a_run_answers_about_pictures_of_the_size_that_it_was_trained_with(
+    pictures: Path, whole: Path, tmp_path: Path
+) -> None:
+    alexnet, run = find_task("alexnet"), shutil.copytree(whole, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
-    assert config["size"] == 12
-    picture = data / "red" / "0.png"
-    module = options.build_model(resnet.example(1).facts.from_note(config)).eval()
+    assert config["size"] == 16
+    picture = pictures / "red" / "0.png"
+    module = half_size(pictures).build_model(alexnet.example(1).facts.from_note(config)).eval()
     module.load_state_dict(load_file(run / "model.safetensors"))
     mean, std = (np.array(config[key], np.float32)[:, None, None] for key in ("mean", "std"))
-    small = Image.open(picture).crop((5, 0, 45, 40)).resize((12, 12), Image.Resampling.BOX)
+    small = Image.open(picture).crop((5, 0, 45, 40)).resize((16, 16), Image.Resampling.BOX)
     x = (np.asarray(small, np.float32).transpose(2, 0, 1) / 255 - mean) / std
     with torch.no_grad():
         wanted = torch.softmax(module(torch.from_numpy(x)[None]).double(), 1)[0].tolist()
-    (answer,) = predict(resnet, run, [picture])
+    (answer,) = predict(alexnet, run, [picture])
     assert not isinstance(answer, DataError)
     found = {row["class"]: row["probability"] for row in answer.note["top"]}
     assert [found[name] for name in config["classes"]] == pytest.approx(wanted, abs=1e-4)
-    for size, sentence in {None: "size must be a whole number; got None", 7: "--size must be from 8 to 1024"}.items():
+    for size, sentence in {None: "size must be a whole number; got None", 7: "--size must be from 16 to 1024"}.items():
         (run / "config.json").write_text(json.dumps(config | {"size": size}))
         with pytest.raises(CheckpointError, match=sentence):
-            predict(resnet, run, [picture])
+            predict(alexnet, run, [picture])
 
 
 def test_googlenets_loss_adds_a_share_of_the_classifiers_on_the_way() -> None:
@@ -104,14 +125,10 @@ class StopAt(Silent):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_dropout_follows_the_seed_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    alexnet, data = find_task("alexnet"), two_colours(tmp_path / "pictures")
-    options = Options.of(alexnet, data="folder", data_dir=str(data), size=16, epochs=2, batch_size=4, lr=0.01)
-    torch.manual_seed(1)
-    whole = train(options, tmp_path / "whole").run
+def test_dropout_follows_the_seed_and_resumes_to_the_same_bits(pictures: Path, whole: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)  # the world outside of a run does not matter
     with pytest.raises(Interrupted):
-        train(options, tmp_path / "run", StopAt(2))
-    resume(alexnet, tmp_path / "run", {})
+        train(half_size(pictures), tmp_path / "run", StopAt(2))
+    resume(find_task("alexnet"), tmp_path / "run", {})
     for name in ("model.safetensors", "metrics.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
