@@ -28,7 +28,7 @@ class Facts:
     """What a model must know of its data to be built and fed again.
 
     classes    names of the outputs, where there are such
-    mean, std  of each channel of the training pictures
+    mean, std  of each channel of the training pictures; none where inputs are taken as they are
     """
 
     classes: tuple[str, ...]
@@ -53,6 +53,8 @@ class Facts:
 
     def normalise(self, pictures: Array) -> torch.Tensor:
         """f32[N,C,H,W] in [0, 1] -> (pictures - mean) / std, channel by channel. Raises InputError."""
+        if not self.mean:
+            return torch.from_numpy(np.ascontiguousarray(pictures))
         if pictures.shape[1] != len(self.mean):
             raise InputError(
                 f"pictures have {pictures.shape[1]} channels; the run's mean and std have {len(self.mean)}"
@@ -62,6 +64,8 @@ class Facts:
 
     def restore(self, x: torch.Tensor) -> Array:
         """What ``normalise`` was given: f32[..., C,H,W] in [0, 1], but for rounding."""
+        if not self.mean:
+            return x.numpy()
         mean, std = self._per_channel()
         pictures: Array = x.numpy() * std + mean
         return pictures

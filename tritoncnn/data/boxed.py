@@ -1,0 +1,54 @@
+"""Scans with the boxes of what is in them, as a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tritoncnn.data.define import Array, Dataset, Examples, Facts
+from tritoncnn.data.scan import ScanReader
+from tritoncnn.errors import DataError
+
+NUMBERS = 8  # of a row of targets: x, y, z, l, w, h, yaw, and 1 where there is a box, else 0
+
+
+class Scene(NamedTuple):
+    """Points f32[N,4] and boxes f64[K,7] (x, y, z, l, w, h, yaw) of a scan, and its name in sentences."""
+
+    points: Array
+    boxes: NDArray[np.float64]
+    name: str = "the scan"
+
+
+def make_boxed(
+    name: str, train: Iterable[Scene], test: Iterable[Scene], read: ScanReader, remarks: tuple[str, ...] = ()
+) -> Dataset:
+    """x f32[scans,points,4], y f32[scans,most boxes of a scan,8]. Boxes whose centre is outside the reader's space are left out.
+
+    Raises DataError where a part has no scan or no box.
+    """
+    digest, parts = hashlib.sha256(b"car"), []
+    for what, scenes in (("training", train), ("test", test)):
+        scans, boxes = [], []
+        for scene in scenes:
+            scans.append(read.fit(scene.points, scene.name))
+            boxes.append(scene.boxes[read.holds(scene.boxes)])
+        if not scans:
+            raise DataError(f"{name}: there are no {what} scans")
+        if not any(map(len, boxes)):
+            raise DataError(f"{name}: no car is in the space that is looked at, in any of the {len(scans)} {what} scans")
+        y = np.zeros((len(boxes), max(map(len, boxes)), NUMBERS), np.float32)
+        for row, found in zip(y, boxes, strict=True):
+            row[: len(found), :7], row[: len(found), 7] = found, 1
+        parts.append(Examples(torch.from_numpy(np.stack(scans)), torch.from_numpy(y)))
+        for tensor in (parts[-1].x, parts[-1].y):
+            digest.update(tensor.numpy().data)
+    scans, cars = ([int(count) for count in counts] for counts in zip(*((len(part), part.y[..., 7].sum()) for part in parts)))
+    note = {"train_scans": scans[0], "test_scans": scans[1], "train_cars": cars[0], "test_cars": cars[1]}
+    about = f"{scans[0]}+{scans[1]} scans (training + test) with {cars[0]}+{cars[1]} cars"
+    return Dataset(name, Facts(("car",), (), ()), parts[0], parts[1], digest.hexdigest(), note, remarks, about)

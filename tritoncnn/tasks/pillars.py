@@ -1,0 +1,39 @@
+"""Cars in lidar scans by PointPillars: Lang et al. 2019."""
+
+from __future__ import annotations
+
+import torch
+
+from tritoncnn.data import Facts
+from tritoncnn.data.scan import ScanReader
+from tritoncnn.models.pointpillars import SMALL, pillars
+from tritoncnn.task import Example, Metric, Recipe, Task
+from tritoncnn.tasks.kinds.boxes3d import answer, loss, measured
+
+POINTS = 8192  # of a scan
+
+
+def example(batch: int) -> Example:
+    return Example(torch.zeros(batch, POINTS, 4), torch.zeros(batch, 8, 8), Facts(("car",), (), ()))
+
+
+task = Task(
+    name="pillars",
+    about="cars in lidar scans, as boxes in space, by PointPillars, after Lang et al. 2019",
+    models={"pillars": lambda facts: pillars()},
+    data=("streets",),
+    loss=loss,
+    metrics={
+        "test_loss": Metric(lambda found, target: float(loss(found, target)), loss=True),
+        "bev_ap50": Metric(measured("bev_ap50"), percent=True),
+        "bev_ap70": Metric(measured("bev_ap70"), percent=True),
+        "ap50": Metric(measured("ap50"), percent=True),
+        "ap70": Metric(measured("ap70"), percent=True),
+        "heading": Metric(measured("heading"), percent=True),
+    },
+    best="bev_ap50",
+    example=example,
+    read=ScanReader(SMALL.lower, SMALL.upper, POINTS),
+    answer=answer,
+    recipe=Recipe(epochs=12, batch=8, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01),
+)
