@@ -31,7 +31,12 @@ def by_shapely(a: Boxes, b: Boxes) -> NDArray[np.float64]:
     def polygon(box: Boxes) -> shapely.Polygon:
         x, y, _, length, width, _, yaw = box
         turn = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
-        outline = [(length / 2, width / 2), (-length / 2, width / 2), (-length / 2, -width / 2), (length / 2, -width / 2)]
+        outline = [
+            (length / 2, width / 2),
+            (-length / 2, width / 2),
+            (-length / 2, -width / 2),
+            (length / 2, -width / 2),
+        ]
         return shapely.Polygon([turn @ corner + (x, y) for corner in outline])
 
     result = np.zeros((len(a), len(b)))
@@ -138,7 +143,9 @@ def test_what_are_no_boxes_is_refused(sentence: str) -> None:
 
 
 @given(st.integers(0, 2**31), st.floats(-200, 200), st.floats(-200, 200), st.floats(-10, 10))
-def test_overlap_is_symmetric_and_does_not_depend_on_where_one_stands(seed: int, x: float, y: float, yaw: float) -> None:
+def test_overlap_is_symmetric_and_does_not_depend_on_where_one_stands(
+    seed: int, x: float, y: float, yaw: float
+) -> None:
     a, b = boxes_at_random(seed, 6), boxes_at_random(seed ^ 1, 5)
     here = overlaps(a, b)
     np.testing.assert_allclose(here.bev, overlaps(b, a).bev.T, rtol=0, atol=1e-9)

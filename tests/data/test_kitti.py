@@ -103,7 +103,10 @@ LINES = {
     "NaN": (CAR.replace("-1.57", "nan"), "line 1: numbers must be finite; got nan"),
     "NaN of another class": (DONT_CARE.replace("-1000", "inf", 1), "line 1: numbers must be finite; got inf"),
     "no height": (CAR.replace("1.500000000", "0"), "line 1: height, width and length must be above 0; got 0, 1.7, 4.1"),
-    "negative length": (CAR.replace("4.100000000", "-4.1"), "height, width and length must be above 0; got 1.5, 1.7, -4.1"),
+    "negative length": (
+        CAR.replace("4.100000000", "-4.1"),
+        "height, width and length must be above 0; got 1.5, 1.7, -4.1",
+    ),
 }
 
 
@@ -186,7 +189,9 @@ def test_broken_scans_are_named(tmp_path: Path) -> None:
 
 
 def test_folders_without_frames_or_cars_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must hold velodyne, label_2, calib, or training with .*; there is no velodyne$"):
+    with pytest.raises(
+        DataError, match=r"must hold velodyne, label_2, calib, or training with .*; there is no velodyne$"
+    ):
         load(tmp_path)
     write_frame(tmp_path, "000000", make_scene(0))
     with pytest.raises(DataError, match=r"velodyne must hold 2 scans \(\*.bin\) or more; got 1$"):
@@ -194,7 +199,9 @@ def test_folders_without_frames_or_cars_are_named(tmp_path: Path) -> None:
     write_kitti(tmp_path, 3)
     for path in (tmp_path / "label_2").iterdir():
         path.write_text(DONT_CARE)
-    with pytest.raises(DataError, match="kitti: no car is in the space that is looked at, in any of the 2 training scans"):
+    with pytest.raises(
+        DataError, match="kitti: no car is in the space that is looked at, in any of the 2 training scans"
+    ):
         load(tmp_path)
 
 

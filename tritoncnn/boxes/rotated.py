@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from tritoncnn.errors import InputError
 
 Boxes = NDArray[np.float64]  # [..., 7]
-SIGNS = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])  # of the corners, counter-clockwise from ahead left
+SIGNS = np.array(
+    [[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]]
+)  # of the corners, counter-clockwise from ahead left
 
 
 class Overlap(NamedTuple):
@@ -47,9 +49,7 @@ def overlaps(a: Boxes, b: Boxes) -> Overlap:
     top = np.minimum((a[:, 2] + a[:, 5] / 2)[:, None], (b[:, 2] + b[:, 5] / 2)[None])
     bottom = np.maximum((a[:, 2] - a[:, 5] / 2)[:, None], (b[:, 2] - b[:, 5] / 2)[None])
     both = shared * np.maximum(top - bottom, 0.0)
-    return Overlap(
-        _over_union(shared, area_a, area_b), _over_union(both, area_a * a[:, 5], area_b * b[:, 5])
-    )
+    return Overlap(_over_union(shared, area_a, area_b), _over_union(both, area_a * a[:, 5], area_b * b[:, 5]))
 
 
 def shared_area(a: Boxes, b: Boxes) -> NDArray[np.float64]:
@@ -91,9 +91,7 @@ def _cut(outline: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[n
     return np.where((last >= 0)[..., None], np.take_along_axis(found, np.maximum(last, 0)[..., None], 1), 0.0)
 
 
-def _over_union(
-    shared: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _over_union(shared: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     union = a[:, None] + b[None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 

@@ -34,21 +34,23 @@ def make_boxed(
     """
     digest, parts = hashlib.sha256(b"car"), []
     for what, scenes in (("training", train), ("test", test)):
-        scans, boxes = [], []
+        points, boxes = [], []
         for scene in scenes:
-            scans.append(read.fit(scene.points, scene.name))
+            points.append(read.fit(scene.points, scene.name))
             boxes.append(scene.boxes[read.holds(scene.boxes)])
-        if not scans:
+        if not points:
             raise DataError(f"{name}: there are no {what} scans")
         if not any(map(len, boxes)):
-            raise DataError(f"{name}: no car is in the space that is looked at, in any of the {len(scans)} {what} scans")
+            raise DataError(
+                f"{name}: no car is in the space that is looked at, in any of the {len(points)} {what} scans"
+            )
         y = np.zeros((len(boxes), max(map(len, boxes)), NUMBERS), np.float32)
         for row, found in zip(y, boxes, strict=True):
             row[: len(found), :7], row[: len(found), 7] = found, 1
-        parts.append(Examples(torch.from_numpy(np.stack(scans)), torch.from_numpy(y)))
+        parts.append(Examples(torch.from_numpy(np.stack(points)), torch.from_numpy(y)))
         for tensor in (parts[-1].x, parts[-1].y):
             digest.update(tensor.numpy().data)
-    scans, cars = ([int(count) for count in counts] for counts in zip(*((len(part), part.y[..., 7].sum()) for part in parts)))
+    scans, cars = [len(part) for part in parts], [int(part.y[..., 7].sum()) for part in parts]
     note = {"train_scans": scans[0], "test_scans": scans[1], "train_cars": cars[0], "test_cars": cars[1]}
     about = f"{scans[0]}+{scans[1]} scans (training + test) with {cars[0]}+{cars[1]} cars"
     return Dataset(name, Facts(("car",), (), ()), parts[0], parts[1], digest.hexdigest(), note, remarks, about)

@@ -47,7 +47,8 @@ class Calibration(NamedTuple):
         """Which points f32[N,4] are before the camera and between the sides of its picture, as wide as twice its middle."""
         places = points[:, :3] @ self.turn.T + self.shift
         seen = np.concatenate([places, np.ones((len(places), 1))], 1) @ self.picture.T
-        inside: NDArray[np.bool_] = (seen[:, 2] > 0) & (np.abs(seen[:, 0] - self.picture[0, 2] * seen[:, 2]) < self.picture[0, 2] * seen[:, 2])
+        middle = self.picture[0, 2] * seen[:, 2]
+        inside: NDArray[np.bool_] = (seen[:, 2] > 0) & (np.abs(seen[:, 0] - middle) < middle)
         return inside
 
 
@@ -70,7 +71,9 @@ def read_calibration(path: Path) -> Calibration:
     turn = found["R0_rect"] @ found["Tr_velo_to_cam"][:, :3]
     for name, matrix in (("R0_rect", found["R0_rect"]), ("Tr_velo_to_cam", found["Tr_velo_to_cam"][:, :3])):
         if not abs(np.linalg.det(matrix)) > SINGULAR:
-            raise DataError(f"calibration {path}: {name} must be a rotation; its determinant is {np.linalg.det(matrix):.3g}")
+            raise DataError(
+                f"calibration {path}: {name} must be a rotation; its determinant is {np.linalg.det(matrix):.3g}"
+            )
     return Calibration(turn, found["R0_rect"] @ found["Tr_velo_to_cam"][:, 3], found["P2"])
 
 
@@ -121,13 +124,15 @@ def _numbers(where: str, words: list[str]) -> list[float]:
 
 
 def load_kitti(folder: Path | None, read: ScanReader) -> Dataset:
-    """The frames of ImageSets/train.txt and val.txt, where these are; else a fifth of all frames is held out. Raises DataError."""
+    """The frames of ImageSets where these are listed, else all, of which a fifth is held out. Raises DataError."""
     assert folder is not None, "load_data asks for one"
     inside = folder / "training"
     place = inside if look(inside) == "folder" else folder
     for part in PARTS:
         if look(place / part) != "folder":
-            raise DataError(f"--data-dir {folder} must hold {', '.join(PARTS)}, or training with these in it; there is no {part}")
+            raise DataError(
+                f"--data-dir {folder} must hold {', '.join(PARTS)}, or training with these in it; there is no {part}"
+            )
     train, test = _frames(folder, place)
     needed = 2 * (len(train) + len(test)) * read.points * POINT  # once more while they are put together
     if needed > (free := memory_left()):
@@ -152,7 +157,9 @@ def _frames(folder: Path, place: Path) -> tuple[list[str], list[str]]:
     if len(names) < 2:
         raise DataError(f"folder {place / 'velodyne'} must hold 2 scans (*.bin) or more; got {len(names)}")
     held = hold_out(np.zeros(len(names), np.int64))
-    return [n for n, out in zip(names, held, strict=True) if not out], [n for n, out in zip(names, held, strict=True) if out]
+    return [n for n, out in zip(names, held, strict=True) if not out], [
+        n for n, out in zip(names, held, strict=True) if out
+    ]
 
 
 def _scenes(place: Path, names: list[str]) -> Iterator[Scene]:

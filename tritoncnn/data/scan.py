@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tritoncnn.data.define import Array, Reader
 from tritoncnn.data.files import read_file
@@ -38,16 +39,17 @@ class ScanReader:
         """Points f32[N,4] -> f32[points,4]. Raises DataError where none is in the space."""
         kept = scan[self.holds(scan)]
         if not len(kept):
-            space = ", ".join(f"{a} in [{low:g}, {high:g})" for a, low, high in zip("xyz", self.lower, self.upper))
+            space = ", ".join(
+                f"{a} in [{low:g}, {high:g})" for a, low, high in zip("xyz", self.lower, self.upper, strict=True)
+            )
             raise DataError(f"{name} has no point in the space that is looked at: {space} m; got {len(scan)} elsewhere")
         if len(kept) > self.points:
             kept = kept[np.sort(np.random.RandomState(SEED).permutation(len(kept))[: self.points])]
         return np.ascontiguousarray(np.resize(kept, (self.points, 4)))
 
-    def holds(self, points: Array) -> np.ndarray:
+    def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which points [N,3 or more] are in the space: bool[N]."""
-        inside: np.ndarray = ((points[:, :3] >= self.lower) & (points[:, :3] < self.upper)).all(1)
-        return inside
+        return np.all((points[:, :3] >= self.lower) & (points[:, :3] < self.upper), axis=1)
 
 
 def read_scan(path: Path) -> Array:
@@ -84,7 +86,12 @@ def _array(path: Path, data: bytes) -> Array:
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # NumPy raises nearly anything on a malformed header
         raise DataError(f"scan {path} cannot be read: it is no .npy file of numbers") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim != 2 or values.shape[1] not in (3, 4):
+    if (
+        not isinstance(values, np.ndarray)
+        or values.dtype.kind != "f"
+        or values.ndim != 2
+        or values.shape[1] not in (3, 4)
+    ):
         got = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else "an archive"
         raise DataError(f"scan {path} must hold floats [N,4], or [N,3] without reflectance; got {got}")
     with np.errstate(over="ignore"):  # what f32 cannot hold becomes infinite, and is refused

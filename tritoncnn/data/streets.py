@@ -16,7 +16,7 @@ from tritoncnn.data.boxed import Scene, make_boxed
 from tritoncnn.data.define import Array, Dataset, Source
 from tritoncnn.data.scan import ScanReader, check_scans
 
-TRAIN, TEST = 480, 96  # scenes
+TRAIN, TEST = 640, 96  # scenes
 TEST_SEED = 1_000_000  # scene i is made by seed i, of the test part by this one and i
 GROUND = -1.73  # metres, below the lidar
 BEAMS, COLUMNS = 48, 240  # rays above each other, and side by side
@@ -24,7 +24,12 @@ STEEP = (-24.8, 2.0)  # degrees: lowest and highest beam
 WIDE = 45.0  # degrees to the left, and as many to the right
 FAR, NOISE, LOST = 70.0, 0.02, 0.05  # reach and deviation of a range in metres; share of rays that do not come back
 SEEN = 8  # a car with fewer points is no target: nobody could find it
-LANES = ((-3.4, 0.0, 0.55), (0.0, 0.0, 0.2), (3.5, math.pi, 0.25), (7.0, math.pi, 0.55))  # y, heading, share of places taken
+LANES = (
+    (-3.4, 0.0, 0.55),
+    (0.0, 0.0, 0.2),
+    (3.5, math.pi, 0.25),
+    (7.0, math.pi, 0.55),
+)  # y, heading, share of places taken
 
 
 @dataclass
@@ -112,10 +117,8 @@ def _build(random: np.random.RandomState) -> _World:
 
 def _cast(world: _World, random: np.random.RandomState) -> tuple[Array, NDArray[np.int64]]:
     """Points f32[N,4], and of each the number of the car that it lies on, else -1."""
-    steep, wide = np.meshgrid(
-        np.radians(np.linspace(*STEEP, BEAMS)), np.radians(np.linspace(-WIDE, WIDE, COLUMNS)), indexing="ij"
-    )
-    steep, wide = steep.ravel(), wide.ravel()
+    steep = np.repeat(np.radians(np.linspace(*STEEP, BEAMS)), COLUMNS)
+    wide = np.tile(np.radians(np.linspace(-WIDE, WIDE, COLUMNS)), BEAMS)
     rays = np.stack([np.cos(steep) * np.cos(wide), np.cos(steep) * np.sin(wide), np.sin(steep)]).astype(np.float32)
     slope = random.normal(0, 0.004, 2)  # of the ground
     fall = rays[2] - slope[0] * rays[0] - slope[1] * rays[1]

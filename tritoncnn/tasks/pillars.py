@@ -8,7 +8,9 @@ from tritoncnn.data import Facts
 from tritoncnn.data.scan import ScanReader
 from tritoncnn.models.pointpillars import SMALL, pillars
 from tritoncnn.task import Example, Metric, Recipe, Task
+from tritoncnn.tasks.kinds.birdseye import draw_scans
 from tritoncnn.tasks.kinds.boxes3d import answer, loss, measured
+from tritoncnn.tasks.kinds.clusters import cluster_boxes
 
 POINTS = 8192  # of a scan
 
@@ -21,7 +23,7 @@ task = Task(
     name="pillars",
     about="cars in lidar scans, as boxes in space, by PointPillars, after Lang et al. 2019",
     models={"pillars": lambda facts: pillars()},
-    data=("streets",),
+    data=("streets", "kitti"),
     loss=loss,
     metrics={
         "test_loss": Metric(lambda found, target: float(loss(found, target)), loss=True),
@@ -35,5 +37,10 @@ task = Task(
     example=example,
     read=ScanReader(SMALL.lower, SMALL.upper, POINTS),
     answer=answer,
-    recipe=Recipe(epochs=12, batch=8, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01),
+    pictures={"scans.png": draw_scans},
+    baseline=cluster_boxes,
+    recipe=Recipe(epochs=7, batch=8, steps=560, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01),
+    recipes={
+        "kitti": Recipe(epochs=40, batch=8, steps=560, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01)
+    },
 )

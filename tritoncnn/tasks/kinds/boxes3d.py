@@ -111,7 +111,9 @@ def true_boxes(target: torch.Tensor) -> list[NDArray[np.float64]]:
     return [rows[rows[:, 7] > 0, :7] for rows in target.double().numpy()]
 
 
-@functools.lru_cache(maxsize=1)  # the metrics of one evaluation are asked for one after another; tensors hash by identity
+@functools.lru_cache(
+    maxsize=1
+)  # the metrics of one evaluation are asked for one after another; tensors hash by identity
 def _judge(score: torch.Tensor, box: torch.Tensor, direction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     return judge(read_map(Found(score, box, direction)), true_boxes(target))
 
@@ -119,7 +121,7 @@ def _judge(score: torch.Tensor, box: torch.Tensor, direction: torch.Tensor, targ
 def judge(cars: list[Cars], truth: list[NDArray[np.float64]]) -> dict[str, float]:
     """Average precision at overlaps 0.5 and 0.7, from above and of volumes; the share of found cars told front from rear."""
     pairs = [overlaps(found.boxes, true) for found, true in zip(cars, truth, strict=True)]
-    result = {}
+    result: dict[str, float] = {}
     for name, pick in (("bev_ap", lambda pair: pair.bev), ("ap", lambda pair: pair.volume)):
         scenes = [_scene(pick(pair), found, true) for pair, found, true in zip(pairs, cars, truth, strict=True)]
         aps = average_precisions(scenes, 1, (0.5, 0.7))[:, 0]
@@ -152,9 +154,15 @@ def answer(found: Found, facts: Facts, top: int) -> list[Answer]:
     """The cars of each scan."""
     answers = []
     for cars in read_map(found):
-        rows = [(box, score) for box, score in zip(cars.boxes.tolist(), cars.scores.tolist(), strict=True) if score >= SHOWN]
+        rows = [
+            (box, score) for box, score in zip(cars.boxes.tolist(), cars.scores.tolist(), strict=True) if score >= SHOWN
+        ]
         note = [
-            {"class": facts.classes[0], "score": score, **dict(zip(("x", "y", "z", "l", "w", "h", "yaw"), box, strict=True))}
+            {
+                "class": facts.classes[0],
+                "score": score,
+                **dict(zip(("x", "y", "z", "l", "w", "h", "yaw"), box, strict=True)),
+            }
             for box, score in rows
         ]
         lines = tuple(_line(facts.classes[0], box, score) for box, score in rows)

@@ -28,7 +28,7 @@ def find_clusters(points: Array, size: NDArray[np.float64]) -> Cars:
     from sklearn.cluster import DBSCAN  # late: it takes a second
 
     points = np.unique(points, axis=0)  # without those that were repeated to fill a batch
-    ground = np.percentile(points[:, 2], GROUND)
+    ground = float(np.percentile(points[:, 2], GROUND))
     high = points[:, 2] - ground
     standing = points[(high > ABOVE[0]) & (high < ABOVE[1])].astype(np.float64)
     boxes, scores = [np.zeros((0, 7))], []
