@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import tritoncnn
+from tests.computing import Computing
 from tests.data.kitti_files import write_kitti
-from tests.filters.computing import Computing
 from tritoncnn.data.scan import check_scans
 from tritoncnn.data.streets import GROUND, make_scene
 from tritoncnn.errors import DataError
@@ -150,7 +150,8 @@ def test_judging_tells_places_heights_and_headings_apart() -> None:
     turned = judged((0, 0, 0, 0, 0, 0, math.pi))
     assert (turned["ap70"], turned["heading"]) == (1, 0)
     assert judged((0, 0, 0, 0, 0, 0, math.pi / 2 - 0.01))["bev_ap50"] == 0  # 4 of 12 square metres
-    assert judge([Cars(np.zeros((0, 7)), np.zeros(0))], [true]) == dict.fromkeys(turned, 0.0)
+    nothing = Cars(np.zeros((0, 7)), np.zeros(0))
+    assert judge([nothing], [true]) == judge([nothing], [true[:0]]) == dict.fromkeys(turned, 0.0)
 
 
 def test_clusters_above_the_ground_become_boxes_and_walls_do_not() -> None:

@@ -16,7 +16,9 @@ POINTS = 8192  # of a scan
 
 
 def example(batch: int) -> Example:
-    return Example(torch.zeros(batch, POINTS, 4), torch.zeros(batch, 8, 8), Facts(("car",), (), ()))
+    y = torch.zeros(batch, 8, 8)
+    y[:, 0] = torch.tensor((10.0, 0.0, -1.0, 3.9, 1.6, 1.56, 0.0, 1.0))
+    return Example(torch.zeros(batch, POINTS, 4), y, Facts(("car",), (), ()))
 
 
 task = Task(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from tritoncnn.boxes import Scene, average_precisions, match, suppress
+from tritoncnn.boxes import Scene, average_precisions, match, mean_over, suppress
 from tritoncnn.boxes.rotated import Overlap, overlaps
 from tritoncnn.data import Facts
 from tritoncnn.models.pointpillars import SMALL, Found
@@ -124,8 +124,8 @@ def judge(cars: list[Cars], truth: list[NDArray[np.float64]]) -> dict[str, float
     result: dict[str, float] = {}
     for name, pick in (("bev_ap", lambda pair: pair.bev), ("ap", lambda pair: pair.volume)):
         scenes = [_scene(pick(pair), found, true) for pair, found, true in zip(pairs, cars, truth, strict=True)]
-        aps = average_precisions(scenes, 1, (0.5, 0.7))[:, 0]
-        result |= {f"{name}50": float(aps[0]), f"{name}70": float(aps[1])}
+        aps = average_precisions(scenes, 1, (0.5, 0.7))
+        result |= {f"{name}50": mean_over(aps[0]), f"{name}70": mean_over(aps[1])}
     result["heading"] = _heading(pairs, cars, truth)
     return result
 
