@@ -14,6 +14,7 @@ from tritoncnn.commands.ending import end_by, ending_promptly, flush, open_close
 COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
     "infer": "Say what is on pictures, by a trained model.",
+    "compare": "Train a task in several ways, each with several seeds, and tell what each is worth.",
     "eval": "Measure a trained model: metrics, a table of classes, the worst mistakes.",
     "attack": "Change pictures a little so that a trained classifier is wrong: accuracy over the size of the change.",
     "list": "List tasks, models, data sets, augmentations and runs.",

@@ -1,8 +1,9 @@
 """The engine: training loop, checkpoints, run folder, curves, progress, answers. It reads only what a Task says."""
 
 from tritoncnn.train.baseline import tell_baseline
+from tritoncnn.train.compare import Compared, compare, read_vary
 from tritoncnn.train.configfile import read_config, task_of_config
-from tritoncnn.train.folder import task_name
+from tritoncnn.train.folder import RUNS, task_name
 from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import Outcome, rehearse, resume, train
 from tritoncnn.train.measure import Measured, measure
@@ -13,6 +14,7 @@ from tritoncnn.train.runs import list_runs
 from tritoncnn.train.versions import versions
 
 __all__ = [
-    "Bar", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "list_runs", "measure", "pick_progress",
-    "predict", "read_config", "rehearse", "resume", "task_name", "task_of_config", "tell_baseline", "train", "versions",
+    "RUNS", "Bar", "Compared", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "compare", "list_runs",
+    "measure", "pick_progress", "predict", "read_config", "read_vary", "rehearse", "resume", "task_name", "task_of_config",
+    "tell_baseline", "train", "versions",
 ]  # fmt: skip

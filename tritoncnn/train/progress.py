@@ -137,8 +137,12 @@ class Bar(Lines):
                 self.bar.close()
 
 
-def pick_progress(verbose: bool = False, quiet: bool = False) -> Silent:
-    """A bar on a terminal where tqdm is there to draw it, else lines; nothing for those who want ``quiet``."""
+def pick_progress(verbose: bool = False, quiet: bool = False, lines: bool = False) -> Silent:
+    """A bar on a terminal where tqdm is there to draw it, else lines, as with ``lines``; nothing for those who want ``quiet``."""
     if quiet:
         return Silent()
-    return Bar(verbose=verbose) if sys.stderr.isatty() and importlib.util.find_spec("tqdm") else Lines(verbose)
+    return (
+        Bar(verbose=verbose)
+        if not lines and sys.stderr.isatty() and importlib.util.find_spec("tqdm")
+        else Lines(verbose)
+    )
