@@ -99,6 +99,23 @@ def quotient(a, b):
 
 
 @triton.jit
+def shift_left(a, b):
+    """a << b of whole numbers; 0 where b is none of a's places. One may be a bare number, which takes the other's dtype."""
+    zero = a * 0 + b * 0
+    inside = (b + zero >= 0) & (b + zero < zero.dtype.primitive_bitwidth)
+    return tl.where(inside, (a + zero) << tl.where(inside, b + zero, zero), zero)
+
+
+@triton.jit
+def shift_right(a, b):
+    """a >> b of whole numbers, with a's sign; only that is left where b is none of a's places."""
+    zero = a * 0 + b * 0
+    inside = (b + zero >= 0) & (b + zero < zero.dtype.primitive_bitwidth)
+    far = zero if zero.dtype.is_int_unsigned() else tl.where(a + zero < 0, zero - 1, zero)
+    return tl.where(inside, (a + zero) >> tl.where(inside, b + zero, zero), far)
+
+
+@triton.jit
 def whole64(x):
     """x as int64; of a float what stands before the point, -2**63 for NaN and what does not fit, as torch on x86 has it."""
     if x.dtype.is_floating():

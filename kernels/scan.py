@@ -1,4 +1,5 @@
-"""scan: y[.., p, ..] = the sum (or product) of x[.., q, ..] over q up to p along a dim; or from p on, or without q = p.
+"""scan: y[.., p, ..] = the sum, product, largest, or logarithm of the sum of exponentials of x[.., q, ..] over q up to p along a
+dim; or from p on, or without q = p.
 
 Order    one element after another, in f64 (whole numbers in i64), rounded at each store: the same bits on every run.
 Tile     a program walks along the dim alone, for BLOCK_ROWS x BLOCK_LANES places of the other dims.
@@ -14,14 +15,22 @@ import triton.language as tl
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_shape
-from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, program
+from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, larger, program
 from tritoncnn.kernels.dims import five_dims, merge_dims, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile, pick_tile
 from tritoncnn.kernels.target import Target
 
-KINDS = ("sum", "prod")
+KINDS = ("sum", "prod", "max", "logsumexp")  # a NaN is the largest from there on
 LANES = 64  # at most, so that the lines of a program's x and y stay near
+
+
+@triton.jit
+def log_add(a, b):
+    """log(exp(a) + exp(b)), of infinities too."""
+    most = larger(a, b)
+    gap = tl.where(a == b, 0.0, -tl.abs(a - b))
+    return tl.where(tl.abs(most) == float("inf"), most, most + tl.log(1.0 + tl.exp(gap)))
 
 
 @triton.jit
@@ -30,7 +39,7 @@ def scan_kernel(
     ROWS: tl.constexpr, SIZES: tl.constexpr,  # of the other dims
     Y: tl.constexpr, X: tl.constexpr,  # memory strides of the other dims
     LENGTH: tl.constexpr, Y_STEP: tl.constexpr, X_STEP: tl.constexpr,  # size of the walked dim, and strides
-    PROD: tl.constexpr, REVERSE: tl.constexpr, EXCLUSIVE: tl.constexpr,
+    KIND: tl.constexpr, REVERSE: tl.constexpr, EXCLUSIVE: tl.constexpr,
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
@@ -39,16 +48,27 @@ def scan_kernel(
     i = five_coordinates(rows, lanes, SIZES)
     line_y, line_x = y_ptr + five_offset(i, Y), x_ptr + five_offset(i, X)
     WIDEST: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty.is_floating() else tl.int64
-    total = tl.full((BLOCK_ROWS, BLOCK_LANES), 1 if PROD else 0, WIDEST)
+    if KIND == "prod":
+        total = tl.full((BLOCK_ROWS, BLOCK_LANES), 1, WIDEST)
+    elif KIND == "sum":
+        total = tl.full((BLOCK_ROWS, BLOCK_LANES), 0, WIDEST)
+    elif x_ptr.dtype.element_ty.is_floating():
+        total = tl.full((BLOCK_ROWS, BLOCK_LANES), float("-inf"), WIDEST)
+    else:
+        total = tl.full((BLOCK_ROWS, BLOCK_LANES), -9223372036854775808, WIDEST)
     for step in range(0, LENGTH):
         place = LENGTH - 1 - step if REVERSE else step
         x = tl.load(line_x + place * X_STEP, mask=mask, other=0).to(WIDEST)
         if EXCLUSIVE:
             tl.store(line_y + place * Y_STEP, total, mask=mask)
-        if PROD:
+        if KIND == "prod":
             total *= x
-        else:
+        elif KIND == "sum":
             total += x
+        elif KIND == "max":
+            total = larger(total, x) if tl.float64 == WIDEST else tl.maximum(total, x)
+        else:
+            total = log_add(total, x)
         if not EXCLUSIVE:
             tl.store(line_y + place * Y_STEP, total, mask=mask)
 
@@ -57,12 +77,14 @@ def scan(
     y: TensorType, x: TensorType, dim: int, *, kind: str = "sum", reverse: bool = False, exclusive: bool = False,
     tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
-    """y = the running sums or products of x along ``dim``, from its end with ``reverse``, of those before with ``exclusive``.
+    """y = what ``kind`` says of x so far along ``dim``, from its end with ``reverse``, without the place with ``exclusive``.
 
     y is of x's dtype, or i64 for whole numbers. Raises ShapeError, DTypeError, UnsupportedError.
     """
     if kind not in KINDS:
         raise ShapeError(f"scan: kind must be one of {', '.join(KINDS)}; got {kind!r}")
+    if kind == "logsumexp" and not x.is_float:
+        raise DTypeError(f"scan: x must hold floats for logsumexp; got {x.dtype}")
     if y.dtype != (x.dtype if x.is_float else "i64"):
         raise DTypeError(f"scan: y must be {x.dtype if x.is_float else 'i64'} for x {x.dtype}; got {y.dtype}")
     check_shape("scan", "y", y, x.shape, "as x is")
@@ -76,7 +98,7 @@ def scan(
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(sizes[4], tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
         ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, LENGTH=x.shape[dim], Y_STEP=y.strides[dim],
-        X_STEP=x.strides[dim], PROD=kind == "prod", REVERSE=reverse, EXCLUSIVE=exclusive,
+        X_STEP=x.strides[dim], KIND=kind, REVERSE=reverse, EXCLUSIVE=exclusive,
         BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel,
         num_warps=tile.num_warps,

@@ -146,6 +146,11 @@ LOGIC: dict[str, Any] = {
                                    ^ aten.__xor__.Tensor(a > 2, b > 1)) * a, (POINTS, (33,))),
     "bitwise": (lambda a, b: (torch.bitwise_and(counts(a), counts(b)) + torch.bitwise_or(a > 0, b > 0)
                               + torch.bitwise_xor(counts(a), counts(b))) * a, (POINTS, (33,))),
+    "shifts": (lambda a, b: ((counts(a) << counts(b)) + (counts(a) >> counts(b)) + (counts(a) << 3) + (counts(a) >> 40)) * a,
+               (POINTS, (33,))),
+    "shifts of small numbers": (lambda a: (a.to(torch.int8) << 6) * a + (a.abs().to(torch.uint8) >> 1) + (5 >> counts(a)) * a,
+                                (POINTS,)),
+    "angle": (lambda a: torch.angle(a - 1) * a, (POINTS,)),
     "aten.bitwise number": (lambda a: (aten.bitwise_and.Scalar(counts(a), 3) + aten.bitwise_or.Scalar(counts(a), 1)
                                        + aten.bitwise_xor.Scalar(counts(a), 5)) * a, (POINTS,)),
     "aten.div.Scalar_mode": (lambda a: aten.div.Scalar_mode(a, 3, rounding_mode="floor") * a

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 IMAGE = (2, 4, 6, 8)
@@ -67,6 +69,8 @@ ORDER = {
     "topk and places": (lambda x: apart(x).topk(3, 1)[0] * apart(x).topk(3, 1)[1].float(), (ROWS,)),
     "kthvalue": (lambda x: apart(x).kthvalue(3, 1)[0], (ROWS,)),
     "median": (lambda x: apart(x).median(1, keepdim=True)[0] * apart(x).median(1, keepdim=True)[1].float(), (LINE,)),
+    "nanmedian": (lambda x: torch.where(x > 0.5, math.nan, apart(x)).nanmedian(1)[0].nan_to_num(), (LINE,)),
+    "nanmedian of all": (lambda x: torch.where(x > 0.2, math.nan, apart(x)).nanmedian(), (ROWS,)),
     "median of all": (lambda x: x.median() + (x > 0).to(x.dtype).median(), (LINE,)),
     "ranks": (lambda x: x.argsort(1).argsort(1).float() * x, (ROWS,)),
 }
@@ -75,6 +79,14 @@ RUNNING = {
     "cumsum": (lambda x: x.cumsum(1), (IMAGE,)),
     "cumsum of rows": (lambda x: x.cumsum(-1) * x, (ROWS,)),
     "cumprod": (lambda x: (x > -2).float().cumprod(1) * x, (LINE,)),
+    "cumprod, grown": (lambda x: x.cumprod(-1), (ROWS,)),
+    "cumprod with zeros": (
+        lambda x: x.relu().cumprod(1) + (x * torch.tensor([1.0, 0, 1, 1, 0, 1, 1])).cumprod(2),
+        (LINE,),
+    ),
+    "cummax": (lambda x: x.cummax(1)[0] * x.cummax(1)[1].float() + x.relu().cummax(2)[1].float(), (LINE,)),
+    "cummin": (lambda x: x.cummin(0)[0] + x.round().cummin(-1)[1].float(), (ROWS,)),
+    "logcumsumexp": (lambda x: (40 * x).logcumsumexp(1) + x.logcumsumexp(-1), (LINE,)),
     "prod": (lambda x: x.prod(), ((2, 3),)),
     "prod along": (lambda x: x.prod(1), (LINE,)),
     "prod, kept": (lambda x: x.prod(-1, keepdim=True) + x, (LINE,)),
@@ -102,6 +114,11 @@ WRITES = {
     ),
     "scatter_reduce mean of new": (
         lambda x, y: x.scatter_reduce(1, AT, y, "mean", include_self=False), (LINE, AT_SHAPE)
+    ),
+    "index_reduce mean": (lambda x, y: x.index_reduce(1, PLACES, y, "mean"), (LINE, (2, 3, 7))),
+    "index_reduce amax": (lambda x, y: x.index_reduce(0, PLACES, y, "amax"), (ROWS, (3, 9))),
+    "index_reduce amin of new": (
+        lambda x, y: x.index_reduce(-1, PLACES, y + 0.03, "amin", include_self=False), (LINE, (2, 3, 3))
     ),
     "scatter_reduce amax": (lambda x, y: x.scatter_reduce(1, AT, y, "amax"), (LINE, AT_SHAPE)),
     "scatter_reduce amax of equals": (lambda x, y: (x * 0).scatter_reduce(2, AT, y * 0, "amax") + x, (LINE, AT_SHAPE)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tritoncnn.capture import capture_module, table
@@ -73,6 +74,25 @@ def test_a_primitive_is_not_taken_for_atens_op_of_its_name() -> None:
             assert "prims::" in str(error)
         else:
             torch.testing.assert_close(found, function(x))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_a_formula_of_torch_that_fails_at_an_option_is_not_the_last(reduction: str) -> None:
+    """Some of torch's take the word that ATen has as a number."""
+    sign = X[0].sign()
+    for function in (
+        lambda x: F.margin_ranking_loss(x, x.flip(0), sign, 0.3, reduction=reduction),
+        lambda x: F.hinge_embedding_loss(x, sign, 0.3, reduction=reduction),
+    ):
+        torch.testing.assert_close(ours(function, X[0]), function(X[0]))
+
+
+def test_a_search_in_what_is_empty_gives_what_is_empty() -> None:
+    """A truth value of the code, of which there are no elements, is still a truth value."""
+    x = torch.zeros(5, 0, 5)
+    assert torch.equal(
+        ours(lambda x: torch.bucketize(x, torch.arange(3.0), right=True), x), torch.zeros(5, 0, 5).long()
+    )
 
 
 @pytest.mark.parametrize(

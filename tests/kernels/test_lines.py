@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -48,7 +50,7 @@ def test_argsort_is_torchs_stable_sort(
 
 
 @examples(25)
-@given(st.data(), shapes, st.sampled_from(("f32", "i64", "u8")), st.sampled_from(("sum", "prod")), tiles, seeds)
+@given(st.data(), shapes, st.sampled_from(("f32", "i64", "u8")), st.sampled_from(("sum", "prod", "max")), tiles, seeds)
 def test_scan_runs_either_way(
     data: st.DataObject, shape: list[int], dtype: str, kind: str, tile: Tile | None, seed: int
 ) -> None:
@@ -65,10 +67,20 @@ def test_scan_runs_either_way(
     )
     line = (x.flip(dim) if reverse else x).to(torch.float64 if dtype == "f32" else torch.int64)
     if exclusive and shape[dim]:
-        first = torch.full_like(line.narrow(dim, 0, 1), int(kind == "prod"))
+        least = -math.inf if dtype == "f32" else -(2**63)
+        first = torch.full_like(line.narrow(dim, 0, 1), {"sum": 0, "prod": 1, "max": least}[kind])
         line = torch.cat((first, line.narrow(dim, 0, shape[dim] - 1)), dim)
-    wanted = line.cumsum(dim) if kind == "sum" else line.cumprod(dim)
+    wanted = {"sum": line.cumsum, "prod": line.cumprod, "max": lambda dim: line.cummax(dim).values}[kind](dim)
     assert torch.equal(y, (wanted.flip(dim) if reverse else wanted).to(y.dtype))
+
+
+def test_running_maxima_and_logarithms_hold_what_is_not_finite() -> None:
+    x = torch.tensor([-math.inf, -math.inf, 1.0, -80.0, 90.0, 89.5, math.inf, 2.0, math.nan, 3.0])
+    for kind, wanted in (("max", x.cummax(0).values), ("logsumexp", x.double().logcumsumexp(0).float())):
+        (y,) = execute(
+            scan(dense("f32", x.shape), dense("f32", x.shape), 0, kind=kind, target=CPU), [dense("f32", x.shape)], [x]
+        )
+        torch.testing.assert_close(y, wanted, rtol=2**-24, atol=0.0, equal_nan=True)
 
 
 def test_a_long_running_sum_loses_less_than_f32_would() -> None:
@@ -101,7 +113,9 @@ REFUSED = [
     (lambda: argsort(dense("i64", (3, 5)), LINE, 1, target=CPU), ShapeError,
      "argsort: y must be [3, 4], at most x's size along dim; got [3, 5]"),
     (lambda: scan(LINE, LONG, 1, target=CPU), DTypeError, "scan: y must be i64 for x i64; got f32"),
-    (lambda: scan(LINE, LINE, 1, kind="max", target=CPU), ShapeError, "scan: kind must be one of sum, prod; got 'max'"),
+    (lambda: scan(LINE, LINE, 1, kind="mean", target=CPU), ShapeError,
+     "scan: kind must be one of sum, prod, max, logsumexp; got 'mean'"),
+    (lambda: scan(LONG, LONG, 1, kind="logsumexp", target=CPU), DTypeError, "scan: x must hold floats for logsumexp; got i64"),
     (lambda: put(dense("bf16", (3, 4)), LINE, LONG, 1, target=CPU), DTypeError,
      "put: y must be f32, in which sums are exact enough, or whole numbers; got bf16"),
     (lambda: put(dense("i32", (3, 4)), LONG, LONG, 1, target=CPU), DTypeError, "put: y must be i64, as x is; got i32"),

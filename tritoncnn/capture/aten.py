@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tritoncnn.capture.decompose import decompose, formula_of
+from tritoncnn.capture.decompose import decompose, formulas_of
 from tritoncnn.capture.regions import name_of
 from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE, WHY
 from tritoncnn.errors import InputError, UnsupportedError
@@ -114,7 +114,7 @@ class Walk:
             self.argument(x)  # what the code holds goes into the graph, where its dtype can
         missing = any(self.known.get(x) is None for x in node.all_input_nodes)
         if missing:
-            if not self._listed(name) and formula_of(node.target) is None:
+            if not self._listed(name) and not formulas_of(node.target):
                 self.refuse(WHY.get(name, name.removesuffix(".default")), source)
             return
         why = WHY.get(name, name.removesuffix(".default"))
@@ -179,7 +179,7 @@ class Walk:
         number = tensor.reshape(-1)[0].item() if tensor.numel() else 0
         if dtype == "i1":
             seed = Sym(self.out, constant(self.out, 0, "i64"))
-            one = table_for(seed, (number,), (), dtype)
+            one = table_for(seed, (bool(number),), (), dtype)
         else:
             one = Sym(self.out, constant(self.out, number, dtype))
         self.known[node] = OPS["expand"](one, shape=tuple(tensor.shape)) if tensor.dim() else one

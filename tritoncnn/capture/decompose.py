@@ -19,22 +19,23 @@ from tritoncnn.capture.regions import is_write
 COMPOSITE = "CompositeImplicitAutograd"
 
 
-def formula_of(op: Any) -> Callable[..., Any] | None:
-    """The Python function that says ``op`` in terms of others; None when torch has none."""
+def formulas_of(op: Any) -> tuple[Callable[..., Any], ...]:
+    """Functions that say ``op`` in terms of others; the first is to be tried first, for some of torch's fail at options that
+    ATen has as numbers. Empty when torch has none."""
     if not isinstance(op, torch._ops.OpOverload):
-        return None
-    if op in decomposition_table:
-        found: Callable[..., Any] = decomposition_table[op]
-        return found
+        return ()
     composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), COMPOSITE)
-    return op if composite else None
+    return (*([decomposition_table[op]] if op in decomposition_table else []), *([op] if composite else []))
 
 
 def decompose(node: torch.fx.Node) -> tuple[torch.fx.GraphModule, list[torch.fx.Node]] | None:
     """The graph that computes ``node``, and the nodes that stand for its inputs; None when torch cannot take it apart."""
-    formula = formula_of(node.target)
-    if formula is None:
-        return None
+    return next((found for formula in formulas_of(node.target) if (found := _taken_apart(node, formula))), None)
+
+
+def _taken_apart(
+    node: torch.fx.Node, formula: Callable[..., Any]
+) -> tuple[torch.fx.GraphModule, list[torch.fx.Node]] | None:
     leaves, form = pytree.tree_flatten((node.args, node.kwargs), is_leaf=lambda x: isinstance(x, torch.fx.Node))
     operands = list(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, torch.fx.Node)))
     fakes = [operand.meta.get("val") for operand in operands]

@@ -111,7 +111,9 @@ TABLE: dict[str, Callable[..., Any]] = {
     "scatter_add.default": scatter.scatter_add,
     "scatter.src": scatter.scatter,
     "scatter.value": scatter.scatter_value,
+    "scatter.reduce": scatter.scatter_joined,
     "scatter_reduce.two": scatter.scatter_reduce,
+    "index_reduce.default": scatter.index_reduce,
     "index_add.default": scatter.index_add,
     "index_copy.default": scatter.index_copy,
     **{f"index_fill.int_{kind}": scatter.index_fill for kind in ("Scalar", "Tensor")},
@@ -142,7 +144,12 @@ TABLE: dict[str, Callable[..., Any]] = {
     "median.dim": order.median,
     "median.default": order.median_of_all,
     "cumsum.default": order.cumsum,
+    "nanmedian.dim": order.nanmedian,
+    "nanmedian.default": order.nanmedian_of_all,
     "cumprod.default": order.cumprod,
+    "cummax.default": order.cummax,
+    "cummin.default": order.cummin,
+    "logcumsumexp.default": order.logcumsumexp,
     "prod.default": order.prod,
     "prod.dim_int": order.prod,
     # matrices and reductions
@@ -222,6 +229,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "copysign.Scalar": arith.copysign,
     "hypot.default": arith.hypot,
     "signbit.default": arith.signbit,
+    "angle.default": arith.angle,
     **{f"xlogy.{kind}": arith.xlogy for kind in ("Tensor", "Scalar_Self", "Scalar_Other")},
     **{f"special_xlogy.{kind}": arith.xlogy for kind in ("default", "self_scalar", "other_scalar")},
     **{f"special_xlog1py.{kind}": arith.xlog1py for kind in ("default", "self_scalar", "other_scalar")},
@@ -246,6 +254,12 @@ TABLE: dict[str, Callable[..., Any]] = {
         for kind in ("Tensor", "Scalar")
     },
     "bitwise_not.default": OPS["bit_not"],
+    **{
+        f"{torch_name}.{kind}": arith.shift(f"shift_{side}")
+        for side, letter in (("left", "l"), ("right", "r"))
+        for torch_name in (f"bitwise_{side}_shift", f"__{letter}shift__")
+        for kind in ("Tensor", "Scalar", "Tensor_Scalar", "Scalar_Tensor")
+    },
     "where.self": arith.where,
     "where.ScalarSelf": arith.where,
     "where.ScalarOther": arith.where,

@@ -152,6 +152,16 @@ def bitwise(name: str) -> Emit:
     return lambda a, b: together(op[name], a, b)
 
 
+def shift(name: str) -> Emit:
+    def emit(a: Any, b: Any) -> Any:
+        dtype = promoted(a, b)
+        if dtype in FLOATS or dtype == "i1":
+            raise UnsupportedError(f"{name} of {dtype}: it is known of whole numbers")
+        return together(op[name], a, b)
+
+    return emit
+
+
 def where(condition: Any, a: Any, b: Any) -> Any:
     condition = as_truth(condition)
     dtype = promoted(a, b)
@@ -316,6 +326,12 @@ def copysign(a: Any, b: Any) -> Any:
     dtype = promoted(a, b)
     dtype = "f32" if is_whole(dtype) else dtype
     return op["copysign"](cast(a, dtype), cast(b, dtype))
+
+
+def angle(x: Any) -> Any:
+    """Pi where x is below 0, 0 elsewhere, NaN at NaN; flat."""
+    x = op["detach"](as_float(x))
+    return op["where"](op["ne"](x, x), x, op["where"](x < 0.0, math.pi, filled(x, 0.0)))
 
 
 def signbit(x: Any) -> Any:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import FLOATS, as_float, cast, narrow, result_dtype, widen
-from tritoncnn.formulas.sample import wrap
+from tritoncnn.formulas.dtypes import FLOATS, as_float, cast, filled, narrow, result_dtype, widen
+from tritoncnn.formulas.sample import along, wrap
 from tritoncnn.ops import OPS
+from tritoncnn.ops.table import table_for
 
 op = OPS
 
@@ -214,20 +215,40 @@ def median(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
     return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
 
 
-def median_of_all(x: Any) -> Any:
-    """The lower of two middle elements of all; elements that equal it share the gradient, as in torch."""
-    flat = op["reshape"](x, shape=(math.prod(x.shape),))
-    if not flat.shape[0]:
-        raise UnsupportedError("median of nothing")
-    y, _ = median(flat, 0)
-    if not x.value.type.is_float:
-        return y
-    z = widen(flat)
-    value = op["detach"](widen(y))
-    both_nan = op["bit_and"](op["ne"](z, z), op["ne"](value, value))
-    equal = op["cast_f32"](op["bit_or"](op["eq"](z, value), both_nan))
-    shared = op["where"](equal > 0.0, z, 0.0)
-    return narrow(op["straight_through"](value, op["sum"](shared, dims=(0,)) / op["sum"](equal, dims=(0,))), x)
+def nanmedian(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
+    """The lower of two middle elements of those that are no NaN, and its place; NaN where there is none."""
+    if not x.value.type.is_float or not x.shape:
+        return median(x, dim, keepdim)
+    d = wrap("nanmedian", len(x.shape), dim)
+    _nonempty("nanmedian", x, (d,))
+    count = op["cast_i64"](op["sum"](op["cast_f32"](op["eq"](x, x)), dims=(d,)))
+    middle = op["maximum"](op["quotient"](op["sub"](count, 1), 2), 0)
+    middle = op["reshape"](middle, shape=(*x.shape[:d], 1, *x.shape[d + 1 :]))
+    at = op["take"](op["argsort"](x, dim=d, size=x.shape[d]), middle, dim=d)  # NaN stands behind all others
+    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+
+
+def _of_all(name: str, along_dim: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    def of_all(x: Any) -> Any:
+        """The lower of two middle elements of all; elements that equal it share the gradient, as in torch."""
+        flat = op["reshape"](x, shape=(math.prod(x.shape),))
+        if not flat.shape[0]:
+            raise UnsupportedError(f"{name} of nothing")
+        y, _ = along_dim(flat, 0)
+        if not x.value.type.is_float:
+            return y
+        z = widen(flat)
+        value = op["detach"](widen(y))
+        both_nan = op["bit_and"](op["ne"](z, z), op["ne"](value, value))
+        equal = op["cast_f32"](op["bit_or"](op["eq"](z, value), both_nan))
+        shared = op["where"](equal > 0.0, z, 0.0)
+        return narrow(op["straight_through"](value, op["sum"](shared, dims=(0,)) / op["sum"](equal, dims=(0,))), x)
+
+    return of_all
+
+
+median_of_all = _of_all("median", median)
+nanmedian_of_all = _of_all("nanmedian", nanmedian)
 
 
 # Running sums and products
@@ -254,6 +275,37 @@ def _scanned(name: str, kind: str) -> Callable[..., Any]:
 
 cumsum = _scanned("cumsum", "sum")
 cumprod = _scanned("cumprod", "prod")
+
+
+def _running_extreme(name: str, negated: bool) -> Callable[..., tuple[Any, Any]]:
+    """Cummax or cummin: the largest (smallest) so far and its place, the last of equals; the gradient goes there."""
+
+    def extreme(x: Any, dim: int) -> tuple[Any, Any]:
+        d = wrap(name, len(x.shape), dim)
+        if not x.shape:
+            y, at = extreme(op["reshape"](x, shape=(1,)), 0)
+            return op["reshape"](y, shape=()), op["reshape"](at, shape=())
+        z = op["detach"](x) if x.value.type.is_float else cast(x, "i64")  # whose range holds what is negated
+        z = -z if negated else z
+        best = op["scan"](z, dim=d, kind="max")
+        places = table_for(x, tuple(range(x.shape[d])), along(len(x.shape), d, x.shape[d]), "i64")
+        holds = op["eq"](z, best)
+        if x.value.type.is_float:
+            holds = op["bit_or"](holds, op["ne"](z, z))
+        at = op["scan"](op["where"](holds, places, filled(z, 0, "i64")), dim=d, kind="max")
+        return op["take"](x, at, dim=d), at
+
+    return extreme
+
+
+cummax = _running_extreme("cummax", False)
+cummin = _running_extreme("cummin", True)
+
+
+def logcumsumexp(x: Any, dim: int) -> Any:
+    if not x.shape:
+        return x
+    return op["scan"](x, dim=wrap("logcumsumexp", len(x.shape), dim), kind="logsumexp")
 
 
 def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:

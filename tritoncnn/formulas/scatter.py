@@ -6,7 +6,7 @@ What is written is put into zeros first, entry after entry in a fixed order, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +76,13 @@ def scatter(x: Any, dim: int, index: Any, source: Any) -> Any:
     return op["reshape"](y, shape=shape)
 
 
+def scatter_joined(x: Any, dim: int, index: Any, source: Any, *, reduce: str) -> Any:
+    """Scatter with ``reduce``, its old name for scatter_add; without a gradient, as in torch."""
+    if reduce != "add":
+        raise UnsupportedError(f"scatter with reduce={reduce!r}; 'add' is known")
+    return scatter_add(op["detach"](x), dim, index, op["detach"](source))
+
+
 def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
     shape = tuple(x.shape)
     x, index = _lifted(x, index)
@@ -86,15 +93,28 @@ def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
 
 def scatter_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
     """Sum, mean, largest or smallest of what comes to each place, with what is there or without it."""
-    if reduce not in ("sum", "mean", "amax", "amin"):
-        raise UnsupportedError(f"scatter_reduce with {reduce!r}; sum, mean, amax and amin are known")
-    if not x.value.type.is_float and (reduce == "mean" or not include_self):
-        raise UnsupportedError(f"scatter_reduce with {reduce!r} of whole numbers, or without what is there")
-    shape = tuple(x.shape)
+    combine, shape = _combining("scatter_reduce", x, reduce, include_self), tuple(x.shape)
     x, index, source = _lifted(x, index, source)
     dim, index, source = _scattered("scatter_reduce", x, dim, index, source)
-    combine = {"sum": _added, "mean": _averaged, "amax": _largest, "amin": _smallest}[reduce]
     return op["reshape"](combine(x, source, index, dim, include_self), shape=shape)
+
+
+def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
+    """As scatter_reduce, of slices that a vector of places names."""
+    combine, shape = _combining("index_reduce", x, reduce, include_self), tuple(x.shape)
+    x, source = _lifted(x, source)
+    dim, index = _line("index_reduce", x, dim, index, source)
+    return op["reshape"](combine(x, source, index, dim, include_self), shape=shape)
+
+
+def _combining(name: str, x: Any, reduce: str, include_self: bool) -> Callable[..., Any]:
+    """What joins entries that meet. Raises UnsupportedError."""
+    known = {"sum": _added, "mean": _averaged, "amax": _largest, "amin": _smallest}
+    if reduce not in known:
+        raise UnsupportedError(f"{name} with {reduce!r}; sum, mean, amax and amin are known")
+    if not x.value.type.is_float and (reduce == "mean" or not include_self):
+        raise UnsupportedError(f"{name} with {reduce!r} of whole numbers, or without what is there")
+    return known[reduce]
 
 
 def _added(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:

@@ -87,7 +87,7 @@ class FusedOp:
         traced, program = ready
         tensors = self.present(arguments)
         refuse_tangents(self.name, tensors)
-        self._check_ranges(traced, arguments, tensors)
+        _check_ranges(traced, tensors)
         return tuple(program.run(tensors)) if traced.backward is None else _Direct.apply(traced, program, *tensors)
 
     def _check(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
@@ -156,19 +156,15 @@ class FusedOp:
             if len(self._traced) >= CACHED:
                 self._traced.pop(next(iter(self._traced)))
             places = frozenset(i for i in self.places if arguments[i] is not None)
-            known = self._traced[key] = trace(self.name, self.recipe, tuple(map(_kind_of, arguments)), places, wanted)
+            called = [name for name, _, value in self._named(arguments) if value is not None]
+            kinds = tuple(map(_kind_of, arguments))
+            known = self._traced[key] = trace(self.name, self.recipe, kinds, places, wanted, called)
         return known
 
     def forward(self, *given: Any) -> list[torch.Tensor]:
         traced, program, tensors = self._forward(*given)
-        self._check_ranges(traced, given[:-1], tensors)
+        _check_ranges(traced, tensors)
         return program.run(tensors)
-
-    def _check_ranges(self, traced: Traced, arguments: Sequence[Any], tensors: Sequence[torch.Tensor]) -> None:
-        """Raises OutOfRangeError for numbers that name no class or row."""
-        for range in traced.ranges:
-            names = [name for name, _, value in self._named(arguments) if value is not None]
-            range.check(tensors[range.position], names[range.position])
 
     def forward_fake(self, *given: Any) -> list[torch.Tensor]:
         _, program, tensors = self._forward(*given)
@@ -199,6 +195,12 @@ class FusedOp:
         known.update((f"dy{i}", dy) for i, dy in zip(traced.seeded, seeds, strict=True))
         tensors = [known[name] for name in traced.backward.inputs]
         return traced.backward.program(_strides(tensors)), tensors
+
+
+def _check_ranges(traced: Traced, tensors: Sequence[torch.Tensor]) -> None:
+    """Raises OutOfRangeError for numbers that name no class or row."""
+    for range in traced.ranges:
+        range.check(tensors[range.position], traced.called[range.position])
 
 
 def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:

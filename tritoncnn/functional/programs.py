@@ -54,12 +54,13 @@ def _with_strides(graph: Graph, strides: tuple[tuple[int, ...], ...]) -> Graph:
 class Traced:
     """What a recipe gives for operands of given shapes and dtypes. ``names`` of what is saved: operands ``x0``..., results
     ``y0``..., further tensors ``saved0``...; ``seeded``: the results that gradients come from. ``ranges``: what operands are
-    checked for.
+    checked for; ``called``: their names in errors.
     """
 
     def __init__(
-        self, forward: Graph, backward: Graph | None, operands: int, results: int, seeded: tuple[int, ...]
+        self, forward: Graph, backward: Graph | None, called: Sequence[str], results: int, seeded: tuple[int, ...]
     ) -> None:
+        operands = len(called)
         self.name = forward.name
         self.forward = Half(forward)
         self.backward = None if backward is None else Half(backward)
@@ -69,14 +70,16 @@ class Traced:
         self.names = (
             *(f"x{i}" for i in range(operands)), *(f"y{i}" for i in range(results)), *(f"saved{i}" for i in range(saved)),
         )  # fmt: skip
+        self.called = tuple(called)
         self.ranges = ranges_of(forward, self.names[:operands])
 
 
 def trace(
-    name: str, recipe: Callable[..., Any], arguments: Sequence[Any], tensors: frozenset[int], wanted: Sequence[bool]
-) -> Traced:
+    name: str, recipe: Callable[..., Any], arguments: Sequence[Any], tensors: frozenset[int], wanted: Sequence[bool],
+    called: Sequence[str],
+) -> Traced:  # fmt: skip
     """``arguments`` are options and, at the places ``tensors``, (dtype, shape) or a tuple of such; ``wanted`` says which of
-    these get gradients.
+    these get gradients, ``called`` what they are called.
     """
     out = Rewriter(name)
     inputs: list[Value] = []
@@ -98,7 +101,7 @@ def trace(
     graph = out.finish(outputs)
     seeded = tuple(i for i, y in enumerate(graph.outputs) if y.type.is_float)
     if not any(wanted):
-        return Traced(graph, None, len(inputs), len(outputs), seeded)
+        return Traced(graph, None, called, len(outputs), seeded)
     wrt = tuple(v for v, asked in zip(inputs, wanted, strict=True) if asked)
     halves = split(pull_back(graph, wrt, seeded), len(outputs), len(wrt))
-    return Traced(halves.forward, halves.backward, len(inputs), len(outputs), seeded)
+    return Traced(halves.forward, halves.backward, called, len(outputs), seeded)
