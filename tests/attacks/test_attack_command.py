@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.attacks.reference import attacked
+from tests.train.runs import LENET, options
 from tests.train.samples import strokes, write_idx
-from tests.train.test_run import LENET, options
 from tritoncnn.attacks import Attack
 from tritoncnn.attacks.attacker import start_of
 from tritoncnn.commands import main

@@ -407,7 +407,7 @@ def test_doctor_fails_when_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_ctrl_c_sigterm_and_sighup_save_and_end_with_130(data: Path, tmp_path: Path) -> None:
-    """The real thing, in a process of its own; tests/train/test_run.py resumes such runs."""
+    """The real thing, in a process of its own; tests/train/test_resuming.py resumes such runs."""
     epochs = ("--epochs", 400)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         out = tmp_path / number.name

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.train.runs import LENET, StopAt, assert_same_run, metrics, options
 from tests.train.samples import write_idx
-from tests.train.test_run import LENET, StopAt, assert_same_run, metrics, options
 from tritoncnn.errors import InputError
 from tritoncnn.train import Options, Silent, read_config, rehearse, resume, task_of_config, train
 from tritoncnn.train.best import best_of, waited

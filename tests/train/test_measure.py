@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.runs import LENET, metrics, options
 from tests.train.samples import idx, strokes, write_pictures
-from tests.train.test_run import LENET, metrics, options
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.lenet import LeNet

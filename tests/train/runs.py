@@ -1,0 +1,47 @@
+"""Runs of LeNet on few pictures, and how two of them compare."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tritoncnn.tasks import find_task
+from tritoncnn.train import Options, Silent
+from tritoncnn.train.tensorfile import read_tensors
+
+LENET = find_task("lenet")
+STEPS = 24  # 3 epochs of 8 batches of 8 pictures; 6 of the 70 pictures are left over in each
+RESULTS = ("model.safetensors", "checkpoint.safetensors")
+
+
+class StopAt(Silent):
+    """Ctrl-C during the given step."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
+        self.left, self.number = step, number
+
+    def step(self, examples: int, loss: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(self.number)
+
+
+def options(data: Path, **more: Any) -> Options:
+    return Options.of(LENET, data="mnist", data_dir=str(data), **({"epochs": 3, "batch_size": 8} | more))
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    one, other = (read_tensors(folder / "checkpoint.safetensors")[0] for folder in (run, whole))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (run / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    assert metrics(run) == metrics(whole)
