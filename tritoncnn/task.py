@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 
 from tritoncnn.data import SOURCES, Examples, Facts, Reader
 from tritoncnn.data.colour import ColourReader
+from tritoncnn.data.inputs import PICTURES, Kind
+from tritoncnn.data.pictures import read_colour
 from tritoncnn.flags import Row
 
 Build = Callable[..., torch.nn.Module]  # (facts of the data, the task's own options by name)
@@ -83,10 +87,14 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one input: ``note`` for machines (JSON), ``lines`` for people."""
+    """What a model says of one input: ``note`` for machines (JSON), ``lines`` for people.
+
+    draw    an RGB picture, in any scale -> the picture with the answer on it; None: the lines are written below it
+    """
 
     note: Mapping[str, Any]
     lines: tuple[str, ...]
+    draw: Callable[[Image.Image], Image.Image] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ class Task:
     example  batch size -> Example
     read     a file that a person hands in -> f32[C,H,W], as the data sets have their pictures
     sides    model -> Side, for a ColourReader as ``read``; empty where pictures have one size, and ``--size`` means nothing
+    takes    what ``read`` reads, in a word, and how the names of such files end
+    view     such a file -> the RGB picture on which answers are drawn
     answer   (outputs, facts, how many) -> one Answer per example
     recipe   of the default data; ``recipes`` has others by the name of the data set
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
@@ -146,6 +156,8 @@ class Task:
     recipe: Recipe
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     sides: Mapping[str, Side] = field(default_factory=dict)
+    takes: Kind = PICTURES
+    view: Callable[[Path], Image.Image] = read_colour
     soft_loss: Callable[[float], Loss] | None = None
     options: tuple[Row, ...] = ()
     pictures: Mapping[str, Draw] = field(default_factory=dict)

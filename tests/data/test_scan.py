@@ -25,6 +25,9 @@ def test_scans_are_read_from_bin_and_npy_files(tmp_path: Path) -> None:
     for name in ("a.bin", "b.npy", "c.npy", "e.NPY.npy"):
         np.testing.assert_array_equal(read_scan(tmp_path / name), scan)
     np.testing.assert_array_equal(read_scan(tmp_path / "d.npy"), np.pad(scan[:, :3], ((0, 0), (0, 1))))
+    for name in ("a.bin", "b.npy"):
+        (tmp_path / name).rename(tmp_path / "without")
+        np.testing.assert_array_equal(read_scan(tmp_path / "without"), scan)
 
 
 def test_a_scan_of_few_points_is_repeated_and_one_of_many_is_thinned(tmp_path: Path) -> None:

@@ -16,15 +16,19 @@ from PIL import Image
 import tritoncnn
 from tests.computing import Computing
 from tests.data.kitti_files import write_kitti
+from tritoncnn.data import Facts
+from tritoncnn.data.inputs import find_pictures
 from tritoncnn.data.scan import check_scans
 from tritoncnn.data.streets import GROUND, make_scene
 from tritoncnn.errors import DataError
 from tritoncnn.models.pointpillars import SMALL, Found, PointPillars
 from tritoncnn.task import Task
 from tritoncnn.tasks import find_task
+from tritoncnn.tasks.kinds.birdseye import FOUND
 from tritoncnn.tasks.kinds.boxes3d import Cars, judge, loss, read_map, true_boxes
 from tritoncnn.tasks.kinds.clusters import find_clusters
 from tritoncnn.train import Interrupted, Options, Silent, predict, resume, train
+from tritoncnn.train.answers import write_answers
 
 CELLS = 48  # of a side of the map
 BATCH = 4
@@ -137,6 +141,40 @@ def test_the_gradient_of_the_loss_is_finite_where_there_is_no_car() -> None:
     found = Found(*(torch.zeros(1, n, CELLS, CELLS, requires_grad=True) for n in (1, 8, 1)))
     loss(found, torch.zeros(1, 3, 8)).backward()
     assert all(part.grad is not None and bool(part.grad.isfinite().all()) for part in found)
+
+
+def test_answers_are_told_in_metres_and_drawn_where_the_cars_are(tmp_path: Path) -> None:
+    task, target = tiny(), targets(2)
+    target[1] = 0
+    one, none = task.answer(perfect(target), Facts(("car",), (), ()), 3)
+    assert none.note == {"boxes": []}
+    assert none.lines == ("no car",)
+    (true, _), scan = true_boxes(target), tmp_path / "a.bin"
+    assert len(one.note["boxes"]) == len(one.lines) == len(true)
+    for told, line in zip(one.note["boxes"], one.lines, strict=True):
+        apart = np.hypot(*(true[:, :2] - (told["x"], told["y"])).T)
+        assert apart.min() < 1e-3
+        side = "left" if told["y"] >= 0 else "right"
+        assert f"car {told['x']:.1f} m ahead, {abs(told['y']):.1f} m {side}" in line
+    np.array([[1.0, 0, 0, 0]], np.float32).tofile(scan)
+    found = find_pictures([str(tmp_path)], tmp_path, task.takes)
+    assert [picture.name for picture in found] == [str(scan)]
+    write_answers(tmp_path / "out", [dict(one.note)], [("a.bin", scan, one)], task.view)
+    assert json.loads((tmp_path / "out" / "answers.json").read_text()) == [dict(one.note)]
+    with Image.open(tmp_path / "out" / "a-answer.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    assert pixels.shape == (640, 640, 3)
+    orange = (np.abs(pixels - FOUND).sum(2) == 0).nonzero()
+    ahead, left = 38.4 * (1 - orange[0] / 640), 19.2 - 38.4 * orange[1] / 640
+    near = np.hypot(ahead[:, None] - true[:, 0], left[:, None] - true[:, 1])
+    assert near.min(1).max() < 4  # nothing is drawn anywhere else: boxes and the scores beside them
+    assert (near.min(0) < 0.3).all()  # and at each car something
+
+
+def test_a_folder_without_scans_is_told_in_their_word(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (found,) = find_pictures([str(tmp_path)], tmp_path, tiny().takes)
+    assert str(found.file) == f"folder {tmp_path} holds no scan (.bin, .npy)"
 
 
 def test_judging_tells_places_heights_and_headings_apart() -> None:

@@ -31,6 +31,9 @@ def infer(run: Path, pictures: tuple[str, ...], top: int, best: bool, form: str 
                    cut out, scaled to fit 20 x 20 with its aspect ratio kept, and centred by its centre of
                    mass in 28 x 28, as in MNIST. At most 50 megapixels.
 
+    Of a run that finds cars in lidar scans PICTURE is a scan: .bin as KITTI has them (x, y, z, reflectance as f32), or
+    .npy of floats [N,4] or [N,3]; --out draws it from above.
+
     PICTURE may also be a folder (all pictures in it and its folders), a pattern as "scans/*.png", or - for a picture on
     standard input. A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where
     no picture could be read.
@@ -56,7 +59,7 @@ def _infer(
     if out is not None and look(out) not in ("none", "folder"):
         raise InputError(f"--out {out} is not a folder")
     task = find_task(task_name(run))
-    pictures = find_pictures(words, place)
+    pictures = find_pictures(words, place, task.takes)
     answers = iter(predict(task, run, [p.file for p in pictures if isinstance(p.file, Path)], top, best=best))
     found = [(p, p.file if isinstance(p.file, DataError) else next(answers)) for p in pictures]
     found = [(p, p.told(answer) if isinstance(answer, DataError) else answer) for p, answer in found]
@@ -64,7 +67,7 @@ def _infer(
     if len(errors) == len(found) == 1:
         raise errors[0]
     rows = [
-        {"picture": picture.name, **({"error": str(answer)} if isinstance(answer, DataError) else answer.note)}
+        {task.takes.word: picture.name, **({"error": str(answer)} if isinstance(answer, DataError) else answer.note)}
         for picture, answer in found
     ]
     if form == "json":
@@ -83,5 +86,6 @@ def _infer(
     if out is not None:
         from tritoncnn.train.answers import write_answers  # late: most calls draw nothing
 
-        write_answers(out, rows, [(p.name, p.file, a) for p, a in found if not isinstance(a, DataError)])
+        drawn = [(p.name, p.file, a) for p, a in found if not isinstance(a, DataError)]
+        write_answers(out, rows, drawn, task.view)
     return 0 if not errors else 1 if len(errors) < len(found) else 2

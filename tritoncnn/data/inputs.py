@@ -27,57 +27,68 @@ class Picture(NamedTuple):
         return DataError(str(error).replace(str(self.file), "on standard input")) if self.name == STDIN else error
 
 
-def find_pictures(words: Sequence[str], place: Path) -> list[Picture]:
-    """The pictures that ``words`` name, in their order; ``place`` is a folder for what comes from standard input.
+class Kind(NamedTuple):
+    """What is handed in: the word for one of them, and how the names of such files end."""
+
+    word: str
+    suffixes: tuple[str, ...]
+
+
+PICTURES = Kind("picture", SUFFIXES)
+
+
+def find_pictures(words: Sequence[str], place: Path, kind: Kind = PICTURES) -> list[Picture]:
+    """The pictures, or files of another kind, that ``words`` name, in their order; ``place`` is a folder for what comes from
+    standard input.
 
     A folder stands for all pictures in it and its folders; a word with * or ? that is no file for all that match it, in the
     order of their names; - for one picture on standard input. Raises InputError where - is said twice.
     """
     if list(words).count(STDIN) > 1:
-        raise InputError("standard input (-) holds one picture; say it once")
+        raise InputError(f"standard input (-) holds one {kind.word}; say it once")
     found: list[Picture] = []
     for word in words:
         if word == STDIN:
-            found.append(Picture(STDIN, _stdin(place / "stdin")))
+            found.append(Picture(STDIN, _stdin(place / "stdin", kind)))
             continue
         try:
-            found += _of(Path(word))
+            found += _of(Path(word), kind)
         except DataError as error:
             found.append(Picture(word, error))
         except InputError as error:
-            found.append(Picture(word, DataError(f"picture {error}")))
+            found.append(Picture(word, DataError(f"{kind.word} {error}")))
     return found
 
 
-def _of(path: Path) -> list[Picture]:
-    kind = look(path)
-    if kind == "folder":
-        files = [file for file in files_in(path) if file.suffix.lower() in SUFFIXES]
+def _of(path: Path, kind: Kind) -> list[Picture]:
+    there = look(path)
+    if there == "folder":
+        files = [file for file in files_in(path) if file.suffix.lower() in kind.suffixes]
         if not files:
-            raise DataError(f"folder {path} holds no picture ({', '.join(SUFFIXES)})")
+            raise DataError(f"folder {path} holds no {kind.word} ({', '.join(kind.suffixes)})")
         return [Picture(str(file), file) for file in files]
-    if kind == "none" and glob.has_magic(str(path)):
+    if there == "none" and glob.has_magic(str(path)):
         matches = sorted(glob.glob(str(path), recursive=True))
         if not matches:
-            raise DataError(f"no picture matches {path}")
-        return [picture for match in matches for picture in _matched(Path(match))]
+            raise DataError(f"no {kind.word} matches {path}")
+        return [picture for match in matches for picture in _matched(Path(match), kind)]
     return [Picture(str(path), path)]
 
 
-def _matched(path: Path) -> list[Picture]:
+def _matched(path: Path, kind: Kind) -> list[Picture]:
     """A folder that matches stands for its pictures; a link that leads nowhere is told when it is read."""
-    return _of(path) if look(path) == "folder" else [Picture(str(path), path)]
+    return _of(path, kind) if look(path) == "folder" else [Picture(str(path), path)]
 
 
-def _stdin(path: Path) -> Path | DataError:
+def _stdin(path: Path, kind: Kind) -> Path | DataError:
     """Keep what comes on standard input in a file."""
     try:
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         return DataError(f"standard input cannot be read: {reason(error)}")
     if not data:
-        return DataError("standard input is empty; wanted a picture on it")
+        return DataError(f"standard input is empty; wanted a {kind.word} on it")
     if len(data) > MAX_BYTES:
-        return DataError(f"standard input has over {in_words(MAX_BYTES)}; wanted one picture")
+        return DataError(f"standard input has over {in_words(MAX_BYTES)}; wanted one {kind.word}")
     path.write_bytes(data)
     return path

@@ -15,6 +15,7 @@ from tritoncnn.errors import DataError
 
 SUFFIXES = (".bin", ".npy")
 MAX_BYTES = 256 << 20
+NUMPY = b"\x93NUMPY"  # how a .npy file begins, of files without a suffix
 POINT = 16  # bytes of a point in a .bin file: four f32, little-endian
 SEED = 0  # of which points stay where there are too many
 
@@ -55,12 +56,14 @@ class ScanReader:
 def read_scan(path: Path) -> Array:
     """Read f32[N,4], N > 0, from a .bin file as KITTI has them, or a .npy file of [N,4] floats, or [N,3] without reflectance.
 
-    Raises DataError: another suffix, unreadable, empty, half a point, numbers that are not finite.
+    What has no suffix, as standard input, is looked into. Raises DataError: another suffix, unreadable, empty, half a point,
+    numbers that are not finite.
     """
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in (*SUFFIXES, ""):
         raise DataError(f"scan {path} must end in {' or '.join(SUFFIXES)}")
     data = read_file(path, "scan", MAX_BYTES)
-    scan = _points(path, data) if path.suffix.lower() == ".bin" else _array(path, data)
+    is_array = path.suffix.lower() == ".npy" or (not path.suffix and data.startswith(NUMPY))
+    scan = _array(path, data) if is_array else _points(path, data)
     if not len(scan):
         raise DataError(f"scan {path} is empty: it has no point")
     wrong = ~np.isfinite(scan).all(1)

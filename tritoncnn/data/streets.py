@@ -16,7 +16,7 @@ from tritoncnn.data.boxed import Scene, make_boxed
 from tritoncnn.data.define import Array, Dataset, Source
 from tritoncnn.data.scan import ScanReader, check_scans
 
-TRAIN, TEST = 640, 96  # scenes
+TRAIN, TEST = 480, 96  # scenes
 TEST_SEED = 1_000_000  # scene i is made by seed i, of the test part by this one and i
 GROUND = -1.73  # metres, below the lidar
 BEAMS, COLUMNS = 48, 240  # rays above each other, and side by side

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from tritoncnn.data import Facts
-from tritoncnn.data.scan import ScanReader
+from tritoncnn.data.inputs import Kind
+from tritoncnn.data.scan import SUFFIXES, ScanReader
 from tritoncnn.models.pointpillars import SMALL, pillars
 from tritoncnn.task import Example, Metric, Recipe, Task
-from tritoncnn.tasks.kinds.birdseye import draw_scans
-from tritoncnn.tasks.kinds.boxes3d import answer, loss, measured
+from tritoncnn.tasks.kinds.birdseye import answer, draw_scans, view_file
+from tritoncnn.tasks.kinds.boxes3d import loss, measured
 from tritoncnn.tasks.kinds.clusters import cluster_boxes
 
 POINTS = 8192  # of a scan
@@ -38,11 +39,13 @@ task = Task(
     best="bev_ap50",
     example=example,
     read=ScanReader(SMALL.lower, SMALL.upper, POINTS),
+    takes=Kind("scan", SUFFIXES),
+    view=view_file,
     answer=answer,
     pictures={"scans.png": draw_scans},
     baseline=cluster_boxes,
-    recipe=Recipe(epochs=7, batch=8, steps=560, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01),
+    recipe=Recipe(epochs=12, batch=8, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01),
     recipes={
-        "kitti": Recipe(epochs=40, batch=8, steps=560, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01)
+        "kitti": Recipe(epochs=40, batch=8, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01)
     },
 )

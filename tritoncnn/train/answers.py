@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,14 @@ def _flat(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def write_answers(
-    out: Path, rows: Sequence[Mapping[str, Any]], answers: Sequence[tuple[str, Path | DataError, Answer]]
+    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    answers: Sequence[tuple[str, Path | DataError, Answer]],
+    view: Callable[[Path], Image.Image] = read_colour,
 ) -> None:
-    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer below.
+    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer on or below it.
 
-    Raises InputError, SaveError; DataError where a picture cannot be read any more.
+    ``view`` makes a picture of a file. Raises InputError, SaveError; DataError where a picture cannot be read any more.
     """
     make_folder(out)
     write_file(out / "answers.json", (json.dumps(rows, indent=2) + "\n").encode())
@@ -64,15 +67,20 @@ def write_answers(
             target = f"{stem}-{number}-answer.png"
         taken.add(target)
         data = io.BytesIO()
-        _with_text(read_colour(file), [printable(line) for line in answer.lines]).save(data, "PNG")
+        shown = _scaled(view(file))
+        page = answer.draw(shown) if answer.draw else _with_text(shown, [printable(line) for line in answer.lines])
+        page.save(data, "PNG")
         write_file(out / target, data.getvalue())
 
 
-def _with_text(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
+def _scaled(picture: Image.Image) -> Image.Image:
     longer = max(picture.size)
     scale = LEAST / longer if longer < LEAST else MOST / longer if longer > MOST else 1.0
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    shown = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+
+
+def _with_text(shown: Image.Image, lines: Sequence[str]) -> Image.Image:
     font = ImageFont.load_default(LINE - 3)
     width = max(shown.width, *(int(font.getlength(line)) + 8 for line in lines))
     page = Image.new("RGB", (width, shown.height + LINE * len(lines) + 4), PAPER)

@@ -1,8 +1,10 @@
-"""Scans from above, with boxes: ahead is up, left is left."""
+"""What is said of scans: boxes in words, and drawn on the scan seen from above; ahead is up, left is left."""
 
 from __future__ import annotations
 
+import functools
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +16,29 @@ from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.scan import read_scan
 from tritoncnn.models.pointpillars import SMALL, Found
+from tritoncnn.task import Answer
 from tritoncnn.tasks.kinds.boxes3d import SHOWN, Cars, read_map, true_boxes
 
 SIDE = 640  # pixels of a view
 ROW, ROWS = 3, 2  # views of the test part side by side, and below each other
+NAMES = ("x", "y", "z", "l", "w", "h", "yaw")
 PAPER, TEXT = (16, 18, 24), (235, 235, 235)
 TRUE, FOUND = (70, 220, 110), (255, 120, 60)
-LOW, HIGH = np.array((70, 90, 130.0)), np.array((240, 240, 170.0))  # colours of the ground, and of 3 m above it
+LOW, HIGH = np.array((60, 80, 120.0)), np.array((255, 245, 180.0))  # colours of the ground, and of what is tall
+LOWEST, TALL = -1.6, 1.2  # metres: up to where is ground, seen from the lidar; and how far above it is tall
+DOT = 2
 
 
 def view(points: Array, side: int = SIDE) -> Image.Image:
-    """Points f32[N,4] from above, the lighter the higher."""
-    pixels = np.full((side, side, 3), PAPER, np.uint8)
+    """Points f32[N,4] from above, DOT pixels wide, the lighter the higher."""
+    coarse = side // DOT
+    pixels = np.full((coarse, coarse, 3), PAPER, np.uint8)
     order = np.argsort(points[:, 2], kind="stable")  # the highest point of a pixel is seen
-    column, row = _places(points[order], side).astype(np.int64).T
-    share = np.clip((points[order, 2:3] + 2) / 3, 0, 1)
-    inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
+    column, row = np.floor(_places(points[order], coarse)).astype(np.int64).T
+    share = np.clip((points[order, 2:3] - LOWEST) / TALL, 0, 1)
+    inside = (column >= 0) & (column < coarse) & (row >= 0) & (row < coarse)
     pixels[row[inside], column[inside]] = (LOW + share * (HIGH - LOW))[inside]
-    return Image.fromarray(pixels)
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
 
 
 def view_file(path: Path) -> Image.Image:
@@ -89,3 +96,30 @@ def _compared(points: Array, true: NDArray[np.float64], cars: Cars) -> Image.Ima
     draw_boxes(picture, true, TRUE)
     draw_found(picture, cars)
     return picture
+
+
+def answer(found: Found, facts: Facts, top: int) -> list[Answer]:
+    """The cars of each scan whose score is high enough to be told."""
+    answers, (name, *_) = [], facts.classes
+    for cars in read_map(found):
+        shown = cars.scores >= SHOWN
+        rows = list(zip(cars.boxes[shown].tolist(), cars.scores[shown].tolist(), strict=True))
+        note = [{"class": name, "score": score} | dict(zip(NAMES, box, strict=True)) for box, score in rows]
+        lines = tuple(_line(name, box, score) for box, score in rows) or (f"no {name}",)
+        answers.append(Answer({"boxes": note}, lines, functools.partial(_drawn, cars)))
+    return answers
+
+
+def _drawn(cars: Cars, picture: Image.Image) -> Image.Image:
+    draw_found(picture, cars)
+    return picture
+
+
+def _line(name: str, box: list[float], score: float) -> str:
+    x, y, _, length, width, height, yaw = box
+    side = "left" if y >= 0 else "right"
+    degrees = math.degrees(math.atan2(math.sin(yaw), math.cos(yaw)))
+    return (
+        f"{score:7.2%}  {name} {x:.1f} m ahead, {abs(y):.1f} m {side}; {length:.1f} x {width:.1f} x {height:.1f} m, "
+        f"turned {degrees:+.0f}°"
+    )

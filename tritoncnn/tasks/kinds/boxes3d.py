@@ -14,9 +14,7 @@ from torch.nn import functional as F
 
 from tritoncnn.boxes import Scene, average_precisions, match, mean_over, suppress
 from tritoncnn.boxes.rotated import Overlap, overlaps
-from tritoncnn.data import Facts
 from tritoncnn.models.pointpillars import SMALL, Found
-from tritoncnn.task import Answer
 
 MEAN = (3.9, 1.6, 1.56)  # length, width and height of a car in metres, as in the paper
 MIDDLE = -1.0  # usual height of its centre, of the paper too
@@ -148,33 +146,3 @@ def _heading(pairs: list[Overlap], cars: list[Cars], truth: list[NDArray[np.floa
 def measured(name: str) -> Callable[[Found, torch.Tensor], float]:
     """The metric called ``name`` of those of ``judge``."""
     return lambda found, target: _judge(*found, target)[name]
-
-
-def answer(found: Found, facts: Facts, top: int) -> list[Answer]:
-    """The cars of each scan."""
-    answers = []
-    for cars in read_map(found):
-        rows = [
-            (box, score) for box, score in zip(cars.boxes.tolist(), cars.scores.tolist(), strict=True) if score >= SHOWN
-        ]
-        note = [
-            {
-                "class": facts.classes[0],
-                "score": score,
-                **dict(zip(("x", "y", "z", "l", "w", "h", "yaw"), box, strict=True)),
-            }
-            for box, score in rows
-        ]
-        lines = tuple(_line(facts.classes[0], box, score) for box, score in rows)
-        answers.append(Answer({"boxes": note}, lines or (f"no {facts.classes[0]}",)))
-    return answers
-
-
-def _line(name: str, box: list[float], score: float) -> str:
-    x, y, _, length, width, height, yaw = box
-    side = "left" if y >= 0 else "right"
-    degrees = math.degrees(math.atan2(math.sin(yaw), math.cos(yaw)))
-    return (
-        f"{score:7.2%}  {name} {x:.1f} m ahead, {abs(y):.1f} m {side}; {length:.1f} x {width:.1f} x {height:.1f} m, "
-        f"turned {degrees:+.0f}°"
-    )
