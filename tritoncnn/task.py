@@ -139,6 +139,7 @@ class Task:
              targets are no classes
     options  further rows of the table of flags, for the models: ``option("depth", 3, "Layers of filters.", AT_LEAST_1)``
     pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
+    portraits  the same of the weights: (tensors by name, facts) -> the bytes of a file
     report   what ``eval`` says of outputs beside the metrics
     baseline  (facts, training part, test part) -> what a sceptic would try first, and how good that is; None: nothing
     """
@@ -161,6 +162,7 @@ class Task:
     soft_loss: Callable[[float], Loss] | None = None
     options: tuple[Row, ...] = ()
     pictures: Mapping[str, Draw] = field(default_factory=dict)
+    portraits: Mapping[str, Callable[[Mapping[str, torch.Tensor], Facts], bytes]] = field(default_factory=dict)
     report: Judge | None = None
     baseline: Callable[[Facts, Examples, Examples], Baseline | None] | None = None
 
@@ -173,7 +175,6 @@ class Task:
 
         names = [row.name for row in self.options]
         assert len(set(names)) == len(names), f"task {self.name} has an option twice: {names}"
-        assert not set(names) & {row.name for name in self.data for row in SOURCES[name].options}
 
     def own_rows(self) -> dict[str, Row]:
         """All that the task and its data sets add to the table of flags."""
@@ -198,6 +199,18 @@ class Task:
     def builder(self, model: str, own: Mapping[str, Any]) -> Callable[[Facts], torch.nn.Module]:
         """How to build ``model`` with these values of its options."""
         return partial(self.models[model], **{row.name: own[row.name] for row in self.model_rows(model)})
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that it draws."""
+        return (*self.pictures, *self.portraits)
+
+    def draw(
+        self, outputs: Any, examples: Examples, facts: Facts, weights: Mapping[str, torch.Tensor]
+    ) -> dict[str, bytes]:
+        """Draw all files, of the outputs for these examples and of the weights."""
+        drawn = {name: draw(outputs, examples, facts) for name, draw in self.pictures.items()}
+        return drawn | {name: draw(weights, facts) for name, draw in self.portraits.items()}
 
     def recipe_for(self, data: str) -> Recipe:
         return self.recipes.get(data, self.recipe)

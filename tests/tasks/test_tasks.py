@@ -55,10 +55,11 @@ def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gi
             assert task.soft_loss(0.5)(outputs, y) != task.loss(outputs, y)
     assert all(isinstance(metric.measure(outputs, y), float) for metric in task.metrics.values())
     examples = Examples(x, y)
-    for name, draw in task.pictures.items():
+    assert not set(task.pictures) & set(task.portraits)
+    for name, data in task.draw(outputs, examples, facts, task.models[model](facts).state_dict()).items():
         assert name == Path(name).name
         assert name not in FILES
-        assert draw(outputs, examples, facts)
+        assert data
     if task.report is not None:
         json.dumps(task.report(outputs, examples, facts).note, allow_nan=False)
     if task.baseline is not None and (found := task.baseline(facts, examples, examples)) is not None:

@@ -15,7 +15,7 @@ from tests.train.samples import write_idx, write_pictures
 from tritoncnn.commands import main
 from tritoncnn.commands.inspect import inspect
 from tritoncnn.commands.train import train as command
-from tritoncnn.data import load_data
+from tritoncnn.data import SOURCES, load_data
 from tritoncnn.errors import CheckpointError, DataError, InputError
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.train import Options, measure, predict, resume, train
@@ -162,6 +162,15 @@ def test_no_option_of_a_task_has_the_name_of_one_of_the_commands(name: str) -> N
         for row in find_task(name).own_rows().values():
             assert row.word not in taken
             assert row.name not in names | {"task", "classes", "mean", "std"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_option_is_both_the_tasks_and_the_datas(name: str) -> None:
+    task = find_task(name)
+    of_data = {row.name: row for source in task.data for row in SOURCES[source].options}
+    assert not set(of_data) & {row.name for row in task.options}
+    for source in task.data:  # where two data sets have one option, it is the same
+        assert all(of_data[row.name] is row for row in SOURCES[source].options)
 
 
 def test_equal_options_give_equal_bits_and_others_do_not(tmp_path: Path) -> None:

@@ -26,5 +26,6 @@ task = classification(
         option("activation", "relu", "The non-linearity of each layer.", choices=tuple(ACTIVATIONS)),
         option("pool", "max", "What halves the picture behind each layer.", choices=tuple(POOLS), of=("filters",)),
     ),
+    gallery=True,
     baseline=nearest_picture,
 )

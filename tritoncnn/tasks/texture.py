@@ -27,5 +27,6 @@ task = classification(
             "activation", "relu", "The non-linearity; none: all that is left is mean values.", choices=("relu", "none")
         ),
     ),
+    gallery=True,
     baseline=nearest_picture,
 )

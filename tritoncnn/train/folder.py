@@ -35,7 +35,7 @@ FILES = {
 
 def files_of(task: Task) -> set[str]:
     """Names of all files that a run folder of ``task`` may hold."""
-    return FILES | set(task.pictures)
+    return FILES | set(task.files)
 
 
 @dataclass(frozen=True)

@@ -329,7 +329,7 @@ class Trainer:
         title = f"{self.options.model} on {self.options.data}"
         try:
             drawn = {"curves.png": draw_curves(task, title, self.moment.history)}
-            drawn |= {name: draw(self.outputs, data.test, data.facts) for name, draw in task.pictures.items()}
+            drawn |= task.draw(self.outputs, data.test, data.facts, self.moment.measured())
         except ImportError as error:
             self.progress.remark(f"no picture was drawn: {error}")
             return []

@@ -66,10 +66,10 @@ def measure(
         report = task.report(outputs, examples, trained.facts)
         note |= report.note
         lines += report.lines
-    for name, draw in task.pictures.items():
-        write_file(place / name, draw(outputs, examples, trained.facts))
+    for name, picture in task.draw(outputs, examples, trained.facts, trained.module.state_dict()).items():
+        write_file(place / name, picture)
     write_json(place / "report.json", note)
-    return Measured(note, tuple(lines), tuple(place / name for name in ("report.json", *task.pictures)))
+    return Measured(note, tuple(lines), tuple(place / name for name in ("report.json", *task.files)))
 
 
 def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) -> tuple[Dataset, dict[str, Examples]]:

@@ -15,6 +15,7 @@ from tritoncnn.flags import Row
 from tritoncnn.task import Answer, Build, Example, Metric, Recipe, Report, Side, Task
 from tritoncnn.tasks.kinds.baselines import Sceptic, most_frequent
 from tritoncnn.tasks.kinds.confusion import Confusion, draw_mistakes, worst_mistakes
+from tritoncnn.tasks.kinds.gallery import draw_examples, draw_filters
 
 
 def classification(
@@ -32,12 +33,14 @@ def classification(
     loss: Callable[..., torch.Tensor] = F.cross_entropy,
     more: Mapping[str, Metric] | None = None,
     options: tuple[Row, ...] = (),
+    gallery: bool = False,
     baseline: Sceptic = most_frequent,
 ) -> Task:
     """A task whose ``models`` are built from the numbers of classes and of the pictures' channels, and its ``options`` by name.
 
     ``shape`` (C, H, W) and ``classes`` are those of the default data; ``more`` metrics stand behind loss and accuracy.
-    ``loss`` takes ``label_smoothing`` as ``F.cross_entropy`` does.
+    ``gallery``: the filters of the first layer are drawn, and examples of each class. ``loss`` takes ``label_smoothing`` as
+    ``F.cross_entropy`` does.
     """
 
     def example(batch: int) -> Example:
@@ -62,7 +65,9 @@ def classification(
         recipe=recipe,
         recipes=recipes,
         sides=sides or {},
-        pictures={"confusion.png": draw_confusion, "mistakes.png": draw_worst},
+        pictures={"confusion.png": draw_confusion, "mistakes.png": draw_worst}
+        | ({"examples.png": draw_examples} if gallery else {}),
+        portraits={"filters.png": draw_filters} if gallery else {},
         report=tell_classes,
         options=options,
         baseline=baseline,
