@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "Train a task in several ways, each with several seeds, and tell what each is worth.",
     "eval": "Measure a trained model: metrics, a table of classes, the worst mistakes.",
     "attack": "Change pictures a little so that a trained classifier is wrong: accuracy over the size of the change.",
+    "dream": "Draw into a picture what a layer of a trained net sees in it.",
     "list": "List tasks, models, data sets, augmentations and runs.",
     "filter": "Lay a filter on a picture: blur, edges, sharpen, or taps of your own; also on a pyramid.",
     "learn-filter": "Find the filter that makes one picture of another.",

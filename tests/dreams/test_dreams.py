@@ -1,0 +1,232 @@
+"""Dreams: the right layer is cut out, its gradient is torch's, the picture climbs, from a seed, on our kernels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from torch import nn
+
+from tests.computing import Computing
+from tests.train.samples import write_idx
+from tests.train.test_run import options
+from tritoncnn.commands import main
+from tritoncnn.data import Facts
+from tritoncnn.dreams import Dreaming, dream
+from tritoncnn.dreams.ascent import Activation, Ascent, Uphill
+from tritoncnn.dreams.layers import cut_behind, layers_of
+from tritoncnn.errors import InputError, UnsupportedError
+from tritoncnn.tasks import TASKS, find_task
+from tritoncnn.train import train
+
+FACTS = Facts(("a", "b"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+SIZES = (1, 3, 16, 16)
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(x + self.conv(self.relu(x)))  # one name, two places
+
+
+class Net(nn.Module):
+    """With a block, a module that is used twice, a result that is no map, and a full layer for 16 x 16 only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 5, 3, stride=2)
+        self.block = Block(5)
+        self.features = nn.Sequential(nn.Conv2d(5, 4, 3), nn.Tanh())
+        self.head = nn.Linear(100, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(self.block(self.stem(x))).flatten(1))
+
+
+def new_net() -> Net:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+def hooked(net: nn.Module, name: str, x: torch.Tensor) -> torch.Tensor:
+    """What a part gives within the whole net."""
+    found: list[torch.Tensor] = []
+    handle = net.get_submodule(name).register_forward_hook(lambda _m, _i, result: found.append(result))
+    net(x)
+    handle.remove()
+    (result,) = found
+    return result
+
+
+def test_layers_are_parts_that_give_one_map() -> None:
+    layers = layers_of(new_net(), SIZES)
+    assert layers == {"stem": 5, "block.conv": 5, "block": 5, "features.0": 4, "features.1": 4, "features": 4}
+
+
+@pytest.mark.parametrize("name", ["stem", "block.conv", "block", "features.0", "features"])
+def test_a_net_is_cut_behind_the_layer_that_was_named(name: str) -> None:
+    net, x = new_net(), torch.rand(SIZES)
+    cut = cut_behind(net, name)
+    torch.testing.assert_close(cut(x), hooked(net, name, x), rtol=0, atol=0)
+    assert cut(torch.rand(1, 3, 37, 22)).shape[1] == layers_of(net, SIZES)[name]  # the full layer is not reached
+    before = cut(x)
+    with torch.no_grad():
+        net.stem.weight.mul_(2)
+    assert not torch.equal(cut(x), before)  # the net's own parameters
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if find_task(name).soft_loss is not None])
+def test_every_layer_of_every_classifier_is_cut_rightly(task: str) -> None:
+    found = find_task(task)
+    size = found.sides[next(iter(found.models))].usual if found.sides else 0
+    example = found.example_at(1, size)
+    torch.manual_seed(0)
+    module = next(iter(found.models.values()))(example.facts).eval()
+    x = torch.rand(example.x.shape)
+    layers = layers_of(module, x.shape)
+    assert layers
+    for name, channels in list(layers.items())[:: max(1, len(layers) // 6)]:
+        cut = cut_behind(module, name)
+        assert cut(x).shape[1] == channels
+        torch.testing.assert_close(cut(x), hooked(module, name, x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "channel"), [("block", 3), ("features", None)])
+def test_gradient_and_step_are_torchs(name: str, channel: int | None) -> None:
+    activation = Activation(cut_behind(new_net(), name), FACTS, channel)
+    x, step = torch.rand(1, 3, 20, 27), torch.tensor(0.01)
+    ascent = Ascent(activation, x)
+    leaf = x.clone().requires_grad_()
+    value = activation(leaf)
+    (g,) = torch.autograd.grad(value, leaf)
+    value = value.detach()
+    assert ascent.activation(x) == pytest.approx(float(value), rel=1e-5, abs=1e-6)
+    wanted = (x + 0.01 * g / g.abs().mean()).clamp(0, 1)
+    torch.testing.assert_close(ascent.step(x, step), wanted, rtol=1e-4, atol=1e-5)
+    with Computing() as computing:
+        ascent.step(x, step)
+    assert computing.seen == []
+    tiny = Uphill()(x, g * 1e-20, step)
+    torch.testing.assert_close(tiny, wanted, rtol=1e-4, atol=1e-5)
+    assert torch.equal(Uphill()(x, torch.zeros_like(g), step), x)
+
+
+@pytest.mark.parametrize("size", [(20, 31), (9, 40)])
+def test_a_dream_answers_more_than_the_picture_and_noise(size: tuple[int, int]) -> None:
+    picture = np.random.RandomState(0).rand(3, *size).astype(np.float32)
+    how, told = Dreaming("features.0", 1, octaves=2, steps=4, step_size=0.02, jitter=2), list[str]()
+    found = dream(new_net(), FACTS, SIZES, picture, how, told.append)
+    note = found.note
+    assert note["after"] > max(note["before"], note["noise"]) + 0.01
+    assert note["octaves"][-1] == [size[1], size[0]]
+    assert found.picture.shape == picture.shape
+    assert np.array_equal(found.picture, np.rint(found.picture * 255) / np.float32(255))
+    net = new_net()
+    x = (torch.from_numpy(found.picture)[None] - torch.tensor(FACTS.mean)[:, None, None]) / torch.tensor(FACTS.std)[
+        :, None, None
+    ]
+    whole = net.features[0](net.block(net.stem(x)))[:, 1].mean()
+    assert note["after"] == pytest.approx(float(whole), rel=1e-4)
+    again, other = (dream(new_net(), FACTS, SIZES, picture, replace(how, seed=seed)) for seed in (0, 1))
+    assert np.array_equal(again.picture, found.picture)
+    assert not np.array_equal(other.picture, found.picture)
+
+
+def test_octaves_that_are_too_small_are_left_out_and_a_picture_that_is_is_refused() -> None:
+    how, told = Dreaming("features.0", octaves=6, steps=1), list[str]()
+    found = dream(new_net(), FACTS, SIZES, np.full((3, 14, 14), 0.5, np.float32), how, told.append)
+    assert found.note["octaves"] == [[7, 7], [10, 10], [14, 14]]
+    assert told[0] == "3 of 6 octaves: smaller pictures are too small for layer 'features.0'"
+    with pytest.raises(
+        InputError, match="a picture of 4 x 5 pixels is too small for layer 'features.0'; --size makes it"
+    ):
+        dream(new_net(), FACTS, SIZES, np.full((3, 5, 4), 0.5, np.float32), how)
+
+
+def test_a_way_that_depends_on_the_picture_is_refused() -> None:
+    class Turning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x if x.mean() > 0 else -x)
+
+    with pytest.raises(UnsupportedError, match="the net cannot be cut behind 'conv': torch.fx cannot follow it"):
+        cut_behind(Turning(), "conv")
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"octaves": 0}, "--octaves must be at least 1; got 0"),
+    ({"steps": 0}, "--steps must be at least 1; got 0"),
+    ({"jitter": -1}, "--jitter must be at least 0; got -1"),
+    ({"step_size": 0.0}, "--step-size must be a finite number above 0; got 0.0"),
+    ({"step_size": float("nan")}, "--step-size must be a finite number above 0; got nan"),
+    ({"seed": -1}, "--seed must be from 0 to"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG)
+def test_a_dream_that_makes_no_sense_is_told(words: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Dreaming("stem", **words)
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, ["dream", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("dream")
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (30, 44, 3), np.uint8)).save(place / "photo.png")
+    return train(options(write_idx(place / "mnist"), epochs=1), place / "run").run
+
+
+def test_the_command_writes_the_dream_and_its_figures(run: Path, tmp_path: Path) -> None:
+    picture, out = run.parent / "photo.png", tmp_path / "out"
+    result = call(run, picture, "--layer", "conv1", "--channel", 2, "--octaves", 2, "--steps", 3, "--out", out)
+    assert result.exit_code == 0, result.output
+    note = json.loads((out / "dream.json").read_text())
+    assert note["after"] > note["before"]
+    assert Image.open(out / "dream.png").size == (44, 30)
+    assert f"channel 2 of conv1: {note['before']:.4g} before, {note['after']:.4g} after" in result.stdout
+
+
+def test_mistakes_are_one_sentence_and_leave_nothing(run: Path, tmp_path: Path) -> None:
+    picture, out = run.parent / "photo.png", tmp_path / "out"
+    for words, sentence in (
+        (
+            ["--layer", "conv3"],
+            "--layer must name a layer that gives maps; got 'conv3'; layers with their channels: conv1 (6), ",
+        ),
+        (["--layer", "fc1"], "got 'fc1'; layers with their channels: conv1 (6), conv2 (16)"),
+        (
+            [],
+            "--layer must name a layer that gives maps; it is missing; layers with their channels: conv1 (6), conv2 (16)",
+        ),
+        (["--layer", "conv1", "--channel", "6"], "--channel must be from 0 to 5, as layer 'conv1' has; got 6"),
+        (["--layer", "conv1", "--channel", "-1"], "--channel must be from 0 to 5, as layer 'conv1' has; got -1"),
+        (["--layer", "conv1", "--size", "0"], "--size must be from 1 to 4096; got 0"),
+        (["--layer", "conv2", "--size", "4"], "is too small for layer 'conv2'"),
+        (["--layer", "conv1", "--steps", "0"], "--steps must be at least 1; got 0"),
+    ):
+        result = call(run, picture, *words, "--out", out)
+        assert result.exit_code == 2, result.output
+        assert result.stderr.startswith("tritoncnn: error: ")
+        assert result.stderr.count("\n") == 1
+        assert sentence in result.stderr
+    assert "gone.png does not exist" in call(run, "gone.png", "--layer", "conv1", "--out", out).stderr
+    assert "is not a folder" in call(run, picture, "--layer", "conv1", "--out", picture).stderr
+    assert not out.exists()
