@@ -137,7 +137,7 @@ def test_a_dream_answers_more_than_the_picture_and_noise(size: tuple[int, int]) 
         :, None, None
     ]
     whole = net.features[0](net.block(net.stem(x)))[:, 1].mean()
-    assert note["after"] == pytest.approx(float(whole), rel=1e-4)
+    assert note["after"] == pytest.approx(float(whole.detach()), rel=1e-4)
     again, other = (dream(new_net(), FACTS, SIZES, picture, replace(how, seed=seed)) for seed in (0, 1))
     assert np.array_equal(again.picture, found.picture)
     assert not np.array_equal(other.picture, found.picture)
