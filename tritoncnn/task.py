@@ -90,11 +90,23 @@ class Answer:
     """What a model says of one input: ``note`` for machines (JSON), ``lines`` for people.
 
     draw    an RGB picture, in any scale -> the picture with the answer on it; None: the lines are written below it
+    within  (width, height of the picture in its own pixels) -> the answer in these; None where they do not matter
     """
 
     note: Mapping[str, Any]
     lines: tuple[str, ...]
     draw: Callable[[Image.Image], Image.Image] | None = None
+    within: Callable[[int, int], Answer] | None = None
+
+
+class Ask(NamedTuple):
+    """How much a person wants to hear of one input: at most ``top`` things, each of at least this ``score``."""
+
+    top: int
+    score: float = 0.0
+
+
+USUAL = Ask(3)
 
 
 @dataclass(frozen=True)
@@ -133,11 +145,12 @@ class Task:
     sides    model -> Side, for a ColourReader as ``read``; empty where pictures have one size, and ``--size`` means nothing
     takes    what ``read`` reads, in a word, and how the names of such files end
     view     such a file -> the RGB picture on which answers are drawn
-    answer   (outputs, facts, how many) -> one Answer per example
+    answer   (outputs, facts, how much) -> one Answer per example; ``ask`` is how much where nobody says otherwise
     recipe   of the default data; ``recipes`` has others by the name of the data set
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
     options  further rows of the table of flags, for the models: ``option("depth", 3, "Layers of filters.", AT_LEAST_1)``
+    boxed    targets are boxes f32[N,M,5], as augmentations have them
     pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
     portraits  the same of the weights: (tensors by name, facts) -> the bytes of a file
     report   what ``eval`` says of outputs beside the metrics
@@ -153,14 +166,16 @@ class Task:
     best: str
     example: Callable[[int], Example]
     read: Reader
-    answer: Callable[[Any, Facts, int], list[Answer]]
+    answer: Callable[[Any, Facts, Ask], list[Answer]]
     recipe: Recipe
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     sides: Mapping[str, Side] = field(default_factory=dict)
     takes: Kind = PICTURES
     view: Callable[[Path], Image.Image] = read_colour
+    ask: Ask = USUAL
     soft_loss: Callable[[float], Loss] | None = None
     options: tuple[Row, ...] = ()
+    boxed: bool = False
     pictures: Mapping[str, Draw] = field(default_factory=dict)
     portraits: Mapping[str, Callable[[Mapping[str, torch.Tensor], Facts], bytes]] = field(default_factory=dict)
     report: Judge | None = None

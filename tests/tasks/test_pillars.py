@@ -22,7 +22,7 @@ from tritoncnn.data.scan import check_scans
 from tritoncnn.data.streets import GROUND, make_scene
 from tritoncnn.errors import DataError
 from tritoncnn.models.pointpillars import SMALL, Found, PointPillars
-from tritoncnn.task import Task
+from tritoncnn.task import Ask, Task
 from tritoncnn.tasks import find_task
 from tritoncnn.tasks.kinds.birdseye import FOUND
 from tritoncnn.tasks.kinds.boxes3d import Cars, judge, loss, read_map, true_boxes
@@ -146,7 +146,7 @@ def test_the_gradient_of_the_loss_is_finite_where_there_is_no_car() -> None:
 def test_answers_are_told_in_metres_and_drawn_where_the_cars_are(tmp_path: Path) -> None:
     task, target = tiny(), targets(2)
     target[1] = 0
-    one, none = task.answer(perfect(target), Facts(("car",), (), ()), 3)
+    one, none = task.answer(perfect(target), Facts(("car",), (), ()), Ask(3))
     assert none.note == {"boxes": []}
     assert none.lines == ("no car",)
     (true, _), scan = true_boxes(target), tmp_path / "a.bin"

@@ -81,7 +81,7 @@ SPOTS = Task(
     best="distance",
     example=lambda batch: Example(*vars(spots(batch, 0)).values(), FACTS),
     read=lambda path: torch.zeros(1, SIDE, SIDE).numpy(),
-    answer=lambda found, facts, top: [Answer({}, (str(row),)) for row in found.place.tolist()],
+    answer=lambda found, facts, ask: [Answer({}, (str(row),)) for row in found.place.tolist()],
     recipe=Recipe(epochs=6, batch=8, steps=1, optimizer="adam", lr=0.01, momentum=0.0, weight_decay=0.0),
     pictures={"found.txt": draw},
     report=tell,

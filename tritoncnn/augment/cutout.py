@@ -22,4 +22,9 @@ def leave_out(batch: Batch, amount: float, draw: Draw) -> Batch:
     return batch._replace(x=torch.where(out, 0.0, batch.x))  # 0 is the mean: pictures are normalised
 
 
-cutout = Augmentation("cutout", "a square of this share of the side set to the mean", 0.5, leave_out)
+cutout = Augmentation(
+    "cutout",
+    "a square of this share of the side set to the mean",
+    0.5,
+    leave_out,
+)

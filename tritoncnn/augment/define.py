@@ -17,12 +17,17 @@ SHARE = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 class Batch(NamedTuple):
-    """Pictures f32[N,C,H,W], normalised by the facts' mean and std; their targets: classes i64[N], shares f32[N,classes], or
-    what only augmentations with ``keeps_place`` may leave as it is."""
+    """Pictures f32[N,C,H,W], normalised by the facts' mean and std, and their targets.
+
+    These are classes i64[N] or shares f32[N,classes]; where the task finds boxes, ``boxed``, they are f32[N,M,5]: a class, or -1
+    for no box, then x0, y0, x1, y1 in shares of the picture's side; else what only augmentations with ``keeps_place`` may leave
+    as it is.
+    """
 
     x: torch.Tensor
     y: Any
     facts: Facts
+    boxed: bool = False
 
     def channels(self, values: tuple[float, ...]) -> torch.Tensor:
         """One number per channel, as f32[C,1,1]."""
@@ -41,6 +46,7 @@ class Augmentation:
     change  (batch, amount, its draws) -> the changed batch; a picture's change follows from its own draws alone
     soft    targets become shares of the classes
     keeps_place  what is at a pixel stays there, so that boxes and maps stay right
+    moves_boxes  it changes boxes to match
     """
 
     name: str
@@ -50,3 +56,4 @@ class Augmentation:
     rule: Rule = SHARE
     soft: bool = False
     keeps_place: bool = False
+    moves_boxes: bool = False

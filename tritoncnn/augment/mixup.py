@@ -23,5 +23,10 @@ def mix(batch: Batch, amount: float, draw: Draw) -> Batch:
 
 
 mixup = Augmentation(
-    "mixup", "laid over another one of the batch, by a share from Beta(this, this)", 0.2, mix, ABOVE_0, soft=True
+    "mixup",
+    "laid over another one of the batch, by a share from Beta(this, this)",
+    0.2,
+    mix,
+    ABOVE_0,
+    soft=True,
 )

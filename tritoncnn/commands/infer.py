@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,16 +14,28 @@ from tritoncnn.commands.ending import complain, say
 @click.command()
 @click.argument("run", type=Path)
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
-@click.option("--top", type=int, default=3, show_default=True, help="Classes to show per picture.")
+@click.option("--top", type=int, help="Classes (default: 3), or boxes (100), to show per picture at most.")
+@click.option(
+    "--score", type=float, help="Probability of a class (default: 0), or score of a box (0.3), to show at least."
+)
 @click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
 @click.option("--json", "form", flag_value="json", help="One JSON list, for machines.")
 @click.option("--csv", "form", flag_value="csv", help="A table with a row per picture, for spreadsheets.")
 @click.option("--out", type=Path, metavar="DIR", help="Also write answers.json and each picture with its answer there.")
-def infer(run: Path, pictures: tuple[str, ...], top: int, best: bool, form: str | None, out: Path | None) -> None:
+def infer(
+    run: Path,
+    pictures: tuple[str, ...],
+    top: int | None,
+    score: float | None,
+    best: bool,
+    form: str | None,
+    out: Path | None,
+) -> None:
     """Say what is on each PICTURE (PNG, JPEG, BMP, GIF, TIFF, WebP, PPM), by the model trained in the folder RUN.
 
     \b
-    Pictures are adapted as in training. Photographs: the middle square, scaled to the run's --size. Handwriting:
+    Pictures are adapted as in training. Photographs: the middle square, scaled to the run's --size. Detection:
+    the whole picture, its longer side scaled to --size; boxes are told in the picture's own pixels. Handwriting:
     colour         to grey by luma; transparent parts become white (black, if what is visible is light);
                    turned upright by the EXIF tag
     dark on light  inverted when the median of the outermost ring of pixels is above half of the contrast,
@@ -41,15 +54,15 @@ def infer(run: Path, pictures: tuple[str, ...], top: int, best: bool, form: str 
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:  # for standard input
-        code = _infer(run, pictures, Path(place), top, best, form, out)
+        code = _infer(run, pictures, Path(place), form, out, {"top": top, "score": score, "best": best})
     if code:
         raise SystemExit(code)
 
 
 def _infer(
-    run: Path, words: tuple[str, ...], place: Path, top: int, best: bool, form: str | None, out: Path | None
+    run: Path, words: tuple[str, ...], place: Path, form: str | None, out: Path | None, asked: dict[str, Any]
 ) -> int:
-    """The exit code."""
+    """The exit code; ``asked`` is for ``predict``."""
     from tritoncnn.data.files import look
     from tritoncnn.data.inputs import find_pictures
     from tritoncnn.errors import DataError, InputError
@@ -60,7 +73,7 @@ def _infer(
         raise InputError(f"--out {out} is not a folder")
     task = find_task(task_name(run))
     pictures = find_pictures(words, place, task.takes)
-    answers = iter(predict(task, run, [p.file for p in pictures if isinstance(p.file, Path)], top, best=best))
+    answers = iter(predict(task, run, [p.file for p in pictures if isinstance(p.file, Path)], **asked))
     found = [(p, p.file if isinstance(p.file, DataError) else next(answers)) for p in pictures]
     found = [(p, p.told(answer) if isinstance(answer, DataError) else answer) for p, answer in found]
     errors = [answer for _, answer in found if isinstance(answer, DataError)]

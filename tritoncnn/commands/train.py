@@ -43,7 +43,8 @@ def train(
     one-cycle  as cosine; it rises from 1/25 along half a cosine
     constant   stays
 
-    --augment changes each training picture anew in each epoch, in the order given.
+    --augment changes each training picture anew in each epoch, in the order given. Where
+    targets are boxes, crop and flip move these too, and cutout and mixup are refused.
 
     Examples that do not fill a last batch are left out of that epoch; each epoch has another order. A checkpoint is
     written before the first step, after each epoch, every --save-every seconds, and on Ctrl-C, SIGTERM or SIGHUP (exit

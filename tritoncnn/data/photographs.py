@@ -53,7 +53,7 @@ def load_photographs(size: int) -> Dataset:
 
     For training of any scale and mirrored or not, for testing of one scale, upright.
     """
-    photographs = (_reduced(read_colour(find(name))) for name in FILES)
+    photographs = (reduced(read_colour(find(name))) for name in FILES)
     train, test = halves(photographs, TRAIN, TEST, lambda half, random, vary: _draw(half, random, size, vary))
     return make_labelled("photographs", tuple(FILES), train, test)
 
@@ -76,7 +76,8 @@ def halves(photographs: Iterable[Image.Image], train: int, test: int, draw: Draw
     return left, right
 
 
-def _reduced(photograph: Image.Image) -> Image.Image:
+def reduced(photograph: Image.Image) -> Image.Image:
+    """A photograph of at most HEIGHT rows."""
     width, height = photograph.size
     if height <= HEIGHT:
         return photograph

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tritoncnn.data.files import in_words, open_file, reason
 from tritoncnn.errors import DataError
@@ -49,6 +49,16 @@ def read_colour(path: Path) -> Image.Image:
     if colour is None:
         raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
     return colour
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture file in its own pixels, turned upright as its EXIF tag says. Raises DataError."""
+    return open_picture(path, _upright_size)
+
+
+def _upright_size(picture: Image.Image) -> tuple[int, int]:
+    turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (picture.height, picture.width) if turned else picture.size
 
 
 def open_picture(path: Path, decode: Callable[[Image.Image], Read]) -> Read:

@@ -8,9 +8,9 @@ from tritoncnn.data import Facts
 from tritoncnn.data.inputs import Kind
 from tritoncnn.data.scan import SUFFIXES, ScanReader
 from tritoncnn.models.pointpillars import SMALL, pillars
-from tritoncnn.task import Example, Metric, Recipe, Task
+from tritoncnn.task import Ask, Example, Metric, Recipe, Task
 from tritoncnn.tasks.kinds.birdseye import answer, draw_scans, view_file
-from tritoncnn.tasks.kinds.boxes3d import loss, measured
+from tritoncnn.tasks.kinds.boxes3d import SHOWN, loss, measured
 from tritoncnn.tasks.kinds.clusters import cluster_boxes
 
 POINTS = 8192  # of a scan
@@ -42,6 +42,7 @@ task = Task(
     takes=Kind("scan", SUFFIXES),
     view=view_file,
     answer=answer,
+    ask=Ask(100, SHOWN),
     pictures={"scans.png": draw_scans},
     baseline=cluster_boxes,
     recipe=Recipe(epochs=12, batch=8, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.01),

@@ -238,7 +238,8 @@ class Trainer:
         """Put these training examples into the batch, changed as ``--augment`` says."""
         x, y = (taken := self.data.train.take(rows)).x, taken.y
         if self.changes.parts:
-            x, y, _ = self.changes.apply(Batch(x, y, self.data.facts), self.options.seed, epoch, rows)
+            batch = Batch(x, y, self.data.facts, self.options.task.boxed)
+            x, y, *_ = self.changes.apply(batch, self.options.seed, epoch, rows)
         self.x.copy_(x)
         apply(torch.Tensor.copy_, self.y, y)
 

@@ -102,7 +102,12 @@ class Options(Flags):
         if self.nesterov and not self.momentum:
             raise InputError("--nesterov needs a --momentum above 0; got 0")
         fit = self.changes.keeps_place  # checks --augment, whatever the task is
-        if self.task.soft_loss is None and (self.label_smoothing or not fit):
+        for part, _ in self.changes.parts if self.task.boxed else ():
+            if not (part.keeps_place or part.moves_boxes):
+                raise InputError(
+                    f"--augment {part.name} is not for task {self.task.name!r}: it would leave its boxes wrong"
+                )
+        if self.task.soft_loss is None and (self.label_smoothing or not (fit or self.task.boxed)):
             what = "--label-smoothing" if self.label_smoothing else f"--augment {self.augment}"
             raise InputError(f"{what} is for tasks with classes; task {self.task.name!r} has none")
 

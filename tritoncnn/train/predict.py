@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from tritoncnn.data.define import Array, Reader
+from tritoncnn.data.pictures import upright_size
 from tritoncnn.errors import DataError, InputError
+from tritoncnn.flags import BELOW_1
 from tritoncnn.frozen import Model, compile_kept
-from tritoncnn.task import Answer, Task
+from tritoncnn.task import Answer, Ask, Task
 from tritoncnn.train import folder
 from tritoncnn.train.evaluate import Evaluator
 
@@ -18,16 +20,22 @@ BATCH = 64
 
 
 def predict(
-    task: Task, run: Path, files: Sequence[Path], top: int = 3, *, best: bool = False
+    task: Task,
+    run: Path,
+    files: Sequence[Path],
+    top: int | None = None,
+    *,
+    score: float | None = None,
+    best: bool = False,
 ) -> list[Answer | DataError]:
     """What the model of a run of ``task`` says of each file; of one that cannot be read, the error that says why.
 
-    With ``best`` the weights are those of the run's best epoch, not of its last.
+    ``top`` and ``score`` say how much is wanted, as ``Ask`` has it; None is what the task usually tells. With ``best`` the
+    weights are those of the run's best epoch, not of its last.
 
     Raises InputError, CheckpointError.
     """
-    if top < 1:
-        raise InputError(f"--top must be at least 1; got {top}")
+    ask = _ask(task.ask, top, score)
     trained = folder.load_trained(folder.open_run(run), task, best=best)
     found: list[Answer | DataError] = []
     evaluator: Evaluator[Model] | None = None
@@ -39,9 +47,30 @@ def predict(
         if read:
             x = trained.facts.normalise(np.stack(read))
             evaluator = evaluator or Evaluator(lambda x: compile_kept(trained.module, x), x, batch)
-            answers = iter(task.answer(evaluator.outputs(x), trained.facts, top))
-        found += [picture if isinstance(picture, DataError) else next(answers) for picture in pictures]
+            answers = iter(task.answer(evaluator.outputs(x), trained.facts, ask))
+        found += [
+            picture if isinstance(picture, DataError) else _placed(next(answers), path)
+            for picture, path in zip(pictures, files[first : first + batch], strict=True)
+        ]
     return found
+
+
+def _ask(usual: Ask, top: int | None, score: float | None) -> Ask:
+    if top is not None and top < 1:
+        raise InputError(f"--top must be at least 1; got {top}")
+    if score is not None and not BELOW_1.holds(score):
+        raise InputError(f"--score must be {BELOW_1.words}; got {score}")
+    return Ask(usual.top if top is None else top, usual.score if score is None else score)
+
+
+def _placed(answer: Answer, path: Path) -> Answer | DataError:
+    """The answer in the pixels of its file, where it has to do with pixels."""
+    if answer.within is None:
+        return answer
+    try:
+        return answer.within(*upright_size(path))
+    except DataError as error:  # it was there a moment ago
+        return error
 
 
 def read_or_error(read: Reader, path: Path) -> Array | DataError:

@@ -16,7 +16,7 @@ from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.scan import read_scan
 from tritoncnn.models.pointpillars import SMALL, Found
-from tritoncnn.task import Answer
+from tritoncnn.task import Answer, Ask
 from tritoncnn.tasks.kinds.boxes3d import SHOWN, Cars, read_map, true_boxes
 
 SIDE = 640  # pixels of a view
@@ -63,9 +63,9 @@ def draw_boxes(picture: Image.Image, boxes: NDArray[np.float64], colour: tuple[i
         draw.line([tuple(middle), tuple(front)], fill=colour, width=2)
 
 
-def draw_found(picture: Image.Image, cars: Cars) -> None:
+def draw_found(picture: Image.Image, cars: Cars, least: float = SHOWN) -> None:
     """Draw cars whose score is high enough to be told, with their scores in percent."""
-    shown = cars.scores >= SHOWN
+    shown = cars.scores >= least
     draw_boxes(picture, cars.boxes[shown], FOUND)
     draw = ImageDraw.Draw(picture)
     for outline, score in zip(corners(cars.boxes[shown]), cars.scores[shown], strict=True):
@@ -94,16 +94,17 @@ def draw_scans(found: Found, examples: Examples, facts: Facts) -> bytes:
 def _compared(points: Array, true: NDArray[np.float64], cars: Cars) -> Image.Image:
     picture = view(points)
     draw_boxes(picture, true, TRUE)
-    draw_found(picture, cars)
+    draw_found(picture, cars, least=0.0)
     return picture
 
 
-def answer(found: Found, facts: Facts, top: int) -> list[Answer]:
-    """The cars of each scan whose score is high enough to be told."""
+def answer(found: Found, facts: Facts, ask: Ask) -> list[Answer]:
+    """The cars of each scan that are asked for, the surest first."""
     answers, (name, *_) = [], facts.classes
     for cars in read_map(found):
-        shown = cars.scores >= SHOWN
-        rows = list(zip(cars.boxes[shown].tolist(), cars.scores[shown].tolist(), strict=True))
+        shown = np.flatnonzero(cars.scores >= ask.score)[: ask.top]
+        cars = Cars(cars.boxes[shown], cars.scores[shown])
+        rows = list(zip(cars.boxes.tolist(), cars.scores.tolist(), strict=True))
         note = [{"class": name, "score": score} | dict(zip(NAMES, box, strict=True)) for box, score in rows]
         lines = tuple(_line(name, box, score) for box, score in rows) or (f"no {name}",)
         answers.append(Answer({"boxes": note}, lines, functools.partial(_drawn, cars)))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tritoncnn.data import Examples, Facts, Reader
 from tritoncnn.errors import InputError
 from tritoncnn.flags import Row
-from tritoncnn.task import Answer, Build, Example, Metric, Recipe, Report, Side, Task
+from tritoncnn.task import Answer, Ask, Build, Example, Metric, Recipe, Report, Side, Task
 from tritoncnn.tasks.kinds.baselines import Sceptic, most_frequent
 from tritoncnn.tasks.kinds.confusion import Confusion, draw_mistakes, worst_mistakes
 from tritoncnn.tasks.kinds.gallery import draw_examples, draw_filters
@@ -100,14 +100,15 @@ def top5(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return float((found == labels[:, None]).any(1).sum()) / len(labels)
 
 
-def most_probable(logits: torch.Tensor, facts: Facts, top: int) -> list[Answer]:
-    """The ``top`` classes with their probabilities, the most probable first."""
-    values, indices = torch.softmax(logits.double(), 1).topk(min(top, len(facts.classes)))
+def most_probable(logits: torch.Tensor, facts: Facts, ask: Ask) -> list[Answer]:
+    """The classes that are asked for, with their probabilities, the most probable first."""
+    values, indices = torch.softmax(logits.double(), 1).topk(min(ask.top, len(facts.classes)))
     answers = []
     for row_v, row_i in zip(values.tolist(), indices.tolist(), strict=True):
-        found = [(facts.classes[i], value) for i, value in zip(row_i, row_v, strict=True)]
+        found = [(facts.classes[i], value) for i, value in zip(row_i, row_v, strict=True) if value >= ask.score]
         note = {"top": [{"class": name, "probability": value} for name, value in found]}
-        answers.append(Answer(note, tuple(f"{value:7.2%}  {name}" for name, value in found)))
+        lines = tuple(f"{value:7.2%}  {name}" for name, value in found)
+        answers.append(Answer(note, lines or (f"no class has a probability of {ask.score:.2%}",)))
     return answers
 
 

@@ -1,0 +1,117 @@
+"""Pictures with boxes in them: how they are fitted to a net's side, and a data set made of them.
+
+A picture is scaled so that its longer side is the net's, and lies in the upper left corner; what is left over is grey. Boxes
+are (class, x0, y0, x1, y1) in shares of that side, f32[M,5], filled up to one number M for all pictures with the class -1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tritoncnn.data.colour import ColourReader, to_array
+from tritoncnn.data.define import TOLD, Array, Dataset, Examples, Facts, Reader
+from tritoncnn.data.pictures import read_colour, upright_size
+from tritoncnn.errors import DataError
+
+NONE = -1.0  # the class of what fills up
+GREY = 114  # of what is left over
+MOST = 1000  # boxes of a picture
+
+
+@dataclass(frozen=True)
+class FittedReader(ColourReader):
+    """A path -> f32[3,size,size] in [0, 1]: the whole picture, its aspect ratio kept. Raises DataError."""
+
+    def __call__(self, path: Path) -> Array:
+        return self.fit(read_colour(path), upright_size(path))
+
+    def fit(self, picture: Image.Image, shape: tuple[int, int] | None = None) -> Array:
+        """``shape``: width and height of the picture before it was reduced."""
+        size = fitted(*(shape or picture.size), self.size)
+        how = Image.Resampling.BOX if max(picture.size) > self.size else Image.Resampling.BILINEAR
+        page = Image.new("RGB", (self.size, self.size), (GREY, GREY, GREY))
+        page.paste(picture.resize(size, how), (0, 0))
+        return to_array(page)
+
+
+def fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    """Width and height of a picture whose longer side becomes ``side``; no side is lost altogether."""
+    longer = max(width, height)
+    return max(1, round(width * side / longer)), max(1, round(height * side / longer))
+
+
+def check_fitted(name: str, read: Reader) -> FittedReader:
+    """``read`` as a reader of whole pictures, for data set ``name``. Raises DataError where the task wants others."""
+    if not isinstance(read, FittedReader):
+        raise DataError(
+            f"data set {name!r} holds pictures with boxes in them; the task reads its pictures in another way"
+        )
+    return read
+
+
+@dataclass(frozen=True)
+class BoxedPart:
+    """Pictures f32[N,3,S,S] in [0, 1], and of each its boxes f32[any,5]."""
+
+    pictures: Array
+    boxes: Sequence[Array]
+
+
+def make_boxed(
+    name: str,
+    classes: Sequence[str],
+    train: BoxedPart,
+    test: BoxedPart,
+    remarks: tuple[str, ...] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Normalise pictures by mean and deviation of the training part, and fill up boxes. Raises DataError."""
+    for what, part in (("training", train), ("test", test)):
+        if not len(part.boxes):
+            raise DataError(f"{name}: there are no {what} pictures")
+        if not sum(map(len, part.boxes)):
+            raise DataError(f"{name}: no {what} picture has a box; wanted at least 1")
+    channels = [train.pictures[:, c] for c in range(train.pictures.shape[1])]
+    mean, std = (
+        tuple(round(float(measure(channel, dtype=np.float64)), 4) for channel in channels)
+        for measure in (np.mean, np.std)
+    )
+    if not all(std):
+        raise DataError(f"{name}: the training pictures are all blank")
+    facts = Facts(tuple(classes), mean, std)
+    room = max(len(boxes) for part in (train, test) for boxes in part.boxes)
+    digest = hashlib.sha256(repr(facts.classes).encode())
+    note: dict[str, Any] = {}
+    parts = []
+    counts = []
+    for what, part in (("train", train), ("test", test)):
+        parts.append(Examples(facts.normalise(part.pictures), torch.from_numpy(filled(part.boxes, room))))
+        digest.update(parts[-1].x.numpy().data)
+        digest.update(parts[-1].y.numpy().data)
+        labels = np.concatenate([boxes[:, 0] for boxes in part.boxes]).astype(np.int64)
+        counts.append(np.bincount(labels, minlength=len(classes)).tolist())
+        note |= {f"{what}_pictures": len(part.boxes), f"{what}_boxes_per_class": counts[-1]}
+    words = [f"{label} {a}+{b}" for label, a, b in zip(classes, *counts, strict=True)]
+    hidden = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
+    about = (
+        f"{len(train.boxes)} + {len(test.boxes)} pictures with {sum(map(sum, counts))} boxes "
+        f"(training + test): {', '.join(words[:TOLD])}{hidden}"
+    )
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks, about)
+
+
+def filled(boxes: Sequence[Array], room: int) -> Array:
+    """f32[N,room,5]"""
+    y = np.zeros((len(boxes), room, 5), np.float32)
+    y[:, :, 0] = NONE
+    for row, own in zip(y, boxes, strict=True):
+        row[: len(own)] = own
+    return y
