@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,18 +12,9 @@ from tritoncnn.augment.define import Augmentation, Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.errors import InputError
 from tritoncnn.flags import NONE, known
+from tritoncnn.rooms import find_all
 
-
-def _find_all() -> dict[str, Augmentation]:
-    found: dict[str, Augmentation] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-        for thing in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(thing, Augmentation) and found.setdefault(thing.name, thing) is not thing:
-                raise AssertionError(f"two augmentations are named {thing.name}")
-    return found
-
-
-AUGMENTATIONS: dict[str, Augmentation] = _find_all()
+AUGMENTATIONS: dict[str, Augmentation] = find_all(__name__, __path__, Augmentation)
 
 
 @dataclass(frozen=True)

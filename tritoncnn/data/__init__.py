@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,9 @@ from typing import Any
 from tritoncnn.data.define import Dataset, Examples, Facts, Reader, Source
 from tritoncnn.data.files import look
 from tritoncnn.errors import DataError
+from tritoncnn.rooms import find_all
 
-
-def _find_sources() -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-        for thing in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(thing, Source) and found.setdefault(thing.name, thing) is not thing:
-                raise AssertionError(f"two data sets are named {thing.name}")
-    return found
-
-
-SOURCES: dict[str, Source] = _find_sources()
+SOURCES: dict[str, Source] = find_all(__name__, __path__, Source)
 
 
 def load_data(name: str, folder: Path | None, read: Reader, own: Mapping[str, Any] | None = None) -> Dataset:

@@ -7,15 +7,15 @@ tasks of one kind share.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from typing import TYPE_CHECKING
 
 from tritoncnn.flags import known
+from tritoncnn.rooms import modules_of
 
 if TYPE_CHECKING:
     from tritoncnn.task import Task
 
-TASKS: tuple[str, ...] = tuple(sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg))
+TASKS: tuple[str, ...] = modules_of(__path__)
 
 
 def find_task(name: str) -> Task:

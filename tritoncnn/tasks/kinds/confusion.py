@@ -26,23 +26,24 @@ class Confusion:
 
     @classmethod
     def of(cls, classes: Sequence[str], probabilities: torch.Tensor, labels: torch.Tensor) -> Confusion:
-        counts = np.zeros((len(classes), len(classes)), np.int64)
-        np.add.at(counts, (labels.numpy(), probabilities.argmax(1).numpy()), 1)
-        return cls(tuple(classes), counts)
+        from sklearn.metrics import confusion_matrix  # late: a second
+
+        found = probabilities.argmax(1).numpy()
+        return cls(tuple(classes), confusion_matrix(labels.numpy(), found, labels=range(len(classes))))
 
     def per_class(self) -> list[dict[str, Any]]:
         """For each class its pictures, precision, recall and F1; None where there is nothing to divide by."""
-        rows = []
-        for i, name in enumerate(self.classes):
-            right, there, said = int(self.counts[i, i]), int(self.counts[i].sum()), int(self.counts[:, i].sum())
-            rows.append({
-                "class": name,
-                "pictures": there,
-                "precision": right / said if said else None,
-                "recall": right / there if there else None,
-                "f1": 2 * right / (there + said) if there + said else None,
-            })  # fmt: skip
-        return rows
+        from sklearn.metrics import precision_recall_fscore_support
+
+        labels, found = np.indices(self.counts.shape).reshape(2, -1)
+        scores = precision_recall_fscore_support(
+            labels, found, labels=range(len(self.classes)), sample_weight=self.counts.reshape(-1), zero_division=np.nan
+        )
+        shares = [[None if np.isnan(value) else float(value) for value in row] for row in zip(*scores[:3], strict=True)]
+        return [
+            {"class": name, "pictures": int(there), "precision": precision, "recall": recall, "f1": f1}
+            for name, there, (precision, recall, f1) in zip(self.classes, self.counts.sum(1), shares, strict=True)
+        ]
 
     def mixed_up(self, most: int) -> list[tuple[str, str, int]]:
         """(class, what it was taken for, how often), the most frequent first."""
