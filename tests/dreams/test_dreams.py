@@ -15,8 +15,8 @@ from PIL import Image
 from torch import nn
 
 from tests.computing import Computing
+from tests.train.runs import options
 from tests.train.samples import write_idx
-from tests.train.test_run import options
 from tritoncnn.commands import main
 from tritoncnn.data import Facts
 from tritoncnn.dreams import Dreaming, dream
