@@ -125,6 +125,10 @@ class Flags:
         NONE, "How training pictures are changed at random: names from above, with commas (default: the task's, or none).",
         metavar="NAME[=AMOUNT],...",
     )  # fmt: skip
+    adversarial: float = _flag(
+        0.0, "Train on pictures changed against the model, by up to so much a value; white is 1 (0: none).", FROM_0,
+        metavar="EPSILON",
+    )  # fmt: skip
     seed: int = _flag(
         0, "Of the first weights, the order of examples and their changes (default: 0).",
         Rule("from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63),

@@ -16,10 +16,12 @@ import torch
 import tritoncnn
 from tritoncnn import cpu
 from tritoncnn.augment import Batch
+from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import Task
 from tritoncnn.train import folder
+from tritoncnn.train.adversarial import Adversary
 from tritoncnn.train.baseline import baseline_of
 from tritoncnn.train.best import best_of
 from tritoncnn.train.checkpoint import Checkpoint, Row, pack
@@ -158,6 +160,9 @@ class Trainer:
         self.step = tritoncnn.compile_step(
             module, options.loss(), options.build_optimizer(), (self.x, self.y), seed=options.seed
         )
+        self.adversary: Adversary | None = None
+        if options.adversarial:
+            self.adversary = Adversary(module, options.loss(), self.data.facts, self.x, self.y, options.adversarial)
         self._describe(module)
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
@@ -235,13 +240,15 @@ class Trainer:
             self._leave_if(held)
 
     def _fill(self, epoch: int, rows: torch.Tensor) -> None:
-        """Put these training examples into the batch, changed as ``--augment`` says."""
+        """Put these training examples into the batch, changed as ``--augment`` and ``--adversarial`` say."""
         x, y = (taken := self.data.train.take(rows)).x, taken.y
         if self.changes.parts:
             batch = Batch(x, y, self.data.facts, self.options.task.boxed)
             x, y, *_ = self.changes.apply(batch, self.options.seed, epoch, rows)
         self.x.copy_(x)
         apply(torch.Tensor.copy_, self.y, y)
+        if self.adversary is not None:
+            self.adversary.change(self.x, self.y, Draws(self.options.seed, epoch, rows.numpy()))
 
     def _evaluate(self, epoch: int, loss_sum: float) -> Row:
         """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""

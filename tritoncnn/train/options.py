@@ -107,9 +107,15 @@ class Options(Flags):
                 raise InputError(
                     f"--augment {part.name} is not for task {self.task.name!r}: it would leave its boxes wrong"
                 )
-        if self.task.soft_loss is None and (self.label_smoothing or not (fit or self.task.boxed)):
-            what = "--label-smoothing" if self.label_smoothing else f"--augment {self.augment}"
-            raise InputError(f"{what} is for tasks with classes; task {self.task.name!r} has none")
+        if self.task.soft_loss is None:
+            fit = fit or self.task.boxed
+            said = {
+                "--label-smoothing": self.label_smoothing, "--adversarial": self.adversarial,
+                f"--augment {self.augment}": not fit,
+            }  # fmt: skip
+            wrong = next((what for what, given in said.items() if given), None)
+            if wrong is not None:
+                raise InputError(f"{wrong} is for tasks with classes; task {self.task.name!r} has none")
 
     def note(self) -> dict[str, Any]:
         """What config.json and the checkpoint keep, the task by its name."""
