@@ -44,6 +44,8 @@ def model_line(frames: list[tuple[str, int]]) -> str:
 
 
 def _source(node: torch.fx.Node) -> str:
+    if "source" in node.meta:
+        return str(node.meta["source"])
     trace = node.meta.get("stack_trace") or ""
     return model_line([(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', trace)])
 

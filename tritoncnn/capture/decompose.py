@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch._decomp import decomposition_table
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -38,9 +38,14 @@ def _taken_apart(
 ) -> tuple[torch.fx.GraphModule, list[torch.fx.Node]] | None:
     leaves, form = pytree.tree_flatten((node.args, node.kwargs), is_leaf=lambda x: isinstance(x, torch.fx.Node))
     operands = list(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, torch.fx.Node)))
-    fakes = [operand.meta.get("val") for operand in operands]
-    if not all(isinstance(fake, torch.Tensor) for fake in fakes):
+    sizes = [size for operand in operands if isinstance(size := operand.meta.get("val"), torch.Tensor)]
+    if len(sizes) < len(operands):
         return None
+    mode = next((size.fake_mode for size in sizes if isinstance(size, FakeTensor)), None) or FakeTensorMode()
+    with mode:
+        fakes = [
+            x if isinstance(x, FakeTensor) else torch.empty_strided(x.shape, x.stride(), dtype=x.dtype) for x in sizes
+        ]
 
     def compute(*tensors: torch.Tensor) -> Any:
         given = dict(zip(operands, tensors, strict=True))
@@ -50,7 +55,6 @@ def _taken_apart(
         found = formula(*args, **kwargs)
         return tuple(found) if isinstance(found, tuple) else found  # torch's named tuples do not trace again
 
-    mode = next((fake.fake_mode for fake in fakes if isinstance(fake, FakeTensor)), contextlib.nullcontext())
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")

@@ -1,7 +1,8 @@
-"""torch.export -> Graph.
+"""A traced call -> Graph.
 
-torch's tracer gives one flat list of ATen ops whatever way the model was written; in-place ops are made functional. Each
-becomes our ops by the table; all that is missing is told in one error, with the lines of the model.
+One flat list of ATen ops comes of a model whatever way it was written, from ``plain.py`` or, where the call is more than that
+can write down, from torch.export; in-place ops are made functional. Each becomes our ops by the table; all that is missing is
+told in one error, with the lines of the model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.layers import in_tensors
+from tritoncnn.capture.plain import Program, trace_plain
 from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
 from tritoncnn.capture.watch import Watch, hooks_of, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
@@ -203,15 +205,29 @@ def _kept_whole() -> Iterator[None]:
             op._dispatch_cache.clear()
 
 
+def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool) -> Program | None:
+    """The ops of a plain call; None for one that is torch.export's, which also says what is wrong where the module fails."""
+    try:
+        with in_tensors(), watched(gradients) as watch:
+            module.result.watch = watch
+            program = trace_plain(module, example)
+    except Exception:
+        return None
+    return None if watch.lost or watch.differentiated else program
+
+
 def _export(
     module: _Traced, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
-) -> torch.export.ExportedProgram:
+) -> torch.export.ExportedProgram | Program:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
+            plain = _plain(module, example, gradients)
+            if plain is not None:
+                return plain
             regions_kept = no_grad_kept() if gradients else contextlib.nullcontext()
             with in_tensors(), regions_kept, watched(gradients) as module.result.watch:
                 program = torch.export.export(module, example, strict=False)
@@ -253,7 +269,7 @@ class _Capture:
     inputs: list[str] = field(default_factory=list)
     changed: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)  # buffer -> its new content
 
-    def run(self, program: torch.export.ExportedProgram, module: _Traced) -> Captured:
+    def run(self, program: torch.export.ExportedProgram | Program, module: _Traced) -> Captured:
         walk = self.walk
         (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
         results = self._take_changes(program, returned)
@@ -280,7 +296,7 @@ class _Capture:
                 f"{self.title} uses {what} that tritoncnn does not support: {'; '.join(walk.refused)}"
             )
 
-    def _take_changes(self, program: torch.export.ExportedProgram, returned: Any) -> list[Any]:
+    def _take_changes(self, program: torch.export.ExportedProgram | Program, returned: Any) -> list[Any]:
         """What the model returns; the rest of ``returned`` are new contents of its buffers, or refused."""
         holders = {spec.target: spec.arg.name for spec in program.graph_signature.input_specs}
         nodes = {node.name: node for node in program.graph.nodes}
@@ -299,7 +315,7 @@ class _Capture:
                 results.append(value)
         return results
 
-    def _take_inputs(self, program: torch.export.ExportedProgram, own: Mapping[str, torch.Tensor]) -> None:
+    def _take_inputs(self, program: torch.export.ExportedProgram | Program, own: Mapping[str, torch.Tensor]) -> None:
         state = {**program.state_dict, **program.constants}
         names: dict[int, str] = {}  # a tied tensor has the name that the module gives it first
         for name, tensor in own.items():

@@ -1,0 +1,288 @@
+"""The light way from a call to a flat list of ATen ops: each op is written down as torch dispatches it, above autograd.
+
+torch.export writes the same list and honours more, but loading what it needs (torch._dynamo, sympy) takes longer than all
+else that the first answer of a small model costs. So it is asked for what is not plain, and for that alone:
+
+* a number is read out of a tensor, or a tensor is held that is neither an input nor a parameter or buffer of the nets;
+* torch.no_grad, torch.autocast or torch.func is entered, or gradients are taken inside;
+* an input or a parameter is changed in place, or a tensor whose memory another tensor has, too, or to another size or dtype;
+* random numbers are drawn in place or, but for dropout, beside any change in place;
+* ops that are not ATen's, convolutions of what does not lie row-major, tensors elsewhere than on the CPU;
+* hooks and custom gradients;
+* whatever fails: torch.export fails, too, and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+from torch._C import DispatchKey
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.schema_check_mode import SchemaCheckMode
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec, TensorArgument
+from torch.nn.utils.stateless import _reparametrize_module
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_map
+
+from tritoncnn.capture.aten import model_line
+from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
+
+aten = torch.ops.aten
+DRAWN = {
+    aten.feature_dropout.default,
+    aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default,
+}  # torch tags not all
+NORM = aten._native_batch_norm_legit_functional.default
+
+
+@dataclass
+class Signature:
+    """What the inputs and outputs of a list are, in torch.export's words."""
+
+    input_specs: list[InputSpec] = field(default_factory=list)
+    output_specs: list[OutputSpec] = field(default_factory=list)
+
+
+@dataclass
+class Program:
+    """A flat list of ATen ops, in torch.export's words: what ``torch.export.ExportedProgram`` has of it."""
+
+    graph: torch.fx.Graph
+    graph_signature: Signature
+    state_dict: dict[str, torch.Tensor] = field(default_factory=dict)
+    constants: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class _Watching(TorchFunctionMode):
+    """Does nothing. That there is such a mode keeps layers of torch.nn from taking fast paths, as torch.export's does."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+class _Recorder(SchemaCheckMode):
+    """Above autograd: write each op down. (torch takes three kinds of modes there; this one needs nothing of torch's others.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["_dispatch_key"] = DispatchKey.PreDispatch
+        self.graph = torch.fx.Graph()
+        self.nodes: dict[int, torch.fx.Node] = {}  # by identity of the shadow
+        self.kept: list[Shadow] = []  # so that no identity and no storage is used twice
+        self.sharing: dict[int, int] = {}  # storage -> how many tensors that the code has seen lie in it
+        self.fixed: set[int] = set()  # inputs and parameters, by identity
+        self.drawn = self.wrote = False  # random numbers but those of dropout; changes in place
+        self._switches = _switches()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def hold(self, shadow: Shadow, name: str, fixed: bool) -> torch.fx.Node:
+        """An input of the list."""
+        node = self.graph.placeholder(name)
+        self._bind(shadow, node)
+        if fixed:
+            self.fixed.add(id(shadow))
+        return node
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        returns = [str(one.type) for one in func._schema.returns]
+        if func.namespace not in ("aten", "prims") or not returns or any("Tensor" not in kind for kind in returns):
+            raise NotPlain(str(func))
+        if _switches() != self._switches or torch._C._functorch.peek_interpreter_stack() is not None:
+            raise NotPlain("a region of its own")
+        random = torch.Tag.nondeterministic_seeded in func.tags and func is not aten.dropout.default
+        self.drawn |= random or func in DRAWN
+        operands = self.named((args, kwargs))  # before the op runs: it may change them
+        found = func(*args, **kwargs)
+        if func is aten.batch_norm.default and args[3] is not None and args[5]:
+            self._normalise(found, args, operands[0])
+        elif func._schema.is_mutable:
+            self._write(func, found, args, kwargs, operands)
+        else:
+            self._bind(found, self._call(func, *operands))
+        return found
+
+    def named(self, values: Any) -> Any:
+        """The nodes of tensors."""
+
+        def name(value: Any) -> Any:
+            if isinstance(value, torch.Tensor) and id(value) not in self.nodes:
+                raise NotPlain("a tensor that the code holds")
+            return self.nodes[id(value)] if isinstance(value, torch.Tensor) else value
+
+        return tree_map(name, values)
+
+    def _call(self, func: Any, args: Any, kwargs: Any) -> torch.fx.Node:
+        node = self.graph.create_node("call_function", func, args, kwargs, func.overloadpacket.__name__.lstrip("_"))
+        node.meta["source"] = _source(sys._getframe(2))
+        return node
+
+    def _bind(self, found: Any, node: torch.fx.Node) -> None:
+        """Let tensors be known as what a node gives."""
+        node.meta["val"] = tree_map(lambda x: x.twin if isinstance(x, Shadow) else x, found)
+        if isinstance(found, (tuple, list)):
+            for place, one in enumerate(found):
+                self._bind(one, self._item(node, place))
+        elif not isinstance(found, Shadow):
+            raise NotPlain(f"an op that gives {type(found).__name__}")
+        elif id(found) not in self.nodes:
+            self.nodes[id(found)] = node
+            self.kept.append(found)
+            storage = found.twin.untyped_storage()._cdata
+            self.sharing[storage] = self.sharing.get(storage, 0) + 1
+
+    def _item(self, node: torch.fx.Node, place: int) -> torch.fx.Node:
+        item = self.graph.call_function(operator.getitem, (node, place))
+        item.meta["source"] = node.meta.get("source", "")
+        return item
+
+    def _write(self, func: Any, found: Any, args: Any, kwargs: Any, operands: Any) -> None:
+        """x.op_(...)   =>   x = x.op(...), where nothing else shares x's memory."""
+        name = func.overloadpacket.__name__
+        pure = getattr(getattr(aten, name[:-1], None), func._overloadname, None) if name.endswith("_") else None
+        if pure is None or found is not args[0] or pure._schema.is_mutable:
+            raise NotPlain(str(func))
+        if torch.Tag.nondeterministic_seeded in func.tags or pure._schema.returns[0].alias_info is not None:
+            raise NotPlain(str(func))
+        with _disable_current_modes():
+            twin = sized(pure, args, kwargs)
+        if (twin.dtype, twin.shape) != (found.dtype, found.shape) or found.twin.shape != found.shape:
+            raise NotPlain(f"{func} that changes dtype or size")
+        self._change(found, self._call(pure, *operands))
+
+    def _change(self, shadow: Shadow, node: torch.fx.Node) -> None:
+        if id(shadow) in self.fixed or self.sharing[shadow.twin.untyped_storage()._cdata] > 1:
+            raise NotPlain("a change in place that others see")
+        node.meta["val"] = shadow.twin
+        self.nodes[id(shadow)] = node
+        self.wrote = True
+
+    def _normalise(self, found: Shadow, args: Any, operands: Any) -> None:
+        """Batch norm in training changes its running statistics, though its schema does not say so."""
+        mean, var = args[3:5]
+        if mean is var:
+            raise NotPlain("batch norm with one tensor as both statistics")
+        x, weight, bias, *_ = operands
+        node = self._call(NORM, (x, weight, bias, *operands[3:5], True, *args[6:8]), {})
+        node.meta["val"] = (found.twin, mean.twin, var.twin, mean.twin, var.twin)
+        self._bind(found, self._item(node, 0))
+        self._change(mean, self._item(node, 3))
+        self._change(var, self._item(node, 4))
+
+
+def _switches() -> tuple[bool, ...]:
+    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
+
+
+def _source(frame: FrameType | None) -> str:
+    """The innermost line of a forward that is the user's."""
+    frames = []
+    while frame is not None:
+        if frame.f_code.co_name == "forward":
+            frames.append((frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return model_line(frames[::-1])
+
+
+@contextlib.contextmanager
+def _as_before(module: torch.nn.Module) -> Iterator[None]:
+    """Undo afterwards what is set on modules and put into their containers."""
+    attributes = [(part.__dict__, dict(part.__dict__)) for part in module.modules()]
+    held = [value for _, known in attributes for value in known.values() if type(value) in (dict, list, set)]
+    contents = [(value, value.copy()) for value in held]
+    try:
+        yield
+    finally:
+        for now, before in attributes:
+            now.clear()
+            now.update(before)
+        for now, before in contents:
+            now.clear()
+            now.extend(before) if isinstance(now, list) else now.update(before)
+
+
+@contextlib.contextmanager
+def _exporting() -> Iterator[None]:
+    """torch.compiler.is_exporting(), which some models ask, as it is within torch.export."""
+    before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
+    torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
+    try:
+        yield
+    finally:
+        torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
+
+
+def trace_plain(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Program:
+    """The ops of ``module(*example)``. Raises NotPlain, or whatever the module raises."""
+    if torch.is_autocast_enabled("cpu"):
+        raise NotPlain("a call within autocast")
+    recorder, signature = _Recorder(), Signature()
+    state, buffers = _hold_state(module, example, recorder, signature)
+    inputs = [Shadow.of(tensor) for tensor in example]
+    for place, shadow in enumerate(inputs):
+        node = recorder.hold(shadow, f"input_{place}", fixed=True)
+        signature.input_specs.append(InputSpec(InputKind.USER_INPUT, TensorArgument(node.name), None))
+    contexts = (
+        _as_before(module),
+        _exporting(),
+        _reparametrize_module(module, state, tie_weights=True, strict=True, stack_weights=True),
+        enable_python_dispatcher(),
+        Sizes(),
+        _Watching(),
+        recorder,
+    )
+    with torch.set_grad_enabled(torch.is_grad_enabled()), contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        results = module(*inputs)
+    if recorder.drawn and recorder.wrote:  # torch.export takes these apart, and other numbers are drawn
+        raise NotPlain("random numbers beside changes in place")
+    values = [recorder.named(one) for one in results]
+    changed = [(name, recorder.named(one)) for name, one, node in buffers if recorder.named(one) is not node]
+    signature.output_specs += [
+        OutputSpec(OutputKind.BUFFER_MUTATION, TensorArgument(new.name), name) for name, new in changed
+    ]
+    signature.output_specs += [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in values]
+    recorder.graph.output((*(new for _, new in changed), *values))
+    return Program(recorder.graph, signature)
+
+
+def _hold_state(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _Recorder, signature: Signature) -> tuple[
+    dict[str, torch.Tensor], list[tuple[str, Shadow, torch.fx.Node]]
+]:  # fmt: skip
+    """Shadows of the module's state by all names, tied tensors one; its buffers with their nodes."""
+    found: dict[int, Shadow] = {}  # by identity of the module's tensor
+    state: dict[str, torch.Tensor] = {}
+    buffers: list[tuple[str, Shadow, torch.fx.Node]] = []
+    parameters, held = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    named: list[tuple[InputKind, str, torch.Tensor]] = [(InputKind.PARAMETER, *one) for one in parameters]
+    named += [(InputKind.BUFFER, *one) for one in held]
+    distinct = {id(tensor): tensor for tensor in (*(tensor for _, _, tensor in named), *example)}
+    memories = Counter(tensor.untyped_storage().data_ptr() for tensor in distinct.values())
+    last = {id(tensor): name for _, name, tensor in named}
+    for kind, name, tensor in named:
+        if id(tensor) not in found:
+            found[id(tensor)] = Shadow.of(tensor)
+        shadow = state[name] = found[id(tensor)]
+        if last[id(tensor)] != name:  # a tied tensor stands where torch.export has it
+            continue
+        shared = tensor.numel() > 0 and memories[tensor.untyped_storage().data_ptr()] > 1
+        node = recorder.hold(shadow, name, fixed=shared or kind is InputKind.PARAMETER)
+        if kind is InputKind.BUFFER:
+            buffers.append((name, shadow, node))
+        persistent = True if kind is InputKind.BUFFER else None
+        signature.input_specs.append(InputSpec(kind, TensorArgument(node.name), name, persistent))
+    return state, buffers

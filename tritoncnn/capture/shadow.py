@@ -1,0 +1,96 @@
+"""Tensors without content: a module called with them computes sizes, dtypes and strides only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch._dispatch.python import no_python_dispatcher
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from tritoncnn.capture.sizes import SIZES
+
+META = torch.device("meta")
+
+
+class NotPlain(Exception):
+    """What is traced is more than a list of ATen ops."""
+
+
+class Shadow(torch.Tensor):
+    """A tensor that says it is on the CPU. ``twin``, on the meta device, has its size, strides and storage."""
+
+    twin: torch.Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, twin: torch.Tensor, requires_grad: bool = False) -> Shadow:
+        placed: Any = {"dtype": twin.dtype, "device": torch.device("cpu"), "requires_grad": requires_grad}
+        made: Shadow = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, twin.shape, twin.stride(), twin.storage_offset(), **placed
+        )
+        made.twin = twin
+        return made
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        raise NotPlain(f"{func} outside of what is traced")
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Shadow:
+        """One that lies as a real tensor does, in a memory of its own."""
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
+            raise NotPlain(f"a tensor of the kind {type(tensor).__name__}")
+        twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+        made = cls(twin, tensor.requires_grad)
+        if isinstance(tensor, torch.nn.Parameter):
+            made._is_param = True  # isinstance(..., Parameter) looks at it
+        return made
+
+
+def sized(func: Any, args: Any, kwargs: Any) -> Any:
+    """What an op gives on the meta device; ``args`` and ``kwargs`` may hold Shadows, results are twins."""
+    args, kwargs = tree_map(_twin, (args, kwargs))
+    with no_python_dispatcher():  # torch's rules in C++, where there are both
+        found = SIZES[func](*args, **kwargs) if func in SIZES else None
+        if found is None and func is torch.ops.aten.convolution.default and not _row_major(*args[:2]):
+            raise NotPlain("a convolution of what does not lie row-major")  # how its result lies depends on the CPU
+        return func(*args, **kwargs) if found is None else found
+
+
+def _row_major(*tensors: torch.Tensor) -> bool:
+    return all(tensor.is_contiguous() for tensor in tensors)
+
+
+def _twin(value: Any) -> Any:
+    if isinstance(value, Shadow):
+        return value.twin
+    if isinstance(value, torch.Tensor):
+        raise NotPlain("a tensor that the code holds")
+    if isinstance(value, torch.device):
+        if value.type != "cpu":
+            raise NotPlain(f"a tensor on {value}")
+        return META
+    return value
+
+
+class Sizes(TorchDispatchMode):
+    """Below autograd: an op on Shadows, or one that makes a tensor, gives Shadows."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True loads torch._dynamo, so that it does not trace into the mode
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = {id(x.twin): x for x in tree_leaves((args, kwargs)) if isinstance(x, Shadow)}
+        options = {**(kwargs or {}), **({} if known else {"device": torch.device("cpu")})}
+
+        def shadow(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            return known[id(value)] if id(value) in known else Shadow(value)
+
+        return tree_map(shadow, sized(func, args, options))
