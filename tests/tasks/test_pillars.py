@@ -146,7 +146,9 @@ def test_the_gradient_of_the_loss_is_finite_where_there_is_no_car() -> None:
 def test_answers_are_told_in_metres_and_drawn_where_the_cars_are(tmp_path: Path) -> None:
     task, target = tiny(), targets(2)
     target[1] = 0
-    one, none = task.answer(perfect(target), Facts(("car",), (), ()), Ask(3))
+    one, none = task.answer(perfect(target), Facts(("car",), (), ()), task.ask)
+    (few, _) = task.answer(perfect(target), Facts(("car",), (), ()), Ask(3))
+    assert few.lines == one.lines[:3]
     assert none.note == {"boxes": []}
     assert none.lines == ("no car",)
     (true, _), scan = true_boxes(target), tmp_path / "a.bin"
