@@ -21,7 +21,6 @@ from tritoncnn.flags import known, read_rows
 from tritoncnn.task import Task
 from tritoncnn.train.configfile import write_config as yaml_of
 from tritoncnn.train.events import NAME as EVENTS
-from tritoncnn.train.events import add_event, write_events
 from tritoncnn.train.options import Options, check_size
 from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
 
@@ -70,18 +69,14 @@ class RunFolder:
         write_json(self.config, options.note() | data.facts.note() | dict(data.note))
         write_file(self.path / "config.yaml", yaml_of(options).encode())
 
-    def write_metrics(self, rows: Sequence[Mapping[str, float]], options: Options, *, added: bool = False) -> None:
-        """Write all lines of metrics.jsonl, and the files that ``options`` ask for; ``added``: only the last line is new."""
+    def write_metrics(self, rows: Sequence[Mapping[str, float]], options: Options) -> None:
+        """Write all lines of metrics.jsonl, and metrics.csv where ``options`` ask for it."""
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         write_file(self.path / "metrics.jsonl", "".join(lines).encode())
         if options.csv:
             names = ("epoch", "step", "loss", *options.task.metrics)
             table = [names, *([repr(row[name]) for name in names] for row in rows)]
             write_file(self.path / "metrics.csv", "".join(",".join(cells) + "\n" for cells in table).encode())
-        if options.tensorboard and added:
-            add_event(self.path, rows[-1])
-        elif options.tensorboard:
-            write_events(self.path, rows)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write_json(self.path / "summary.json", summary)

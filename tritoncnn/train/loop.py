@@ -27,6 +27,7 @@ from tritoncnn.train.best import best_of
 from tritoncnn.train.checkpoint import Checkpoint, Row, pack
 from tritoncnn.train.curves import draw_curves
 from tritoncnn.train.evaluate import BATCH, Evaluator
+from tritoncnn.train.events import EventLog, check_tensorboard
 from tritoncnn.train.finetune import weights_of
 from tritoncnn.train.folder import RunFolder
 from tritoncnn.train.interrupt import HeldSignals, Interrupted
@@ -102,6 +103,8 @@ def _begin(
 
 
 def _load(options: Options) -> Dataset:
+    if options.tensorboard:
+        check_tensorboard()  # told before data are loaded, which takes longer
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = Path(options.data_dir) if options.data_dir is not None else None
@@ -166,6 +169,7 @@ class Trainer:
         self._describe(module)
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
+        self.events: EventLog | None = None
         self.outputs: Any = None  # for the test part, of the last epoch that this process trained
 
     def _describe(self, module: torch.nn.Module) -> None:
@@ -193,6 +197,7 @@ class Trainer:
         self.run.sweep(options.task)
         self.run.write_config(options, self.data)
         self.run.write_metrics(self.moment.history, options)  # lines after the checkpoint are dropped
+        self.events = EventLog(self.run.path, self.moment.history) if options.tensorboard else None
         done = self.moment.epoch * self.steps + self.moment.batch
         try:
             with HeldSignals() as held:
@@ -204,6 +209,8 @@ class Trainer:
                 return self._finish()
         finally:
             self.progress.end()
+            if self.events is not None:
+                self.events.close()
 
     def _train_epoch(self, held: HeldSignals) -> None:
         """From the moment's batch to the end of its epoch, evaluated and saved. Raises Interrupted, NonFiniteError."""
@@ -232,7 +239,9 @@ class Trainer:
         speed = (self.steps - first) * size / seconds if seconds > 0 else None  # a clock may stand still
         row = self._evaluate(epoch, loss_sum)
         self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
-        self.run.write_metrics(self.moment.history, options, added=True)
+        self.run.write_metrics(self.moment.history, options)
+        if self.events is not None:
+            self.events.add(row)
         self.run.write_model(self.moment.measured())
         self.progress.evaluated(options.task, options.epochs, row, speed)
         self.progress.detail(f"epoch {epoch + 1} took {seconds:.1f} s; the last learning rate was {step.lr:.3g}")
