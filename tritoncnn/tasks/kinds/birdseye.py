@@ -122,5 +122,5 @@ def _line(name: str, box: list[float], score: float) -> str:
     degrees = math.degrees(math.atan2(math.sin(yaw), math.cos(yaw)))
     return (
         f"{score:7.2%}  {name} {x:.1f} m ahead, {abs(y):.1f} m {side}; {length:.1f} x {width:.1f} x {height:.1f} m, "
-        f"turned {degrees:+.0f}°"
+        f"turned {round(degrees):+d}°"
     )
