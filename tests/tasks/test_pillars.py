@@ -227,14 +227,10 @@ def test_a_folder_of_kitti_is_learned_and_scans_are_answered(run: Path, tmp_path
     assert rows[1]["loss"] < rows[0]["loss"]
     with Image.open(run / "scans.png") as picture:
         assert picture.size[0] > 600
-    scan = make_scene(77).points
-    scan.tofile(tmp_path / "a.bin")
-    np.save(tmp_path / "b.npy", scan)
+    make_scene(77).points.tofile(tmp_path / "a.bin")
     (tmp_path / "half.bin").write_bytes(b"1234567")
-    one, same, broken = predict(task, run, [tmp_path / name for name in ("a.bin", "b.npy", "half.bin")])
+    one, broken = predict(task, run, [tmp_path / "a.bin", tmp_path / "half.bin"])  # as many as the test part has
     assert not isinstance(one, DataError)
-    assert not isinstance(same, DataError)
-    assert (one.note, one.lines) == (same.note, same.lines)
     assert one.lines
     assert isinstance(broken, DataError)
 
