@@ -14,6 +14,7 @@ from tritoncnn.compiler import compile
 EXACT = {*PADS, *SHUFFLES, *WITHOUT_GRADIENT, *(name for name in MOVES if "nearest" in name)}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", MOVES | WITHOUT_GRADIENT)
 def test_a_compiled_model_that_moves_pixels_agrees_with_torch(name: str) -> None:
     function, shapes = (MOVES | WITHOUT_GRADIENT)[name]

@@ -88,6 +88,7 @@ def test_a_number_that_is_not_finite_is_named(op: str, key: str, value: float) -
     refused(op, InputError, f"{key} must", f"got {value}", **changed, **{key: value})
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("op", "key"), OPERANDS)
 def test_a_tensor_that_overlaps_itself_is_read_as_its_copy(op: str, key: str) -> None:
     whole = CALLS[op][key]
