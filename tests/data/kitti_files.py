@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tritoncnn.data.boxed import Scene
+from tritoncnn.data.boxed_scans import Scene
 from tritoncnn.data.streets import make_scene
 
 P2 = "P2: 721.5 0 609.5 44.8 0 721.5 172.8 0.2 0 0 1 0.003"

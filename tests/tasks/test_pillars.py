@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import signal
@@ -16,7 +17,7 @@ from PIL import Image
 import tritoncnn
 from tests.computing import Computing
 from tests.data.kitti_files import write_kitti
-from tritoncnn.data import Facts
+from tritoncnn.data import Examples, Facts
 from tritoncnn.data.inputs import find_pictures
 from tritoncnn.data.scan import check_scans
 from tritoncnn.data.streets import GROUND, make_scene
@@ -171,6 +172,29 @@ def test_answers_are_told_in_metres_and_drawn_where_the_cars_are(tmp_path: Path)
     near = np.hypot(ahead[:, None] - true[:, 0], left[:, None] - true[:, 1])
     assert near.min(1).max() < 4  # nothing is drawn anywhere else: boxes and the scores beside them
     assert (near.min(0) < 0.3).all()  # and at each car something
+
+
+def orange(picture: Image.Image) -> int:
+    return int((np.abs(np.asarray(picture.convert("RGB")).astype(int) - FOUND).sum(2) == 0).sum())
+
+
+def test_cars_below_the_score_that_is_asked_for_are_neither_told_nor_drawn() -> None:
+    task, target = tiny(), targets(1)
+    sure = perfect(target)
+    unsure = Found(torch.where(sure.score > 0, torch.full_like(sure.score, -1.5), sure.score), sure.box, sure.direction)
+    facts, black = Facts(("car",), (), ()), Image.new("RGB", (640, 640))
+    count = int(target[..., 7].sum())
+    for found, score, told in ((sure, 0.3, count), (unsure, 0.3, 0), (unsure, 0.1, count)):
+        (answer,) = task.answer(found, facts, Ask(100, score))
+        assert len(answer.note["boxes"]) == told
+        assert answer.draw is not None
+        assert (orange(answer.draw(black.copy())) > 0) == (told > 0)
+    (few,) = task.answer(sure, facts, Ask(2, 0.3))
+    assert len(few.note["boxes"]) == len(few.lines) == 2
+    examples = Examples(torch.zeros(1, 4, 4), target)
+    drawn = [Image.open(io.BytesIO(task.pictures["scans.png"](found, examples, facts))) for found in (sure, unsure)]
+    assert orange(drawn[0]) > 100
+    assert orange(drawn[1]) == 0
 
 
 def test_a_folder_without_scans_is_told_in_their_word(tmp_path: Path) -> None:

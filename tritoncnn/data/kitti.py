@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tritoncnn.data.boxed import Scene, make_boxed
+from tritoncnn.data.boxed_scans import Scene, make_boxed
 from tritoncnn.data.define import Array, Dataset, Source, hold_out
 from tritoncnn.data.files import in_words, look, memory_left, read_file
 from tritoncnn.data.scan import POINT, ScanReader, check_scans, read_scan

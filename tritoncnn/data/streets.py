@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tritoncnn.data.boxed import Scene, make_boxed
+from tritoncnn.data.boxed_scans import Scene, make_boxed
 from tritoncnn.data.define import Array, Dataset, Source
 from tritoncnn.data.scan import ScanReader, check_scans
 

@@ -63,12 +63,11 @@ def draw_boxes(picture: Image.Image, boxes: NDArray[np.float64], colour: tuple[i
         draw.line([tuple(middle), tuple(front)], fill=colour, width=2)
 
 
-def draw_found(picture: Image.Image, cars: Cars, least: float = SHOWN) -> None:
-    """Draw cars whose score is high enough to be told, with their scores in percent."""
-    shown = cars.scores >= least
-    draw_boxes(picture, cars.boxes[shown], FOUND)
+def draw_found(picture: Image.Image, cars: Cars) -> None:
+    """Draw all of these cars, with their scores in percent."""
+    draw_boxes(picture, cars.boxes, FOUND)
     draw = ImageDraw.Draw(picture)
-    for outline, score in zip(corners(cars.boxes[shown]), cars.scores[shown], strict=True):
+    for outline, score in zip(corners(cars.boxes), cars.scores, strict=True):
         column, row = _places(outline, picture.width).max(0)
         draw.text((column + 2, row - 8), f"{score:.0%}", FOUND, ImageFont.load_default(12))
 
@@ -94,16 +93,19 @@ def draw_scans(found: Found, examples: Examples, facts: Facts) -> bytes:
 def _compared(points: Array, true: NDArray[np.float64], cars: Cars) -> Image.Image:
     picture = view(points)
     draw_boxes(picture, true, TRUE)
-    draw_found(picture, cars, least=0.0)
+    draw_found(picture, _surest(cars, SHOWN))
     return picture
+
+
+def _surest(cars: Cars, least: float) -> Cars:
+    return Cars(cars.boxes[cars.scores >= least], cars.scores[cars.scores >= least])
 
 
 def answer(found: Found, facts: Facts, ask: Ask) -> list[Answer]:
     """The cars of each scan that are asked for, the surest first."""
     answers, (name, *_) = [], facts.classes
     for cars in read_map(found):
-        shown = np.flatnonzero(cars.scores >= ask.score)[: ask.top]
-        cars = Cars(cars.boxes[shown], cars.scores[shown])
+        cars = Cars(*(part[: ask.top] for part in _surest(cars, ask.score)))
         rows = list(zip(cars.boxes.tolist(), cars.scores.tolist(), strict=True))
         note = [{"class": name, "score": score} | dict(zip(NAMES, box, strict=True)) for box, score in rows]
         lines = tuple(_line(name, box, score) for box, score in rows) or (f"no {name}",)
