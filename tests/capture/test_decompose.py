@@ -84,7 +84,8 @@ def test_a_formula_of_torch_that_fails_at_an_option_is_not_the_last(reduction: s
         lambda x: F.margin_ranking_loss(x, x.flip(0), sign, 0.3, reduction=reduction),
         lambda x: F.hinge_embedding_loss(x, sign, 0.3, reduction=reduction),
     ):
-        torch.testing.assert_close(ours(function, X[0]), function(X[0]))
+        # references hold numbers in f64
+        torch.testing.assert_close(ours(function, X[0]), function(X[0]), check_dtype=False)
 
 
 def test_a_search_in_what_is_empty_gives_what_is_empty() -> None:
