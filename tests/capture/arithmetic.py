@@ -148,6 +148,10 @@ LOGIC: dict[str, Any] = {
                               + torch.bitwise_xor(counts(a), counts(b))) * a, (POINTS, (33,))),
     "shifts": (lambda a, b: ((counts(a) << counts(b)) + (counts(a) >> counts(b)) + (counts(a) << 3) + (counts(a) >> 40)) * a,
                (POINTS, (33,))),
+    "bitwise shifts": (lambda a: (torch.bitwise_left_shift(counts(a), counts(a).abs()) + torch.bitwise_left_shift(counts(a), 2)
+                                  + torch.bitwise_left_shift(3, counts(a)) + torch.bitwise_right_shift(counts(a), counts(a))
+                                  + torch.bitwise_right_shift(counts(a), 1) + torch.bitwise_right_shift(9, counts(a))) * a,
+                       (POINTS,)),
     "shifts of small numbers": (lambda a: (a.to(torch.int8) << 6) * a + (a.abs().to(torch.uint8) >> 1) + (5 >> counts(a)) * a,
                                 (POINTS,)),
     "angle": (lambda a: torch.angle(a - 1) * a, (POINTS,)),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import pickle
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +107,31 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
             tritoncnn.load(file)
     for old, new in ((b"conv2d(x", b"conv9d(x"), (b"flatten", b"flatter"), (b"f32[2,3,6,6]", b"f32[2,3,6,7]")):
         if old in good:
-            file.write_bytes(good.replace(old, new))
+            file.write_bytes(signed(good.replace(old, new)))
+            with pytest.raises(CheckpointError, match="is damaged or no compiled model"):
+                tritoncnn.load(file)
+
+
+def signed(data: bytes) -> bytes:
+    """The data of a file that someone has changed on purpose, with the checksum that they then have."""
+    (checksum,) = re.findall(rb'"sha256":"(\w{64})"', data)
+    blank = data.replace(checksum, b"0" * 64)
+    return blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode(), 1)
+
+
+def test_every_changed_bit_is_found_out(tmp_path: Path) -> None:
+    """In weights too, which may hold any numbers; a file that is another's, an older one or one cut short says so."""
+    file = tmp_path / "model.safetensors"
+    new_model().save(file)
+    good = file.read_bytes()
+    drawn = random.Random(0)
+    for at in [*(drawn.randrange(len(good)) for _ in range(150)), len(good) - 1, 8]:
+        bit = bytes([good[at] ^ 1 << drawn.randrange(8)])
+        for bad in (good[:at] + bit + good[at + 1 :], good[:at] + good[at + 1 :], good[: at + 1] + good[at:]):
+            file.write_bytes(bad)
             with pytest.raises(CheckpointError):
                 tritoncnn.load(file)
+    assert signed(good) == good
+    file.write_bytes(signed(good.replace(b'"version":"3"', b'"version":"2"')))
+    with pytest.raises(CheckpointError, match="is of version 2; this tritoncnn reads version 3"):
+        tritoncnn.load(file)

@@ -10,7 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 from tritoncnn.formulas import arithmetic as arith
-from tritoncnn.formulas import attention, dtypes, grid, index, loss, matrix, norm, order, pool, sample, scatter
+from tritoncnn.formulas import (
+    attention,
+    dtypes,
+    grid,
+    index,
+    logic,
+    loss,
+    matrix,
+    norm,
+    order,
+    pool,
+    running,
+    sample,
+    scatter,
+    special,
+)
 from tritoncnn.formulas import convolution as conv
 from tritoncnn.formulas import pointwise as point
 from tritoncnn.ops import OPS
@@ -143,15 +158,15 @@ TABLE: dict[str, Callable[..., Any]] = {
     "kthvalue.default": order.kthvalue,
     "median.dim": order.median,
     "median.default": order.median_of_all,
-    "cumsum.default": order.cumsum,
+    "cumsum.default": running.cumsum,
     "nanmedian.dim": order.nanmedian,
     "nanmedian.default": order.nanmedian_of_all,
-    "cumprod.default": order.cumprod,
-    "cummax.default": order.cummax,
-    "cummin.default": order.cummin,
-    "logcumsumexp.default": order.logcumsumexp,
-    "prod.default": order.prod,
-    "prod.dim_int": order.prod,
+    "cumprod.default": running.cumprod,
+    "cummax.default": running.cummax,
+    "cummin.default": running.cummin,
+    "logcumsumexp.default": running.logcumsumexp,
+    "prod.default": running.prod,
+    "prod.dim_int": running.prod,
     # matrices and reductions
     "linear.default": matrix.linear,
     "bilinear.default": matrix.bilinear,
@@ -223,61 +238,64 @@ TABLE: dict[str, Callable[..., Any]] = {
     **{f"fmod.{kind}": arith.fmod for kind in ("Tensor", "Scalar")},
     **{f"pow.{kind}": arith.power for kind in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
     "square.default": arith.square,
-    "fmax.default": arith.larger_number("maximum"),
-    "fmin.default": arith.larger_number("minimum"),
-    "copysign.Tensor": arith.copysign,
-    "copysign.Scalar": arith.copysign,
-    "hypot.default": arith.hypot,
-    "signbit.default": arith.signbit,
-    "angle.default": arith.angle,
-    **{f"xlogy.{kind}": arith.xlogy for kind in ("Tensor", "Scalar_Self", "Scalar_Other")},
-    **{f"special_xlogy.{kind}": arith.xlogy for kind in ("default", "self_scalar", "other_scalar")},
-    **{f"special_xlog1py.{kind}": arith.xlog1py for kind in ("default", "self_scalar", "other_scalar")},
-    "special_entr.default": arith.entr,
-    **{f"{name}.default": arith.logit for name in ("logit", "special_logit")},
-    **{f"{name}.default": arith.sinc for name in ("sinc", "special_sinc")},
+    "fmax.default": logic.larger_number("maximum"),
+    "fmin.default": logic.larger_number("minimum"),
+    "copysign.Tensor": special.copysign,
+    "copysign.Scalar": special.copysign,
+    "hypot.default": special.hypot,
+    "signbit.default": special.signbit,
+    "angle.default": special.angle,
+    **{f"xlogy.{kind}": special.xlogy for kind in ("Tensor", "Scalar_Self", "Scalar_Other")},
+    **{f"special_xlogy.{kind}": special.xlogy for kind in ("default", "self_scalar", "other_scalar")},
+    **{f"special_xlog1py.{kind}": special.xlog1py for kind in ("default", "self_scalar", "other_scalar")},
+    "special_entr.default": special.entr,
+    **{f"{name}.default": special.logit for name in ("logit", "special_logit")},
+    **{f"{name}.default": special.sinc for name in ("sinc", "special_sinc")},
     **{
-        f"{name}.{kind}": arith.compare(name)
+        f"{name}.{kind}": logic.compare(name)
         for name in ("gt", "lt", "ge", "le", "eq", "ne")
         for kind in ("Tensor", "Scalar")
     },
-    **{f"logical_{name}.default": arith.logical(f"bit_{name}") for name in ("and", "or", "xor")},
-    "logical_not.default": arith.logical_not,
+    **{f"logical_{name}.default": logic.logical(f"bit_{name}") for name in ("and", "or", "xor")},
+    "logical_not.default": logic.logical_not,
     **{
-        f"bitwise_{name}.{kind}": arith.bitwise(f"bit_{name}")
+        f"bitwise_{name}.{kind}": logic.bitwise(f"bit_{name}")
         for name in ("and", "or", "xor")
         for kind in ("Tensor", "Scalar")
     },
     **{
-        f"__{name}__.{kind}": arith.bitwise(f"bit_{name}")
+        f"__{name}__.{kind}": logic.bitwise(f"bit_{name}")
         for name in ("and", "or", "xor")
         for kind in ("Tensor", "Scalar")
     },
     "bitwise_not.default": OPS["bit_not"],
     **{
-        f"{torch_name}.{kind}": arith.shift(f"shift_{side}")
+        f"{torch_name}.{kind}": logic.shift(f"shift_{side}")
         for side, letter in (("left", "l"), ("right", "r"))
-        for torch_name in (f"bitwise_{side}_shift", f"__{letter}shift__")
-        for kind in ("Tensor", "Scalar", "Tensor_Scalar", "Scalar_Tensor")
+        for torch_name, kinds in (
+            (f"bitwise_{side}_shift", ("Tensor", "Tensor_Scalar", "Scalar_Tensor")),
+            (f"__{letter}shift__", ("Tensor", "Scalar")),
+        )
+        for kind in kinds
     },
-    "where.self": arith.where,
-    "where.ScalarSelf": arith.where,
-    "where.ScalarOther": arith.where,
-    "where.Scalar": arith.where,
-    "clamp.default": arith.clamp,
-    "clamp.Tensor": arith.clamp,
-    "clamp_min.default": arith.clamp,
-    "clamp_min.Tensor": arith.clamp,
-    "clamp_max.default": arith.clamp_max,
-    "clamp_max.Tensor": arith.clamp_max,
+    "where.self": logic.where,
+    "where.ScalarSelf": logic.where,
+    "where.ScalarOther": logic.where,
+    "where.Scalar": logic.where,
+    "clamp.default": logic.clamp,
+    "clamp.Tensor": logic.clamp,
+    "clamp_min.default": logic.clamp,
+    "clamp_min.Tensor": logic.clamp,
+    "clamp_max.default": logic.clamp_max,
+    "clamp_max.Tensor": logic.clamp_max,
     "abs.default": arith.absolute,
     "neg.default": OPS["neg"],
     "sign.default": arith.sign,
     **{f"{name}.default": arith.rounding(name) for name in ("floor", "ceil", "trunc", "round")},
     "round.decimals": arith.round_decimals,
-    "isnan.default": arith.is_nan,
-    "isinf.default": arith.is_inf,
-    "isfinite.default": arith.is_finite,
+    "isnan.default": logic.is_nan,
+    "isinf.default": logic.is_inf,
+    "isfinite.default": logic.is_finite,
     "relu.default": arith.relu,
     **{
         f"{name}.default": arith.unary(name)
@@ -310,7 +328,7 @@ TABLE: dict[str, Callable[..., Any]] = {
         )
     },
     "special_erfc.default": arith.unary("erfc"),
-    "atan2.default": arith.atan2,
+    "atan2.default": special.atan2,
     # activations
     "hardtanh.default": point.hardtanh,
     "relu6.default": point.relu6,

@@ -1,12 +1,14 @@
 """A compiled model as one file: the captured graph as text, the state, and the forms of inputs and result.
 
-The file is safetensors: data, never code. Its graph is verified and planned anew when it is read, so that neither torch.export
-nor the module's class is needed; kernels come from the cache of this machine, where they are.
+The file is safetensors: data, never code. It holds the checksum of itself, so that one changed bit is found out. Its graph is
+verified and planned anew when it is read, so that neither torch.export nor the module's class is needed; kernels come from the
+cache of this machine, where they are.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +27,8 @@ from tritoncnn.ir import Graph, TensorType, parse_graph, parse_type, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
 from tritoncnn.tree import Form, form_from_words, form_to_words
 
-KIND, VERSION = "tritoncnn.model", 2
+KIND, VERSION = "tritoncnn.model", 3
+BLANK = "0" * hashlib.sha256().digest_size * 2  # what stands for the checksum while it is made
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,14 @@ def dumps(subject: Subject, program: CallProgram) -> bytes:
         "names": list(subject.names),
     }
     packed = {name: t.detach().contiguous().clone() for name, t in tensors.items()}
-    return safetensors.torch.save(packed, {"kind": KIND, "version": str(VERSION), "model": json.dumps(header)})
+    metadata = {"kind": KIND, "version": str(VERSION), "model": json.dumps(header), "sha256": BLANK}
+    data = safetensors.torch.save(packed, metadata)
+    return data.replace(_entry(BLANK), _entry(hashlib.sha256(data).hexdigest()), 1)
+
+
+def _entry(checksum: str) -> bytes:
+    """The checksum in a header; quotes within its texts have a backslash, so it is found only where it is."""
+    return f'"sha256":"{checksum}"'.encode()
 
 
 @contextlib.contextmanager
@@ -90,6 +100,9 @@ def loads(data: bytes, name: str) -> Saved:
         raise CheckpointError(f"{name} is no compiled model: it was not written by model.save()")
     if metadata["version"] != str(VERSION):
         raise CheckpointError(f"{name} is of version {metadata['version']}; this tritoncnn reads version {VERSION}")
+    blank = data.replace(_entry(metadata["sha256"]), _entry(BLANK), 1)
+    if hashlib.sha256(blank).hexdigest() != metadata["sha256"]:
+        raise CheckpointError(f"{name} is damaged: its content does not have the checksum that was written with it")
     return _saved(json.loads(metadata["model"]), tensors)
 
 

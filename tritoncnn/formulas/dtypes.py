@@ -98,6 +98,10 @@ def together(compute: Callable[..., Any], *xs: Any) -> Any:
     return compute(*(cast(x, dtype) for x in xs))
 
 
+def is_whole(dtype: str) -> bool:
+    return dtype not in FLOATS
+
+
 def as_float(x: Any) -> Any:
     """Truth values and integers as f32; floats and numbers stay what they are. Raises UnsupportedError for f64."""
     if not isinstance(x, Sym):

@@ -1,4 +1,4 @@
-"""ATen's maxima, sorts, running sums and tests of truth in terms of our ops."""
+"""ATen's maxima, sorts and tests of truth in terms of our ops."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import FLOATS, as_float, cast, filled, narrow, result_dtype, widen
-from tritoncnn.formulas.sample import along, wrap
+from tritoncnn.formulas.dtypes import as_float, narrow, widen
+from tritoncnn.formulas.sample import wrap
 from tritoncnn.ops import OPS
-from tritoncnn.ops.table import table_for
 
 op = OPS
 
@@ -24,7 +23,7 @@ def _dims(name: str, x: Any, dims: Dims) -> tuple[int, ...]:
     return tuple(sorted({wrap(name, len(x.shape), d) for d in wanted}))
 
 
-def _kept(x: Any, y: Any, dims: Sequence[int], keepdim: bool) -> Any:
+def kept(x: Any, y: Any, dims: Sequence[int], keepdim: bool) -> Any:
     """y, reduced over ``dims``, with these as dims of size 1 where they are to be kept, and without them elsewhere."""
     shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape) if keepdim or d not in dims)
     return y if tuple(y.shape) == shape else op["reshape"](y, shape=shape)
@@ -51,7 +50,7 @@ def max_dim(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
         return y, at
     d = wrap("max", len(x.shape), dim)
     y, at = _largest("max", x, d)
-    return _kept(x, y, (d,), keepdim), _kept(x, at, (d,), keepdim)
+    return kept(x, y, (d,), keepdim), kept(x, at, (d,), keepdim)
 
 
 def min_dim(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
@@ -60,7 +59,7 @@ def min_dim(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
         return -y, at
     d = wrap("min", len(x.shape), dim)
     _, at = _largest("min", -op["cast_i64"](x), d)  # whose range holds what is negated
-    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+    return kept(x, op["take"](x, at, dim=d), (d,), keepdim), kept(x, at, (d,), keepdim)
 
 
 def _place(name: str, negated: bool) -> Callable[..., Any]:
@@ -88,11 +87,11 @@ def amax(x: Any, dims: Dims = (), keepdim: bool = False) -> Any:
     wanted = _dims("amax", x, dims)
     _nonempty("amax", x, wanted)
     if x.value.type.is_float:
-        return _kept(x, op["amax"](x, dims=wanted), wanted, keepdim)
+        return kept(x, op["amax"](x, dims=wanted), wanted, keepdim)
     y = x
     for d in wanted:
         y, _ = _largest("amax", y, d)
-    return _kept(x, y, wanted, keepdim)
+    return kept(x, y, wanted, keepdim)
 
 
 def amin(x: Any, dims: Dims = (), keepdim: bool = False) -> Any:
@@ -101,7 +100,7 @@ def amin(x: Any, dims: Dims = (), keepdim: bool = False) -> Any:
     y, wanted = x, _dims("amin", x, dims) if x.shape else ()
     for d in wanted:
         y, _ = min_dim(y, d, keepdim=True)
-    return _kept(x, y, wanted, keepdim)
+    return kept(x, y, wanted, keepdim)
 
 
 def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> tuple[Any, Any]:
@@ -115,12 +114,12 @@ def logsumexp(x: Any, dims: Dims, keepdim: bool = False) -> Any:
         return narrow(z, x)
     wanted = _dims("logsumexp", z, dims)
     if any(z.shape[d] == 0 for d in wanted):  # of nothing: the logarithm of 0
-        return narrow(_kept(z, op["log"](op["sum"](op["exp"](z), dims=wanted)), wanted, keepdim), x)
+        return narrow(kept(z, op["log"](op["sum"](op["exp"](z), dims=wanted)), wanted, keepdim), x)
     top = op["detach"](amax(z, wanted, keepdim=True))
     top = op["where"](op["eq"](op["abs"](top), math.inf), 0.0, top)  # inf - inf would be NaN
     total = op["sum"](op["exp"](z - top), dims=wanted)
-    y = op["log"](total) + _kept(z, top, wanted, False)
-    return narrow(_kept(z, y, wanted, keepdim), x)
+    y = op["log"](total) + kept(z, top, wanted, False)
+    return narrow(kept(z, y, wanted, keepdim), x)
 
 
 # Truth
@@ -134,7 +133,7 @@ def _counted(x: Any, dims: Dims, keepdim: bool, name: str, zeros: bool) -> Any:
     if not x.shape:
         return found
     wanted = _dims(name, x, dims)
-    return _kept(x, op["sum"](found, dims=wanted), wanted, keepdim)
+    return kept(x, op["sum"](found, dims=wanted), wanted, keepdim)
 
 
 def any_(x: Any, dims: Dims = None, keepdim: bool = False) -> Any:
@@ -201,7 +200,7 @@ def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Any,
     if not 1 <= k <= x.shape[d]:
         raise ShapeError(f"kthvalue: k must lie in 1..{x.shape[d]} for dim {dim} of x {list(x.shape)}; got {k}")
     at = op["narrow"](op["argsort"](x, dim=d, size=k), dim=d, start=k - 1, size=1)
-    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+    return kept(x, op["take"](x, at, dim=d), (d,), keepdim), kept(x, at, (d,), keepdim)
 
 
 def median(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
@@ -212,7 +211,7 @@ def median(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
     top, first = _largest("median", x, d)
     _, at = kthvalue(x, (x.shape[d] + 1) // 2, d, keepdim=True)
     at = op["where"](op["ne"](top, top), first, at)
-    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+    return kept(x, op["take"](x, at, dim=d), (d,), keepdim), kept(x, at, (d,), keepdim)
 
 
 def nanmedian(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
@@ -225,7 +224,7 @@ def nanmedian(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
     middle = op["maximum"](op["quotient"](op["sub"](count, 1), 2), 0)
     middle = op["reshape"](middle, shape=(*x.shape[:d], 1, *x.shape[d + 1 :]))
     at = op["take"](op["argsort"](x, dim=d, size=x.shape[d]), middle, dim=d)  # NaN stands behind all others
-    return _kept(x, op["take"](x, at, dim=d), (d,), keepdim), _kept(x, at, (d,), keepdim)
+    return kept(x, op["take"](x, at, dim=d), (d,), keepdim), kept(x, at, (d,), keepdim)
 
 
 def _of_all(name: str, along_dim: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
@@ -249,69 +248,3 @@ def _of_all(name: str, along_dim: Callable[..., tuple[Any, Any]]) -> Callable[..
 
 median_of_all = _of_all("median", median)
 nanmedian_of_all = _of_all("nanmedian", nanmedian)
-
-
-# Running sums and products
-
-
-def _as_asked(name: str, x: Any, dtype: Any) -> Any:
-    """x in the option ``dtype``, where there is one. Raises UnsupportedError for whole numbers."""
-    wanted = result_dtype(dtype)
-    if wanted is not None and wanted not in FLOATS:
-        raise UnsupportedError(f"{name} with dtype {wanted}; cast its operand")
-    return x if wanted is None else cast(x, wanted)
-
-
-def _scanned(name: str, kind: str) -> Callable[..., Any]:
-    def scanned(x: Any, dim: int, *, dtype: Any = None) -> Any:
-        d = wrap(name, len(x.shape), dim)
-        x = _as_asked(name, x, dtype)
-        if not x.shape:
-            return op["reshape"](scanned(op["reshape"](x, shape=(1,)), 0), shape=())
-        return op["scan"](x, dim=d, kind=kind)
-
-    return scanned
-
-
-cumsum = _scanned("cumsum", "sum")
-cumprod = _scanned("cumprod", "prod")
-
-
-def _running_extreme(name: str, negated: bool) -> Callable[..., tuple[Any, Any]]:
-    """Cummax or cummin: the largest (smallest) so far and its place, the last of equals; the gradient goes there."""
-
-    def extreme(x: Any, dim: int) -> tuple[Any, Any]:
-        d = wrap(name, len(x.shape), dim)
-        if not x.shape:
-            y, at = extreme(op["reshape"](x, shape=(1,)), 0)
-            return op["reshape"](y, shape=()), op["reshape"](at, shape=())
-        z = op["detach"](x) if x.value.type.is_float else cast(x, "i64")  # whose range holds what is negated
-        z = -z if negated else z
-        best = op["scan"](z, dim=d, kind="max")
-        places = table_for(x, tuple(range(x.shape[d])), along(len(x.shape), d, x.shape[d]), "i64")
-        holds = op["eq"](z, best)
-        if x.value.type.is_float:
-            holds = op["bit_or"](holds, op["ne"](z, z))
-        at = op["scan"](op["where"](holds, places, filled(z, 0, "i64")), dim=d, kind="max")
-        return op["take"](x, at, dim=d), at
-
-    return extreme
-
-
-cummax = _running_extreme("cummax", False)
-cummin = _running_extreme("cummin", True)
-
-
-def logcumsumexp(x: Any, dim: int) -> Any:
-    if not x.shape:
-        return x
-    return op["scan"](x, dim=wrap("logcumsumexp", len(x.shape), dim), kind="logsumexp")
-
-
-def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Of all elements when dim is None."""
-    x = _as_asked("prod", x, dtype)
-    if dim is None:
-        return op["prod"](op["reshape"](x, shape=(math.prod(x.shape),)), dim=0)
-    d = wrap("prod", len(x.shape), dim)
-    return _kept(x, op["prod"](x, dim=d), (d,), keepdim) if x.shape else x
