@@ -26,6 +26,6 @@ def find_all(package: str, path: Iterable[str], kind: type[T]) -> dict[str, T]:
     found: dict[str, T] = {}
     for module in modules_of(path):
         for thing in vars(importlib.import_module(f"{package}.{module}")).values():
-            if isinstance(thing, kind):
-                assert found.setdefault(thing.name, thing) is thing, f"{package} has two things named {thing.name!r}"
+            if isinstance(thing, kind) and found.setdefault(thing.name, thing) is not thing:
+                raise AssertionError(f"{package} has two things named {thing.name!r}")
     return found
