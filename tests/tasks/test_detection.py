@@ -245,6 +245,9 @@ def test_a_class_without_boxes_has_no_precision_and_no_boxes_at_all_are_no_error
 
 def test_answers_are_in_the_pixels_of_the_picture_whatever_its_shape() -> None:
     outputs = perfect(torch.tensor([[[1, 0.25, 0.125, 0.75, 0.5]]]))
+    unsure = torch.where(outputs.logits[..., 1:] > 0, 2.0, -8.0)  # a second class in the same place is not told
+    outputs = outputs._replace(logits=torch.cat([unsure, outputs.logits[..., 1:]], 2))
+    assert set(find(outputs)[0].classes.tolist()) == {0, 1}
     (answer,) = tell_boxes(outputs, FACTS, Ask(5, 0.3))
     assert answer.within is not None
     for width, height in ((400, 300), (300, 400), (400, 90)):

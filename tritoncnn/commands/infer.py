@@ -16,7 +16,9 @@ from tritoncnn.commands.ending import complain, say
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--top", type=int, help="Classes (default: 3), or boxes (100), to show per picture at most.")
 @click.option(
-    "--score", type=float, help="Probability of a class (default: 0), or score of a box (0.3), to show at least."
+    "--score",
+    type=float,
+    help="Probability of a class (default: 0), or score of a box (0.4; of a car 0.3), to show at least.",
 )
 @click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
 @click.option("--json", "form", flag_value="json", help="One JSON list, for machines.")

@@ -28,6 +28,7 @@ LEAST = 0.05  # score of a find that counts for average precision, as in the pap
 BEFORE = 200  # finds of a picture, by score, that are looked at for double ones
 MOST = 100  # finds of a picture that stay, as in COCO
 SAME = 0.6  # finds of one class that overlap by more are one, as in the paper
+SCORE = 0.4  # of a find that is shown to people
 SHOWN = 12  # pictures of the gallery
 COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#46f0f0", "#f032e6", "#bcf60c", "#fabebe", "#008080")
 
@@ -41,7 +42,9 @@ class Finds:
     classes: NDArray[np.int64]
 
     def first(self, count: int) -> Finds:
-        return Finds(self.boxes[:count], self.scores[:count], self.classes[:count])
+        """For people: of finds in one place, whatever their classes, the surest; at most ``count``."""
+        kept = suppress(overlaps(self.boxes, self.boxes), self.scores, np.zeros_like(self.classes), SAME, count)
+        return Finds(self.boxes[kept], self.scores[kept], self.classes[kept])
 
 
 def find(outputs: Outputs, least: float = LEAST) -> list[Finds]:
@@ -160,7 +163,7 @@ def draw_gallery(outputs: Outputs, examples: Examples, facts: Facts) -> bytes:
     lines = math.ceil(len(rows.logits) / columns)
     figure = new_figure(2.6 * columns + 0.2, 2.75 * lines + 0.4)
     figure.suptitle("coloured: found, with score; dashed in white: what is there", fontsize=9)
-    for number, finds in enumerate(find(rows, ask.score)):
+    for number, finds in enumerate(finds.first(ask.top) for finds in find(rows, ask.score)):
         axes = figure.add_subplot(lines, columns, number + 1)
         picture = facts.restore(examples.x[number])
         show(axes, picture)
@@ -180,6 +183,3 @@ def draw_gallery(outputs: Outputs, examples: Examples, facts: Facts) -> bytes:
             axes.text(box[0] * side, box[1] * side - 1, said, fontsize=6, color="black", va="bottom",
                       bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6})  # fmt: skip
     return to_png(figure)
-
-
-SCORE = 0.3  # of a find that is shown to people
