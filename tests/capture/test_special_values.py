@@ -19,7 +19,8 @@ import tritoncnn
 from tests.kernels.cases import DEEP
 from tritoncnn import functional as T
 from tritoncnn.capture.table import TABLE
-from tritoncnn.formulas import arithmetic, pointwise
+from tritoncnn.formulas import arithmetic, logic, pointwise
+from tritoncnn.formulas import special as special_functions
 from tritoncnn.functional.activation import ACTIVATIONS
 from tritoncnn.ops import OPS
 
@@ -36,9 +37,10 @@ FULL = (
     64  # elements that torch's vector code takes at once, at most: it answers NaN otherwise than its scalar code does
 )
 
-FAMILIES = (arithmetic.__name__, pointwise.__name__)
+FAMILIES = tuple(family.__name__ for family in (arithmetic, logic, pointwise, special_functions))
 OTHER = {  # of these families, but no function of floats to floats, element by element
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "__and__", "__or__", "__xor__", "where", "prelu",
+    "bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__",
 }  # fmt: skip
 OPTIONS: dict[str, Function] = {  # what the table's ops do by an option
     "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
