@@ -17,7 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._C import DispatchKey
@@ -25,13 +25,15 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.layers import in_tensors
-from tritoncnn.capture.plain import Program, trace_plain
 from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
 from tritoncnn.capture.watch import Watch, hooks_of, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
 from tritoncnn.ops import Sym
 from tritoncnn.tree import Form, flatten
+
+if TYPE_CHECKING:
+    from tritoncnn.capture.plain import Program
 
 _TRACING = threading.RLock()  # torch.export and the watch are not re-entrant: one capture of the process at a time
 _IN_PYTHON = (torch.ops.aten.hardshrink.default, torch.ops.aten.softshrink.default)  # torch has Python kernels of them
@@ -208,6 +210,8 @@ def _kept_whole() -> Iterator[None]:
 def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool) -> Program | None:
     """The ops of a plain call; None for one that is torch.export's, which also says what is wrong where the module fails."""
     try:
+        from tritoncnn.capture.plain import trace_plain  # late: another torch may lack names of its own that this needs
+
         with in_tensors(), watched(gradients) as watch:
             module.result.watch = watch
             program = trace_plain(module, example)

@@ -9,6 +9,7 @@ else that the first answer of a small model costs. So it is asked for what is no
 * random numbers are drawn in place or, but for dropout, beside any change in place;
 * ops that are not ATen's, convolutions of what does not lie row-major, tensors elsewhere than on the CPU;
 * hooks and custom gradients;
+* every call, under a torch that lacks a private name that this file imports;
 * whatever fails: torch.export fails, too, and says what is wrong.
 """
 
