@@ -24,7 +24,8 @@ class Picture(NamedTuple):
 
     def told(self, error: DataError) -> DataError:
         """An error of standard input without the name of the file that it was kept in."""
-        return DataError(str(error).replace(str(self.file), "on standard input")) if self.name == STDIN else error
+        kept = self.name == STDIN and isinstance(self.file, Path)
+        return DataError(str(error).replace(str(self.file), "on standard input")) if kept else error
 
 
 class Kind(NamedTuple):
