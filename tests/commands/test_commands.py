@@ -8,8 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,31 +64,21 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def imported(words: Sequence[str]) -> tuple[subprocess.CompletedProcess[str], float]:
-    begin = time.perf_counter()
-    done = subprocess.run([*CLI, *words], capture_output=True, text=True)
-    return done, time.perf_counter() - begin
-
-
-def test_help_answers_fast_and_lists_every_command() -> None:
-    seconds = []
-    for _ in range(3):
-        done, took = imported(["--help"])
-        seconds.append(took)
-    assert min(seconds) < 0.5
+def test_help_lists_every_command() -> None:
+    shown = subprocess.run([*CLI, "--help"], capture_output=True, text=True).stdout
     for name in COMMANDS:
-        assert f"  {name} " in done.stdout
+        assert f"  {name} " in shown
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["train", "--lr", "x"], ["nothing"]])
-def test_words_alone_import_no_torch(words: list[str]) -> None:
+def test_words_alone_import_nothing_slow(words: list[str]) -> None:
     code = """
 import sys
 from tritoncnn.commands import main
 try:
     main(sys.argv[1:])
 except SystemExit:
-    sys.exit("torch" in sys.modules)
+    sys.exit(any(name in sys.modules for name in ("torch", "numpy", "sklearn", "matplotlib", "triton")))
 """
     assert subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True).returncode == 0
 
@@ -426,10 +414,9 @@ def test_ctrl_c_sigterm_and_sighup_save_and_end_with_130(data: Path, tmp_path: P
         assert 1 <= note["epoch"] < 400
 
 
-def test_a_page_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
-    begin = time.perf_counter()
+def test_a_page_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritoncnn.gpu.make_report", lambda *_: pytest.fail("the work has begun"))
     assert_refused(call("gpu-report", "--page", tmp_path / "gone" / "page.md"), "page.md could not be written", code=1)
-    assert time.perf_counter() - begin < 20
     assert list(tmp_path.iterdir()) == []
 
 
