@@ -18,7 +18,7 @@ from tritoncnn.tasks.kinds.templates import laid_over
 SIDE = 96
 FILES = ("coco", "voc", "yolo")
 RECIPE = Recipe(
-    epochs=6, batch=16, steps=400, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.02, flags={"clip": 10.0}
+    epochs=8, batch=16, steps=400, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.02, flags={"clip": 10.0}
 )
 
 
