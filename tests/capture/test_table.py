@@ -47,6 +47,11 @@ def relu_in_place(x: torch.Tensor) -> torch.Tensor:
     return F.relu_(y)
 
 
+def relu_of_a_view(x: torch.Tensor) -> torch.Tensor:
+    F.relu_(x.view(-1))
+    return x
+
+
 W = torch.tensor([0.5, 2.0, 1.25])
 
 UNARY = {
@@ -178,8 +183,9 @@ IMAGES = {
     "batch_norm": (
         lambda x, m, v, g, b: F.batch_norm(x, m, v, g, b, False, eps=0.1), (IMAGE, STATISTIC, STATISTIC, (4,), (4,))
     ),
-    "batch_norm, in place": (  # the in-place relu sends the whole graph through torch's decompositions
-        lambda x, m, v: F.relu_(F.batch_norm(x, m, v)), (IMAGE, STATISTIC, STATISTIC)
+    "batch_norm, in place": (lambda x, m, v: F.relu_(F.batch_norm(x, m, v)), (IMAGE, STATISTIC, STATISTIC)),
+    "batch_norm, by a view": (  # a change that another tensor sees sends the whole graph through torch's decompositions
+        lambda x, m, v: relu_of_a_view(F.batch_norm(x, m, v)), (IMAGE, STATISTIC, STATISTIC)
     ),
     "batch_norm bare": (lambda x, m, v: F.batch_norm(x, m, v), ((5, 4), STATISTIC, STATISTIC)),
     "group_norm": (lambda x, g, b: F.group_norm(x, 2, g, b), (IMAGE, (4,), (4,))),

@@ -348,6 +348,7 @@ def test_steps_on_parts_of_one_module_take_turns() -> None:
     whole = tritoncnn.compile_step(ours, F.cross_entropy, SGD(0.1), (X, Y))
     ours.body.requires_grad_(False)
     head = tritoncnn.compile_step(ours, F.cross_entropy, SGD(0.2), (X, Y))
+    ours.body.requires_grad_(True)  # a step whose parameters were frozen meanwhile would refuse
     both, one = torch.optim.SGD(theirs.parameters(), 0.1), torch.optim.SGD(theirs.head.parameters(), 0.2)
     for _ in range(2):
         whole(X, Y)

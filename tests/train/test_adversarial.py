@@ -72,9 +72,8 @@ def test_what_was_trained_so_withstands_more(tiny_mnist: Path, tmp_path: Path) -
     accuracies = []
     for name, epsilon in (("plain", 0.0), ("hardened", 0.3)):
         train(options(tiny_mnist, adversarial=epsilon, epochs=12), tmp_path / name)
-        curve = attack_curve(Victim(LENET, tmp_path / name), tmp_path / name, Attack.of("pgd", "linf", 0.3)).note[
-            "curve"
-        ]
+        victim, attack = Victim(LENET, tmp_path / name), Attack.of("pgd", "linf", 0.3)
+        curve = attack_curve(victim, tmp_path / name, attack, None).note["curve"]
         accuracies.append(sum(row["accuracy"] for row in curve))
     assert accuracies[1] > accuracies[0] + 0.5
 

@@ -130,7 +130,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "mean text": ({"mean": ["0"]}, "mean must be a list of numbers; got '0' in it"),
     "nan": ({"mean": [float("nan")]}, "mean must be a list of numbers; got nan in it"),
     "std": ({"std": [0]}, r"std must be above 0; got \[0.0\]"),
-    "no channel": ({"mean": [], "std": []}, r"pictures have 1 channels; the run's mean and std have 0"),
+    "no channel": ({"mean": [], "std": []}, "mean and std must have one number per channel; got 0"),
     "channels": ({"std": [1, 1]}, "mean and std must have one number per channel; got 1 and 2"),
     "model": ({"model": 3}, "model must be a name; got 3"),
     "unknown model": ({"model": "lenot"}, r"unknown model of task 'lenet' 'lenot'; did you mean lenet\?"),

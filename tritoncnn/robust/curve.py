@@ -34,7 +34,7 @@ class Curve:
 
 
 def attack_curve(
-    victim: Victim, run: Path, attack: Attack, target: str | None = None, data_dir: Path | None = None,
+    victim: Victim, run: Path, attack: Attack, target: str | None, data_dir: Path | None = None,
     out: Path | None = None, examples: int = 500,
 ) -> Curve:  # fmt: skip
     """Attack ``examples`` pictures of the test part, evenly chosen; write curve.json, curve.csv, curve.png and examples.png

@@ -33,7 +33,7 @@ class Attacked:
 
 
 def attack_pictures(
-    victim: Victim, files: Sequence[Path], attack: Attack, target: str | None = None
+    victim: Victim, files: Sequence[Path], attack: Attack, target: str | None
 ) -> list[Attacked | DataError]:
     """Attack each picture that can be read: away from the class that the model finds in it, or towards ``target``.
 

@@ -231,6 +231,9 @@ def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
             raise InputError(f"size must be a whole number; got {size!r}")
         check_size(task, name, size)
         facts = Facts.from_note(config)
+        if bool(facts.mean) != bool(task.example(1).facts.mean):
+            wanted = "one number per channel" if not facts.mean else "no number: inputs are taken as they are"
+            raise InputError(f"mean and std must have {wanted}; got {len(facts.mean)}")
         own = read_rows(task.model_rows(name), config)
         module = task.builder(name, own)(facts).eval()
     except InputError as error:

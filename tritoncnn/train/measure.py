@@ -80,7 +80,8 @@ def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) ->
     place = data_dir if data_dir is not None else Path(own) if own else None
     try:
         known("data set", name, SOURCES)
-        options = read_rows(SOURCES[name].options, config)
+        rows = SOURCES[name].options
+        options = read_rows(rows, {row.name: row.default for row in rows} | config)  # older runs had no such flag
     except InputError as error:
         raise CheckpointError(f"config.json: {error}") from error
     data = load_data(name, place, trained.read, options)
