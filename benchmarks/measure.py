@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Row = dict[str, str | float]
+PAUSE = 0.05  # seconds
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -26,7 +27,11 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def interleave(sides: dict[str, Callable[[], object]], repeats: int, seconds: float = 0.02) -> dict[str, float]:
-    """Median milliseconds per call of each side: in every round each side runs in turn for about ``seconds``."""
+    """Median milliseconds per call of each side: in every round each side runs in turn for about ``seconds``.
+
+    Before each turn there is a pause and an untimed call: idle threads of the side before spin for a while, on cores that are
+    not theirs any more.
+    """
     calls = {}
     for name, call in sides.items():
         for _ in range(3):
@@ -37,6 +42,8 @@ def interleave(sides: dict[str, Callable[[], object]], repeats: int, seconds: fl
     rounds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, call in sides.items():
+            time.sleep(PAUSE)
+            call()
             start = time.perf_counter()
             for _ in range(calls[name]):
                 call()
