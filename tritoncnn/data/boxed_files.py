@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tritoncnn.data.boxes import MOST, BoxedPart, FittedReader, check_fitted, make_boxed
+from tritoncnn.data.boxes import MOST, BoxedPart, FittedReader, check_fitted, make_boxed_pictures
 from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader
 from tritoncnn.data.files import in_words, look, memory_left
 from tritoncnn.data.pictures import SUFFIXES, read_colour, upright_size
@@ -80,7 +80,7 @@ def load_boxed(
             first = next(where for where in left_out if where != "empty")
             raise DataError(f"{first} has no area; so it is with {empty} of {all_boxes} boxes: take them out")
         told.append(f"{empty} boxes without area were left out")
-    return make_boxed(name, classes, parts[0], parts[1], tuple(told))
+    return make_boxed_pictures(name, classes, parts[0], parts[1], tuple(told))
 
 
 def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str]) -> BoxedPart:

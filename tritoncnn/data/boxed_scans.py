@@ -25,7 +25,7 @@ class Scene(NamedTuple):
     name: str = "the scan"
 
 
-def make_boxed(
+def make_boxed_scans(
     name: str, train: Iterable[Scene], test: Iterable[Scene], read: ScanReader, remarks: tuple[str, ...] = ()
 ) -> Dataset:
     """x f32[scans,points,4], y f32[scans,most boxes of a scan,8]. Boxes whose centre is outside the reader's space are left out.

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from tritoncnn.data.colour import ColourReader, to_array
-from tritoncnn.data.define import TOLD, Array, Dataset, Examples, Facts, Reader
+from tritoncnn.data.define import Array, Dataset, Examples, Reader, facts_of, per_class
 from tritoncnn.data.pictures import read_colour, upright_size
 from tritoncnn.errors import DataError
 
@@ -65,7 +65,7 @@ class BoxedPart:
     boxes: Sequence[Array]
 
 
-def make_boxed(
+def make_boxed_pictures(
     name: str,
     classes: Sequence[str],
     train: BoxedPart,
@@ -79,14 +79,7 @@ def make_boxed(
             raise DataError(f"{name}: there are no {what} pictures")
         if not sum(map(len, part.boxes)):
             raise DataError(f"{name}: no {what} picture has a box; wanted at least 1")
-    channels = [train.pictures[:, c] for c in range(train.pictures.shape[1])]
-    mean, std = (
-        tuple(round(float(measure(channel, dtype=np.float64)), 4) for channel in channels)
-        for measure in (np.mean, np.std)
-    )
-    if not all(std):
-        raise DataError(f"{name}: the training pictures are all blank")
-    facts = Facts(tuple(classes), mean, std)
+    facts = facts_of(name, classes, train.pictures)
     room = max(len(boxes) for part in (train, test) for boxes in part.boxes)
     digest = hashlib.sha256(repr(facts.classes).encode())
     note: dict[str, Any] = {}
@@ -99,11 +92,9 @@ def make_boxed(
         labels = np.concatenate([boxes[:, 0] for boxes in part.boxes]).astype(np.int64)
         counts.append(np.bincount(labels, minlength=len(classes)).tolist())
         note |= {f"{what}_pictures": len(part.boxes), f"{what}_boxes_per_class": counts[-1]}
-    words = [f"{label} {a}+{b}" for label, a, b in zip(classes, *counts, strict=True)]
-    hidden = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
     about = (
         f"{len(train.boxes)} + {len(test.boxes)} pictures with {sum(map(sum, counts))} boxes "
-        f"(training + test): {', '.join(words[:TOLD])}{hidden}"
+        f"(training + test): {per_class(classes, *counts)}"
     )
     return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks, about)
 

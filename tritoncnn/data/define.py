@@ -144,6 +144,18 @@ class Part:
     labels: NDArray[np.int64]
 
 
+def facts_of(name: str, classes: Sequence[str], pictures: Array) -> Facts:
+    """Mean and deviation of each channel of training pictures f32[N,C,H,W]. Raises DataError where they are all blank."""
+    channels = [pictures[:, c] for c in range(pictures.shape[1])]
+    mean, std = (
+        tuple(round(float(measure(channel, dtype=np.float64)), 4) for channel in channels)
+        for measure in (np.mean, np.std)
+    )
+    if not all(std):
+        raise DataError(f"{name}: the training pictures are all blank")
+    return Facts(tuple(classes), mean, std)
+
+
 def make_labelled(
     name: str,
     classes: Sequence[str],
@@ -164,14 +176,7 @@ def make_labelled(
     if not (train.labels != train.labels[0]).any():
         only = classes[int(train.labels[0])]
         raise DataError(f"{name}: all training pictures are of one class, {only!r}; wanted at least 2 classes")
-    channels = [train.pictures[:, c] for c in range(train.pictures.shape[1])]
-    mean, std = (
-        tuple(round(float(measure(channel, dtype=np.float64)), 4) for channel in channels)
-        for measure in (np.mean, np.std)
-    )
-    if not all(std):
-        raise DataError(f"{name}: the training pictures are all blank")
-    facts = Facts(tuple(classes), mean, std)
+    facts = facts_of(name, classes, train.pictures)
     digest = hashlib.sha256(repr(facts.classes).encode())
     note: dict[str, Any] = {}
     parts = []
@@ -188,10 +193,15 @@ def make_labelled(
 def pictures_per_class(names: Sequence[str], train: Part, test: Part) -> str:
     """A sentence: how many pictures there are of each class."""
     counts = (np.bincount(part.labels, minlength=len(names)).tolist() for part in (train, test))
-    words = [f"{name} {a}+{b}" for name, a, b in zip(names, *counts, strict=True)]
-    more = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
     total = len(train.labels) + len(test.labels)
-    return f"{total} pictures in {len(names)} classes (training + test): {', '.join(words[:TOLD])}{more}"
+    return f"{total} pictures in {len(names)} classes (training + test): {per_class(names, *counts)}"
+
+
+def per_class(names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> str:
+    """In words, how many there are of each class in both parts; of many classes the first."""
+    words = [f"{name} {a}+{b}" for name, a, b in zip(names, train, test, strict=True)]
+    more = f" and {len(words) - TOLD} classes more" if len(words) > TOLD else ""
+    return ", ".join(words[:TOLD]) + more
 
 
 class BlankError(DataError):

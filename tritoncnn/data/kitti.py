@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tritoncnn.data.boxed_scans import Scene, make_boxed
+from tritoncnn.data.boxed_scans import Scene, make_boxed_scans
 from tritoncnn.data.define import Array, Dataset, Source, hold_out
 from tritoncnn.data.files import in_words, look, memory_left, read_file
 from tritoncnn.data.scan import POINT, ScanReader, check_scans, read_scan
@@ -139,7 +139,7 @@ def load_kitti(folder: Path | None, read: ScanReader) -> Dataset:
         raise DataError(
             f"{len(train) + len(test)} scans of {read.points} points need {in_words(needed)} of memory; {in_words(free)} are free"
         )
-    return make_boxed("kitti", _scenes(place, train), _scenes(place, test), read)
+    return make_boxed_scans("kitti", _scenes(place, train), _scenes(place, test), read)
 
 
 def _frames(folder: Path, place: Path) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tritoncnn.data.boxes import BoxedPart, check_fitted, make_boxed
+from tritoncnn.data.boxes import BoxedPart, check_fitted, make_boxed_pictures
 from tritoncnn.data.define import Array, Dataset, Source, hold_out
 from tritoncnn.data.photographs import FILES, find, reduced
 from tritoncnn.data.pictures import read_colour
@@ -44,7 +44,7 @@ def load_pasted(size: int) -> Dataset:
         made = [_draw(grounds, scans, labels, size, random) for _ in range(PICTURES[part])]
         parts.append(BoxedPart(np.stack([picture for picture, _ in made]), [boxes for _, boxes in made]))
     remark = "the pictures are made: scans of digits pasted on photographs; no scan and no photograph is in both parts"
-    return make_boxed("pasted", [str(digit) for digit in range(10)], parts[0], parts[1], (remark,))
+    return make_boxed_pictures("pasted", [str(digit) for digit in range(10)], parts[0], parts[1], (remark,))
 
 
 def _draw(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tritoncnn.data.boxed_scans import Scene, make_boxed
+from tritoncnn.data.boxed_scans import Scene, make_boxed_scans
 from tritoncnn.data.define import Array, Dataset, Source
 from tritoncnn.data.scan import ScanReader, check_scans
 
@@ -169,7 +169,7 @@ def load_streets(read: ScanReader) -> Dataset:
     train = [make_scene(seed) for seed in range(TRAIN)]
     test = [make_scene(TEST_SEED + seed) for seed in range(TEST)]
     remark = "streets are made by casting rays, not measured"
-    return make_boxed("streets", train, test, read, (remark,))
+    return make_boxed_scans("streets", train, test, read, (remark,))
 
 
 streets = Source(
