@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,12 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from tests.kernels.cases import DEEP
+from tests.train.runs import StopAt
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.googlenet import Outputs
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.tasks.googlenet import AUX, loss
-from tritoncnn.train import Interrupted, Options, Silent, predict, resume, train
+from tritoncnn.train import Interrupted, Options, predict, resume, train
 
 SLOW = {"googlenet": pytest.mark.skipif(not DEEP, reason="hundreds of kernels to compile: in the deep profile")}
 ROWS = [pytest.param(name, marks=SLOW.get(name, ())) for name in TASKS if "photographs" in find_task(name).data]
@@ -111,18 +111,6 @@ def test_googlenets_loss_adds_a_share_of_the_classifiers_on_the_way() -> None:
     parts = [float(F.cross_entropy(output, target)) for output in outputs]
     assert float(loss(outputs, target)) == pytest.approx(parts[0] + AUX * (parts[1] + parts[2]), rel=1e-6)
     assert float(loss(outputs.logits, target)) == pytest.approx(parts[0], rel=1e-6)
-
-
-class StopAt(Silent):
-    """Ctrl-C during the given step."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def step(self, examples: int, loss: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 def test_dropout_follows_the_seed_and_resumes_to_the_same_bits(pictures: Path, whole: Path, tmp_path: Path) -> None:

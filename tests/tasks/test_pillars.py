@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from PIL import Image
 import tritoncnn
 from tests.computing import Computing
 from tests.data.kitti_files import write_kitti
+from tests.train.runs import StopAt
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.inputs import find_pictures
 from tritoncnn.data.scan import check_scans
@@ -28,7 +28,7 @@ from tritoncnn.tasks import find_task
 from tritoncnn.tasks.kinds.birdseye import FOUND
 from tritoncnn.tasks.kinds.boxes3d import Cars, judge, loss, read_map, true_boxes
 from tritoncnn.tasks.kinds.clusters import find_clusters
-from tritoncnn.train import Interrupted, Options, Silent, predict, resume, train
+from tritoncnn.train import Interrupted, Options, predict, resume, train
 from tritoncnn.train.answers import write_answers
 
 CELLS = 48  # of a side of the map
@@ -271,18 +271,6 @@ def test_a_step_is_launches_of_our_kernels_alone() -> None:
     for _ in range(20):
         last = float(step(x, y))
     assert last < first
-
-
-class StopAt(Silent):
-    """Ctrl-C during the given step."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def step(self, examples: int, loss: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:

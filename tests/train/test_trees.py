@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.train.runs import StopAt
 from tritoncnn.data import SOURCES, Dataset, Examples, Facts, Source
 from tritoncnn.errors import InputError
 from tritoncnn.task import Answer, Baseline, Example, Metric, Recipe, Report, Task
-from tritoncnn.train import Interrupted, Options, Silent, measure, rehearse, resume, train
+from tritoncnn.train import Interrupted, Options, measure, rehearse, resume, train
 
 FACTS = Facts((), (0.0,), (1.0,))
 SIDE = 8
@@ -95,16 +95,6 @@ def data() -> Iterator[None]:
         made = Dataset("spots", FACTS, spots(66, 1), spots(19, 2), "1")
         patch.setitem(SOURCES, "spots", Source("spots", "spots", "", lambda folder, read: made))
         yield
-
-
-class StopAt(Silent):
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def step(self, examples: int, loss: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def test_trees_are_learned_drawn_told_and_resumed(tmp_path: Path) -> None:
