@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from tritoncnn.data import SOURCES, Examples, Facts, Reader
+from tritoncnn.data import SOURCES, Examples, Facts, Reader, Targets
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.inputs import PICTURES, Kind
 from tritoncnn.data.pictures import read_colour
@@ -150,7 +150,7 @@ class Task:
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
     options  further rows of the table of flags, for the models: ``option("depth", 3, "Layers of filters.", AT_LEAST_1)``
-    boxed    targets are boxes f32[N,M,5], as augmentations have them
+    targets  what they are, for augmentations
     pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
     portraits  the same of the weights: (tensors by name, facts) -> the bytes of a file
     report   what ``eval`` says of outputs beside the metrics
@@ -175,7 +175,7 @@ class Task:
     ask: Ask = USUAL
     soft_loss: Callable[[float], Loss] | None = None
     options: tuple[Row, ...] = ()
-    boxed: bool = False
+    targets: Targets = Targets.OTHER
     pictures: Mapping[str, Draw] = field(default_factory=dict)
     portraits: Mapping[str, Callable[[Mapping[str, torch.Tensor], Facts], bytes]] = field(default_factory=dict)
     report: Judge | None = None

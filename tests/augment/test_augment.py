@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tritoncnn.augment import AUGMENTATIONS, Batch, Changes, Draws
-from tritoncnn.data import Facts
+from tritoncnn.data import IGNORED, Facts, Targets
 from tritoncnn.errors import InputError
 
 COLOUR = Facts(tuple("abcde"), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -145,9 +145,62 @@ def test_what_is_named_is_done_in_its_order() -> None:
     assert torch.equal(changed("none", batch).x, batch.x)
 
 
+MOVING = [name for name, found in AUGMENTATIONS.items() if Targets.MAPS in found.follows]
+
+
+def numbered(count: int, H: int, W: int) -> torch.Tensor:
+    """Pictures f32[count,1,H,W] in which no two pixels are alike, and none is black."""
+    return (1 + torch.arange(count * H * W).float().reshape(count, 1, H, W)) / (count * H * W + 1)
+
+
+@pytest.mark.parametrize(("H", "W"), [(12, 17), (16, 16), (1, 1), (3, 1)])
+@pytest.mark.parametrize("name", MOVING)
+def test_every_pixel_of_a_map_goes_where_the_pictures_pixel_goes(name: str, H: int, W: int) -> None:
+    x = numbered(60, H, W)
+    classes = (x[:, 0] * 1000).long()
+    y = {"mask": classes, "depth": x.clone(), "both": (torch.cat([x, 2 * x], 1), classes[:, None])}
+    plainly = Facts((), (0.0,), (1.0,))
+    found = changed(f"{name}=1" if name != "crop" else "crop=0.3", Batch(x, y, plainly, Targets.MAPS))
+    moved = found.x
+    assert torch.equal(found.y["depth"], moved)
+    assert torch.equal(found.y["both"][0], torch.cat([moved, 2 * moved], 1))
+    wanted = torch.where(moved == 0, IGNORED, (moved * 1000).long())
+    assert torch.equal(found.y["mask"], wanted[:, 0])
+    assert torch.equal(found.y["both"][1], wanted)
+    assert (H * W < 9) or not torch.equal(moved, x)
+    assert torch.equal(y["mask"], classes)  # the data set itself is left alone
+
+
+def test_colour_changes_the_picture_and_leaves_its_maps() -> None:
+    x, _, facts = pictures(5)
+    mask = torch.randint(0, 3, (5, 12, 17))
+    found = changed("colour", batch_of(x, mask, facts)._replace(targets=Targets.MAPS))
+    assert torch.equal(found.y, mask)
+    assert not torch.equal(plain(found), x)
+
+
+def test_a_rotation_turns_about_the_middle_to_both_sides_and_no_farther_than_it_is_told() -> None:
+    x = torch.zeros(300, 1, 41, 41)
+    x[:, 0, 20, 35] = 1  # 15 pixels to the right of the middle
+    found = changed("rotate=0.25", Batch(x, torch.zeros(300).long(), Facts((), (0.0,), (1.0,)))).x[:, 0]
+    _, row, column = found.nonzero().double().T
+    angles = torch.atan2(row - 20, column - 20) / math.pi  # of a half turn
+    assert float(angles.abs().max()) < 0.25 + 0.03  # a pixel is 1/47 of a half turn here
+    assert float(angles.min()) < -0.2
+    assert float(angles.max()) > 0.2
+
+
+def test_only_changes_that_change_targets_alike_fit_them() -> None:
+    fitting = {t: sorted(name for name, found in AUGMENTATIONS.items() if found.fits(t)) for t in Targets}
+    assert fitting[Targets.CLASSES] == sorted(AUGMENTATIONS)
+    assert fitting[Targets.BOXES] == ["colour", "crop", "flip"]
+    assert fitting[Targets.MAPS] == ["colour", "crop", "flip", "rotate"]
+    assert fitting[Targets.OTHER] == ["colour"]
+
+
 WRONG = {
     "flop": r"unknown augmentation 'flop'; did you mean flip",
-    "rotate": r"unknown augmentation 'rotate'; known: colour, crop, cutout, flip, mixup",
+    "rotat": r"unknown augmentation 'rotat'; did you mean rotate",
     "": "unknown augmentation ''",
     "crop,": "unknown augmentation ''",
     "none,crop": "unknown augmentation 'none'",

@@ -42,11 +42,6 @@ class Changes:
         """Whether targets become shares of the classes."""
         return any(part.soft for part, _ in self.parts)
 
-    @property
-    def keeps_place(self) -> bool:
-        """Whether what is at a pixel stays there."""
-        return all(part.keeps_place for part, _ in self.parts)
-
     def apply(self, batch: Batch, seed: int, epoch: int, rows: torch.Tensor) -> Batch:
         """Change a batch of the examples ``rows`` i64[N]; what a picture becomes follows from seed, epoch and its row.
 

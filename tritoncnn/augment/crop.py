@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from tritoncnn.augment.define import Augmentation, Batch, Draw
+from tritoncnn.data import Targets
 
 SEEN = 0.4  # share of a box's area
 
@@ -12,21 +15,29 @@ SEEN = 0.4  # share of a box's area
 def move(batch: Batch, amount: float, draw: Draw) -> Batch:
     """Pad by ``amount`` of the side all around, then cut out a window of the old size at a random place.
 
-    Boxes are cut too; one of which less than SEEN of its area is left is no longer to be found.
+    Boxes are cut too; one of which less than SEEN of its area is left is no longer to be found. Maps are cut alike.
 
     Source: He et al. 2016, section 4.2, with 4 of 32 pixels.
     """
-    (N, C, H, W), u = batch.x.shape, torch.from_numpy(draw(2))
+    (H, W), u = batch.x.shape[2:], torch.from_numpy(draw(2))
     pad_h, pad_w = max(1, round(amount * H)), max(1, round(amount * W))
-    black = (0 - batch.channels(batch.facts.mean)) / batch.channels(batch.facts.std)
-    padded = black.expand(N, C, H + 2 * pad_h, W + 2 * pad_w).clone()
-    padded[:, :, pad_h : pad_h + H, pad_w : pad_w + W] = batch.x
-    tops, lefts = (u[:, 0] * (2 * pad_h + 1)).long(), (u[:, 1] * (2 * pad_w + 1)).long()
-    rows = (tops[:, None] + torch.arange(H))[:, None, :, None]
-    columns = (lefts[:, None] + torch.arange(W))[:, None, None, :]
+    down, right = pad_h - (u[:, 0] * (2 * pad_h + 1)).long(), pad_w - (u[:, 1] * (2 * pad_w + 1)).long()
+    x, y = _window(batch.x, batch.black(), down, right), batch.y
+    if batch.targets is Targets.BOXES:
+        y = _moved(y, right / W, down / H)
+    elif batch.targets is Targets.MAPS:
+        y = batch.map_targets(lambda y, unknown: _window(y, unknown, down, right))
+    return batch._replace(x=x, y=y)
+
+
+def _window(x: torch.Tensor, ground: Any, down: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """[N,C,H,W], moved by these numbers i64[N] of pixels; ``ground`` comes in from the sides."""
+    N, C, H, W = x.shape
+    rows, columns = torch.arange(H) - down[:, None], torch.arange(W) - right[:, None]
+    there = ((rows >= 0) & (rows < H))[:, None, :, None] & ((columns >= 0) & (columns < W))[:, None, None, :]
     n, c = torch.arange(N)[:, None, None, None], torch.arange(C)[None, :, None, None]
-    x = padded[n, c, rows, columns]
-    return batch._replace(x=x, y=_moved(batch.y, (pad_w - lefts) / W, (pad_h - tops) / H) if batch.boxed else batch.y)
+    moved = x[n, c, rows.clamp(0, H - 1)[:, None, :, None], columns.clamp(0, W - 1)[:, None, None, :]]
+    return torch.where(there, moved, torch.as_tensor(ground, dtype=x.dtype))
 
 
 def _moved(y: torch.Tensor, right: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
@@ -39,4 +50,10 @@ def _moved(y: torch.Tensor, right: torch.Tensor, down: torch.Tensor) -> torch.Te
     return torch.stack([torch.where(seen, label, -1.0), x0, y0, x1, y1], 2)
 
 
-crop = Augmentation("crop", "moved by up to this share of the side, black beside it", 0.125, move, moves_boxes=True)
+crop = Augmentation(
+    "crop",
+    "moved by up to this share of the side, black beside it",
+    0.125,
+    move,
+    follows=(Targets.BOXES, Targets.MAPS),
+)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tritoncnn.data.define import Dataset, Examples, Facts, Reader, Source
+from tritoncnn.data.define import IGNORED, Dataset, Examples, Facts, Reader, Source, Targets
 from tritoncnn.data.files import look
 from tritoncnn.errors import DataError
 from tritoncnn.rooms import find_all
@@ -32,4 +32,4 @@ def load_data(name: str, folder: Path | None, read: Reader, own: Mapping[str, An
     return source.load(folder, read, **{row.name: (own or {}).get(row.name, row.default) for row in source.options})
 
 
-__all__ = ["SOURCES", "Dataset", "Examples", "Facts", "Reader", "Source", "load_data"]
+__all__ = ["IGNORED", "SOURCES", "Dataset", "Examples", "Facts", "Reader", "Source", "Targets", "load_data"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,25 @@ def _numbers(note: Mapping[str, Any], name: str) -> tuple[float, ...]:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e6:
             raise InputError(f"{name} must be a list of numbers; got {value!r} in it")
     return tuple(map(float, values))
+
+
+IGNORED = -1  # the class of a pixel that counts neither for the loss nor for any metric
+
+
+class Targets(Enum):
+    """What targets are, so that a change of the pictures can change them to match.
+
+    CLASSES  i64[N], or shares f32[N,classes]
+    BOXES    f32[N,M,5]: a class, or -1 for no box, then x0, y0, x1, y1 in shares of the picture's side
+    MAPS     a tree of [N,H,W] or [N,any,H,W] with something for each pixel: classes i64, IGNORED where none is known, or
+             numbers f32, 0 where none is known
+    OTHER    anything else: only changes that leave all things in their places leave it right
+    """
+
+    CLASSES = "classes"
+    BOXES = "boxes"
+    MAPS = "maps"
+    OTHER = "targets"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tritoncnn.data import Facts
+from tritoncnn.data import Facts, Targets
 from tritoncnn.data.boxes import FittedReader
 from tritoncnn.errors import InputError
 from tritoncnn.models.fcos import fcos_resnet50, fcos_small
@@ -54,7 +54,7 @@ task = Task(
     sides={"fcos-small": Side(usual=SIDE, least=32), "fcos-resnet50": Side(usual=512, least=128)},
     answer=tell_boxes,
     ask=Ask(MOST, SCORE),
-    boxed=True,
+    targets=Targets.BOXES,
     recipe=RECIPE,
     pictures={"found.png": draw_gallery},
     report=tell_precisions,

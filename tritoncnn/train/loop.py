@@ -252,7 +252,7 @@ class Trainer:
         """Put these training examples into the batch, changed as ``--augment`` and ``--adversarial`` say."""
         x, y = (taken := self.data.train.take(rows)).x, taken.y
         if self.changes.parts:
-            batch = Batch(x, y, self.data.facts, self.options.task.boxed)
+            batch = Batch(x, y, self.data.facts, self.options.task.targets)
             x, y, *_ = self.changes.apply(batch, self.options.seed, epoch, rows)
         self.x.copy_(x)
         apply(torch.Tensor.copy_, self.y, y)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tritoncnn.augment import Changes
-from tritoncnn.data import Facts
+from tritoncnn.data import Facts, Targets
 from tritoncnn.errors import InputError
 from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, Row, known, read_rows
 from tritoncnn.task import Loss, Task
@@ -101,17 +101,17 @@ class Options(Flags):
         read_legs(self.legs, self.epochs)
         if self.nesterov and not self.momentum:
             raise InputError("--nesterov needs a --momentum above 0; got 0")
-        fit = self.changes.keeps_place  # checks --augment, whatever the task is
-        for part, _ in self.changes.parts if self.task.boxed else ():
-            if not (part.keeps_place or part.moves_boxes):
+        targets, parts = self.task.targets, [part for part, _ in self.changes.parts]
+        for part in parts if targets is not Targets.OTHER else ():
+            if not part.fits(targets):
                 raise InputError(
-                    f"--augment {part.name} is not for task {self.task.name!r}: it would leave its boxes wrong"
+                    f"--augment {part.name} is not for task {self.task.name!r}: it would leave its "
+                    f"{targets.value} wrong"
                 )
         if self.task.soft_loss is None:
-            fit = fit or self.task.boxed
             said = {
                 "--label-smoothing": self.label_smoothing, "--adversarial": self.adversarial,
-                f"--augment {self.augment}": not fit,
+                f"--augment {self.augment}": not all(part.fits(targets) and not part.soft for part in parts),
             }  # fmt: skip
             wrong = next((what for what, given in said.items() if given), None)
             if wrong is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tritoncnn.data import Examples, Facts, Reader
+from tritoncnn.data import Examples, Facts, Reader, Targets
 from tritoncnn.errors import InputError
 from tritoncnn.flags import Row
 from tritoncnn.task import Answer, Ask, Build, Example, Metric, Recipe, Report, Side, Task
@@ -70,6 +70,7 @@ def classification(
         portraits={"filters.png": draw_filters} if gallery else {},
         report=tell_classes,
         options=options,
+        targets=Targets.CLASSES,
         baseline=baseline,
         soft_loss=lambda smoothing: partial(loss, label_smoothing=smoothing),
     )
