@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from tritoncnn.commands.ending import complain, say
-
-if TYPE_CHECKING:
-    from tritoncnn.attacks import Attack
-    from tritoncnn.robust import Victim
+from tritoncnn.commands.results import (
+    best_option,
+    folder_option,
+    form_options,
+    go_through,
+    print_rows,
+    tell,
+    tell_written,
+)
 
 
 @click.command()
@@ -28,12 +31,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and of the noise.")
 @click.option("--examples", type=int, default=500, show_default=True, help="Test pictures of a curve, at most.")
 @click.option("--data-dir", type=Path, help="For a curve, other data of the same kind and classes.")
-@click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of the table.")
-@click.option("--out", type=Path, metavar="DIR", help="Folder of the results (of a curve, by default RUN/attack).")
+@best_option
+@form_options
+@folder_option("Folder of the results (of a curve, by default RUN/attack).")
 def attack(
     run: Path, pictures: tuple[str, ...], target: str | None, examples: int, data_dir: Path | None, best: bool,
-    as_json: bool, out: Path | None, **how: Any,
+    form: str | None, out: Path | None, **how: Any,
 ) -> None:  # fmt: skip
     """Change pictures by as little as --epsilon so that the classifier trained in the folder RUN is wrong about them.
 
@@ -53,68 +56,26 @@ def attack(
     Values run from 0, black, to 1, white, and stay there: 8 of 256 levels are --epsilon 0.031. Pictures of a run of task texture
     are each evened out to mean 0 and deviation 1: epsilon is then in units of that deviation.
     """
-    import tempfile
-
     from tritoncnn.attacks import Attack
-    from tritoncnn.data.files import look
     from tritoncnn.errors import InputError
-    from tritoncnn.robust import Victim, attack_curve
+    from tritoncnn.robust import Victim, attack_curve, attack_pictures, write_attacked
     from tritoncnn.tasks import find_task
     from tritoncnn.train import task_name
 
-    if out is not None and look(out) not in ("none", "folder"):
-        raise InputError(f"--out {out} is not a folder")
     if pictures and data_dir is not None:
         raise InputError("--data-dir is for a curve over the test part; leave it out, or the pictures")
     chosen = Attack.of(**how)
     victim = Victim(find_task(task_name(run)), run, best=best)
-    if pictures:
-        with tempfile.TemporaryDirectory() as place:  # for standard input
-            code = _attack(victim, pictures, Path(place), chosen, target, as_json, out)
-        if code:
-            raise SystemExit(code)
+    if not pictures:
+        curve = attack_curve(victim, run, chosen, target, data_dir, out, examples)
+        if form == "csv":
+            print_rows(curve.note["curve"], form)
+        else:
+            tell(curve.note, curve.lines, curve.files, form == "json")
         return
-    curve = attack_curve(victim, run, chosen, target, data_dir, out, examples)
-    if as_json:
-        click.echo(json.dumps(curve.note, indent=2))
-        return
-    for line in curve.lines:
-        say(line)
-    say(f"written: {', '.join(map(str, curve.files))}")
-
-
-def _attack(
-    victim: Victim, words: tuple[str, ...], place: Path, chosen: Attack, target: str | None, as_json: bool,
-    out: Path | None,
-) -> int:  # fmt: skip
-    """The exit code."""
-    from tritoncnn.data.inputs import find_pictures
-    from tritoncnn.errors import DataError
-    from tritoncnn.robust import attack_pictures, write_attacked
-
-    pictures = find_pictures(words, place)
-    files = [picture.file for picture in pictures if isinstance(picture.file, Path)]
-    results = iter(attack_pictures(victim, files, chosen, target))
-    found = [(p, p.file if isinstance(p.file, DataError) else next(results)) for p in pictures]
-    found = [(p, p.told(result) if isinstance(result, DataError) else result) for p, result in found]
-    errors = [result for _, result in found if isinstance(result, DataError)]
-    if len(errors) == len(found) == 1:
-        raise errors[0]
-    rows = [
-        {"picture": picture.name, **({"error": str(result)} if isinstance(result, DataError) else result.note)}
-        for picture, result in found
-    ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    for picture, result in found:
-        if isinstance(result, DataError):
-            complain(f"error: {result}")
-        elif not as_json:
-            say(picture.name)
-            for line in result.lines:
-                say(f"  {line}")
-    if out is not None:
-        written = write_attacked(out, rows, [(p.name, r) for p, r in found if not isinstance(r, DataError)])
-        if not as_json:
-            say(f"written: {', '.join(map(str, written))}")
-    return 0 if not errors else 1 if len(errors) < len(found) else 2
+    with go_through(pictures, lambda files: attack_pictures(victim, files, chosen, target)) as results:
+        results.tell(form)
+        if out is not None:
+            written = write_attacked(out, results.rows, [(name, result) for name, _, result in results.done])
+            if form is None:
+                tell_written(written)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.results import best_option, check_folder, folder_option, json_option, tell
 
 
 @click.command()
@@ -22,9 +22,9 @@ from tritoncnn.commands.ending import complain, say
 @click.option("--jitter", type=int, default=8, show_default=True, help="Pixels of a random shift before each step.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shifts.")
 @click.option("--size", type=int, help="Longer side to dream at (default: the picture's, at most 512).")
-@click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
-@click.option("--out", type=Path, metavar="DIR", help="Folder of dream.png and dream.json (default: dream-PICTURE).")
+@best_option
+@json_option
+@folder_option("Folder of dream.png and dream.json (default: dream-PICTURE).")
 def dream(run: Path, picture: Path, size: int | None, best: bool, as_json: bool, out: Path | None, **how: Any) -> None:
     """Change PICTURE so that a layer of the net trained in the folder RUN answers it more strongly (Mordvintsev et al. 2015).
 
@@ -37,25 +37,22 @@ def dream(run: Path, picture: Path, size: int | None, best: bool, as_json: bool,
     from 0, black, to 1, white, and stay there. The answers before and after are those to the picture as it is written, in
     256 levels, and beside them that to the first picture under random signs of the same mean square.
     """
-    from tritoncnn.data.files import look
     from tritoncnn.dreams import Dreaming, dream_of_run
-    from tritoncnn.errors import InputError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import task_name
 
-    out = Path(f"dream-{picture.stem}") if out is None else out
-    if look(out) not in ("none", "folder"):
-        raise InputError(f"--out {out} is not a folder")
-    tell = complain if as_json else say
+    place = out or check_folder(Path(f"dream-{picture.stem}"))
     note, files = dream_of_run(
-        find_task(task_name(run)), run, picture, Dreaming(**how), out, size=size, best=best, tell=tell
+        find_task(task_name(run)),
+        run,
+        picture,
+        Dreaming(**how),
+        place,
+        size=size,
+        best=best,
+        tell=complain if as_json else say,
     )
-    if as_json:
-        click.echo(json.dumps(note, indent=2))
-        return
     what = note["layer"] if note["channel"] is None else f"channel {note['channel']} of {note['layer']}"
     times = "" if note["ratio"] is None else f", {note['ratio']:.1f} times as much"
-    say(
-        f"{what}: {note['before']:.4g} before, {note['after']:.4g} after{times}; under noise of this size {note['noise']:.4g}"
-    )
-    say(f"written: {', '.join(map(str, files))}")
+    line = f"{what}: {note['before']:.4g} before, {note['after']:.4g} after{times}; under noise of this size {note['noise']:.4g}"
+    tell(note, [line], files, as_json)

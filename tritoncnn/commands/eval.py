@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from tritoncnn.commands.ending import say
+from tritoncnn.commands.results import best_option, folder_option, json_option, tell
 
 
 @click.command()
 @click.argument("run", type=Path)
 @click.option("--data-dir", type=Path, help="Other data of the same kind and classes (default: the run's own).")
 @click.option("--part", type=click.Choice(["test", "train"]), default="test", show_default=True)
-@click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
-@click.option("--out", type=Path, help="Folder for report.json and pictures (default: RUN/eval).")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON, for machines.")
+@best_option
+@json_option
+@folder_option("Folder of report.json and pictures (default: RUN/eval).")
 def eval(run: Path, data_dir: Path | None, part: str, best: bool, out: Path | None, as_json: bool) -> None:
     """Measure the model trained in the folder RUN: the task's metrics, its baseline and, of a classifier, a table of its classes.
 
@@ -30,9 +29,4 @@ def eval(run: Path, data_dir: Path | None, part: str, best: bool, out: Path | No
     from tritoncnn.train import measure, task_name
 
     found = measure(find_task(task_name(run)), run, data_dir, out, part=part, best=best)
-    if as_json:
-        click.echo(json.dumps(found.note, indent=2))
-        return
-    for line in found.lines:
-        say(line)
-    say(f"written: {', '.join(map(str, found.files))}")
+    tell(found.note, found.lines, found.files, as_json)

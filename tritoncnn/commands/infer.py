@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.results import best_option, folder_option, form_options, go_through, tell_written
 
 
 @click.command()
@@ -20,10 +18,9 @@ from tritoncnn.commands.ending import complain, say
     type=float,
     help="Probability of a class (default: 0), or score of a box (0.4; of a car 0.3), to show at least.",
 )
-@click.option("--best", is_flag=True, help="The weights of the best epoch, not of the last.")
-@click.option("--json", "form", flag_value="json", help="One JSON list, for machines.")
-@click.option("--csv", "form", flag_value="csv", help="A table with a row per picture, for spreadsheets.")
-@click.option("--out", type=Path, metavar="DIR", help="Also write answers.json and each picture with its answer there.")
+@best_option
+@form_options
+@folder_option("Also write answers.json and each picture with its answer there.")
 def infer(
     run: Path,
     pictures: tuple[str, ...],
@@ -53,54 +50,17 @@ def infer(
     standard input. A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where
     no picture could be read.
     """
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:  # for standard input
-        code = _infer(run, pictures, Path(place), form, out, {"top": top, "score": score, "best": best})
-    if code:
-        raise SystemExit(code)
-
-
-def _infer(
-    run: Path, words: tuple[str, ...], place: Path, form: str | None, out: Path | None, asked: dict[str, Any]
-) -> int:
-    """The exit code; ``asked`` is for ``predict``."""
-    from tritoncnn.data.files import look
-    from tritoncnn.data.inputs import find_pictures
-    from tritoncnn.errors import DataError, InputError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import predict, task_name
 
-    if out is not None and look(out) not in ("none", "folder"):
-        raise InputError(f"--out {out} is not a folder")
     task = find_task(task_name(run))
-    pictures = find_pictures(words, place, task.takes)
-    answers = iter(predict(task, run, [p.file for p in pictures if isinstance(p.file, Path)], **asked))
-    found = [(p, p.file if isinstance(p.file, DataError) else next(answers)) for p in pictures]
-    found = [(p, p.told(answer) if isinstance(answer, DataError) else answer) for p, answer in found]
-    errors = [answer for _, answer in found if isinstance(answer, DataError)]
-    if len(errors) == len(found) == 1:
-        raise errors[0]
-    rows = [
-        {task.takes.word: picture.name, **({"error": str(answer)} if isinstance(answer, DataError) else answer.note)}
-        for picture, answer in found
-    ]
-    if form == "json":
-        click.echo(json.dumps(rows, indent=2))
-    elif form == "csv":
-        from tritoncnn.train.answers import as_csv
+    with go_through(
+        pictures, lambda files: predict(task, run, files, top, score=score, best=best), task.takes
+    ) as answers:
+        answers.tell(form)
+        if out is not None:
+            from tritoncnn.train.answers import write_answers  # late: most calls draw nothing
 
-        click.echo(as_csv(rows).encode(errors="backslashreplace").rstrip(b"\n"))
-    for picture, answer in found:
-        if isinstance(answer, DataError):
-            complain(f"error: {answer}")
-        elif form is None:
-            say(picture.name)
-            for line in answer.lines:
-                say(f"  {line}")
-    if out is not None:
-        from tritoncnn.train.answers import write_answers  # late: most calls draw nothing
-
-        drawn = [(p.name, p.file, a) for p, a in found if not isinstance(a, DataError)]
-        write_answers(out, rows, drawn, task.view)
-    return 0 if not errors else 1 if len(errors) < len(found) else 2
+            written = write_answers(out, answers.rows, answers.done, task.view)
+            if form is None:
+                tell_written(written)

@@ -17,6 +17,7 @@ from tritoncnn.data.define import Array
 from tritoncnn.errors import DataError
 from tritoncnn.robust.draw import draw_sheet
 from tritoncnn.robust.victim import Victim, lengths
+from tritoncnn.train.answers import free_name
 from tritoncnn.train.folder import make_folder
 from tritoncnn.train.predict import read_or_error
 
@@ -79,11 +80,7 @@ def write_attacked(out: Path, rows: Sequence[Mapping[str, Any]], results: Sequen
     files = [out / "attack.json"]
     write_file(files[0], (json.dumps(rows, indent=2) + "\n").encode())
     for name, result in results:
-        stem, number = "stdin" if name == "-" else Path(name).stem, 1
-        path = out / f"{stem}-attack.png"
-        while path in files:
-            number += 1
-            path = out / f"{stem}-{number}-attack.png"
+        path = free_name(out, name, "attack.png", files)
         write_file(path, draw_sheet([(result.before, result.after, *result.said)]))
         files.append(path)
     return files

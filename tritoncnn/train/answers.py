@@ -12,8 +12,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from tritoncnn.atomic import write_file
+from tritoncnn.data.inputs import STDIN
 from tritoncnn.data.pictures import read_colour
-from tritoncnn.errors import DataError, printable
+from tritoncnn.errors import printable
 from tritoncnn.task import Answer
 from tritoncnn.train.folder import make_folder
 
@@ -48,29 +49,36 @@ def _flat(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
 def write_answers(
     out: Path,
     rows: Sequence[Mapping[str, Any]],
-    answers: Sequence[tuple[str, Path | DataError, Answer]],
+    answers: Sequence[tuple[str, Path, Answer]],
     view: Callable[[Path], Image.Image] = read_colour,
-) -> None:
-    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer on or below it.
+) -> list[Path]:
+    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer on or below it;
+    return the files.
 
     ``view`` makes a picture of a file. Raises InputError, SaveError; DataError where a picture cannot be read any more.
     """
     make_folder(out)
-    write_file(out / "answers.json", (json.dumps(rows, indent=2) + "\n").encode())
-    taken: set[str] = set()
+    files = [out / "answers.json"]
+    write_file(files[0], (json.dumps(rows, indent=2) + "\n").encode())
     for name, file, answer in answers:
-        assert isinstance(file, Path), "it was read"
-        stem, number = "stdin" if name == "-" else Path(name).stem, 1
-        target = f"{stem}-answer.png"
-        while target in taken:
-            number += 1
-            target = f"{stem}-{number}-answer.png"
-        taken.add(target)
+        target = free_name(out, name, "answer.png", files)
         data = io.BytesIO()
         shown = _scaled(view(file))
         page = answer.draw(shown) if answer.draw else _with_text(shown, [printable(line) for line in answer.lines])
         page.save(data, "PNG")
-        write_file(out / target, data.getvalue())
+        write_file(target, data.getvalue())
+        files.append(target)
+    return files
+
+
+def free_name(out: Path, name: str, end: str, taken: Sequence[Path]) -> Path:
+    """``out``/NAME-``end`` of what was handed in as ``name``; NAME-2-``end`` and so on where that is ``taken``."""
+    stem, number = "stdin" if name == STDIN else Path(name).stem, 1
+    path = out / f"{stem}-{end}"
+    while path in taken:
+        number += 1
+        path = out / f"{stem}-{number}-{end}"
+    return path
 
 
 def _scaled(picture: Image.Image) -> Image.Image:

@@ -1,0 +1,110 @@
+"""Commands that use a run: the same options mean the same in all of them, and files are gone through in one way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tritoncnn.commands import COMMANDS, main
+from tritoncnn.commands.results import check_folder, folder_option, form_options, go_through, tell_written
+from tritoncnn.errors import DataError, InputError
+from tritoncnn.task import Answer
+
+
+def options_of(name: str) -> dict[str, click.Parameter]:
+    command = main.get_command(click.Context(main), name)  # type: ignore[attr-defined]
+    return {word: parameter for parameter in command.params for word in parameter.opts}
+
+
+ON_RUNS = [name for name in COMMANDS if name not in ("train", "compare") and "run" in options_of(name)]
+
+
+def test_options_of_commands_on_runs_are_declared_alike() -> None:
+    assert {"infer", "eval", "attack", "dream"} <= set(ON_RUNS)
+    declared: dict[tuple[str, Any], dict[str, list[str]]] = {}
+    for name in ON_RUNS:
+        for word in ("--best", "--json", "--csv"):
+            if (option := options_of(name).get(word)) is not None:
+                assert isinstance(option, click.Option)
+                shape = str((option.name, option.is_flag, option.flag_value, option.help))
+                declared.setdefault((word, option.name), {}).setdefault(shape, []).append(name)
+    for word, shapes in declared.items():
+        assert len(shapes) == 1, f"{word} differs: {shapes}"
+    for name in ON_RUNS:
+        if (option := options_of(name).get("--out")) is not None:
+            assert option.metavar == "DIR", name
+
+
+@pytest.mark.parametrize("name", ON_RUNS)
+def test_an_out_that_is_no_folder_is_refused_before_anything_else(name: str, tmp_path: Path) -> None:
+    """Even before it is seen that there is no run."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    words = [name, str(tmp_path / "gone"), "picture.png", "--out", str(file)]
+    result = CliRunner().invoke(main, words[: 2 if name == "eval" else 3] + words[3:])
+    assert result.exit_code == 2
+    assert result.stderr == f"tritoncnn: error: --out {file} is not a folder\n"
+    assert file.read_text() == "mine"
+
+
+@click.command()
+@click.argument("files", nargs=-1)
+@form_options
+@folder_option("Nothing.")
+def look_at(files: tuple[str, ...], form: str | None, out: Path | None) -> None:
+    """A command as any other that goes through files."""
+
+    def work(paths: list[Path]) -> Iterable[Answer | DataError]:
+        for path in paths:
+            yield DataError(f"{path} is bad") if "bad" in path.name else Answer({"length": len(path.name)}, ("seen",))
+
+    with go_through(files, work) as gone:
+        gone.tell(form)
+        if out is not None:
+            out.mkdir()
+
+
+def look(*words: str, input: bytes | None = None) -> Result:
+    return CliRunner().invoke(look_at, words, input=input)
+
+
+def test_exit_codes_rows_and_errors_follow_what_was_read(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    for path in (good, bad):
+        Image.new("L", (4, 4)).save(path)
+    fine = look(str(good), str(good))
+    assert (fine.exit_code, fine.stdout, fine.stderr) == (0, f"{good}\n  seen\n" * 2, "")
+    some = look(str(bad), str(good), "--json", "--out", str(tmp_path / "out"))
+    assert some.exit_code == 1
+    assert json.loads(some.stdout) == [
+        {"picture": str(bad), "error": f"{bad} is bad"},
+        {"picture": str(good), "length": 8},
+    ]
+    assert some.stderr == f"tritoncnn: error: {bad} is bad\n"
+    assert (tmp_path / "out").is_dir(), "what follows is done before the command ends"
+    assert look(str(bad), str(tmp_path / "*.jpg")).exit_code == 2
+    only = look(str(bad))
+    assert isinstance(only.exception, DataError)
+    assert look(str(good), "--csv").stdout == f"picture,length\n{good},8\n"
+    assert isinstance(look("-", "-").exception, InputError)
+    piped = look("-", input=b"some bytes")
+    assert (piped.exit_code, piped.stdout) == (0, "-\n  seen\n")
+
+
+def test_files_that_are_written_are_named_up_to_a_few(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tell_written([])
+    tell_written([Path("a"), Path("b")])
+    tell_written([Path(f"out/{i}.png") for i in range(9)])
+    assert capsys.readouterr().out.splitlines() == [
+        "written: a, b",
+        "written: out/0.png, out/1.png, out/2.png, out/3.png, and 5 more in out",
+    ]
+    assert check_folder(None) is None
+    assert check_folder(tmp_path) == tmp_path
