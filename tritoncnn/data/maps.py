@@ -1,0 +1,63 @@
+"""Pictures with something for each of their pixels, and a data set made of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, facts_of
+from tritoncnn.errors import DataError
+
+
+@dataclass(frozen=True)
+class MappedPart:
+    """Pictures f32[N,C,H,W] in [0, 1], and of each a map: classes i64[N,H,W], IGNORED where none is known, or f32[N,any,H,W]."""
+
+    pictures: Array
+    maps: NDArray[np.generic]
+
+
+def make_mapped(
+    name: str,
+    classes: Sequence[str],
+    train: MappedPart,
+    test: MappedPart,
+    remarks: tuple[str, ...] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Normalise pictures by mean and deviation of the training part. Raises DataError when there is nothing to learn."""
+    for what, part in (("training", train), ("test", test)):
+        if not len(part.pictures):
+            raise DataError(f"{name}: there are no {what} pictures")
+    facts = facts_of(name, classes, train.pictures)
+    digest = hashlib.sha256(repr(facts.classes).encode())
+    note: dict[str, Any] = {}
+    parts, shares = [], []
+    for what, part in (("train", train), ("test", test)):
+        maps = torch.from_numpy(np.ascontiguousarray(part.maps))
+        parts.append(Examples(facts.normalise(part.pictures), maps))
+        digest.update(parts[-1].x.numpy().data)
+        digest.update(maps.numpy().data)
+        note[f"{what}_pictures"] = len(part.pictures)
+        if classes:
+            shares.append(_shares(name, "training" if what == "train" else what, part.maps, len(classes)))
+            note[f"{what}_share_of_pixels_per_class"] = shares[-1]
+    about = f"{len(train.pictures)} + {len(test.pictures)} pictures (training + test)"
+    if classes:
+        told = [f"{label} {share:.1%}" for label, share in zip(classes, shares[0], strict=True)]
+        about += f"; of the training pixels: {', '.join(told[:12])}{' ...' if len(told) > 12 else ''}"
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks, about)
+
+
+def _shares(name: str, what: str, maps: NDArray[np.generic], classes: int) -> list[float]:
+    """The share of each class among the pixels that count. Raises DataError where none does."""
+    counts = np.bincount(maps[maps != IGNORED].astype(np.int64), minlength=classes)
+    if not counts.sum():
+        raise DataError(f"{name}: no pixel of the {what} pictures counts: all are marked as void")
+    return [round(float(share), 6) for share in counts / counts.sum()]

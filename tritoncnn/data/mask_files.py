@@ -1,0 +1,180 @@
+"""Mask files: which class each pixel is of, as ids in a grey or palette PNG, or as the colours of a list of classes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tritoncnn.data.define import IGNORED
+from tritoncnn.data.files import look, read_file
+from tritoncnn.data.pictures import open_picture
+from tritoncnn.errors import DataError
+
+Ids = NDArray[np.uint8]
+
+MOST = 255  # classes; 255 is no class but "does not count"
+VOID = 255
+LOSSY = (".jpg", ".jpeg", ".jfif", ".jpe", ".webp")
+LISTS = ("classes.txt", "codes.txt", "labels.txt", "label_colors.txt", "class_dict.csv", "classes.csv", "labelmap.txt")
+MAX_LIST = 1_000_000  # bytes
+COLOUR_FIRST = re.compile(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)")
+NAME_FIRST = re.compile(r"(.+?)[\s,:]+(\d+)[\s,]+(\d+)[\s,]+(\d+)(?:\s*:.*)?")  # CVAT has more behind a colon
+NOT_COUNTED = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
+
+VOC = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+       "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")  # fmt: skip
+CITYSCAPES = {  # class -> its id in *_labelIds.png; in *_labelTrainIds.png it is its place in this list
+    "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17, "traffic light": 19, "traffic sign": 20,
+    "vegetation": 21, "terrain": 22, "sky": 23, "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31,
+    "motorcycle": 32, "bicycle": 33,
+}  # fmt: skip
+CITYSCAPES_IDS = 34
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What ids mean.
+
+    names    of the classes
+    where    what tells so, for errors
+    colours  of each class; empty: masks hold ids
+    void     colours of pixels that do not count
+    ids      id in the file -> class or IGNORED, where ids are not simply places in ``names``
+    """
+
+    names: tuple[str, ...]
+    where: str
+    colours: tuple[tuple[int, int, int], ...] = ()
+    void: tuple[tuple[int, int, int], ...] = ()
+    ids: tuple[int, ...] = ()
+
+
+def read_classes(folder: Path) -> Classes | None:
+    """The list of classes of a folder; None where there is none. Raises DataError."""
+    path = next((folder / name for name in LISTS if look(folder / name) == "file"), None)
+    if path is None:
+        return None
+    text = read_file(path, "", MAX_LIST).decode("utf-8", "replace").lstrip("\ufeff")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    rows = [_coloured(line) for line in lines]
+    if not any(rows):
+        names = tuple(lines)
+        _check_names(path, names)
+        return Classes(names, str(path))
+    if rows[0] is None:  # a title: name,r,g,b
+        lines, rows = lines[1:], rows[1:]
+    wrong = next((line for line, row in zip(lines, rows, strict=True) if row is None), None)
+    if wrong is not None:
+        raise DataError(f"{path}: each line must be a name and three numbers from 0 to 255; got {wrong!r:.80}")
+    told = [row for row in rows if row is not None]
+    counted = [(name, colour) for name, colour in told if name.lower() not in NOT_COUNTED]
+    colours = [colour for _, colour in told]
+    if len(set(colours)) < len(colours):
+        twice = next(colour for colour in colours if colours.count(colour) > 1)
+        raise DataError(f"{path} has the colour {twice} twice")
+    names = tuple(name for name, _ in counted)
+    _check_names(path, names)
+    void = tuple(colour for name, colour in told if name.lower() in NOT_COUNTED)
+    return Classes(names, str(path), tuple(colour for _, colour in counted), void)
+
+
+def _coloured(line: str) -> tuple[str, tuple[int, int, int]] | None:
+    if found := COLOUR_FIRST.fullmatch(line):
+        values, name = found.groups()[:3], found[4]
+    elif found := NAME_FIRST.fullmatch(line):
+        values, name = found.groups()[1:], found[1]
+    else:
+        return None
+    r, g, b = map(int, values)
+    return (name.strip().strip('"'), (r, g, b)) if max(r, g, b) <= 255 else None
+
+
+def _check_names(path: Path, names: tuple[str, ...]) -> None:
+    if not 2 <= len(names) <= MOST:
+        raise DataError(f"{path} must name 2 to {MOST} classes; got {len(names)}")
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} has the class {next(n for n in names if names.count(n) > 1)!r} twice")
+
+
+def classes_of(path: Path) -> Classes | None:
+    """What the names of mask files and their folder tell of the classes, of Cityscapes and VOC."""
+    if path.stem.endswith("_labelTrainIds"):
+        return Classes(tuple(CITYSCAPES), "Cityscapes")
+    if path.stem.endswith("_labelIds"):
+        places = {number: place for place, number in enumerate(CITYSCAPES.values())}
+        return Classes(
+            tuple(CITYSCAPES), "Cityscapes", ids=tuple(places.get(n, IGNORED) for n in range(CITYSCAPES_IDS))
+        )
+    return Classes(VOC, "Pascal VOC") if path.parent.name == "SegmentationClass" else None
+
+
+def read_mask(path: Path, classes: Classes | None) -> Ids:
+    """A mask u8[H,W] upright: the class of each pixel, VOID where it does not count. Raises DataError.
+
+    Without ``classes`` all ids are taken as they are.
+    """
+    if path.suffix.lower() in LOSSY:
+        raise DataError(f"mask {path} is a {path.suffix[1:].upper()}, which changes values; wanted a PNG")
+    values = open_picture(path, _decode)
+    if classes is not None and classes.colours:
+        if values.ndim != 3:
+            raise DataError(f"mask {path} holds ids; {classes.where} tells of colours, so it must hold colours")
+        return _by_colour(path, values, classes)
+    if values.ndim == 3:
+        if (values != values[:, :, :1]).any():
+            raise DataError(
+                f"mask {path} holds colours, of which no file tells the classes: wanted ids, or {LISTS[3]} or {LISTS[4]} "
+                "with a name and three numbers for each class"
+            )
+        values = values[:, :, 0]
+    if values.dtype != np.uint8:
+        if int(values.max()) > VOID or int(values.min()) < 0:
+            raise DataError(f"mask {path} has the id {int(values.max())}; wanted ids from 0 to {VOID}")
+    ids = values.astype(np.uint8)
+    return ids if classes is None else _by_id(path, ids, classes)
+
+
+def _decode(picture: Image.Image) -> NDArray[np.generic]:
+    """Ids [H,W], or colours [H,W,3]."""
+    if picture.mode in ("L", "P", "I") or picture.mode.startswith("I;16"):
+        return np.asarray(ImageOps.exif_transpose(picture))
+    if picture.mode == "1":
+        return np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint8) * 255
+    if picture.mode == "LA":
+        return np.asarray(ImageOps.exif_transpose(picture).getchannel("L"))
+    return np.asarray(ImageOps.exif_transpose(picture.convert("RGB")))
+
+
+def _by_id(path: Path, values: Ids, classes: Classes) -> Ids:
+    known = len(classes.ids or classes.names)
+    table = np.full(256, VOID, np.uint8)
+    table[:known] = [VOID if label == IGNORED else label for label in classes.ids] or range(known)
+    beyond = (values >= known) & (values != VOID)
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0].tolist()
+        raise DataError(
+            f"mask {path} has the id {values[row, column]} at column {column}, row {row}; {classes.where} has the ids 0 to "
+            f"{known - 1}, and {VOID} for pixels that do not count"
+        )
+    return table[values]
+
+
+def _by_colour(path: Path, values: NDArray[np.generic], classes: Classes) -> Ids:
+    code = values.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    mask, found = np.full(code.shape, VOID, np.uint8), np.zeros(code.shape, bool)
+    rows = [*enumerate(classes.colours), *((VOID, colour) for colour in classes.void)]
+    for label, (r, g, b) in rows:
+        here = code == (r << 16 | g << 8 | b)
+        mask[here], found = label, found | here
+    if not found.all():
+        row, column = np.argwhere(~found)[0].tolist()
+        colour = tuple(int(value) for value in values[row, column])
+        raise DataError(
+            f"mask {path} has the colour {colour} at column {column}, row {row}; {classes.where} has no such class"
+        )
+    return mask
