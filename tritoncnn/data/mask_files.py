@@ -132,9 +132,8 @@ def read_mask(path: Path, classes: Classes | None) -> Ids:
                 "with a name and three numbers for each class"
             )
         values = values[:, :, 0]
-    if values.dtype != np.uint8:
-        if int(values.max()) > VOID or int(values.min()) < 0:
-            raise DataError(f"mask {path} has the id {int(values.max())}; wanted ids from 0 to {VOID}")
+    if int(values.max()) > VOID or int(values.min()) < 0:
+        raise DataError(f"mask {path} has the id {int(values.max())}; wanted ids from 0 to {VOID}")
     ids = values.astype(np.uint8)
     return ids if classes is None else _by_id(path, ids, classes)
 
