@@ -54,6 +54,8 @@ class Flag:
     word     on the command line, where it is not --NAME
     hidden   it is no flag, but belongs to what reproduces a run
     of       of a task's own: the models that have it; empty: all
+    first    every run ever made has it. What is not ``first`` may be missing from an older run, and its default then has to
+             mean "as before there was the flag"
     """
 
     help: str
@@ -65,6 +67,7 @@ class Flag:
     word: str = ""
     hidden: bool = False
     of: tuple[str, ...] = ()
+    first: bool = False
 
 
 def _flag(default: Any, help: str, rule: Rule | None = None, **more: Any) -> Any:
@@ -81,9 +84,11 @@ class Flags:
     threads             0: torch's own number
     """
 
-    model: str = _flag("", "One of the task's models (default: its first).")
-    size: int = _flag(0, "Side of the pictures in pixels, where models take several (default: the model's).")
-    data: str = _flag("", "One of the task's data sets (default: its first).")
+    model: str = _flag("", "One of the task's models (default: its first).", first=True)
+    size: int = _flag(
+        0, "Side of the pictures in pixels, where models take several (default: the model's).", first=True
+    )
+    data: str = _flag("", "One of the task's data sets (default: its first).", first=True)
     data_dir: str | None = _flag(None, "Where a data set is that does not come along.", free=True, metavar="PATH")
     weights: str | None = _flag(
         None, "Begin with the weights of this file: .safetensors, .pth or .pt, torchvision's names.", metavar="FILE"
@@ -93,25 +98,36 @@ class Flags:
     )
     new_head: bool = _flag(False, "With --weights or --from: leave out those of the layers that tell the classes.")
     epochs: int = _flag(
-        0, "Passes over the training examples (default: the task's, more of few examples).", AT_LEAST_1, unset=True
+        0,
+        "Passes over the training examples (default: the task's, more of few examples).",
+        AT_LEAST_1,
+        unset=True,
+        first=True,
     )
-    batch_size: int = _flag(0, "Examples per step (default: the task's, less of few examples).", AT_LEAST_1, unset=True)
-    lr: float = _flag(0.0, "Highest learning rate (default: the task's).", ABOVE_0)
+    batch_size: int = _flag(
+        0, "Examples per step (default: the task's, less of few examples).", AT_LEAST_1, unset=True, first=True
+    )
+    lr: float = _flag(0.0, "Highest learning rate (default: the task's).", ABOVE_0, first=True)
     schedule: str = _flag(
-        "cosine", "Of the learning rate, after warm-up (default: cosine).", choices=tuple(SCHEDULES)
+        "cosine", "Of the learning rate, after warm-up (default: cosine).", choices=tuple(SCHEDULES), first=True,
     )  # fmt: skip
     warm_up: float = _flag(
-        0.05, "Share of all steps in which the learning rate rises (default: 0.05; 0.3 of one-cycle).", BELOW_1
+        0.05,
+        "Share of all steps in which the learning rate rises (default: 0.05; 0.3 of one-cycle).",
+        BELOW_1,
+        first=True,
     )
     early_stop: int = _flag(
         0, "Stop after so many epochs that made the task's best metric no better (default: never).", AT_LEAST_1, unset=True,
         metavar="EPOCHS",
     )  # fmt: skip
     legs: str = _flag("", "Where the run had ended before and was told to go on: done/planned,...", hidden=True)
-    optimizer: str = _flag("", "Default: the task's.", choices=tuple(OPTIMIZERS))
-    momentum: float = _flag(0.0, "Of sgd and rmsprop.", BELOW_1)
+    optimizer: str = _flag("", "Default: the task's.", choices=tuple(OPTIMIZERS), first=True)
+    momentum: float = _flag(0.0, "Of sgd and rmsprop.", BELOW_1, first=True)
     nesterov: bool = _flag(False, "Nesterov's momentum, of sgd.")
-    weight_decay: float = _flag(0.0, "Share of each weight that a step of learning rate 1 takes off.", FROM_0)
+    weight_decay: float = _flag(
+        0.0, "Share of each weight that a step of learning rate 1 takes off.", FROM_0, first=True
+    )
     clip: float = _flag(
         0.0, "Scale all gradients of a step down to this 2-norm, if they are larger (0: never).", FROM_0, metavar="NORM"
     )
@@ -131,7 +147,7 @@ class Flags:
     )  # fmt: skip
     seed: int = _flag(
         0, "Of the first weights, the order of examples and their changes (default: 0).",
-        Rule("from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63),
+        Rule("from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63), first=True,
     )  # fmt: skip
     threads: int = _flag(
         0, "Threads to compute with (default: torch's choice). No bit depends on it.",
@@ -176,7 +192,10 @@ TABLE: Mapping[str, Row] = {
 
 
 def option(name: str, default: Any, help: str, rule: Rule | None = None, **more: Any) -> Row:
-    """A row that a task or a data set adds to the table for itself; its kind is that of the default."""
+    """A row that a task or a data set adds to the table for itself; its kind is that of the default.
+
+    The default holds for all runs from before there was the row: say ``first=True`` where it would be wrong for them.
+    """
     assert name not in TABLE, f"{name} is a flag of all tasks"
     return Row(name, type(default).__name__, default, Flag(help, rule, **more))
 
@@ -191,6 +210,11 @@ def read_rows(rows: Iterable[Row], note: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(str(error)) from error
         row.check(found[row.name])
     return found
+
+
+def missing_rows(rows: Iterable[Row], note: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults of the rows that a run of an older version did not keep, where that is no damage: they mean "as before"."""
+    return {row.name: row.default for row in rows if row.name not in note and not row.flag.first}
 
 
 def known(kind: str, name: str, names: Iterable[str], where: str = "") -> None:

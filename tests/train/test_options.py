@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tritoncnn.errors import InputError
+from tritoncnn.flags import TABLE
 from tritoncnn.optim import SGD, Adam, AdamW, RMSprop
-from tritoncnn.tasks import find_task
-from tritoncnn.train.options import Options
+from tritoncnn.tasks import TASKS, find_task
+from tritoncnn.train.options import Options, missing_in
 
 LENET = find_task("lenet")
 FACTS = LENET.example(1).facts
@@ -112,6 +113,26 @@ def test_options_come_back_from_their_note() -> None:
 def test_damaged_notes_raise(change: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         Options.from_note(LENET, Options.of(LENET).note() | change)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_option_that_came_after_a_run_was_begun_has_its_value_of_before(name: str) -> None:
+    task = find_task(name)
+    options = Options.of(task).fitted(1000)
+    later = {key: row for key, row in options.rows.items() if not row.flag.first}
+    assert {"clip", "csv"} <= later.keys()
+    for key, row in later.items():
+        older = {other: value for other, value in options.note().items() if other != key}
+        assert missing_in(task, older) == {key: row.default}
+        assert Options.from_note(task, older) == Options.from_note(task, older | {key: row.default})
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.flag.first])
+def test_an_option_that_all_runs_have_may_not_be_missing(name: str) -> None:
+    note = Options.of(LENET).fitted(1000).note()
+    del note[name]
+    with pytest.raises(TypeError, match=name):
+        Options.from_note(LENET, note)
 
 
 def test_resumption_takes_free_flags_and_refuses_the_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from tests.train.runs import LENET, STEPS, StopAt, assert_same_run, metrics, opt
 from tests.train.samples import write_idx
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError
-from tritoncnn.train import Interrupted, Lines, resume, train
+from tritoncnn.train import Interrupted, Lines, Silent, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.train.events import NAME
 from tritoncnn.train.loop import epoch_order
-from tritoncnn.train.tensorfile import read_tensors
+from tritoncnn.train.tensorfile import read_tensors, write_tensors
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -42,6 +43,34 @@ def test_a_run_interrupted_anywhere_ends_with_the_same_bits(
         assert moment.epoch * 8 + moment.batch == done
     resume(LENET, run, {})
     assert_same_run(run, whole)
+
+
+def test_a_run_of_a_version_with_fewer_flags_goes_on_to_the_same_bits_and_says_so(
+    whole: Path, stopped: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stopped, run)
+    tensors, note = read_tensors(run / "checkpoint.safetensors")
+    for name in ("ema", "augment", "tensorboard"):
+        del note["options"][name]
+    write_tensors(run / "checkpoint.safetensors", tensors, note)
+    remarks: list[str] = []
+    resume(LENET, run, {}, Remarks(remarks))
+    assert remarks[0] == (
+        "the run is of an older version, and goes on as before: --ema 0.0, --augment none, --tensorboard False"
+    )
+    assert_same_run(run, whole)
+    remarks.clear()
+    resume(LENET, run, {}, Remarks(remarks))
+    assert not any("older version" in remark for remark in remarks), "its checkpoint is of this version now"
+
+
+class Remarks(Silent):
+    def __init__(self, kept: list[str]) -> None:
+        self.kept = kept
+
+    def remark(self, sentence: str) -> None:
+        self.kept.append(sentence)
 
 
 def test_resuming_a_finished_run_changes_nothing(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:

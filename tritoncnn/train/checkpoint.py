@@ -12,7 +12,7 @@ import torch
 
 from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.task import Task
-from tritoncnn.train.options import Options
+from tritoncnn.train.options import Options, missing_in
 from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
 FORMAT = 8
@@ -30,6 +30,7 @@ class Checkpoint:
     history        the lines of metrics.jsonl up to here
     data           fingerprint of the data set
     tensors        ``model.NAME`` and ``optimizer.NAME``
+    added          options that came after the run was begun, in words with the values that mean "as before"
     """
 
     options: Options
@@ -40,6 +41,7 @@ class Checkpoint:
     seconds: float
     history: tuple[Row, ...]
     tensors: dict[str, torch.Tensor]
+    added: tuple[str, ...] = ()
 
     @classmethod
     def start(cls, options: Options, data: str) -> Checkpoint:
@@ -62,11 +64,12 @@ class Checkpoint:
         if note.get("format") != FORMAT:
             raise CheckpointError(f"{path} has checkpoint format {note.get('format')!r}; this version reads {FORMAT}")
         try:
-            options = Options.from_note(task, _typed(note, "options", dict))
+            options = Options.from_note(task, kept := _typed(note, "options", dict))
+            added = tuple(f"{options.rows[name].word} {value}" for name, value in missing_in(task, kept).items())
             found = cls(
                 options, _typed(note, "data", str), _typed(note, "epoch", int), _typed(note, "batch", int),
                 _finite(note, "loss_sum"), _finite(note, "seconds"),
-                tuple(_row(row, task) for row in _typed(note, "history", list)), {},
+                tuple(_row(row, task) for row in _typed(note, "history", list)), {}, added,
             )  # fmt: skip
         except (TypeError, OverflowError, InputError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error

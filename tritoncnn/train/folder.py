@@ -17,7 +17,7 @@ from tritoncnn.atomic import check_writable, unfinished, write_file
 from tritoncnn.data import Dataset, Facts, Reader
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
-from tritoncnn.flags import known, read_rows
+from tritoncnn.flags import known, missing_rows, read_rows
 from tritoncnn.task import Task
 from tritoncnn.train.configfile import write_config as yaml_of
 from tritoncnn.train.events import NAME as EVENTS
@@ -234,7 +234,8 @@ def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
         if bool(facts.mean) != bool(task.example(1).facts.mean):
             wanted = "one number per channel" if not facts.mean else "no number: inputs are taken as they are"
             raise InputError(f"mean and std must have {wanted}; got {len(facts.mean)}")
-        own = read_rows(task.model_rows(name), config)
+        rows = task.model_rows(name)
+        own = read_rows(rows, missing_rows(rows, config) | config)
         module = task.builder(name, own)(facts).eval()
     except InputError as error:
         raise CheckpointError(f"{run.config}: {error}") from error

@@ -88,7 +88,10 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
         raise CheckpointError(
             f"{where.checkpoint} was trained on other data than {data.name} now holds; begin a new run"
         )
-    trainer = Trainer(where, data, moment, progress or Silent(), begin)
+    progress = progress or Silent()
+    if moment.added:
+        progress.remark(f"the run is of an older version, and goes on as before: {', '.join(moment.added)}")
+    trainer = Trainer(where, data, moment, progress, begin)
     trainer.take_up()
     if longer:
         trainer.moment.save(where.checkpoint)  # from now on the run is one of more epochs, whatever happens

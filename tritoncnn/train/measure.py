@@ -9,7 +9,7 @@ from typing import Any
 from tritoncnn.atomic import write_file
 from tritoncnn.data import SOURCES, Dataset, Examples, load_data
 from tritoncnn.errors import CheckpointError, DataError, InputError
-from tritoncnn.flags import known, read_rows
+from tritoncnn.flags import known, missing_rows, read_rows
 from tritoncnn.frozen import compile_kept
 from tritoncnn.task import Task
 from tritoncnn.train import folder
@@ -81,7 +81,7 @@ def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) ->
     try:
         known("data set", name, SOURCES)
         rows = SOURCES[name].options
-        options = read_rows(rows, {row.name: row.default for row in rows} | config)  # older runs had no such flag
+        options = read_rows(rows, missing_rows(rows, config) | config)
     except InputError as error:
         raise CheckpointError(f"config.json: {error}") from error
     data = load_data(name, place, trained.read, options)

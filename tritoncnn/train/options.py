@@ -13,7 +13,7 @@ import torch
 from tritoncnn.augment import Changes
 from tritoncnn.data import Facts, Targets
 from tritoncnn.errors import InputError
-from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, Row, known, read_rows
+from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, Row, known, missing_rows, read_rows
 from tritoncnn.task import Loss, Task
 from tritoncnn.train.best import waited
 from tritoncnn.train.legs import read_legs
@@ -70,8 +70,11 @@ class Options(Flags):
 
     @classmethod
     def from_note(cls, task: Task, note: Mapping[str, Any]) -> Options:
-        """Read options as a checkpoint keeps them. Raises TypeError on a wrong field, InputError on a wrong value."""
-        rest = {name: value for name, value in note.items() if name != "task"}
+        """Read options as a checkpoint keeps them, those that it lacks as ``missing_in`` says.
+
+        Raises TypeError on a wrong field, InputError on a wrong value.
+        """
+        rest = missing_in(task, note) | {name: value for name, value in note.items() if name != "task"}
         if note.get("task") != task.name:
             raise InputError(f"the run is of task {note.get('task')!r}; got {task.name!r}")
         for row in TABLE.values():
@@ -212,6 +215,15 @@ class Options(Flags):
         """Whether the last leg has waited for something better as long as ``--early-stop`` says."""
         first = read_legs(self.legs, self.epochs)[-1].first
         return bool(self.early_stop) and waited(self.task, history, first) >= self.early_stop
+
+
+def missing_in(task: Task, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that came after the run whose note this is was made, each with the value that means "as before"."""
+    rows = list(TABLE.values())
+    model, data = note.get("model"), note.get("data")
+    if model in task.models and data in task.data:
+        rows += task.rows_of(model, data).values()
+    return missing_rows(rows, note)
 
 
 def check_said(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
