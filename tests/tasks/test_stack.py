@@ -28,8 +28,8 @@ def stack(model: str = "filters", **own: Any) -> torch.nn.Module:
 @pytest.mark.parametrize("depth", [0, 1, 4])
 def test_only_stacks_without_a_non_linearity_are_one_linear_map(model: str, activation: str, depth: int) -> None:
     torch.manual_seed(0)
-    pool = {"pool": "avg"} if model == "filters" else {}
-    net = stack(model, activation=activation, depth=depth, **pool).double()
+    parts = {"filters": {"pool": "avg", "pairs": 1, "residual": True}, "pyramid": {"pool": "avg"}, "full": {}}[model]
+    net = stack(model, activation=activation, depth=depth, **parts).double()
     a, b, zero = (
         torch.randn(1, 1, 28, 28).double(),
         torch.randn(1, 1, 28, 28).double(),
@@ -37,7 +37,7 @@ def test_only_stacks_without_a_non_linearity_are_one_linear_map(model: str, acti
     )
     with torch.no_grad():
         bent = (net(a + b) - net(a) - net(b) + net(zero)).abs().max()
-    assert (bent < 1e-9) == (activation == "none" or depth == 0)
+    assert (bent < 1e-9) == (activation == "none" or (depth == 0 and model != "filters"))
 
 
 def test_options_are_the_parts_of_the_model() -> None:
@@ -49,8 +49,35 @@ def test_options_are_the_parts_of_the_model() -> None:
     assert parts(depth=4, activation="tanh") == ["Conv2d", "Tanh", "MaxPool2d"] * 4
     assert parts(pool="avg") == ["Conv2d", "ReLU", "AvgPool2d"] * 3
     assert parts(pool="none", activation="none") == ["Conv2d", "Identity"] * 3
+    assert parts(depth=1, pairs=2) == ["Conv2d", "ReLU", "MaxPool2d", "Pair", "Pair"]
+    assert parts("pyramid") == ["Conv2d"] * 3
     assert parts("full") == ["Linear", "ReLU"] * 3
     assert parts("full", depth=0, activation="none") == []
+
+
+def test_a_residual_pair_adds_to_what_comes_in() -> None:
+    x = torch.rand(2, 1, 28, 28)
+    plain, residual = (stack(depth=0, pairs=1, residual=switch) for switch in (False, True))
+    residual.load_state_dict(plain.state_dict())
+    pair = plain.layers[0]  # type: ignore[index]
+    y = pair.second(torch.relu(pair.first(x)))
+    torch.testing.assert_close(plain(x), plain.head(torch.relu(y).flatten(1)))  # type: ignore[operator]
+    torch.testing.assert_close(residual(x), plain.head(torch.relu(x + y).flatten(1)))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, 4])
+@pytest.mark.parametrize("pool", ["max", "none"])
+def test_a_pyramid_lays_one_layer_on_each_size_of_the_picture(depth: int, pool: str) -> None:
+    net, x = stack("pyramid", depth=depth, pool=pool), torch.rand(2, 1, 28, 28)
+    found, now, last = [], x, depth - 1
+    for level in range(depth):
+        y = torch.relu(net.layers[level](now))  # type: ignore[index,operator]
+        if pool == "max":
+            cell = 2 ** (last - level)
+            y = y.unfold(2, cell, cell).unfold(3, cell, cell).amax((4, 5))
+        found.append(y.flatten(1))
+        now = torch.nn.functional.avg_pool2d(now, 2)
+    torch.testing.assert_close(net(x), net.head(torch.cat(found, 1) if found else x.flatten(1)))  # type: ignore[operator]
 
 
 def test_a_stack_learns_by_our_kernels_alone(tmp_path: Path) -> None:

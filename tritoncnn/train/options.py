@@ -221,7 +221,7 @@ def missing_in(task: Task, note: Mapping[str, Any]) -> dict[str, Any]:
     """Options that came after the run whose note this is was made, each with the value that means "as before"."""
     rows = list(TABLE.values())
     model, data = note.get("model"), note.get("data")
-    if model in task.models and data in task.data:
+    if isinstance(model, str) and model in task.models and isinstance(data, str) and data in task.data:
         rows += task.rows_of(model, data).values()
     return missing_rows(rows, note)
 
