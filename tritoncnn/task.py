@@ -23,6 +23,64 @@ from tritoncnn.flags import Row
 
 Build = Callable[..., torch.nn.Module]  # (facts of the data, the task's own options by name)
 Loss = Callable[[Any, Any], torch.Tensor]
+Losses = Callable[[Any, Any], Mapping[str, torch.Tensor]]  # (nets, batch) -> losses by name
+Values = Mapping[str, Any]  # of options, by name
+MODEL, LOSS = "model", "loss"  # the net that is measured and kept, and the loss that is shown
+
+
+@dataclass(frozen=True)
+class Move:
+    """In each step ``net`` follows the gradient of ``loss``, by the run's optimizer.
+
+    lr       its learning rate, as a multiple of the run's
+    numbers  what else differs from the run's optimizer, where that has such: ``{"betas": (0.5, 0.999)}``
+    """
+
+    net: str = MODEL
+    loss: str = LOSS
+    lr: float = 1.0
+    numbers: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step that is more than ``loss(model(x), y)``: nets beside the model, several losses, one plan for all.
+
+    losses   values of ``options`` -> what computes, from (nets, batch), the losses by name. It is traced once. ``nets.model`` is
+             the model, ``nets.NAME`` one of ``nets``, ``batch.x`` and ``batch.y`` are what the data set gives. All gradients are
+             those before the step, and each loss moves its own nets only: nothing has to be detached or computed twice
+    tells    the losses beside "loss", which is the model's, in the order of the columns of metrics.jsonl
+    nets     name -> how to build it from the facts of the data and the values of ``options``. One that nothing moves is frozen:
+             in eval mode, and in no checkpoint, for it is built to the same bits again
+    moves    which net follows which loss
+    options  further rows of the table of flags, for losses and nets
+    """
+
+    losses: Callable[[Values], Losses]
+    tells: tuple[str, ...] = ()
+    nets: Mapping[str, Callable[[Facts, Values], torch.nn.Module]] = field(default_factory=dict)
+    moves: tuple[Move, ...] = (Move(),)
+    options: tuple[Row, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert not {MODEL, "optimizer"} & set(self.nets), "a checkpoint has these names for something else"
+        assert MODEL in [move.net for move in self.moves], "nothing moves the model"
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The nets that nothing moves."""
+        return tuple(name for name in self.nets if name not in [move.net for move in self.moves])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (LOSS, *self.tells)
+
+
+def step_of(loss: Loss | Step) -> Step:
+    """The step that lowers a loss; one that is a step already as it is."""
+    if isinstance(loss, Step):
+        return loss
+    return Step(lambda values: lambda nets, batch: {LOSS: loss(nets.model(batch.x), batch.y)})
 
 
 @dataclass(frozen=True)
@@ -137,7 +195,7 @@ class Task:
     models   name -> how to build it from the facts of the data and, by name, the values of ``options`` that are its; the first
              is the default
     data     names of data sets that it learns from; the first is the default
-    loss     (output, target) -> one number, of known ops: a part of the compiled step
+    loss     (output, target) -> one number, of known ops: a part of the compiled step. Or a whole Step
     metrics  name -> Metric, in the order of the columns of metrics.jsonl
     best     the metric that is shown wherever there is room for one
     example  batch size -> Example
@@ -161,7 +219,7 @@ class Task:
     about: str
     models: Mapping[str, Build]
     data: tuple[str, ...]
-    loss: Loss
+    loss: Loss | Step
     metrics: Mapping[str, Metric]
     best: str
     example: Callable[[int], Example]
@@ -188,17 +246,32 @@ class Task:
         wanted = set(self.models) if isinstance(self.read, ColourReader) else set()
         assert set(self.sides) == wanted, f"task {self.name} must tell the sides of {wanted}; got {set(self.sides)}"
 
-        names = [row.name for row in self.options]
+        clash = {"epoch", "step", LOSS} & set(self.metrics) | set(self.step.tells) & set(self.metrics)
+        assert not clash, f"task {self.name} has two columns {clash}"
+        assert self.soft_loss is None or not isinstance(self.loss, Step), (
+            f"task {self.name}: a Step has no smoothed form"
+        )
+        names = [row.name for row in (*self.options, *self.step.options)]
         assert len(set(names)) == len(names), f"task {self.name} has an option twice: {names}"
+
+    @property
+    def step(self) -> Step:
+        """How it trains, where nobody asks for another loss."""
+        return step_of(self.loss)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a line of metrics.jsonl has."""
+        return ("epoch", "step", *self.step.columns, *self.metrics)
 
     def own_rows(self) -> dict[str, Row]:
         """All that the task and its data sets add to the table of flags."""
-        rows = [*self.options, *(row for name in self.data for row in SOURCES[name].options)]
+        rows = [*self.options, *self.step.options, *(row for name in self.data for row in SOURCES[name].options)]
         return {row.name: row for row in rows}
 
     def rows_of(self, model: str, data: str) -> dict[str, Row]:
         """Those of the added rows that this model and this data set have."""
-        rows = [*self.model_rows(model), *SOURCES[data].options]
+        rows = [*self.model_rows(model), *self.step.options, *SOURCES[data].options]
         return {row.name: row for row in rows}
 
     def model_rows(self, model: str) -> list[Row]:
@@ -206,7 +279,7 @@ class Task:
 
     def owners_of(self, name: str) -> str:
         """Which models or data sets have an added row, as the command line names them."""
-        found = next((row for row in self.options if row.name == name), None)
+        found = next((row for row in (*self.options, *self.step.options) if row.name == name), None)
         if found is not None:
             return f"--model {' or '.join(found.flag.of or self.models)}"
         return f"--data {' or '.join(d for d in self.data if name in [row.name for row in SOURCES[d].options])}"

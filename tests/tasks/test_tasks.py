@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,11 +16,12 @@ from torch.utils._pytree import tree_leaves
 
 from tritoncnn.data import SOURCES, Examples, Facts
 from tritoncnn.errors import InputError
-from tritoncnn.task import Ask
+from tritoncnn.task import MODEL, Ask
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.tasks.kinds.classification import accuracy, cross_entropy, most_probable, top5
 from tritoncnn.train import Options
 from tritoncnn.train.folder import FILES
+from tritoncnn.train.training_step import build_beside
 
 MODELS = [(name, model) for name in TASKS for model in find_task(name).models]
 
@@ -50,8 +52,13 @@ def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gi
     task = find_task(name)
     x, y, facts = task.example_at(3, Options.of(task, model=model).size)
     with torch.no_grad():
-        outputs = task.models[model](facts).eval()(x)
-        assert task.loss(outputs, y).shape == ()
+        model_of_task = task.models[model](facts).eval()
+        outputs = model_of_task(x)
+        values = {row.name: row.default for row in task.step.options}
+        nets = {MODEL: model_of_task, **build_beside(task.step, values, facts, 0)}
+        losses = task.step.losses(values)(SimpleNamespace(**nets), SimpleNamespace(x=x, y=y))
+        assert tuple(losses) == task.step.columns
+        assert all(value.shape == () for value in losses.values())
         if task.soft_loss is not None:
             torch.testing.assert_close(task.soft_loss(0.0)(outputs, y), task.loss(outputs, y))
             assert task.soft_loss(0.5)(outputs, y) != task.loss(outputs, y)

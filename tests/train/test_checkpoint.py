@@ -66,7 +66,7 @@ def change_note(path: Path, **more: Any) -> None:
 
 
 DAMAGED_NOTES = {
-    "format": ({"format": 9}, f"has checkpoint format 9; this version reads {FORMAT}"),
+    "format": ({"format": FORMAT - 1}, f"has checkpoint format {FORMAT - 1}; this version reads {FORMAT}"),
     "options": ({"options": {}}, "is damaged: the run is of task None; got 'lenet'"),
     "option value": ({"options": Options.of(LENET).note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
     "epoch": ({"epoch": 99}, "is damaged: epoch 99 and batch 5 are no step of the run"),
@@ -76,7 +76,9 @@ DAMAGED_NOTES = {
         {"epoch": 1, "history": [{"epoch": 1}]},
         "a line of history must have epoch, step, loss, test_loss, acc",
     ),
-    "loss": ({"loss_sum": None}, "is damaged: loss_sum must be a finite number; got None"),
+    "loss": ({"loss_sums": {"loss": None}}, "is damaged: loss must be a finite number; got None"),
+    "losses": ({"loss_sums": {}}, "is damaged: loss_sums must have loss; got {}"),
+    "frozen nets": ({"frozen": "0"}, "was trained with other frozen nets"),
 }
 
 
@@ -99,7 +101,7 @@ def test_checkpoints_with_a_damaged_note_are_refused(checkpoint: Path, name: str
 
 def test_checkpoints_with_wrong_tensors_are_refused(checkpoint: Path) -> None:
     tensors, note = read_tensors(checkpoint)
-    bias = "optimizer.momentum_buffer.conv1.bias"
+    bias = "optimizer.momentum_buffer.model.conv1.bias"
     wrong = {
         "lacks tensor 'model.": {},
         rf"lacks tensor '{bias}'": {k: v for k, v in tensors.items() if k != bias},

@@ -230,3 +230,21 @@ def test_a_run_killed_before_its_first_checkpoint_may_be_begun_again(tiny_mnist:
     (tmp_path / ".checkpoint.safetensors.0123456789abcdef.tmp").write_bytes(b"half")
     train(options(tiny_mnist, epochs=1), tmp_path)
     assert not (tmp_path / ".checkpoint.safetensors.0123456789abcdef.tmp").exists()
+
+
+def test_a_checkpoint_of_the_format_before_goes_on_to_the_same_bits(
+    whole: Path, tiny_mnist: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(options(tiny_mnist), run, StopAt(5))
+    tensors, note = read_tensors(run / "checkpoint.safetensors")
+    assert "optimizer.momentum_buffer.model.conv1.weight" in tensors
+    older = {"format": 8, "loss_sum": note["loss_sums"]["loss"]}
+    kept = {name: value for name, value in note.items() if name not in ("loss_sums", "frozen")}
+    names = {name: name.replace("_buffer.model.", "_buffer.") for name in tensors}
+    write_tensors(
+        run / "checkpoint.safetensors", {names[name]: tensor for name, tensor in tensors.items()}, kept | older
+    )
+    resume(LENET, run, {})
+    assert_same_run(run, whole)

@@ -40,6 +40,7 @@ def inspect(
     from tritoncnn.errors import InputError
     from tritoncnn.tasks import find_task
     from tritoncnn.train import Options
+    from tritoncnn.train.training_step import TrainingStep
     from tritoncnn.tree import flatten
 
     task = find_task(name)
@@ -52,7 +53,7 @@ def inspect(
         x, y, facts = task.example_at(batch, options.size)
         module = options.build_model(facts)
         if step:
-            return tritoncnn.compile_step(module, task.loss, options.build_optimizer(), (x, y))
+            return TrainingStep(options, module, facts, x, y).compiled
         return tritoncnn.compile(module.eval(), x)
 
     if examples > PROBE:  # a plan grows with its batch: a small one tells whether the large one fits

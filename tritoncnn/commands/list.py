@@ -39,7 +39,9 @@ def _tasks(runs: Path) -> Any:
         own = {row.name: row.default for row in task.own_rows().values()}
         words = f"; options: {', '.join(row.word for row in task.own_rows().values())}" if own else ""
         about = f"{task.about}; models: {', '.join(task.models)}; data: {', '.join(task.data)}{words}"
-        more = {"models": [*task.models], "data": [*task.data], "options": own}
+        beside = [*task.step.nets]
+        about += f"; trained with: {', '.join(beside)}" if beside else ""
+        more = {"models": [*task.models], "data": [*task.data], "options": own, "beside": beside}
         rows.append({"name": task.name, "about": about, **more})
     return rows
 

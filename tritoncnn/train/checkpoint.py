@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import CheckpointError, InputError
-from tritoncnn.task import Task
+from tritoncnn.task import LOSS, MODEL, Task
 from tritoncnn.train.options import Options, missing_in
 from tritoncnn.train.tensorfile import read_note, read_tensors, write_tensors
 
-FORMAT = 8
-AVERAGE = "average."  # in names of the optimizer's tensors
+FORMAT = 9
+ONE_NET = 8  # the format before, of runs with one net and one loss: ``_renewed`` and ``_older`` read it
+AVERAGE = f"average.{MODEL}."  # before names of the optimizer's tensors
+OPTIMIZER = "optimizer."
 Row = dict[str, float]  # one line of metrics.jsonl
 
 
@@ -25,11 +27,12 @@ class Checkpoint:
     """A moment between two steps.
 
     epoch, batch   the step to do next: epochs and batches of the current epoch that are done
-    loss_sum       sum of the losses of these batches, added in their order
+    loss_sums      sum of each loss over these batches, added in their order
     seconds        time spent so far, over all resumptions
     history        the lines of metrics.jsonl up to here
     data           fingerprint of the data set
-    tensors        ``model.NAME`` and ``optimizer.NAME``
+    frozen         fingerprint of the nets that nothing moves, which are not among the tensors; empty where there are none
+    tensors        ``model.NAME``, the same of the other nets that are moved, and ``optimizer.NAME``
     added          options that came after the run was begun, in words with the values that mean "as before"
     """
 
@@ -37,21 +40,23 @@ class Checkpoint:
     data: str
     epoch: int
     batch: int
-    loss_sum: float
+    loss_sums: Row
     seconds: float
     history: tuple[Row, ...]
+    frozen: str
     tensors: dict[str, torch.Tensor]
     added: tuple[str, ...] = ()
 
     @classmethod
     def start(cls, options: Options, data: str) -> Checkpoint:
-        return cls(options, data, 0, 0, 0.0, 0.0, (), {})
+        return cls(options, data, 0, 0, {}, 0.0, (), "", {})
 
     def save(self, path: Path) -> None:
         """Raises SaveError; the checkpoint before is then intact."""
         note = {
             "format": FORMAT, "options": self.options.note(), "data": self.data, "epoch": self.epoch,
-            "batch": self.batch, "loss_sum": self.loss_sum, "seconds": self.seconds, "history": list(self.history),
+            "batch": self.batch, "loss_sums": self.loss_sums, "seconds": self.seconds, "history": list(self.history),
+            "frozen": self.frozen,
         }  # fmt: skip
         write_tensors(path, self.tensors, note)
 
@@ -61,6 +66,8 @@ class Checkpoint:
         note = read_note(path)
         if not note:
             raise CheckpointError(f"{path} is no checkpoint of a training run: it holds tensors only")
+        if note.get("format") == ONE_NET:
+            note = _renewed(note)
         if note.get("format") != FORMAT:
             raise CheckpointError(f"{path} has checkpoint format {note.get('format')!r}; this version reads {FORMAT}")
         try:
@@ -68,8 +75,10 @@ class Checkpoint:
             added = tuple(f"{options.rows[name].word} {value}" for name, value in missing_in(task, kept).items())
             found = cls(
                 options, _typed(note, "data", str), _typed(note, "epoch", int), _typed(note, "batch", int),
-                _finite(note, "loss_sum"), _finite(note, "seconds"),
-                tuple(_row(row, task) for row in _typed(note, "history", list)), {}, added,
+                _row(note.get("loss_sums"), "loss_sums", task.step.columns if note["batch"] else ()),
+                _finite(note, "seconds"),
+                tuple(_row(row, "a line of history", task.columns) for row in _typed(note, "history", list)),
+                _typed(note, "frozen", str), {}, added,
             )  # fmt: skip
         except (TypeError, OverflowError, InputError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
@@ -79,14 +88,23 @@ class Checkpoint:
             )
         return found
 
-    def fit(self, path: Path, model: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> Checkpoint:
-        """Read the tensors, which must be those of this model and optimizer, and finite. Raises CheckpointError."""
-        tensors, _ = read_tensors(path, pack(model, optimizer))
-        return replace(self, tensors=tensors)
+    def fit(self, path: Path, nets: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> Checkpoint:
+        """Read the tensors, which must be those of these nets and optimizers, and finite. Raises CheckpointError."""
+        wanted = pack(nets, optimizer)
+        if read_note(path).get("format") != ONE_NET:
+            return replace(self, tensors=read_tensors(path, wanted)[0])
+        tensors, _ = read_tensors(path, {_older(name): tensor for name, tensor in wanted.items()})
+        return replace(self, tensors={name: tensors[_older(name)] for name in wanted})
 
-    def part(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors of ``model`` or of ``optimizer`` under their own names."""
-        return {k.removeprefix(f"{name}."): v for k, v in self.tensors.items() if k.startswith(f"{name}.")}
+    @property
+    def nets(self) -> dict[str, torch.Tensor]:
+        """The tensors of all nets, as ``model.NAME``."""
+        return {k: v for k, v in self.tensors.items() if not k.startswith(OPTIMIZER)}
+
+    @property
+    def optimizer(self) -> dict[str, torch.Tensor]:
+        """The optimizers' tensors under their own names."""
+        return _within(OPTIMIZER, self.tensors)
 
     @property
     def ended(self) -> bool:
@@ -94,18 +112,25 @@ class Checkpoint:
         return self.epoch == self.options.epochs or (self.batch == 0 and self.options.ends_early(self.history))
 
     def measured(self) -> dict[str, torch.Tensor]:
-        """The weights that are measured and kept: the moving averages, where there are such."""
-        averages = {k: v for k, v in self.part("optimizer").items() if k.startswith(AVERAGE)}
-        return self.part("model") | {k.removeprefix(AVERAGE): v for k, v in averages.items()}
+        """The model's weights that are measured and kept: the moving averages, where there are such."""
+        return measured(self.tensors, self.optimizer)
 
     def with_options(self, options: Options) -> Checkpoint:
         return replace(self, options=options)
 
 
-def pack(model: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """One dictionary, the keys prefixed."""
-    packed = {f"model.{name}": tensor for name, tensor in model.items()}
-    return packed | {f"optimizer.{name}": tensor for name, tensor in optimizer.items()}
+def measured(nets: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The model's tensors under their own names; of its parameters the moving averages, where the optimizer has such."""
+    return _within(f"{MODEL}.", nets) | _within(AVERAGE, optimizer)
+
+
+def pack(nets: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """One dictionary, the optimizers' names prefixed."""
+    return {**nets, **{f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer.items()}}
+
+
+def _within(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _typed(note: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -122,8 +147,19 @@ def _finite(note: Mapping[str, Any], name: str) -> float:
     return value
 
 
-def _row(row: Any, task: Task) -> Row:
-    names = ("epoch", "step", "loss", *task.metrics)
+def _row(row: Any, what: str, names: Sequence[str]) -> Row:
     if not isinstance(row, dict) or set(row) != set(names):
-        raise TypeError(f"a line of history must have {', '.join(names)}; got {row!r}")
+        raise TypeError(f"{what} must have {', '.join(names) or 'nothing'}; got {row!r}")
     return {name: _finite(row, name) for name in names}
+
+
+def _renewed(note: Mapping[str, Any]) -> dict[str, Any]:
+    """A note of format 8 as it would be now."""
+    sums = {LOSS: note.get("loss_sum")} if note.get("batch") else {}
+    return {**note, "format": FORMAT, "loss_sums": sums, "frozen": ""}
+
+
+def _older(name: str) -> str:
+    """What format 8 called a tensor: its optimizer knew one net only, and named none."""
+    what, _, rest = name.removeprefix(OPTIMIZER).partition(f".{MODEL}.")
+    return f"{OPTIMIZER}{what}.{rest}" if name.startswith(OPTIMIZER) and rest else name

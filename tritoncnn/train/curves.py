@@ -19,7 +19,7 @@ def draw_curves(task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> 
     marker = "." if len(rows) <= MARKED else ""
     left, right = figure.subplots(1, 2)
     best = task.metrics[task.best]
-    losses = ["loss", *(name for name, metric in task.metrics.items() if metric.loss and name != task.best)]
+    losses = [*task.step.columns, *(name for name, metric in task.metrics.items() if metric.loss and name != task.best)]
     for name in losses:
         left.plot(epochs, [row[name] for row in rows], marker=marker, label=name.replace("_", " "))
     positive = all(row[name] > 0 for row in rows for name in losses)

@@ -74,7 +74,7 @@ class RunFolder:
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         write_file(self.path / "metrics.jsonl", "".join(lines).encode())
         if options.csv:
-            names = ("epoch", "step", "loss", *options.task.metrics)
+            names = options.task.columns
             table = [names, *([repr(row[name]) for name in names] for row in rows)]
             write_file(self.path / "metrics.csv", "".join(",".join(cells) + "\n" for cells in table).encode())
 

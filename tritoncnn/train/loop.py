@@ -19,7 +19,7 @@ from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, load_data
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
-from tritoncnn.task import Task
+from tritoncnn.task import LOSS, Step, Task
 from tritoncnn.train import folder
 from tritoncnn.train.adversarial import Adversary
 from tritoncnn.train.baseline import baseline_of
@@ -33,6 +33,7 @@ from tritoncnn.train.folder import RunFolder
 from tritoncnn.train.interrupt import HeldSignals, Interrupted
 from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent
+from tritoncnn.train.training_step import TrainingStep
 from tritoncnn.train.versions import versions
 from tritoncnn.train.weights import start_from
 from tritoncnn.tree import apply
@@ -131,6 +132,10 @@ def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
     return torch.randperm(examples, generator=generator)
 
 
+def _loss_word(name: str) -> str:
+    return name if name == LOSS else f"loss {name.replace('_', ' ')}"
+
+
 @dataclass
 class Trainer:
     """One run in progress. ``moment`` is the last one known to be good; a new run's has no tensors until it is saved."""
@@ -163,12 +168,12 @@ class Trainer:
             raise InputError(f"--augment {options.augment} changes pictures; {self.data.name} has none")
         if self.changes.soft:
             self.y = torch.zeros(options.batch_size, len(self.data.facts.classes))
-        self.step = tritoncnn.compile_step(
-            module, options.loss(), options.build_optimizer(), (self.x, self.y), seed=options.seed
-        )
+        self.step = TrainingStep(options, module, self.data.facts, self.x, self.y)
         self.adversary: Adversary | None = None
         if options.adversarial:
-            self.adversary = Adversary(module, options.loss(), self.data.facts, self.x, self.y, options.adversarial)
+            loss = options.loss()
+            assert not isinstance(loss, Step), "options refuse it"
+            self.adversary = Adversary(module, loss, self.data.facts, self.x, self.y, options.adversarial)
         self._describe(module)
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
@@ -178,8 +183,9 @@ class Trainer:
     def _describe(self, module: torch.nn.Module) -> None:
         """Say what is about to be trained, and how."""
         options, count = self.options, sum(p.numel() for p in module.parameters())
+        launches = len(self.step.compiled.plan.calls)
         self.progress.detail(
-            f"{options.model}: {count:,} parameters; a step is {len(self.step.plan.calls)} launches, an epoch {self.steps} steps"
+            f"{options.model}: {count:,} parameters; a step is {launches} launches, an epoch {self.steps} steps"
         )
         self.progress.detail(
             f"{options.optimizer}, {options.schedule} schedule from {options.lr:g}, weight decay {options.weight_decay:g}, "
@@ -191,9 +197,13 @@ class Trainer:
         path = self.run.checkpoint
         if self.moment.batch >= self.steps:
             raise CheckpointError(f"{path} is damaged: batch {self.moment.batch} of an epoch of {self.steps}")
-        self.moment = self.moment.fit(path, self.step.state_dict(), self.step.optimizer_state())
-        self.step.load_state_dict(self.moment.part("model"))
-        self.step.load_optimizer_state(self.moment.part("optimizer"))
+        if self.moment.frozen != self.step.frozen:
+            nets = ", ".join(self.options.step.frozen)
+            raise CheckpointError(
+                f"{path} was trained with other frozen nets ({nets}) than are now built; begin a new run"
+            )
+        self.moment = self.moment.fit(path, self.step.nets(), self.step.optimizer())
+        self.step.load(self.moment.nets, self.moment.optimizer)
 
     def go(self) -> Outcome:
         options, total = self.options, self.options.epochs * self.steps * self.options.batch_size
@@ -205,7 +215,7 @@ class Trainer:
         try:
             with HeldSignals() as held:
                 if not self.moment.tensors:
-                    self._save(0, 0, 0.0)
+                    self._save(0, 0, {})
                 self.progress.begin(total, done * options.batch_size)
                 while not self.moment.ended:
                     self._train_epoch(held)
@@ -218,30 +228,33 @@ class Trainer:
     def _train_epoch(self, held: HeldSignals) -> None:
         """From the moment's batch to the end of its epoch, evaluated and saved. Raises Interrupted, NonFiniteError."""
         options, data, step, x, y = self.options, self.data, self.step, self.x, self.y
-        epoch, first, loss_sum = self.moment.epoch, self.moment.batch, self.moment.loss_sum
+        epoch, first = self.moment.epoch, self.moment.batch
+        sums = dict.fromkeys(options.step.columns, 0.0) | self.moment.loss_sums
         order = epoch_order(options.seed, epoch, len(data.train))
         size = options.batch_size
         begin = saved = time.monotonic()
         for batch in range(first, self.steps):
             rows = order[batch * size : (batch + 1) * size]
             self._fill(epoch, rows)
-            step.lr = options.lr_at(epoch * self.steps + batch, self.steps)
-            loss = float(step(x, y))
-            if not math.isfinite(loss):
-                self._stop_on(
-                    f"the loss became {loss} at step {epoch * self.steps + batch + 1} (learning rate {step.lr:g})"
-                )
-            loss_sum += loss
-            self.progress.step(size, loss)
+            step.set_rate(options.lr_at(epoch * self.steps + batch, self.steps))
+            losses = step(x, y)
+            for name, loss in losses.items():
+                if not math.isfinite(loss):
+                    self._stop_on(
+                        f"the {_loss_word(name)} became {loss} at step {epoch * self.steps + batch + 1} "
+                        f"(learning rate {step.lr:g})"
+                    )
+                sums[name] += loss
+            self.progress.step(size, losses[LOSS])
             late = time.monotonic() - saved >= options.save_every
             if (held.asked or late) and batch + 1 < self.steps:  # at the end of an epoch it is saved anyway
-                self._save(epoch, batch + 1, loss_sum)
+                self._save(epoch, batch + 1, dict(sums))
                 saved = time.monotonic()
                 self._leave_if(held)
         seconds = time.monotonic() - begin
         speed = (self.steps - first) * size / seconds if seconds > 0 else None  # a clock may stand still
-        row = self._evaluate(epoch, loss_sum)
-        self._save(epoch + 1, 0, 0.0, (*self.moment.history, row))
+        row = self._evaluate(epoch, sums)
+        self._save(epoch + 1, 0, {}, (*self.moment.history, row))
         self.run.write_metrics(self.moment.history, options)
         if self.events is not None:
             self.events.add(row)
@@ -262,12 +275,12 @@ class Trainer:
         if self.adversary is not None:
             self.adversary.change(self.x, self.y, Draws(self.options.seed, epoch, rows.numpy()))
 
-    def _evaluate(self, epoch: int, loss_sum: float) -> Row:
-        """The epoch's line of metrics.jsonl: the mean loss of its steps, then the task's metrics on the test part."""
-        self.evaluator.model.load_state_dict(self._measured())
+    def _evaluate(self, epoch: int, sums: Mapping[str, float]) -> Row:
+        """The epoch's line of metrics.jsonl: the mean losses of its steps, then the task's metrics on the test part."""
+        self.evaluator.model.load_state_dict(self.step.measured())
         self.outputs = outputs = self.evaluator.outputs(self.data.test.x)
         last = (epoch + 1) * self.steps
-        row: Row = {"epoch": epoch + 1, "step": last, "loss": loss_sum / self.steps}
+        row: Row = {"epoch": epoch + 1, "step": last} | {name: total / self.steps for name, total in sums.items()}
         for name, metric in self.options.task.metrics.items():
             row[name] = metric.measure(outputs, self.data.test.y)
             if not math.isfinite(row[name]):
@@ -275,14 +288,10 @@ class Trainer:
                 self._stop_on(f"the {what} became {row[name]} after step {last} (learning rate {self.step.lr:g})")
         return row
 
-    def _measured(self) -> dict[str, torch.Tensor]:
-        """The weights that are measured and kept: the moving averages, where there are such."""
-        return self.step.state_dict() | (self.step.averages() if self.options.ema else {})
-
-    def _save(self, epoch: int, batch: int, loss_sum: float, history: tuple[Row, ...] | None = None) -> None:
+    def _save(self, epoch: int, batch: int, sums: Row, history: tuple[Row, ...] | None = None) -> None:
         """Keep this moment; with a ``history`` that ends in the best epoch, its weights too, and these first: a run killed in
         between does that epoch again. Weights that are not finite never replace a checkpoint."""
-        tensors = pack(self.step.state_dict(), self.step.optimizer_state())
+        tensors = pack(self.step.nets(), self.step.optimizer())
         for name, tensor in tensors.items():
             if not bool(torch.isfinite(tensor).all()):
                 done = epoch * self.steps + batch
@@ -291,9 +300,10 @@ class Trainer:
             self.moment,
             epoch=epoch,
             batch=batch,
-            loss_sum=loss_sum,
+            loss_sums=sums,
             seconds=self.before + time.monotonic() - self.begin,
             history=self.moment.history if history is None else history,
+            frozen=self.step.frozen,
             tensors=tensors,
         )
         if history is not None and best_of(self.options.task, history) is history[-1]:

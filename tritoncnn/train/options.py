@@ -14,7 +14,7 @@ from tritoncnn.augment import Changes
 from tritoncnn.data import Facts, Targets
 from tritoncnn.errors import InputError
 from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, Row, known, missing_rows, read_rows
-from tritoncnn.task import Loss, Task
+from tritoncnn.task import Loss, Step, Task, step_of
 from tritoncnn.train.best import waited
 from tritoncnn.train.legs import read_legs
 from tritoncnn.train.schedule import share_at
@@ -197,7 +197,12 @@ class Options(Flags):
         """What ``augment`` says. Raises InputError."""
         return Changes.of(self.augment)
 
-    def loss(self) -> Loss:
+    @property
+    def step(self) -> Step:
+        """What a step does."""
+        return step_of(self.loss())
+
+    def loss(self) -> Loss | Step:
         """The task's loss; its own form of that where targets are smoothed or mixed."""
         if not (self.label_smoothing or self.changes.soft):
             return self.task.loss

@@ -68,7 +68,8 @@ class Lines(Silent):
 
     def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float | None) -> None:
         metrics = (f"{name.replace('_', ' ')} {metric.show(row[name])}" for name, metric in task.metrics.items())
-        words = [f"epoch {row['epoch']}/{epochs}", f"loss {row['loss']:.4f}", *metrics]
+        losses = (f"{name.replace('_', ' ')} {row[name]:.4f}" for name in task.step.columns)
+        words = [f"epoch {row['epoch']}/{epochs}", *losses, *metrics]
         self.say("  ".join(words if speed is None else [*words, f"{speed:,.0f} examples/s"]))
 
     def say(self, sentence: str) -> None:
