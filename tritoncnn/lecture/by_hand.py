@@ -1,0 +1,100 @@
+"""Rows that train no net of their own: filters, attacks, dreams."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import scipy.ndimage
+
+from tritoncnn.data.photographs import find
+from tritoncnn.data.values import read_values
+from tritoncnn.lecture.row import Shown
+from tritoncnn.lecture.stage import Stage
+
+SOBEL = np.array([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+EPSILON = 0.03
+
+
+def filters(stage: Stage) -> Shown:
+    """Sobel's filter on a photograph, and on its pyramid, beside SciPy in f64."""
+    picture = stage.folder / "coffee.png"
+    shutil.copyfile(find("coffee"), picture)
+    stage.call("filter", "sobel", picture, "--out", stage.folder / "sobel.npy")
+    stage.call("filter", "sobel", picture, "--pyramid", "3", "--out", stage.folder / "sobel.png")
+    x = read_values(picture).astype(np.float64)
+    gradients = [scipy.ndimage.correlate(x, taps[None], mode="reflect") for taps in (SOBEL, SOBEL.T)]
+    wanted = np.hypot(*gradients)
+    found = read_values(stage.folder / "sobel.npy")
+    return Shown(
+        metric="largest difference from SciPy in f64",
+        value=float(np.abs(found - wanted).max()),
+        baseline=float(np.abs(x - wanted).max()),
+        by="the picture as it is",
+        falls=True,
+        files={
+            picture: "A photograph (R. Michetti, CC0, with scikit-image).",
+            stage.folder / "sobel.png": "How steep it is at each pixel, at three sizes.",
+        },
+    )
+
+
+def learned(stage: Stage) -> Shown:
+    """A blurring filter, found again from a photograph before and after it."""
+    picture, taps = stage.folder / "cat.png", stage.folder / "hidden.txt"
+    shutil.copyfile(find("cat"), picture)
+    hidden = np.random.RandomState(0).uniform(-1, 1, (5, 5)).round(2)
+    np.savetxt(taps, hidden, fmt="%.2f")
+    after = stage.folder / "after.npy"
+    stage.call("filter", "own", picture, "--taps", taps, "--border", "none", "--out", after)
+    stage.call("learn-filter", picture, after, "--size", "5", "--out", stage.folder / "found")
+    found = np.loadtxt(stage.folder / "found" / "filter.txt").reshape(5, 5)
+    start = np.zeros((5, 5))
+    start[2, 2] = 1
+    return Shown(
+        metric="largest error of a tap",
+        value=float(np.abs(found - hidden).max()),
+        baseline=float(np.abs(start - hidden).max()),
+        by="the filter that changes nothing",
+        falls=True,
+        files={stage.folder / "found" / "filter.png": "The filter by least squares and by descent, and the way down."},
+    )
+
+
+def attacked(stage: Stage) -> Shown:
+    """Accuracy of the lecture's ResNet under PGD, beside that under noise of the same size."""
+    run, out = stage.train("resnet"), stage.folder / "attack"
+    stage.call("attack", run, "--epsilon", str(EPSILON), "--examples", "200", "--out", out)
+    last = stage.read("attack", "curve.json")["curve"][-1]
+    return Shown(
+        metric=f"accuracy under attack, no pixel changed by more than {EPSILON:.0%}",
+        value=last["accuracy"],
+        baseline=last["noise_accuracy"],
+        by="under noise of the same size",
+        falls=True,
+        percent=True,
+        files={
+            out / "examples.png": "Before, the change magnified, after; with what the net takes it for.",
+            out / "curve.png": "Accuracy over the size of the change.",
+        },
+    )
+
+
+def dreamt(stage: Stage) -> Shown:
+    """A layer of the lecture's ResNet, dreaming of a cup of coffee."""
+    run, picture, out = stage.train("resnet"), stage.folder / "coffee.png", stage.folder / "dream"
+    shutil.copyfile(find("coffee"), picture)
+    stage.call(
+        "dream", run, picture, "--layer", "layer2", "--channel", "20", "--size", "160", "--octaves", "3", "--out", out
+    )
+    note = stage.read("dream", "dream.json")
+    return Shown(
+        metric="mean answer of channel 20 of layer2",
+        value=note["after"],
+        baseline=note["noise"],
+        by="under noise of the same size",
+        files={
+            picture: "Before (R. Michetti, CC0, with scikit-image).",
+            out / "dream.png": "After: what the channel looks for.",
+        },
+    )
