@@ -157,3 +157,30 @@ def test_the_residual_of_a_functional_conv1d_is_added_before_rounding(
     wanted = torch.relu(torch.nn.functional.conv1d(x.double(), w.double()) + r.double()).to(dtype)
     assert torch.equal(y, wanted)
     assert [call.node.op for plan in made for call in plan.calls if call.node.op != "copy"] == ["conv2d"]
+
+
+def test_what_another_reader_cannot_follow_stays_behind_the_reshape() -> None:
+    """Else the tensor would be read in two shapes, and the sum could not take in the product."""
+    before = graph(f"""
+        graph g(x: f32[2,6,3,3], w: f32[6,6,1,1], m: f32[2,2,1,1]) {{
+          %1 = conv2d(x, w) {CONV} : f32[2,6,3,3]
+          %2 = reshape(%1) {{shape=[2,2,3,9]}} : f32[2,2,3,9]
+          %3 = relu(%2) : f32[2,2,3,9]
+          %4 = sub(%2, m) : f32[2,2,3,9]
+          return %3, %4
+        }}""")
+    after, note = SinkReshape()(before)
+    assert (after, note) == (before, "")
+
+
+def test_work_on_many_numbers_comes_before_a_reshape_though_no_product_made_them() -> None:
+    before = graph("""
+        graph g(x: f32[2,2,8,256]) {
+          %1 = exp(x) : f32[2,2,8,256]
+          %2 = reshape(%1) {shape=[2,16,16,16]} : f32[2,16,16,16]
+          %3 = relu(%2) : f32[2,16,16,16]
+          return %3
+        }""")
+    after, _ = SinkReshape()(before)
+    verify(after, check_node, after="SinkReshape")
+    assert lines(after) == ["%1 = exp(x)", "%2 = relu(%1)", "%3 = reshape(%2) {shape=[2,16,16,16]}", "return %3"]

@@ -72,10 +72,13 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
     if groups < 1 or C % groups:
         raise ShapeError(f"group_norm: num_groups must divide the {C} channels of x; got {groups}")
     check_parameters("group_norm", C, weight=weight, bias=bias)
-    flat = x if pixels else op["reshape"](x, shape=(N, C, 1))
-    y, _, _ = op["standardize"](widen(flat), dims=tuple(range(2, len(flat.shape))), eps=float(eps), groups=groups)
-    y = y if pixels else op["reshape"](y, shape=(N, C))
-    return narrow(_affine(y, weight, bias, (1, C, *(1,) * len(pixels))), x)
+    if groups in (1, C) and pixels:  # no dim is cut: the statistics are of all channels, or of each
+        y, _, _ = op["standardize"](widen(x), dims=tuple(range(1 if groups == 1 else 2, len(x.shape))), eps=float(eps))
+        return narrow(_affine(y, weight, bias, (1, C, *(1,) * len(pixels))), x)
+    parts = (groups, C // groups)
+    cut = op["reshape"](x, shape=(N, *parts, math.prod(pixels)))
+    y, _, _ = op["standardize"](widen(cut), dims=(2, 3), eps=float(eps))
+    return op["reshape"](narrow(_affine(y, weight, bias, (1, *parts, 1)), x), shape=(N, C, *pixels))
 
 
 def instance_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input_stats: bool, momentum: float, eps: float,

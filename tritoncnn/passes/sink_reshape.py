@@ -8,6 +8,7 @@ from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead, rewrite
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.ops.reshape import dim_groups
 from tritoncnn.passes.define import Pass, count
+from tritoncnn.passes.recompute_light import SMALL
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,9 @@ class SinkReshape(Pass):
 
     and so a sum or maximum of %1, where only dims of size 1 were left out
 
-    When   a kernel with an epilogue slot makes y, or pointwise work behind one, and each other operand can be written in the
-           shape of y: dims that were cut or joined are all its own, or all broadcast.
+    When   a kernel with an epilogue slot makes y, or pointwise work behind one or on more than a few numbers (those are computed
+           again by each reader), and all that read the reshape can come before it: each other operand can be written in the
+           shape of y, whose dims that were cut or joined are all its own, or all broadcast.
     Why    a convolution of lines is computed as one of pictures of height 1, a linear layer on words as a product of matrices;
            the reshape behind it would keep what follows out of its kernel. Reshapes that meet are merged by Simplify.
     """
@@ -33,7 +35,7 @@ class SinkReshape(Pass):
 class _Sink:
     """The visit of one node.
 
-    made     values of the new graph that a kernel with an epilogue slot makes, or pointwise work behind one
+    made     values of the new graph that a kernel with an epilogue slot makes, or pointwise work
     source   a value of the new graph -> the one of ``made`` that it is a reshape of
     """
 
@@ -46,41 +48,58 @@ class _Sink:
         op = OPS[node.op]
         operands = tuple(out.value(v) for v in node.operands)
         shape = operands[0].type.shape if op.reduces else node.results[0].type.shape
-        y = next((self.source[v] for v in operands if v in self.source and v.type.shape == shape), None)
+        y = next(
+            (
+                self.source[v]
+                for old, v in zip(node.operands, operands, strict=True)
+                if v in self.source and v.type.shape == shape and self._all_sink(old, self.source[v].type.shape)
+            ),
+            None,
+        )
         out.source = node.source
-        if y is not None and (op.triton or op.reduces) and (self._reduce if op.reduces else self._sink)(out, node, y):
+        if y is not None:
+            (self._reduce if op.reduces else self._sink)(out, node, y)
             self.done += 1
             return True
         result = out.keep(node)[0]
         if op.reshapes and operands[0] in self.made and operands[0].type.numel:
             self.source[result] = operands[0]
-        if op.epilogue or (op.triton and any(v in self.made for v in operands if v.type.shape == shape)):
+        behind = any(v in self.made for v in operands if v.type.shape == shape)
+        if op.epilogue or (op.triton and (behind or result.type.numel > SMALL)):
             self.made.add(result)
         return True
 
-    def _sink(self, out: Rewriter, node: Node, y: Value) -> bool:
+    def _all_sink(self, value: Value, wide: tuple[int, ...]) -> bool:
+        """Whether all that reads a reshape of something of the shape ``wide`` can come before it."""
+        shape = value.type.shape
+        return all(
+            self._reduces(reader, wide)
+            if OPS[reader.op].reduces
+            else bool(OPS[reader.op].triton) and reader.result.type.shape == shape and self._fits(reader, wide, shape)
+            for reader in self.graph.users[value]
+        )
+
+    def _sink(self, out: Rewriter, node: Node, y: Value) -> None:
         shape = node.result.type.shape
-        if not self._fits(node, y.type.shape, shape):
-            return False
         found = self._computed(out, node, y, shape)
         self.made.add(found.value)
         again = OPS["reshape"](found, shape=shape)
         self.source[again.value] = found.value
         out.replace(node.result, again.value)
-        return True
 
-    def _reduce(self, out: Rewriter, node: Node, y: Value) -> bool:
-        """Reduce those dims of y, where only dims of size 1 were left out: a sum of what was joined may be a bias gradient,
-        which a product computes of the operand that it reads (FuseBiasGrad)."""
+    def _reduces(self, node: Node, wide: tuple[int, ...]) -> bool:
+        """Whether only dims of size 1 were left out: a sum of what was joined may be a bias gradient, which a product computes
+        of the operand that it reads (FuseBiasGrad)."""
+        return all(len(new) + len(old) == 2 for new, old in dim_groups(wide, node.operands[0].type.shape))
+
+    def _reduce(self, out: Rewriter, node: Node, y: Value) -> None:
+        """Reduce those dims of y."""
         groups = dim_groups(y.type.shape, node.operands[0].type.shape)
-        if any(len(new) + len(old) > 2 for new, old in groups):
-            return False
         kept = {new[0] for new, old in groups if old[0] not in node.attrs["dims"]}
         dims = tuple(d for d in range(y.type.rank) if d not in kept)
         total = OPS[node.op](Sym(out, y), **{**node.attrs, "dims": dims})
         shape = node.result.type.shape
         out.replace(node.result, (total if total.shape == shape else OPS["reshape"](total, shape=shape)).value)
-        return True
 
     def _fits(self, node: Node, wide: tuple[int, ...], shape: tuple[int, ...]) -> bool:
         return all(v.type.numel == 1 or _rewritten(v.type.shape, shape, wide) is not None for v in node.operands)
