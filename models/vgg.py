@@ -1,6 +1,7 @@
 """VGG: deep stacks of 3 x 3 convolutions.
 
-Source: Simonyan & Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", table 1, columns A and D.
+Source: Simonyan & Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", table 1, columns A, D
+and E.
 Departures: batch norm behind every convolution (``_bn``: Ioffe & Szegedy 2015), and pictures of any size, averaged to 7 x 7
 features, as in torchvision, whose names the parameters have. ``vgg11_32`` is ours for 32 x 32 pictures: column A with batch norm,
 whose last features are one pixel and go straight to the classes.
@@ -13,7 +14,22 @@ from torch import nn
 
 A = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")
 D = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
+E = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", *(512,) * 4, "pool")
 Column = tuple[int | str, ...]
+
+
+def features_of(column: Column, channels: int = 3, norm: bool = False) -> nn.Sequential:
+    """All layers up to the last map, untrained."""
+    layers: list[nn.Module] = []
+    for filters in column:
+        if isinstance(filters, str):
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers.append(nn.Conv2d(channels, filters, 3, padding=1))
+        layers += [nn.BatchNorm2d(filters)] if norm else []
+        layers.append(nn.ReLU())
+        channels = filters
+    return nn.Sequential(*layers)
 
 
 class VGG(nn.Module):
@@ -23,19 +39,11 @@ class VGG(nn.Module):
         self, column: Column, classes: int, channels: int = 3, norm: bool = False, small: bool = False
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for filters in column:
-            if isinstance(filters, str):
-                layers.append(nn.MaxPool2d(2))
-                continue
-            layers.append(nn.Conv2d(channels, filters, 3, padding=1))
-            layers += [nn.BatchNorm2d(filters)] if norm else []
-            layers.append(nn.ReLU())
-            channels = filters
-        self.features = nn.Sequential(*layers)
+        self.features = features_of(column, channels, norm)
+        last = next(filters for filters in reversed(column) if isinstance(filters, int))
         self.avgpool = nn.AdaptiveAvgPool2d(1 if small else 7)
-        self.classifier = nn.Sequential(nn.Linear(channels, classes)) if small else nn.Sequential(
-            nn.Linear(channels * 49, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(),
+        self.classifier = nn.Sequential(nn.Linear(last, classes)) if small else nn.Sequential(
+            nn.Linear(last * 49, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(),
             nn.Linear(4096, classes),
         )  # fmt: skip
         for module in self.modules():

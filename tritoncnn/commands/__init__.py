@@ -18,6 +18,7 @@ COMMANDS = {
     "eval": "Measure a trained model: metrics, a table of classes, the worst mistakes.",
     "attack": "Change pictures a little so that a trained classifier is wrong: accuracy over the size of the change.",
     "dream": "Draw into a picture what a layer of a trained net sees in it.",
+    "style": "Paint what is on one picture in the style of another.",
     "lecture": "Run every row of the lecture in small; one page with pictures, sounds and figures.",
     "list": "List tasks, models, data sets, augmentations and runs.",
     "filter": "Lay a filter on a picture: blur, edges, sharpen, or taps of your own; also on a pyramid.",
