@@ -20,6 +20,7 @@ from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.inputs import PICTURES, Kind
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.flags import Row
+from tritoncnn.tree import apply
 
 Build = Callable[..., torch.nn.Module]  # (facts of the data, the task's own options by name)
 Loss = Callable[[Any, Any], torch.Tensor]
@@ -149,12 +150,14 @@ class Answer:
 
     draw    an RGB picture, in any scale -> the picture with the answer on it; None: the lines are written below it
     within  (width, height of the picture in its own pixels) -> the answer in these; None where they do not matter
+    files   end of a file's name -> what makes its bytes: further files of the answer, as a map for machines
     """
 
     note: Mapping[str, Any]
     lines: tuple[str, ...]
     draw: Callable[[Image.Image], Image.Image] | None = None
     within: Callable[[int, int], Answer] | None = None
+    files: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 class Ask(NamedTuple):
@@ -308,6 +311,10 @@ class Task:
         return replace(self.read, size=size) if isinstance(self.read, ColourReader) else self.read
 
     def example_at(self, batch: int, size: int) -> Example:
-        """The example with pictures of ``size`` x ``size``; 0 where pictures have one size."""
+        """The example with pictures, and maps, of ``size`` x ``size``; 0 where pictures have one size."""
         x, y, facts = self.example(batch)
-        return Example(x.new_zeros(*x.shape[:2], size, size), y, facts) if size else Example(x, y, facts)
+        if not size:
+            return Example(x, y, facts)
+        if self.targets is Targets.MAPS:
+            y = apply(lambda values: values[..., :1, :1].expand(*values.shape[:-2], size, size).clone(), y)
+        return Example(x.new_zeros(*x.shape[:2], size, size), y, facts)

@@ -10,6 +10,7 @@ from tritoncnn.boxes.rotated import overlaps
 from tritoncnn.data import streets as room
 from tritoncnn.data.define import Dataset
 from tritoncnn.data.ink import read_ink
+from tritoncnn.data.raycast import meet_boxes, meet_poles
 from tritoncnn.data.scan import ScanReader
 from tritoncnn.data.streets import GROUND, SEEN, make_scene
 from tritoncnn.errors import DataError
@@ -60,7 +61,7 @@ def test_points_lie_on_cars_and_not_in_them_and_the_ground_is_below() -> None:
 def test_what_is_behind_a_car_is_hidden_by_it() -> None:
     rays = np.array([[1, 1, 1], [0, 0, 0.5], [0, 0, 0]], np.float32)
     near, far = (10.0, 0, 0, 2, 2, 2, 0.0), (20.0, 0, 0, 4, 8, 2, math.pi / 4)
-    found = room._meet_boxes(rays, [near, far])
+    found = meet_boxes(rays, [near, far])
     np.testing.assert_allclose(found[0], [9, 9, np.inf])  # the third ray leaves by y = 0.5 x
     assert found[1, 0] == pytest.approx(20 - 2 * math.sqrt(2), rel=1e-5)  # a corner stands out
     assert (found.argmin(0)[:2] == 0).all()
@@ -68,7 +69,7 @@ def test_what_is_behind_a_car_is_hidden_by_it() -> None:
 
 def test_rays_meet_poles_in_front_and_below_their_tops() -> None:
     rays = np.array([[1, -1, 1, 0.6], [0, 0, 0, 0.8], [0, 0, 1, 0]], np.float32)
-    found = room._meet_poles(rays, [(5.0, 0.0, 0.5, 3.0)])
+    found = meet_poles(rays, [(5.0, 0.0, 0.5, 3.0)], GROUND)
     np.testing.assert_allclose(found, [[4.5, np.inf, np.inf, np.inf]], rtol=1e-6)
 
 

@@ -38,13 +38,19 @@ LEAST = 0.02  # a patch is blank, and drawn again, where no channel has this sta
 
 
 def find(name: str) -> Path:
-    """Where a package has its file, without importing the package. Raises DataError."""
-    package, _, inside = FILES[name].partition("/")
+    """Where a package has the file of one of the twelve. Raises DataError."""
+    return place_of(FILES[name], name)
+
+
+def place_of(file: str, name: str = "") -> Path:
+    """Where a package has a file ("skimage/data/brick.png"), without importing the package. Raises DataError."""
+    package, _, inside = file.partition("/")
     spec = importlib.util.find_spec(package)
     path = Path(spec.submodule_search_locations[0], inside) if spec and spec.submodule_search_locations else None
     if path is None or not path.is_file():
         said = f"pip install --force-reinstall {PACKAGES[package]}" if path else f"pip install {PACKAGES[package]}"
-        raise DataError(f"photograph {name!r} is not there: it is {inside} of the package {PACKAGES[package]}; {said}")
+        named = name or Path(inside).stem
+        raise DataError(f"photograph {named!r} is not there: it is {inside} of the package {PACKAGES[package]}; {said}")
     return path
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tritoncnn.data.boxed_scans import Scene, make_boxed_scans
 from tritoncnn.data.define import Array, Dataset, Source
+from tritoncnn.data.raycast import meet_boxes, meet_poles
 from tritoncnn.data.scan import ScanReader, check_scans
 
 TRAIN, TEST = 480, 96  # scenes
@@ -123,7 +124,7 @@ def _cast(world: _World, random: np.random.RandomState) -> tuple[Array, NDArray[
     slope = random.normal(0, 0.004, 2)  # of the ground
     fall = rays[2] - slope[0] * rays[0] - slope[1] * rays[1]
     ground = np.where(fall < 0, GROUND / np.where(fall < 0, fall, 1), np.inf)
-    ranges = np.concatenate([ground[None], _meet_boxes(rays, world.boxes), _meet_poles(rays, world.poles)])
+    ranges = np.concatenate([ground[None], meet_boxes(rays, world.boxes), meet_poles(rays, world.poles, GROUND)])
     first = ranges.argmin(0)
     distance = ranges[first, np.arange(len(first))]
     owner = np.array([-1, *world.owner, *(-1 for _ in world.poles)])[first]
@@ -132,37 +133,6 @@ def _cast(world: _World, random: np.random.RandomState) -> tuple[Array, NDArray[
     distance = distance + random.normal(0, NOISE, len(first))
     points = np.concatenate([rays * distance, np.clip(shine, 0, 1)[None]]).T[back]
     return points.astype(np.float32), owner[back]
-
-
-def _meet_boxes(rays: Array, boxes: list[tuple[float, ...]]) -> Array:
-    """Where rays f32[3,R] from the origin first meet each box: f32[K,R], infinite where they miss it.
-
-    Between the two planes of an axis a ray is from one parameter to another; in the box it is where all three overlap
-    (Kay & Kajiya 1986).
-    """
-    x, y, z, length, width, height, yaw = (np.array(boxes, np.float32).reshape(-1, 7, 1)).transpose(1, 0, 2)
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    enter, leave = np.float32(0.0), np.float32(np.inf)
-    for ray, centre, size in (
-        (cos * rays[0] + sin * rays[1], cos * x + sin * y, length),
-        (cos * rays[1] - sin * rays[0], cos * y - sin * x, width),
-        (rays[2], z, height),
-    ):
-        with np.errstate(divide="ignore", invalid="ignore"):  # along a plane: it is met infinitely far away
-            a, b = (centre - size / 2) / ray, (centre + size / 2) / ray
-        enter, leave = np.maximum(enter, np.minimum(a, b)), np.minimum(leave, np.maximum(a, b))
-    return np.where(enter < leave, enter, np.float32(np.inf))
-
-
-def _meet_poles(rays: Array, poles: list[tuple[float, float, float, float]]) -> Array:
-    """The same for upright cylinders on the ground, without their tops."""
-    x, y, radius, height = (np.array(poles, np.float32).reshape(-1, 4, 1)).transpose(1, 0, 2)
-    flat = rays[0] ** 2 + rays[1] ** 2
-    ahead = x * rays[0] + y * rays[1]
-    under = ahead**2 - flat * (x**2 + y**2 - radius**2)
-    distance = (ahead - np.sqrt(np.maximum(under, 0))) / flat
-    hit = (under > 0) & (distance > 0) & (distance * rays[2] < GROUND + height)
-    return np.where(hit, distance, np.float32(np.inf))
 
 
 def load_streets(read: ScanReader) -> Dataset:

@@ -52,8 +52,8 @@ def write_answers(
     answers: Sequence[tuple[str, Path, Answer]],
     view: Callable[[Path], Image.Image] = read_colour,
 ) -> list[Path]:
-    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer on or below it;
-    return the files.
+    """Write answers.json into a folder, and each picture (name, file, answer) as NAME-answer.png with its answer on or below it,
+    and the further files of answers; return the files.
 
     ``view`` makes a picture of a file. Raises InputError, SaveError; DataError where a picture cannot be read any more.
     """
@@ -68,6 +68,9 @@ def write_answers(
         page.save(data, "PNG")
         write_file(target, data.getvalue())
         files.append(target)
+        for end, make in answer.files.items():
+            files.append(free_name(out, name, end, files))
+            write_file(files[-1], make())
     return files
 
 

@@ -1,0 +1,137 @@
+"""Depth maps: files of 16 bits a pixel -> metres, and a data set of pictures with the depth at each pixel. 0 metres: not
+known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from tritoncnn.data.boxes import FittedReader, check_fitted, fitted
+from tritoncnn.data.define import Array, Dataset, Examples, Reader, Source, facts_of
+from tritoncnn.data.paired import DEPTHS, Pair, find_pairs, part_pairs, read_pairs
+from tritoncnn.data.pictures import open_picture, read_colour
+from tritoncnn.errors import DataError
+from tritoncnn.flags import ABOVE_0, option
+
+MILLIMETRES = 1000.0  # steps of a metre, as NYU's depth maps have them; KITTI's have 256
+DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
+FARTHEST = 1e5  # metres: what is farther is not known
+
+
+def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
+    """Depth f32[H,W] in metres of a file of 16 bits a pixel in steps of 1 / ``scale`` metres, or of f32 in metres; upright.
+
+    What is 0, negative, not finite or absurdly far becomes 0: not known. Raises DataError for files of 8 bits and of colours.
+    """
+
+    def decode(picture: Image.Image) -> Array:
+        if picture.mode != "F" and picture.mode not in DEEP:
+            held = f"{len(picture.getbands())} channels of 8 bits" if len(picture.getbands()) > 1 else "8 bits a pixel"
+            raise DataError(
+                f"depth map {path} has {held} (mode {picture.mode}); wanted one channel of 16 bits, as NYU has it in "
+                "millimetres and KITTI in 1/256 metres (--depth-scale), or of 32-bit floats in metres"
+            )
+        values = np.asarray(ImageOps.exif_transpose(picture)).astype(np.float32)
+        depth = values if picture.mode == "F" else values / np.float32(scale)
+        with np.errstate(invalid="ignore"):  # NaN is not known either
+            return np.where((depth > 0) & (depth < FARTHEST), depth, np.float32(0))
+
+    return open_picture(path, decode)
+
+
+def write_depth(depth: Array) -> Image.Image:
+    """A picture of 16 bits a pixel with a depth map f32[H,W] in millimetres; what is farther than 65.535 m becomes 0: not
+    known.
+    """
+    steps = np.round(depth.astype(np.float64) * MILLIMETRES)
+    return Image.fromarray(np.where((steps > 0) & (steps < 1 << 16), steps, 0).astype(np.uint16))
+
+
+def fit_depth(depth: Array, size: int) -> Array:
+    """f32[H,W] -> f32[size,size], as ``FittedReader`` fits its picture: the mean of the depths that are known in each new pixel.
+
+    Where a map grows, each new pixel takes its nearest one, so that no depth is made up between two things. What is left over is
+    not known.
+    """
+    H, W = depth.shape
+    width, height = fitted(W, H, size)
+    how = Image.Resampling.BOX if max(H, W) > size else Image.Resampling.NEAREST
+    total, share = (
+        np.asarray(Image.fromarray(values).resize((width, height), how), np.float32)
+        for values in (depth, (depth > 0).astype(np.float32))
+    )
+    found = np.zeros((size, size), np.float32)
+    np.divide(total, share, out=found[:height, :width], where=share > 1e-4)
+    return found
+
+
+@dataclass(frozen=True)
+class DepthPart:
+    """Pictures f32[N,3,S,S] in [0, 1] and depths f32[N,S,S] in metres."""
+
+    pictures: Array
+    depths: Array
+
+
+def make_depths(name: str, train: DepthPart, test: DepthPart, remarks: tuple[str, ...] = ()) -> Dataset:
+    """Normalise pictures by mean and deviation of the training part. Raises DataError where a part has no known depth."""
+    for what, part in (("training", train), ("test", test)):
+        if not len(part.pictures):
+            raise DataError(f"{name}: there are no {what} pictures")
+        if not (part.depths > 0).any():
+            raise DataError(f"{name}: no pixel of the {what} depth maps has a known depth (above 0)")
+    facts, digest = facts_of(name, (), train.pictures), hashlib.sha256(b"depths")
+    parts = []
+    for part in (train, test):
+        parts.append(Examples(facts.normalise(part.pictures), torch.from_numpy(part.depths)))
+        for tensor in (parts[-1].x, parts[-1].y):
+            digest.update(tensor.numpy().data)
+    known = [round(float((part.depths > 0).mean()), 4) for part in (train, test)]
+    note = {
+        "train_pictures": len(parts[0]),
+        "test_pictures": len(parts[1]),
+        "train_known": known[0],
+        "test_known": known[1],
+    }
+    seen = train.depths[train.depths > 0]
+    about = (
+        f"{len(parts[0])} + {len(parts[1])} pictures (training + test) with depth at {known[0]:.0%} and {known[1]:.0%} of their "
+        f"pixels, from {seen.min():.2f} to {seen.max():.2f} m, {np.median(seen):.2f} in the middle"
+    )
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks, about)
+
+
+def load_depths(folder: Path, read: Reader, scale: float) -> Dataset:
+    """A folder of pictures with depth maps beside them, as ``paired.py`` finds them. Raises DataError."""
+    fit = check_fitted("depths", read)
+    train, test = part_pairs("depths", find_pairs(folder, DEPTHS))
+    parts = [_read(pairs, fit, scale) for pairs in (train, test)]
+    return make_depths("depths", parts[0], parts[1])
+
+
+def _read(pairs: Sequence[Pair], fit: FittedReader, scale: float) -> DepthPart:
+    def both(pair: Pair, size: tuple[int, int]) -> tuple[Array, Array]:
+        return fit.fit(read_colour(pair.picture), size), fit_depth(read_depth(pair.beside, scale), fit.size)
+
+    rows = read_pairs("depths", pairs, DEPTHS, both, 16 * fit.size**2)
+    return DepthPart(*(np.stack(values) for values in zip(*rows, strict=True)))
+
+
+depths = Source(
+    "depths",
+    "pictures with depth maps of 16 bits beside them, as NYU and KITTI have them",
+    DEPTHS.form,
+    lambda folder, read, depth_scale: load_depths(folder, read, depth_scale),
+    options=(
+        option(
+            "depth_scale", MILLIMETRES, "Steps of a metre in 16-bit depth maps: 1000 (millimetres, as NYU), 256 (KITTI).", ABOVE_0
+        ),
+    ),
+)  # fmt: skip
