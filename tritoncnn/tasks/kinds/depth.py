@@ -64,7 +64,9 @@ def rmse(logs: torch.Tensor, depth: torch.Tensor) -> float:
 
 
 def mean_depth(facts: Facts, train: Examples, test: Examples) -> Baseline | None:
-    """delta1 of the mean depth of each pixel over the training pictures."""
+    """delta1 of the mean depth of each pixel over the training pictures; None where there are none of that size."""
+    if not len(train) or train.y.shape[1:] != test.y.shape[1:]:
+        return None
     return Baseline("the mean depth at each pixel", delta1(mean_logs(train.y).expand_as(test.y), test.y))
 
 
