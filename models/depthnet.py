@@ -42,8 +42,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """An encoder's maps -> f32[N,answers,H,W]: the smallest is doubled, joined with the next larger one, filtered, and so on."""
 
-    def __init__(self, channels: Sequence[int], answers: int) -> None:
-        """``channels`` of the encoder's maps, the picture's first."""
+    def __init__(self, channels: Sequence[int], answers: int, middle: float = 0.0) -> None:
+        """``channels`` of the encoder's maps, the picture's first; ``middle``: the answer that a new net tends to."""
         super().__init__()
         _, *widths = channels
         wide = [LAST, *widths]  # of the maps that come out at each size
@@ -52,6 +52,8 @@ class Decoder(nn.Module):
             for i in reversed(range(len(widths)))
         )  # fmt: skip
         self.head = nn.Conv2d(LAST, answers, 3, 1, 1)
+        assert self.head.bias is not None, "it was made with one"
+        nn.init.constant_(self.head.bias, middle)
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         *larger, y = maps
@@ -68,10 +70,8 @@ class DepthNet(nn.Module):
     def __init__(self, channels: int = 3, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         self.encoder = Encoder(channels, widths)
-        self.decoder = Decoder(self.encoder.channels, 1)
+        self.decoder = Decoder(self.encoder.channels, 1, MIDDLE)
         init_filters(self)
-        assert self.decoder.head.bias is not None, "it was made with one"
-        nn.init.constant_(self.decoder.head.bias, MIDDLE)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logs: torch.Tensor = self.decoder(self.encoder(x))

@@ -32,12 +32,9 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(channels, widths)
-        answers = {"parts": classes, "depth": 1, "colour": 2}
-        self.heads = nn.ModuleDict({name: Decoder(self.encoder.channels, answers[name]) for name in heads})
+        answers = {"parts": (classes, 0.0), "depth": (1, MIDDLE), "colour": (2, 0.0)}
+        self.heads = nn.ModuleDict({name: Decoder(self.encoder.channels, *answers[name]) for name in heads})
         init_filters(self)
-        for name, decoder in self.heads.items():
-            assert decoder.head.bias is not None, "it was made with one"
-            nn.init.constant_(decoder.head.bias, MIDDLE if name == "depth" else 0.0)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         maps = self.encoder(x)

@@ -184,7 +184,7 @@ def test_a_step_is_that_of_torch_and_launches_of_our_kernels_alone() -> None:
         first = float(step(x, y))
         seen = list(mode.seen)
     assert set(seen) <= {"aten::_local_scalar_dense"}  # the loss as a number
-    assert first == pytest.approx(float(loss), rel=1e-5)
+    assert first == pytest.approx(loss.item(), rel=1e-5)
     after = step.state_dict()
     for name, value in before.items():
         assert value.grad is not None

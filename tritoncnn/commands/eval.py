@@ -11,12 +11,15 @@ from tritoncnn.commands.results import best_option, folder_option, json_option, 
 
 @click.command()
 @click.argument("run", type=Path)
+@click.option("--data", metavar="NAME", help="Another of the task's data sets (default: the run's own).")
 @click.option("--data-dir", type=Path, help="Other data of the same kind and classes (default: the run's own).")
 @click.option("--part", type=click.Choice(["test", "train"]), default="test", show_default=True)
 @best_option
 @json_option
 @folder_option("Folder of report.json and pictures (default: RUN/eval).")
-def eval(run: Path, data_dir: Path | None, part: str, best: bool, out: Path | None, as_json: bool) -> None:
+def eval(
+    run: Path, data: str | None, data_dir: Path | None, part: str, best: bool, out: Path | None, as_json: bool
+) -> None:
     """Measure the model trained in the folder RUN: the task's metrics, its baseline and, of a classifier, a table of its classes.
 
     The folder then holds report.json, with all figures, and the task's pictures; of a classifier
@@ -28,5 +31,5 @@ def eval(run: Path, data_dir: Path | None, part: str, best: bool, out: Path | No
     from tritoncnn.tasks import find_task
     from tritoncnn.train import measure, task_name
 
-    found = measure(find_task(task_name(run)), run, data_dir, out, part=part, best=best)
+    found = measure(find_task(task_name(run)), run, data_dir, out, part=part, best=best, data=data)
     tell(found.note, found.lines, found.files, as_json)

@@ -113,7 +113,7 @@ def _draw(picture: Image.Image, maps: dict[str, Array]) -> Image.Image:
             np.asarray(Image.fromarray(plane).resize(picture.size, Image.Resampling.BILINEAR))
             for plane in maps["colour"]
         ]
-        rgb = to_rgb(np.asarray(grey, np.float32)[None] / 255, np.stack(planes)[None])[0].transpose(1, 2, 0)
+        rgb = to_rgb(np.asarray(grey, np.float32)[None] / np.float32(255), np.stack(planes)[None])[0].transpose(1, 2, 0)
         panels.append(Image.fromarray((np.clip(rgb, 0, 1) * 255).round().astype(np.uint8)))
     page = Image.new("RGB", (len(panels) * (picture.width + 4) - 4, picture.height), "white")
     for number, panel in enumerate(panels):

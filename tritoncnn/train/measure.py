@@ -37,28 +37,38 @@ def measure(
     *,
     part: str = "test",
     best: bool = False,
+    data: str | None = None,
 ) -> Measured:
-    """Measure the model of a run on a part (test or train) of its data set, or of one of the same kind in ``data_dir``.
+    """Measure the model of a run on a part (test or train) of its data set, or of one of the same kind in ``data_dir``, or of
+    another of the task's data sets, ``data``.
 
+    The baseline learns from the training part of that data set; where it has none, from the run's own.
     Writes report.json and the task's pictures into ``out``, by default RUN/eval. Raises InputError, CheckpointError,
     DataError, SaveError.
     """
     where = folder.open_run(run)
     config = folder.read_config(where)
     trained = folder.load_trained(where, task, best=best)
-    data, parts = parts_of(config, trained, data_dir)
+    other = {}
+    if data is not None:
+        known("data set", data, task.data, f" of task {task.name}")
+        other = {"data": data, "data_dir": None}
+    found, parts = parts_of(config | other, trained, data_dir)
     examples = parts[part]
+    if not len(examples):
+        raise DataError(f"{found.name} has no {part} part")
+    learned = parts["train"] if len(parts["train"]) else parts_of(config, trained, None)[1]["train"]
     size = min(BATCH, len(examples))
     evaluator = Evaluator(lambda x: compile_kept(trained.module, x), examples.x, size)
     outputs = evaluator.outputs(examples.x)
     metrics = {name: metric.measure(outputs, examples.y) for name, metric in task.metrics.items()}
     shown = "  ".join(f"{name.replace('_', ' ')} {task.metrics[name].show(value)}" for name, value in metrics.items())
     note: dict[str, Any] = {
-        "run": str(run), "weights": "best" if best else "last", "data": data.name, "part": part,
+        "run": str(run), "weights": "best" if best else "last", "data": found.name, "part": part,
         "examples": len(examples), "metrics": metrics,
-        "baseline": baseline_of(task, trained.facts, parts["train"], examples),
+        "baseline": baseline_of(task, trained.facts, learned, examples),
     }  # fmt: skip
-    lines = [f"{part} part of {data.name}, {len(examples)} examples", shown]
+    lines = [f"{part} part of {found.name}, {len(examples)} examples", shown]
     place = make_folder(out if out is not None else where.path / FOLDER)
     if note["baseline"] is not None:
         lines.append(f"for comparison: {task.best.replace('_', ' ')} {tell_baseline(task, note['baseline'])}")
