@@ -19,17 +19,18 @@ import tritoncnn
 from tests.computing import Computing
 from tests.data.boxed import save
 from tests.train.runs import StopAt
-from tritoncnn.data import Examples, Facts
+from tritoncnn.data import Examples, Facts, load_data
 from tritoncnn.data.boxes import FittedReader
 from tritoncnn.data.chambers import make_views
 from tritoncnn.data.depths import read_depth
 from tritoncnn.data.materials import Patterns
+from tritoncnn.errors import DataError, InputError
 from tritoncnn.models.depthnet import DepthNet
 from tritoncnn.task import Ask, Side, Task
 from tritoncnn.tasks import find_task
 from tritoncnn.tasks.kinds.depth import abs_rel, delta1, depth_loss, mean_depth, mean_logs, rmse, scaled, tell_depths
 from tritoncnn.tasks.kinds.depth_pictures import coloured, own_pixels
-from tritoncnn.train import Interrupted, Options, predict, resume, train
+from tritoncnn.train import Interrupted, Options, measure, predict, resume, train
 from tritoncnn.train.answers import write_answers
 
 SIDE, BATCH = 32, 4
@@ -274,3 +275,28 @@ def test_maps_are_of_the_size_that_is_asked_for() -> None:
     assert x.shape == (2, 3, 48, 48)
     assert y.shape == (2, 48, 48)
     assert bool((y > 0).all())
+
+
+def test_a_run_is_measured_on_another_data_set_of_its_task_against_what_it_could_know(
+    run: Path, tmp_path: Path
+) -> None:
+    note = measure(tiny(), run, data="motorcycle", out=tmp_path).note
+    assert (note["data"], note["examples"]) == ("motorcycle", 1)
+    task = tiny()
+    data, other = (
+        load_data(name, place, task.read) for name, place in (("depths", run.parent / "data"), ("motorcycle", None))
+    )
+    wanted = mean_depth(data.facts, data.train, other.test)
+    assert wanted is not None
+    assert note["baseline"]["value"] == wanted.value
+    assert [row["depths"] for row in note["depths"]] == ["as it is", "scaled to the true median"]
+    assert note["depths"][0]["delta1"] == pytest.approx(note["metrics"]["delta1"])
+    with pytest.raises(DataError, match="^motorcycle has no train part$"):
+        measure(tiny(), run, data="motorcycle", part="train", out=tmp_path)
+    with pytest.raises(InputError, match="^unknown data set of task depth 'mnist'; known: rooms, depths, motorcycle$"):
+        measure(tiny(), run, data="mnist", out=tmp_path)
+
+
+def test_what_has_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^motorcycle is for testing only: it has no training examples$"):
+        train(Options.of(tiny(), data="motorcycle"), tmp_path / "run")

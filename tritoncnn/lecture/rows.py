@@ -176,6 +176,22 @@ _ROWS = (
         trained("pillars", "--epochs", "5", scans="Made streets from above: points, true boxes and found ones."),
     ),
     Row(
+        "encoder-decoder",
+        "One encoder, several answers",
+        "What is in a grey picture, how far it is, and its colours: three decoders on one encoder (Caruana 1997).",
+        "compare trunk --vary heads=all,parts,depth,colour",
+        trained(
+            "trunk", "--size", "32", "--epochs", "3", answers="Made rooms: what each head says, above what is true."
+        ),
+    ),
+    Row(
+        "rgb-depth",
+        "Depth of one picture",
+        "Size, texture and where things stand tell how far they are (Eigen et al. 2014). Light is near, dark is far.",
+        "train depth --data depths --data-dir DIR",
+        trained("depth", "--epochs", "3", depths="Made rooms: depth that is said, true depth, and their ratio."),
+    ),
+    Row(
         "adversarial",
         "Adversarial examples",
         "A change too small to mind, but chosen along the gradient, turns the net's answer; noise of that size does not.",

@@ -36,7 +36,7 @@ SIDE = 64
 CHOICES = ("all", *HEADS, "parts+depth", "parts+colour", "depth+colour")
 
 
-def build(facts: Facts, heads: str) -> torch.nn.Module:
+def build(facts: Facts, heads: str = "all") -> torch.nn.Module:
     if not facts.classes:
         raise InputError("classes must be a list of 1 or more names; got []")
     return Trunk(len(facts.mean), len(facts.classes), HEADS if heads == "all" else heads.split("+"))

@@ -116,7 +116,9 @@ def _load(options: Options) -> Dataset:
 
 
 def _fit(options: Options, data: Dataset) -> Options:
-    """Options for a new run on this data. Raises InputError when a batch is larger than the data set."""
+    """Options for a new run on this data. Raises InputError where there is nothing to train on, or less than a batch."""
+    if not len(data.train):
+        raise InputError(f"{data.name} is for testing only: it has no training examples")
     if options.batch_size > len(data.train):
         raise InputError(
             f"--batch-size {options.batch_size} is larger than the data set: {data.name} has {len(data.train)} "
