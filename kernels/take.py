@@ -91,7 +91,7 @@ def put_kernel(
     Y: tl.constexpr, X: tl.constexpr, I: tl.constexpr, BASE: tl.constexpr,  # memory strides of the other dims
     LENGTH: tl.constexpr, STEP: tl.constexpr, BASE_STEP: tl.constexpr,  # size of y's indexed dim, its stride in y and base
     COUNT: tl.constexpr, X_STEP: tl.constexpr, I_STEP: tl.constexpr,  # size of x's indexed dim, and strides
-    ADD: tl.constexpr, MAX: tl.constexpr, SKIP: tl.constexpr,
+    ADD: tl.constexpr, MAX: tl.constexpr, SKIP: tl.constexpr, KEPT: tl.constexpr,
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
@@ -100,12 +100,13 @@ def put_kernel(
     i = five_coordinates(rows, lanes, SIZES)
     offs_y, offs_x, offs_i = five_offset(i, Y), five_offset(i, X), five_offset(i, I)
     zeros = tl.zeros((BLOCK_ROWS, BLOCK_LANES), y_ptr.dtype.element_ty)
-    for place in range(0, LENGTH):
-        if base_ptr is None:
-            first = zeros
-        else:
-            first = tl.load(base_ptr + five_offset(i, BASE) + place * BASE_STEP, mask=mask, other=0)
-        tl.store(y_ptr + offs_y + place * STEP, first, mask=mask)
+    if not KEPT:
+        for place in range(0, LENGTH):
+            if base_ptr is None:
+                first = zeros
+            else:
+                first = tl.load(base_ptr + five_offset(i, BASE) + place * BASE_STEP, mask=mask, other=0)
+            tl.store(y_ptr + offs_y + place * STEP, first, mask=mask)
     # A lane writes and reads only elements of its own, in order: no atomics, no barrier.
     for entry in range(0, COUNT):
         index, inside = _load_index(i_ptr + offs_i + entry * I_STEP, mask, LENGTH, WIDE)
@@ -171,12 +172,13 @@ def take(
 
 def put(
     y: TensorType, x: TensorType, index: TensorType, dim: int, *, base: TensorType | None = None, add: bool = True,
-    largest: bool = False, skip: int | None = None, tile: Tile | None = None,
+    largest: bool = False, skip: int | None = None, kept: bool = False, tile: Tile | None = None,
     target: Target,
 ) -> Launch:  # fmt: skip
     """y = zeros, then y[.., index[.., j, ..], ..] += x[.., j, ..] for each j, or = without ``add``; not where index is ``skip``.
 
     Or y = ``base``, whose numbers stay where no index leads; ``largest``: y is the largest of these and of what comes.
+    ``kept``: y holds numbers already, and those stay.
 
     The index broadcasts to x. Raises ShapeError, DTypeError, UnsupportedError.
     """
@@ -206,7 +208,7 @@ def put(
         {"y_ptr": y, "x_ptr": x, "i_ptr": index, "base_ptr": base},
         ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, I=i_strides, BASE=base_strides, LENGTH=y.shape[dim],
         STEP=y.strides[dim], BASE_STEP=(base or y).strides[dim], COUNT=count, X_STEP=x.strides[dim],
-        I_STEP=full.strides[dim], ADD=add, MAX=largest, SKIP=skip,
+        I_STEP=full.strides[dim], ADD=add, MAX=largest, SKIP=skip, KEPT=kept,
         BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel,
         num_warps=tile.num_warps,

@@ -185,6 +185,14 @@ class Baseline(NamedTuple):
     value: float
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Files that a trained net makes: their names, and (examples of the test part, facts, tensors by name) -> their bytes."""
+
+    files: tuple[str, ...]
+    make: Callable[[Examples, Facts, Mapping[str, torch.Tensor]], Mapping[str, bytes]]
+
+
 Judge = Callable[[Any, Examples, Facts], Report]  # (outputs for these examples, the examples, facts of the data)
 Draw = Callable[[Any, Examples, Facts], bytes]  # the same -> the bytes of a file
 
@@ -214,6 +222,9 @@ class Task:
     targets  what they are, for augmentations
     pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
     portraits  the same of the weights: (tensors by name, facts) -> the bytes of a file
+    makes    further files of the run folder, and of ``eval``'s, that the net makes
+    each     (model, facts, file) -> Answer, where files have sizes of their own; None: they are read by ``read`` to one size and
+             answered in batches, by ``answer``
     report   what ``eval`` says of outputs beside the metrics
     baseline  (facts, training part, test part) -> what a sceptic would try first, and how good that is; None: nothing
     """
@@ -239,6 +250,8 @@ class Task:
     targets: Targets = Targets.OTHER
     pictures: Mapping[str, Draw] = field(default_factory=dict)
     portraits: Mapping[str, Callable[[Mapping[str, torch.Tensor], Facts], bytes]] = field(default_factory=dict)
+    makes: Maker | None = None
+    each: Callable[[torch.nn.Module, Facts, Path], Answer] | None = None
     report: Judge | None = None
     baseline: Callable[[Facts, Examples, Examples], Baseline | None] | None = None
 
@@ -294,14 +307,15 @@ class Task:
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all files that it draws."""
-        return (*self.pictures, *self.portraits)
+        return (*self.pictures, *self.portraits, *(self.makes.files if self.makes is not None else ()))
 
     def draw(
         self, outputs: Any, examples: Examples, facts: Facts, weights: Mapping[str, torch.Tensor]
     ) -> dict[str, bytes]:
         """Draw all files, of the outputs for these examples and of the weights."""
         drawn = {name: draw(outputs, examples, facts) for name, draw in self.pictures.items()}
-        return drawn | {name: draw(weights, facts) for name, draw in self.portraits.items()}
+        drawn |= {name: draw(weights, facts) for name, draw in self.portraits.items()}
+        return drawn | dict(self.makes.make(examples, facts, weights) if self.makes is not None else {})
 
     def recipe_for(self, data: str) -> Recipe:
         return self.recipes.get(data, self.recipe)

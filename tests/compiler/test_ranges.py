@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tritoncnn
+from tests.computing import Computing
 from tritoncnn import SGD, Update
 from tritoncnn.errors import InputError, OutOfRangeError
 
@@ -147,3 +148,35 @@ def test_an_empty_index_is_taken() -> None:
     assert tritoncnn.compile(net, (x, torch.zeros(0, dtype=torch.int64)))(
         x, torch.zeros(0, dtype=torch.int64)
     ).shape == (0, 4)
+
+
+class Rows(nn.Module):
+    """Rows of a table that bytes name, or truth values; or those behind them."""
+
+    def __init__(self, rows: int, behind: int) -> None:
+        super().__init__()
+        self.table, self.behind = nn.Embedding(rows, 2), behind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = x[:, 1:].long()
+        return self.table(places + self.behind if self.behind else places)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "behind", "looked"),
+    [(torch.uint8, 256, 0, False), (torch.uint8, 300, 0, False), (torch.uint8, 255, 0, True), (torch.uint8, 256, 1, True),
+     (torch.bool, 2, 0, False), (torch.bool, 1, 0, True), (torch.int64, 256, 0, True)],
+)  # fmt: skip
+def test_what_a_dtype_rules_out_is_not_looked_for(dtype: torch.dtype, rows: int, behind: int, looked: bool) -> None:
+    x = torch.zeros(2, 3, dtype=dtype)
+    rows_of = Rows(rows, behind)
+    model = tritoncnn.compile(rows_of, x)
+    with Computing() as mode:
+        model(x)
+        assert bool(mode.seen) == looked
+    worst = torch.full_like(x, 1 if dtype is torch.bool else 255 if dtype is torch.uint8 else 256)
+    if looked:
+        with pytest.raises(OutOfRangeError, match="got 1" if dtype is torch.bool else "got 25"):
+            model(worst)
+    else:
+        torch.testing.assert_close(model(worst), rows_of(worst).detach())

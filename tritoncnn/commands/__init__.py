@@ -20,6 +20,7 @@ COMMANDS = {
     "dream": "Draw into a picture what a layer of a trained net sees in it.",
     "style": "Paint what is on one picture in the style of another.",
     "lecture": "Run every row of the lecture in small; one page with pictures, sounds and figures.",
+    "compose": "Make music by a trained WaveNet, as fast as it plays and faster.",
     "list": "List tasks, models, data sets, augmentations and runs.",
     "filter": "Lay a filter on a picture: blur, edges, sharpen, or taps of your own; also on a pyramid.",
     "learn-filter": "Find the filter that makes one picture of another.",

@@ -46,6 +46,9 @@ def infer(
     Of a run that finds cars in lidar scans PICTURE is a scan: .bin as KITTI has them (x, y, z, reflectance as f32), or
     .npy of floats [N,4] or [N,3]; --out draws it from above.
 
+    Of a WaveNet PICTURE is a sound: WAV, FLAC, Ogg or AIFF of any width, rate and number of channels; told are the bits
+    that a sample takes, of all of it and second by second: how surprising it is to the net.
+
     PICTURE may also be a folder (all pictures in it and its folders), a pattern as "scans/*.png", or - for a picture on
     standard input. A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where
     no picture could be read.

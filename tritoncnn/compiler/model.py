@@ -45,6 +45,19 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Raises InputError, ShapeError or DTypeError when an input is not like the example."""
+        return self._call(args, kwargs, 1)
+
+    def repeat(self, times: int, *args: Any, **kwargs: Any) -> Any:
+        """Call the model so many ``times``, one after the other, by one native call: the last result.
+
+        What goes on from call to call is what the module keeps in buffers. Raises InputError also for fewer than 1 time, and
+        for a model that draws random numbers, which would be the same each time.
+        """
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise InputError(f"repeat: times must be a whole number of at least 1; got {times!r}")
+        return self._call(args, kwargs, times)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], times: int) -> Any:
         if kwargs:
             args, kwargs = self._bound(args, kwargs)
         with self._subject.locks:
@@ -55,8 +68,12 @@ class CompiledModel:
                     "under torch.no_grad()"
                 )
             if program.captured.random:
+                if times > 1:
+                    raise InputError(
+                        f"repeat: {self._subject.title} draws random numbers, which would be the same each time"
+                    )
                 self._seed.random_()
-            results = program.run.run(program.fit(tensors))
+            results = program.run.run(program.fit(tensors), times)
             if program.changed:
                 bump(program.changed)
         return program.build(results)

@@ -8,7 +8,7 @@ plan_step      forward, losses, backward, optimizers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from tritoncnn import cpu, settings
 from tritoncnn.autodiff import differentiate, pull_back
 from tritoncnn.capture import Captured
-from tritoncnn.ir import Graph, Rewriter, TensorType, Value, verify
+from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead, verify
 from tritoncnn.ops import OPS, Sym, check_node
 from tritoncnn.optim import Unit, add_optimizers
 from tritoncnn.passes import FORWARD, Stage, lowering, run_passes
@@ -148,7 +148,8 @@ def assign(graph: Graph, captured: Captured) -> Graph:
     """f(x, buffer) -> (y, buffer', further...)   =>   f(x, buffer) -> (y, further..., buffer := buffer')
 
     Whatever else must still hold the old contents is copied first: results that are views of a buffer that changes, and new
-    contents that are views of another one.
+    contents that are views of another one. What overwrites places of the buffer itself, and is not needed otherwise, is written
+    in place: the rest of the buffer is not touched.
     """
     out = Rewriter(graph.name)
     out.keep_inputs(graph)
@@ -163,13 +164,20 @@ def assign(graph: Graph, captured: Captured) -> Graph:
             return out.value(value)
         return OPS["snapshot"](Sym(out, out.value(value))).value  # type: ignore[no-any-return]
 
+    def content(buffer: Value, value: Value) -> Callable[[], Any]:
+        """What gives the buffer its new content, once all that must be kept is."""
+        node = graph.producer.get(value)
+        here = Sym(out, out.value(buffer))
+        own = node is not None and node.op == "overwrite" and node.operands[0] == buffer
+        if node is not None and own and value not in graph.users and graph.outputs.count(value) == 1:
+            places = [Sym(out, kept(operand)) for operand in node.operands[1:]]
+            return lambda: OPS["write"](here, *places, **node.attrs)
+        new = Sym(out, kept(value))
+        return lambda: OPS["assign"](here, new)
+
     others = tuple(kept(value) for value in (*graph.outputs[:first], *graph.outputs[last:]))
-    contents = tuple(kept(value) for value in graph.outputs[first:last])
-    written = tuple(
-        OPS["assign"](Sym(out, out.value(buffer)), Sym(out, content)).value
-        for buffer, content in zip(changed.values(), contents, strict=True)
-    )
-    return out.finish((*others, *written))
+    contents = [content(*pair) for pair in zip(changed.values(), graph.outputs[first:last], strict=True)]
+    return remove_dead(out.finish((*others, *(write().value for write in contents))))
 
 
 def _dump(name: str, stages: Sequence[Stage], plan: Plan) -> None:

@@ -180,8 +180,7 @@ def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
     shape = tuple(x.shape)
     x, source = _lifted(x, source)
     dim, index = _line("index_copy", x, dim, index, source)
-    y = op["where"](_hit(x, index, dim, source.shape), _spread(x, source, index, dim, False), x)
-    return op["reshape"](y, shape=shape)
+    return op["reshape"](op["overwrite"](x, source, index, dim=dim), shape=shape)
 
 
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:

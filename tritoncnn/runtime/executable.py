@@ -76,8 +76,11 @@ class Executable:
         device = torch.device("cpu") if like is None else like.device  # never torch.set_default_device's
         return [torch.empty_strided(*place, dtype=dtype, device=device) for _, *place, dtype in self._outputs]
 
-    def run(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The caller has checked the tensors: dtypes, shapes, and strides as planned."""
+    def run(self, tensors: Sequence[torch.Tensor], times: int = 1) -> list[torch.Tensor]:
+        """The caller has checked the tensors: dtypes, shapes, and strides as planned.
+
+        Of several ``times`` the results are those of the last; what is held goes on from one to the next.
+        """
         results = self.empty()
         written = results
         if self._repeated:
@@ -86,7 +89,7 @@ class Executable:
                 written[i] = results[i].as_strided(shape, results[i].stride())
         program = self._program or self.ready()
         with self._lock:  # from binding to running the memory is this call's
-            program.run(zip(self._names, (*tensors, *written), strict=True))
+            program.run(zip(self._names, (*tensors, *written), strict=True), times)
         return results
 
 

@@ -25,5 +25,5 @@ class Program(Protocol):
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         """Let ``tensor`` be the memory of an input or output from now on; the caller checked its type."""
 
-    def run(self, lent: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """One call on the caller's memory: inputs and outputs by name. None of it is kept."""
+    def run(self, lent: Iterable[tuple[str, torch.Tensor]], times: int = 1) -> None:
+        """One call on the caller's memory, or as many as ``times``: inputs and outputs by name. None of it is kept."""

@@ -15,6 +15,7 @@ from tritoncnn.ir import Graph, Node, Value
 from tritoncnn.ops import OPS
 from tritoncnn.ops.evaluate import run_reference
 
+HELD = {"u8": (0, 256), "i1": (0, 2)}  # from what to below what numbers of a dtype are
 LONGEST = 6  # nodes that are computed on the host for a check; what is further from its input becomes NaN
 
 
@@ -30,6 +31,13 @@ class Range:
     low: int
     high: int
     but: int | None = None
+
+    @property
+    def certain(self) -> bool:
+        """Whether all numbers that the input's dtype can hold are allowed, and come as they are."""
+        least, end = HELD.get(self.input.type.dtype, (-1, -1))
+        plain = all(OPS[node.op].view or node.op == "cast_i64" for node in self.nodes)
+        return plain and least >= 0 and self.low <= least and end <= self.high
 
     def check(self, tensor: torch.Tensor, name: str) -> None:
         """Raises OutOfRangeError, which calls the tensor by its name."""
@@ -52,7 +60,10 @@ class Range:
 
 
 def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
-    """What the tensors of a call are checked for, each once; ``inputs`` are their names in the graph."""
+    """What the tensors of a call are checked for, each once; ``inputs`` are their names in the graph.
+
+    What a tensor's dtype rules out is not looked for.
+    """
     found: dict[object, Range] = {}
     for node in graph.nodes:
         way = _way(graph, node.operands[0]) if OPS[node.op].promises else None
@@ -61,7 +72,7 @@ def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
             nodes, value = _shortened(nodes, node.operands[0])
             position = inputs.index(source.name)
             found.setdefault((value, *node.attrs.values()), Range(position, source, nodes, value, **node.attrs))  # type: ignore[arg-type]
-    return tuple(found.values())
+    return tuple(range for range in found.values() if not range.certain)
 
 
 def _way(graph: Graph, value: Value) -> tuple[Value, tuple[Node, ...]] | None:

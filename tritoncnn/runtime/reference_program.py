@@ -20,8 +20,9 @@ class ReferenceProgram:
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         self.buffers[name] = tensor
 
-    def run(self, lent: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def run(self, lent: Iterable[tuple[str, torch.Tensor]], times: int = 1) -> None:
         graph, buffers = self.plan.graph, {**self.buffers, **dict(lent)}
-        results = evaluate(graph, {value.name: buffers[value.name] for value in graph.inputs})
-        for place, result in zip(self.plan.outputs, results, strict=True):
-            buffers[place.buffer].copy_(result)
+        for _ in range(times):
+            results = evaluate(graph, {value.name: buffers[value.name] for value in graph.inputs})
+            for place, result in zip(self.plan.outputs, results, strict=True):
+                buffers[place.buffer].copy_(result)

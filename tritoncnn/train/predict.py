@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from tritoncnn.data import Facts
 from tritoncnn.data.define import Array, Reader
 from tritoncnn.data.pictures import upright_size
 from tritoncnn.errors import DataError, InputError
@@ -37,6 +39,8 @@ def predict(
     """
     ask = _ask(task.ask, top, score)
     trained = folder.load_trained(folder.open_run(run), task, best=best)
+    if task.each is not None:
+        return [_alone(task.each, trained, path) for path in files]
     found: list[Answer | DataError] = []
     evaluator: Evaluator[Model] | None = None
     batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
@@ -61,6 +65,16 @@ def _ask(usual: Ask, top: int | None, score: float | None) -> Ask:
     if score is not None and not BELOW_1.holds(score):
         raise InputError(f"--score must be {BELOW_1.words}; got {score}")
     return Ask(usual.top if top is None else top, usual.score if score is None else score)
+
+
+def _alone(
+    each: Callable[[torch.nn.Module, Facts, Path], Answer], trained: folder.Trained, path: Path
+) -> Answer | DataError:
+    """The answer to a file of a size of its own, or why there is none."""
+    try:
+        return each(trained.module, trained.facts, path)
+    except DataError as error:
+        return error
 
 
 def _placed(answer: Answer, path: Path) -> Answer | DataError:

@@ -189,6 +189,20 @@ together:
   ret void
 }
 
+define void @repeat(ptr %plan, i64 %threads, i64 %times) {
+entry:
+  %any = icmp ugt i64 %times, 0
+  br i1 %any, label %next, label %done
+next:
+  %i = phi i64 [ 0, %entry ], [ %j, %next ]
+  call void @run(ptr %plan, i64 %threads)
+  %j = add i64 %i, 1
+  %more = icmp ult i64 %j, %times
+  br i1 %more, label %next, label %done
+done:
+  ret void
+}
+
 declare i32 @sched_yield()
 declare i32 @omp_get_thread_num()
 declare void @GOMP_parallel(ptr, ptr, i32, i32)
@@ -201,11 +215,11 @@ _PAUSE = {  # tells the processor that we are only waiting: (instruction, declar
 
 @functools.lru_cache
 def _runner() -> tuple[Any, Any]:
-    """(the code, its ``run(plan, threads)``); compiled once a process, in a few milliseconds."""
+    """(the code, its ``repeat(plan, threads, times)``); compiled once a process, in a few milliseconds."""
     pause, declaration = _PAUSE.get(engine.architecture(), ("", ""))
     text = _TEXT.replace("PAUSE", pause).replace("SPINS", str(SPINS)) + declaration
-    code = engine.load(engine.compile_text(text, 1), ("run",))
-    return code, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(code.addresses["run"])
+    code = engine.load(engine.compile_text(text, 1), ("repeat",))
+    return code, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.addresses["repeat"])
 
 
 class NativePlan:
@@ -265,18 +279,19 @@ class NativePlan:
     def __len__(self) -> int:
         return len(self._kernels)
 
-    def _run_checked(self) -> None:
+    def _run_checked(self, times: int = 1) -> None:
         """The same, launch by launch: each says by itself what is wrong."""
         with self._lock:
-            for kernel, record in zip(self._kernels, self._records, strict=True):
+            for kernel, record in list(zip(self._kernels, self._records, strict=True)) * times:
                 (ctypes.c_int64 * 1).from_address(record + 8 * THREADS)[0] = engine.threads(self._threads)
                 assert isinstance(kernel, CheckedKernel)
                 kernel.run_checked(record)
 
-    def run(self) -> None:
-        """All launches, in order. Other Python threads go on meanwhile; a second call of this plan waits."""
+    def run(self, times: int = 1) -> None:
+        """All launches, in order, and so ``times`` times over. Other Python threads go on meanwhile; a second call of this plan
+        waits."""
         with self._lock:
-            self._run(self._plan, engine.threads(self._threads))
+            self._run(self._plan, engine.threads(self._threads), times)
         raise_failed("NativePlan")
 
     def set_pointer(self, launch_index: int, arg_index: int, address: int) -> None:

@@ -62,15 +62,15 @@ class Replay:
         for pointer, offset in self._pointers.get(name, ()):
             pointer.value = tensor.data_ptr() + offset
 
-    def run(self, lent: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """One call on the caller's memory: inputs and outputs by name. None of it is kept."""
+    def run(self, lent: Iterable[tuple[str, torch.Tensor]], times: int = 1) -> None:
+        """One call on the caller's memory, or as many as ``times``: inputs and outputs by name. None of it is kept."""
         pointers = self._pointers
         for name, tensor in lent:
             if name in pointers:
                 address = tensor.data_ptr()
                 for pointer, offset in pointers[name]:
                     pointer.value = address + offset
-        self._native.run()
+        self._native.run(times)
 
 
 def aligned_zeros(nbytes: int) -> torch.Tensor:
