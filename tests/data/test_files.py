@@ -11,7 +11,7 @@ import pytest
 
 from tests.train.samples import idx, strokes, write_idx
 from tritoncnn.data import load_data, mnist
-from tritoncnn.data.files import in_words, look, memory_left, open_file, read_file
+from tritoncnn.data.files import in_words, look, memory_left, open_file, peak_memory, read_file
 from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import CheckpointError, DataError, InputError
 
@@ -113,3 +113,15 @@ def test_a_set_of_one_class_is_refused(tmp_path: Path) -> None:
         DataError, match="mnist: all training pictures are of one class, '3'; wanted at least 2 classes"
     ):
         load_data("mnist", tmp_path, read_ink)
+
+
+def test_peak_memory_is_what_this_process_has_had_and_never_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, block = peak_memory(), np.ones(50_000_000, np.uint8)
+    now = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    after = peak_memory()
+    assert after >= max(before, 0.95 * now)
+    assert now > block.nbytes
+    del block
+    assert peak_memory() >= after
+    monkeypatch.setattr(Path, "read_text", lambda _: (_ for _ in ()).throw(OSError()))
+    assert peak_memory() >= 0.95 * after, "getrusage says about the same, or more, in bytes"

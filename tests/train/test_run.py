@@ -38,7 +38,21 @@ def test_a_run_folder_has_all_its_files(whole: Path, tiny_mnist: Path) -> None:
     assert config["data_dir"] == str(tiny_mnist)
     assert config["classes"] == list("0123456789")
     assert (config["train_pictures"], config["test_pictures"]) == (70, 20)
-    names = ["task", "model", "data", "epochs", "metrics", "best", "baseline", "files", "seconds", "seed", "device"]
+    names = [
+        "task",
+        "model",
+        "data",
+        "epochs",
+        "metrics",
+        "best",
+        "baseline",
+        "files",
+        "seconds",
+        "launches",
+        "peak_memory",
+        "seed",
+        "device",
+    ]
     assert list(summary) == [*names, "versions"]
     assert summary["files"] == ["curves.png", "confusion.png", "mistakes.png"]
     assert summary["baseline"] == {"by": "the nearest mean picture", "metric": "accuracy", "value": 1.0}
@@ -136,7 +150,7 @@ def test_training_uses_the_compiled_step(tiny_mnist: Path, tmp_path: Path, monke
     def watched(*args: Any, **more: Any) -> Any:
         step = true_compile(*args, **more)
         true_call = type(step).__call__
-        monkeypatch.setattr(type(step), "__call__", lambda self, x, y: calls.append(1.0) or true_call(self, x, y))
+        monkeypatch.setattr(type(step), "__call__", lambda self, *batch: calls.append(1.0) or true_call(self, *batch))
         return step
 
     def forbidden(*_: Any, **__: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,3 +87,17 @@ def memory_left() -> int:
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             left.append(max(0, limit - taken))
     return min(left)
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has had at once, as far as the system tells.
+
+    Linux tells it of the program; ``getrusage``, elsewhere, also of what the process was before it became this program.
+    """
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most

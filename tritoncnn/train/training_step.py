@@ -44,6 +44,11 @@ class TrainingStep:
         found = self.compiled({"x": x, "y": y})
         return {name: float(found[name]) for name in self._step.columns}
 
+    @property
+    def launches(self) -> int:
+        """Of kernels, in one step."""
+        return len(self.compiled.plan.calls)
+
     def set_rate(self, lr: float) -> None:
         """The run's learning rate of the next step; each net's is its multiple of it."""
         self.lr = lr
