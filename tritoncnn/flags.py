@@ -153,6 +153,10 @@ class Flags:
         0, "Threads to compute with (default: torch's choice). No bit depends on it.",
         Rule(f"from 1 to {MAX_THREADS}", lambda value: 1 <= value <= MAX_THREADS), unset=True, free=True,
     )  # fmt: skip
+    workers: int = _flag(
+        0, "Processes that read pictures ahead of training, where they stay on disk (default: 0: as they are needed).",
+        Rule(f"from 0 to {MAX_THREADS}", lambda value: 0 <= value <= MAX_THREADS), free=True,
+    )  # fmt: skip
     save_every: float = _flag(30.0, "Seconds between checkpoints within an epoch (default: 30).", FROM_0, free=True)
     csv: bool = _flag(False, "Also write the lines of metrics.jsonl as metrics.csv.", free=True)
     tensorboard: bool = _flag(False, "Also write them for TensorBoard: tensorboard --logdir RUN.", free=True)

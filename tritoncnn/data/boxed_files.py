@@ -9,11 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from tritoncnn.data.boxes import MOST, BoxedPart, FittedReader, check_fitted, make_boxed_pictures
 from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader
 from tritoncnn.data.files import in_words, look, memory_left
 from tritoncnn.data.pictures import SUFFIXES, read_colour, upright_size
+from tritoncnn.data.stream import PictureFiles
 from tritoncnn.errors import DataError
 
 BEYOND = (
@@ -47,8 +49,11 @@ def load_boxed(
     test: Sequence[Labelled] | None,
     read: Reader,
     remarks: Sequence[str] = (),
+    stream: Path | None = None,
 ) -> Dataset:
-    """Read all pictures. Where there is no test part a fifth of the pictures, drawn with a fixed seed, becomes one.
+    """Read all pictures; with ``stream``, the data set's folder, only how large they are, and the rest when a batch wants it.
+
+    Where there is no test part a fifth of the pictures, drawn with a fixed seed, becomes one.
 
     Raises DataError: pictures that are missing or cannot be read, boxes that lie outside of their pictures or have no area.
     """
@@ -66,13 +71,13 @@ def load_boxed(
         test = [row for number, row in enumerate(train) if number in kept]
         train = [row for number, row in enumerate(train) if number not in kept]
     count = len(train) + len(test)
-    if (needed := COPIES * count * 12 * fit.size**2) > (free := memory_left()):
+    if stream is None and (needed := COPIES * count * 12 * fit.size**2) > (free := memory_left()):
         raise DataError(
             f"{name}: {count} pictures of {fit.size} x {fit.size} would need {in_words(needed)} of memory; "
-            f"{in_words(free)} are left"
+            f"{in_words(free)} are left: --stream reads them when they are needed"
         )
     left_out: Counter[str] = Counter()
-    parts = [_read(part, fit, left_out) for part in (train, test)]
+    parts = [_read(part, fit, left_out, stream) for part in (train, test)]
     told = list(remarks)
     if empty := left_out["empty"]:
         all_boxes = empty + sum(len(boxes) for part in parts for boxes in part.boxes)
@@ -83,17 +88,22 @@ def load_boxed(
     return make_boxed_pictures(name, classes, parts[0], parts[1], tuple(told))
 
 
-def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str]) -> BoxedPart:
-    pictures, boxes = np.zeros((len(rows), 3, fit.size, fit.size), np.float32), []
+def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str], stream: Path | None) -> BoxedPart:
+    shape = (len(rows), 3, fit.size, fit.size)
+    pictures = np.zeros(shape if stream is None else (0,), np.float32)
+    boxes = []
     for number, row in enumerate(rows):
-        shape = upright_size(row.path)
-        if row.size is not None and row.size != shape:
-            told, real = (" x ".join(map(str, size)) for size in (row.size, shape))
+        own = upright_size(row.path)
+        if row.size is not None and row.size != own:
+            told, real = (" x ".join(map(str, size)) for size in (row.size, own))
             raise DataError(f"{row.where} says that {row.path} is {told}; it is {real}")
         if len(row.boxes) > MOST:
             raise DataError(f"{row.where} has {len(row.boxes)} boxes for {row.path}; wanted at most {MOST}")
-        boxes.append(_shares(row, shape, left_out))
-        pictures[number] = fit.fit(read_colour(row.path), shape)
+        boxes.append(_shares(row, own, left_out))
+        if stream is None:
+            pictures[number] = fit.fit(read_colour(row.path), own)
+    if stream is not None:
+        return BoxedPart(PictureFiles(tuple(row.path for row in rows), stream, fit, torch.Size(shape)), boxes)
     return BoxedPart(pictures, boxes)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from tritoncnn.data.colour import ColourReader, to_array
 from tritoncnn.data.define import Array, Dataset, Examples, Reader, facts_of, per_class
 from tritoncnn.data.pictures import read_colour, upright_size
+from tritoncnn.data.stream import PictureFiles, content_of, inputs_of, seen
 from tritoncnn.errors import DataError
 
 NONE = -1.0  # the class of what fills up
@@ -59,9 +60,9 @@ def check_fitted(name: str, read: Reader) -> FittedReader:
 
 @dataclass(frozen=True)
 class BoxedPart:
-    """Pictures f32[N,3,S,S] in [0, 1], and of each its boxes f32[any,5]."""
+    """Pictures f32[N,3,S,S] in [0, 1], in memory or on disk, and of each its boxes f32[any,5]."""
 
-    pictures: Array
+    pictures: Array | PictureFiles
     boxes: Sequence[Array]
 
 
@@ -79,15 +80,16 @@ def make_boxed_pictures(
             raise DataError(f"{name}: there are no {what} pictures")
         if not sum(map(len, part.boxes)):
             raise DataError(f"{name}: no {what} picture has a box; wanted at least 1")
-    facts = facts_of(name, classes, train.pictures)
+    facts = facts_of(name, classes, seen(train.pictures))
     room = max(len(boxes) for part in (train, test) for boxes in part.boxes)
     digest = hashlib.sha256(repr(facts.classes).encode())
     note: dict[str, Any] = {}
     parts = []
     counts = []
     for what, part in (("train", train), ("test", test)):
-        parts.append(Examples(facts.normalise(part.pictures), torch.from_numpy(filled(part.boxes, room))))
-        digest.update(parts[-1].x.numpy().data)
+        parts.append(Examples(inputs_of(part.pictures, facts), torch.from_numpy(filled(part.boxes, room))))
+        for piece in content_of(parts[-1].x):
+            digest.update(piece)
         digest.update(parts[-1].y.numpy().data)
         labels = np.concatenate([boxes[:, 0] for boxes in part.boxes]).astype(np.int64)
         counts.append(np.bincount(labels, minlength=len(classes)).tolist())

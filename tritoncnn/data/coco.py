@@ -13,6 +13,7 @@ from typing import Any
 from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_boxed, number
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file, reason
+from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
 MAX_JSON = 1_000_000_000  # bytes; that of COCO 2017 has 450 MB
@@ -22,7 +23,7 @@ FORM = (
 )
 
 
-def load_coco(folder: Path | None, read: Reader) -> Dataset:
+def load_coco(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
     """Read ``instances_train*.json`` and ``instances_val*.json``, or whatever else ``find_json`` finds.
 
     Crowds are left out and told. Raises DataError naming the file and what is wrong in it.
@@ -37,7 +38,7 @@ def load_coco(folder: Path | None, read: Reader) -> Dataset:
             raise DataError(f"{test} must have the categories of {train}; got others")
         crowds += more
     remarks = (f"{crowds} crowds were left out",) if crowds else ()
-    return load_boxed("coco", names, rows, found, read, remarks)
+    return load_boxed("coco", names, rows, found, read, remarks, folder if stream else None)
 
 
 def find_json(folder: Path) -> tuple[Path, Path | None]:
@@ -167,4 +168,4 @@ def _picture(path: Path, folder: Path, name: Any) -> Path:
     return first_file([place / name for place in places])
 
 
-coco = Source("coco", "pictures with boxes in the form of COCO", f"a folder with {FORM}", load_coco)
+coco = Source("coco", "pictures with boxes in the form of COCO", f"a folder with {FORM}", load_coco, (STREAM,))

@@ -18,6 +18,7 @@ from tritoncnn.flags import Row
 from tritoncnn.tree import apply
 
 Array = NDArray[np.float32]
+Labels = NDArray[np.int64]
 Reader = Callable[[Path], Array]  # a file -> f32[C,H,W] in [0, 1], as a task wants its pictures
 
 TOLD = 12  # classes whose numbers of pictures are told
@@ -107,7 +108,10 @@ class Targets(Enum):
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs and targets, the i-th of one for the i-th of the other; targets may be a tree of tensors."""
+    """Inputs and targets, the i-th of one for the i-th of the other; targets may be a tree of tensors.
+
+    Of a data set that stays on disk, x is no tensor but gives one for ``x[rows]``: see ``stream.py``.
+    """
 
     x: torch.Tensor
     y: Any
@@ -188,33 +192,40 @@ def make_labelled(
 
     Raises DataError when there is nothing to learn.
     """
-    if len(classes) < 2:
-        raise DataError(f"{name}: wanted at least 2 classes; got {len(classes)} ({', '.join(classes) or 'none'})")
-    for what, part in (("training", train), ("test", test)):
-        if not len(part.labels):
-            raise DataError(f"{name}: there are no {what} pictures")
-    if not (train.labels != train.labels[0]).any():
-        only = classes[int(train.labels[0])]
-        raise DataError(f"{name}: all training pictures are of one class, {only!r}; wanted at least 2 classes")
+    check_labels(name, classes, train.labels, test.labels)
     facts = facts_of(name, classes, train.pictures)
     digest = hashlib.sha256(repr(facts.classes).encode())
-    note: dict[str, Any] = {}
     parts = []
-    for what, part in (("train", train), ("test", test)):
+    for part in (train, test):
         parts.append(Examples(facts.normalise(part.pictures), torch.from_numpy(part.labels)))
         digest.update(parts[-1].x.numpy().data)
         digest.update(parts[-1].y.numpy().data)
-        counts = np.bincount(part.labels, minlength=len(classes)).tolist()
-        note |= {f"{what}_pictures": len(part.labels), f"{what}_pictures_per_class": counts}
-    about = pictures_per_class(classes, train, test)
+    note, about = note_of(classes, train.labels, test.labels)
     return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more or {}), remarks, about)
 
 
-def pictures_per_class(names: Sequence[str], train: Part, test: Part) -> str:
-    """A sentence: how many pictures there are of each class."""
-    counts = (np.bincount(part.labels, minlength=len(names)).tolist() for part in (train, test))
-    total = len(train.labels) + len(test.labels)
-    return f"{total} pictures in {len(names)} classes (training + test): {per_class(names, *counts)}"
+def check_labels(name: str, classes: Sequence[str], train: Labels, test: Labels) -> None:
+    """Raise DataError when there is nothing to learn."""
+    if len(classes) < 2:
+        raise DataError(f"{name}: wanted at least 2 classes; got {len(classes)} ({', '.join(classes) or 'none'})")
+    for what, part in (("training", train), ("test", test)):
+        if not len(part):
+            raise DataError(f"{name}: there are no {what} pictures")
+    if not (train != train[0]).any():
+        only = classes[int(train[0])]
+        raise DataError(f"{name}: all training pictures are of one class, {only!r}; wanted at least 2 classes")
+
+
+def note_of(classes: Sequence[str], train: Labels, test: Labels) -> tuple[dict[str, Any], str]:
+    """How many pictures there are of each class: what config.json says, and a sentence."""
+    note: dict[str, Any] = {}
+    counts = []
+    for what, labels in (("train", train), ("test", test)):
+        counts.append(np.bincount(labels, minlength=len(classes)).tolist())
+        note |= {f"{what}_pictures": len(labels), f"{what}_pictures_per_class": counts[-1]}
+    total = len(train) + len(test)
+    words = f"{total} pictures in {len(classes)} classes (training + test): {per_class(classes, *counts)}"
+    return note, words
 
 
 def per_class(names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> str:

@@ -6,23 +6,27 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tritoncnn.data.define import (
     HELD_OUT,
     Array,
     BlankError,
     Dataset,
+    Labels,
     Part,
     Reader,
     Source,
     make_labelled,
-    pictures_per_class,
+    note_of,
 )
 from tritoncnn.data.define import hold_out as choose
 from tritoncnn.data.files import in_words, memory_left, reason
 from tritoncnn.data.pictures import SUFFIXES
+from tritoncnn.data.stream import SAMPLE, STREAM, make_streamed
 from tritoncnn.errors import DataError
 from tritoncnn.flags import Rule, option
 
@@ -31,13 +35,23 @@ TEST = ("val", "valid", "validation", "test", "testing")  # the first that is th
 COPIES = 3  # of all pictures in memory: as read, stacked, normalised
 
 
-def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT) -> Dataset:
+class Listed(NamedTuple):
+    """Picture files with the numbers of their classes, in order."""
+
+    paths: list[Path]
+    labels: Labels
+
+    def chosen(self, kept: NDArray[np.bool_]) -> Listed:
+        return Listed([path for path, keep in zip(self.paths, kept, strict=True) if keep], self.labels[kept])
+
+
+def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, stream: bool = False) -> Dataset:
     """Classes are the sub-folders in the order of their names; the share ``hold_out`` of each class's pictures is for testing.
 
     Where the folder holds ``train`` and ``val`` (or the like) with class folders in them, these are the parts. A class's
     pictures may lie in folders of its folder. Names that begin with a dot are passed over; other files that are no
-    pictures, and blank pictures, are left out and told. Raises DataError: no class, a class with too few pictures, a
-    picture that cannot be read.
+    pictures, and blank pictures, are left out and told. With ``stream`` pictures stay on disk until a batch wants them, and
+    blank ones are errors then. Raises DataError: no class, a class with too few pictures, a picture that cannot be read.
     """
     assert folder is not None, "load_data asks for one"
     left_out: Counter[str] = Counter()
@@ -46,25 +60,35 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT) -
     names = [entry.name for entry in _entries(root) if entry.is_dir()]
     if len(names) < 2:
         raise DataError(f"{root} must hold at least 2 folders of pictures, one per class; got {len(names)}")
-    train = _read_classes(root, names, read, left_out, least=2 if test_root is None else 1)
     if test_root is not None and hold_out != HELD_OUT:
         raise DataError(f"--hold-out {hold_out:g}: {folder} has a test part already, {test_root}; leave it out")
-    if test_root is None:
-        kept = choose(train.labels, hold_out)
-        test = Part(train.pictures[kept], train.labels[kept])
-        train = Part(train.pictures[~kept], train.labels[~kept])
+    least = 2 if test_root is None else 1
+    train = _list_classes(root, names, left_out, least)
+    test = None if test_root is None else _list_tests(test_root, root, names, left_out)
+    if stream:
+        if test is None:
+            kept = choose(train.labels, hold_out)
+            train, test = train.chosen(~kept), train.chosen(kept)
+        remarks += [*_told(left_out, folder), f"pictures stay on disk; mean and deviation are those of up to {SAMPLE}"]
+        more = {"left_out": dict(left_out)}
+        return make_streamed("folder", folder, names, train, test, read, tuple(remarks), more)
+    taken = _read(root, names, train, read, left_out, least)
+    if test is None:
+        kept = choose(taken.labels, hold_out)
+        held = Part(taken.pictures[kept], taken.labels[kept])
+        taken = Part(taken.pictures[~kept], taken.labels[~kept])
     else:
-        test_names = [entry.name for entry in _entries(test_root) if entry.is_dir()]
-        if unknown := [name for name in test_names if name not in names]:
-            raise DataError(f"{test_root} has the class {unknown[0]!r}, of which {root} has no pictures")
-        found = _read_classes(test_root, test_names, read, left_out, least=1)
-        places = np.array([names.index(name) for name in test_names], np.int64)
-        test = Part(found.pictures, places[found.labels])
-    if left_out:
-        counts = ", ".join(f"{count} {what}" for what, count in left_out.most_common())
-        remarks.append(f"{sum(left_out.values())} files of {folder} were left out: {counts}")
-    remarks.append(pictures_per_class(names, train, test))
-    return make_labelled("folder", names, train, test, tuple(remarks), {"left_out": dict(left_out)})
+        assert test_root is not None
+        held = _read(test_root, names, test, read, left_out, least=1)
+    remarks += [*_told(left_out, folder), note_of(names, taken.labels, held.labels)[1]]
+    return make_labelled("folder", names, taken, held, tuple(remarks), {"left_out": dict(left_out)})
+
+
+def _told(left_out: Counter[str], folder: Path) -> list[str]:
+    if not left_out:
+        return []
+    counts = ", ".join(f"{count} {what}" for what, count in left_out.most_common())
+    return [f"{sum(left_out.values())} files of {folder} were left out: {counts}"]
 
 
 def _parts(folder: Path, remarks: list[str]) -> tuple[Path, Path | None]:
@@ -79,32 +103,56 @@ def _parts(folder: Path, remarks: list[str]) -> tuple[Path, Path | None]:
     return train, tests[0] if tests else None
 
 
-def _read_classes(root: Path, names: Sequence[str], read: Reader, left_out: Counter[str], least: int) -> Part:
-    """Read the pictures of each class, at least ``least`` of it that are not blank."""
+def _list_tests(test_root: Path, root: Path, names: Sequence[str], left_out: Counter[str]) -> Listed:
+    """The files of a test part, whose classes are some of ``names``, with the numbers that these have."""
+    test_names = [entry.name for entry in _entries(test_root) if entry.is_dir()]
+    if unknown := [name for name in test_names if name not in names]:
+        raise DataError(f"{test_root} has the class {unknown[0]!r}, of which {root} has no pictures")
+    found = _list_classes(test_root, test_names, left_out, least=1)
+    places = np.array([names.index(name) for name in test_names], np.int64)
+    return Listed(found.paths, places[found.labels])
+
+
+def _list_classes(root: Path, names: Sequence[str], left_out: Counter[str], least: int) -> Listed:
+    """The picture files of each class, at least ``least`` of it."""
+    found: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        before = len(found)
+        for path in files_in(root / name):
+            if path.suffix.lower() in SUFFIXES:
+                found.append(path)
+            else:
+                left_out[f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"] += 1
+        count = len(found) - before
+        labels += [label] * count
+        _check_count(root / name, count, least)
+    if not found:
+        raise DataError(f"{root} holds no class folder")
+    return Listed(found, np.array(labels, np.int64))
+
+
+def _check_count(folder: Path, count: int, least: int) -> None:
+    if not count:
+        raise DataError(f"class folder {folder} is empty: it holds no picture ({', '.join(SUFFIXES)})")
+    if count < least:
+        raise DataError(f"class folder {folder} holds 1 picture; wanted at least 2, one of them for testing")
+
+
+def _read(root: Path, names: Sequence[str], listed: Listed, read: Reader, left_out: Counter[str], least: int) -> Part:
+    """Read all of them but for blank ones, of which at least ``least`` have to be left of each class that occurs."""
     pictures: list[Array] = []
     labels: list[int] = []
-    listed = {name: files_in(root / name) for name in names}
-    total = sum(map(len, listed.values()))
-    for label, (name, paths) in enumerate(listed.items()):
-        before = len(pictures)
-        for path in paths:
-            if path.suffix.lower() not in SUFFIXES:
-                left_out[f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"] += 1
-                continue
-            try:
-                pictures.append(read(path))
-            except BlankError:
-                left_out["blank pictures"] += 1
-            if len(pictures) == 1:
-                _check_memory(root, total, pictures[0])
-        count = len(pictures) - before
-        labels += [label] * count
-        if not count:
-            raise DataError(f"class folder {root / name} is empty: it holds no picture ({', '.join(SUFFIXES)})")
-        if count < least:
-            raise DataError(f"class folder {root / name} holds 1 picture; wanted at least 2, one of them for testing")
-    if not pictures:
-        raise DataError(f"{root} holds no class folder")
+    for path, label in zip(listed.paths, listed.labels.tolist(), strict=True):
+        try:
+            pictures.append(read(path))
+            labels.append(label)
+        except BlankError:
+            left_out["blank pictures"] += 1
+        if len(pictures) == 1:
+            _check_memory(root, len(listed.paths), pictures[0])
+    for label in np.unique(listed.labels).tolist():
+        _check_count(root / names[label], labels.count(label), least)
     return Part(np.stack(pictures), np.array(labels, np.int64))
 
 
@@ -114,7 +162,7 @@ def _check_memory(root: Path, count: int, picture: Array) -> None:
     if needed > (free := memory_left()):
         raise DataError(
             f"{root} holds {count} files; as pictures of {picture.shape[2]} x {picture.shape[1]} they would need "
-            f"{in_words(needed)} of memory; {in_words(free)} are left"
+            f"{in_words(needed)} of memory; {in_words(free)} are left: --stream reads them when they are needed"
         )
 
 
@@ -140,8 +188,11 @@ def files_in(folder: Path) -> list[Path]:
 
 folder = Source(
     "folder", "pictures of your own", "a folder that holds one folder of pictures for each class", load_folder,
-    (option(
-        "hold_out", HELD_OUT, "Share of each class of --data folder that is for testing, where it has no test folder.",
-        Rule("above 0 and below 1", lambda value: 0 < value < 1), metavar="SHARE",
-    ),),
+    (
+        option(
+            "hold_out", HELD_OUT, "Share of each class of --data folder that is for testing, where it has no test folder.",
+            Rule("above 0 and below 1", lambda value: 0 < value < 1), metavar="SHARE",
+        ),
+        STREAM,
+    ),
 )  # fmt: skip

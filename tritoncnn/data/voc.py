@@ -15,6 +15,7 @@ from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_b
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file
 from tritoncnn.data.folder import files_in
+from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
 MAX_XML = 4_000_000  # bytes
@@ -25,7 +26,7 @@ FORM = (
 )
 
 
-def load_voc(folder: Path | None, read: Reader) -> Dataset:
+def load_voc(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
     """Classes are the names in the XML files in the order of the alphabet; objects marked as difficult count as all others.
 
     Where ImageSets/Main has train.txt and val.txt, or trainval.txt and test.txt, these are the parts. Raises DataError.
@@ -42,7 +43,9 @@ def load_voc(folder: Path | None, read: Reader) -> Dataset:
     if not classes:
         raise DataError(f"{place}: no XML file of the training part has an object; wanted at least 1")
     rows = [[_labelled(*row, classes) for row in part] for part in told]
-    return load_boxed("voc", classes, rows[0], rows[1] if len(rows) > 1 else None, read)
+    return load_boxed(
+        "voc", classes, rows[0], rows[1] if len(rows) > 1 else None, read, stream=folder if stream else None
+    )
 
 
 def _lists(folder: Path, files: dict[str, Path]) -> list[list[Path]] | None:
@@ -148,4 +151,4 @@ def parse_xml(path: Path) -> Element:
     return builder.close()
 
 
-voc = Source("voc", "pictures with boxes in the form of Pascal VOC", f"a folder with {FORM}", load_voc)
+voc = Source("voc", "pictures with boxes in the form of Pascal VOC", f"a folder with {FORM}", load_voc, (STREAM,))

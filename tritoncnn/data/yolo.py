@@ -14,6 +14,7 @@ from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file, reason
 from tritoncnn.data.folder import TEST, TRAIN, files_in
 from tritoncnn.data.pictures import SUFFIXES
+from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
 MAX_TEXT = 4_000_000  # bytes of a file of labels or names
@@ -24,7 +25,7 @@ FORM = (
 )
 
 
-def load_yolo(folder: Path | None, read: Reader) -> Dataset:
+def load_yolo(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
     """A picture without a text file has no boxes. Without names, classes are called by their numbers. Raises DataError."""
     assert folder is not None, "load_data asks for one"
     train, test = _places(folder)
@@ -39,7 +40,9 @@ def load_yolo(folder: Path | None, read: Reader) -> Dataset:
                 raise DataError(f"{row.where}: class {box[0]} is out of range; wanted 0 to {len(names) - 1}")
     if not names:
         raise DataError(f"{folder}: no file of labels has a box; wanted at least 1")
-    return load_boxed("yolo", names, rows[0], rows[1] if len(rows) > 1 else None, read)
+    return load_boxed(
+        "yolo", names, rows[0], rows[1] if len(rows) > 1 else None, read, stream=folder if stream else None
+    )
 
 
 Place = tuple[Path, Path]  # folder of pictures, folder of labels
@@ -145,4 +148,4 @@ def _from_yaml(path: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-yolo = Source("yolo", "pictures with boxes in the form of YOLO", f"a folder with {FORM}", load_yolo)
+yolo = Source("yolo", "pictures with boxes in the form of YOLO", f"a folder with {FORM}", load_yolo, (STREAM,))

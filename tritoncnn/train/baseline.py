@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from tritoncnn.data import Examples, Facts
+from tritoncnn.data.stream import on_disk, sampled
 from tritoncnn.task import Task
 
 
 def baseline_of(task: Task, facts: Facts, train: Examples, test: Examples) -> dict[str, Any] | None:
     """``by`` what, and the ``value`` of the task's best ``metric``; None where the task has no baseline for these data."""
-    found = task.baseline(facts, train, test) if task.baseline is not None else None
-    return None if found is None else {"by": found.words, "metric": task.best, "value": found.value}
+    if task.baseline is None:
+        return None
+    some = any(on_disk(part) is not None for part in (train, test))
+    found = task.baseline(facts, train := sampled(train), test := sampled(test))
+    if found is None:
+        return None
+    words = f"{found.words} of {len(train)} pictures, asked of {len(test)}" if some else found.words
+    return {"by": words, "metric": task.best, "value": found.value}
 
 
 def tell_baseline(task: Task, note: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from tritoncnn.data.stream import read_ahead
 from tritoncnn.tree import apply
 
 BATCH = 256
@@ -21,10 +22,14 @@ class Evaluator(Generic[M]):
         self.x = torch.zeros(batch, *like.shape[1:], dtype=like.dtype)
         self.model = compile(self.x)
 
-    def outputs(self, x: torch.Tensor) -> Any:
-        """Run the model on inputs of any number N > 0; each tensor of its output has N rows."""
+    def outputs(self, x: torch.Tensor, workers: int = 0) -> Any:
+        """Run the model on inputs of any number N > 0; each tensor of its output has N rows.
+
+        Inputs may be on disk, where ``workers`` processes read them. Outputs are held at once: metrics as mAP and top-5, and
+        the pictures of the surest mistakes, are of all of them together; of a classifier that is a number for each class.
+        """
         parts = []
-        for rows in x.split(len(self.x)):
+        for rows in read_ahead(x, torch.arange(len(x)).split(len(self.x)), workers):
             self.x.zero_()
             self.x[: len(rows)] = rows
             count = len(rows)

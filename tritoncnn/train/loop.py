@@ -18,6 +18,8 @@ from tritoncnn import cpu
 from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, load_data
+from tritoncnn.data.files import peak_memory
+from tritoncnn.data.stream import on_disk, read_ahead
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import LOSS, Step, Task
 from tritoncnn.train import folder
@@ -166,6 +168,8 @@ class Trainer:
         self.changes = options.changes
         batch = self.data.train.take(slice(options.batch_size))  # each step fills the same memory anew
         self.x, self.y = batch.x.clone(), apply(torch.clone, batch.y)
+        if options.workers and on_disk(self.data.train) is None:
+            self.progress.remark(f"--workers {options.workers}: {self.data.name} is in memory, and needs none")
         if self.changes.parts and x.dim() != 4:
             raise InputError(f"--augment {options.augment} changes pictures; {self.data.name} has none")
         if self.changes.soft:
@@ -185,9 +189,8 @@ class Trainer:
     def _describe(self, module: torch.nn.Module) -> None:
         """Say what is about to be trained, and how."""
         options, count = self.options, sum(p.numel() for p in module.parameters())
-        launches = len(self.step.compiled.plan.calls)
         self.progress.detail(
-            f"{options.model}: {count:,} parameters; a step is {launches} launches, an epoch {self.steps} steps"
+            f"{options.model}: {count:,} parameters; a step is {self.step.launches} launches, an epoch {self.steps} steps"
         )
         self.progress.detail(
             f"{options.optimizer}, {options.schedule} schedule from {options.lr:g}, weight decay {options.weight_decay:g}, "
@@ -235,9 +238,10 @@ class Trainer:
         order = epoch_order(options.seed, epoch, len(data.train))
         size = options.batch_size
         begin = saved = time.monotonic()
+        batches = order[: self.steps * size].split(size)
+        inputs = read_ahead(data.train.x, batches[first:], options.workers)
         for batch in range(first, self.steps):
-            rows = order[batch * size : (batch + 1) * size]
-            self._fill(epoch, rows)
+            self._fill(epoch, batches[batch], next(inputs))
             step.set_rate(options.lr_at(epoch * self.steps + batch, self.steps))
             losses = step(x, y)
             for name, loss in losses.items():
@@ -266,9 +270,9 @@ class Trainer:
         if not self.moment.ended:
             self._leave_if(held)
 
-    def _fill(self, epoch: int, rows: torch.Tensor) -> None:
-        """Put these training examples into the batch, changed as ``--augment`` and ``--adversarial`` say."""
-        x, y = (taken := self.data.train.take(rows)).x, taken.y
+    def _fill(self, epoch: int, rows: torch.Tensor, x: torch.Tensor) -> None:
+        """Put these training examples, whose inputs are ``x``, into the batch, changed as the options say."""
+        y = apply(lambda values: values[rows], self.data.train.y)
         if self.changes.parts:
             batch = Batch(x, y, self.data.facts, self.options.task.targets)
             x, y, *_ = self.changes.apply(batch, self.options.seed, epoch, rows)
@@ -280,7 +284,7 @@ class Trainer:
     def _evaluate(self, epoch: int, sums: Mapping[str, float]) -> Row:
         """The epoch's line of metrics.jsonl: the mean losses of its steps, then the task's metrics on the test part."""
         self.evaluator.model.load_state_dict(self.step.measured())
-        self.outputs = outputs = self.evaluator.outputs(self.data.test.x)
+        self.outputs = outputs = self.evaluator.outputs(self.data.test.x, self.options.workers)
         last = (epoch + 1) * self.steps
         row: Row = {"epoch": epoch + 1, "step": last} | {name: total / self.steps for name, total in sums.items()}
         for name, metric in self.options.task.metrics.items():
@@ -345,11 +349,14 @@ class Trainer:
             "baseline": baseline_of(options.task, self.data.facts, self.data.train, self.data.test),
             "files": self._draw(),
             "seconds": round(self.moment.seconds, 2),
+            "launches": self.step.launches,
+            "peak_memory": round(peak_memory() / 1e6),
             "seed": options.seed,
             "device": f"cpu, {cpu.host().cpu}",
             "versions": versions(),
         }
         self.run.write_summary(summary)
+        self.progress.detail(f"this process took up to {summary['peak_memory']:,} MB of memory")
         return Outcome(self.run.path, summary, self.done_before)
 
     def _draw(self) -> list[str]:
@@ -357,7 +364,7 @@ class Trainer:
         task, data = self.options.task, self.data
         if self.outputs is None and task.pictures:  # the run had ended before
             self.evaluator.model.load_state_dict(self.moment.measured())
-            self.outputs = self.evaluator.outputs(data.test.x)
+            self.outputs = self.evaluator.outputs(data.test.x, self.options.workers)
         title = f"{self.options.model} on {self.options.data}"
         try:
             drawn = {"curves.png": draw_curves(task, title, self.moment.history)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from tritoncnn.atomic import write_file
 from tritoncnn.data import SOURCES, Dataset, Examples, load_data
+from tritoncnn.data.stream import renormalised
 from tritoncnn.errors import CheckpointError, DataError, InputError
 from tritoncnn.flags import known, missing_rows, read_rows
 from tritoncnn.frozen import compile_kept
@@ -101,6 +102,4 @@ def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) ->
     parts = {"train": data.train, "test": data.test}
     if data.facts == trained.facts:
         return data, parts
-    return data, {
-        name: Examples(trained.facts.normalise(data.facts.restore(part.x)), part.y) for name, part in parts.items()
-    }
+    return data, {name: renormalised(part, data.facts, trained.facts) for name, part in parts.items()}

@@ -1,0 +1,179 @@
+"""Pictures that stay on disk: the same values in the same order, however many processes read them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.boxed import WRITERS
+from tests.train.runs import assert_same_run
+from tests.train.samples import write_pictures
+from tritoncnn.data import SOURCES, Dataset, load_data
+from tritoncnn.data.boxes import FittedReader
+from tritoncnn.data.define import Array
+from tritoncnn.data.ink import read_ink
+from tritoncnn.data.stream import PictureFiles, on_disk, read_ahead, sampled
+from tritoncnn.errors import DataError, InputError
+from tritoncnn.tasks import find_task
+from tritoncnn.train import Options, Silent, measure, resume, train
+
+STACK = find_task("stack")
+EACH = 12
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pictures"), each=EACH)
+
+
+def load(folder: Path, **own: object) -> Dataset:
+    return load_data("folder", folder, read_ink, own)
+
+
+def test_pictures_on_disk_are_those_in_memory(folder: Path) -> None:
+    eager, lazy = load(folder), load(folder, stream=True)
+    assert on_disk(eager.train) is None
+    assert on_disk(lazy.train) is not None
+    assert lazy.facts == eager.facts, "so few pictures are all in the sample"
+    assert lazy.note == eager.note
+    assert lazy.about == eager.about
+    for one, other in ((lazy.train, eager.train), (lazy.test, eager.test)):
+        assert len(one) == len(other)
+        assert torch.equal(one.y, other.y)
+        assert torch.equal(one.x[:], other.x)
+        assert torch.equal(one.x[-1], other.x[-1])
+        assert torch.equal(one.x[0], other.x[0])
+        rows = torch.tensor([3, 0, 2])
+        assert torch.equal(one.take(rows).x, other.x[rows])
+        assert torch.equal(one.x[one.y == 1], other.x[other.y == 1])
+        assert (one.x.shape, one.x.dim(), one.x.dtype) == (other.x.shape, other.x.dim(), other.x.dtype)
+        assert torch.equal(sampled(one).x, other.x)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_pictures_with_boxes_on_disk_are_those_in_memory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, read = WRITERS[name](tmp_path / "data"), FittedReader(32)
+    eager, lazy = load_data(name, place, read), load_data(name, place, read, {"stream": True})
+    assert on_disk(lazy.train) is not None
+    assert (lazy.facts, lazy.note, lazy.about) == (eager.facts, eager.note, eager.about)
+    for one, other in ((lazy.train, eager.train), (lazy.test, eager.test)):
+        assert torch.equal(one.y, other.y)
+        assert torch.equal(one.x[:], other.x)
+        assert torch.equal(torch.cat(list(read_ahead(one.x, torch.arange(len(one)).split(3), 2))), other.x)
+    shutil.move(place, tmp_path / "moved")
+    assert load_data(name, tmp_path / "moved", read, {"stream": True}).fingerprint == lazy.fingerprint
+    monkeypatch.setattr("tritoncnn.data.boxed_files.memory_left", lambda: 1000)
+    with pytest.raises(DataError, match="would need .* are left: --stream reads them when they are needed$"):
+        load_data(name, tmp_path / "moved", read)
+    assert len(load_data(name, tmp_path / "moved", read, {"stream": True}).train) == 8
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_come_in_the_order_that_was_said(folder: Path, workers: int) -> None:
+    data, before = load(folder, stream=True), torch.get_rng_state()
+    batches = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(1)).split(5)
+    found = list(read_ahead(data.train.x, batches, workers))
+    assert len(found) == len(batches)
+    for rows, x in zip(batches, found, strict=True):
+        assert torch.equal(x, data.train.x[rows])
+    assert torch.equal(torch.get_rng_state(), before), "a seeded run draws from it"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_breaks_later_is_told_by_name_when_its_batch_comes(
+    folder: Path, tmp_path: Path, workers: int
+) -> None:
+    place = tmp_path / "broken"
+    shutil.copytree(folder, place)
+    data = load(place, stream=True)
+    files = on_disk(data.train)
+    assert files is not None
+    files.paths[7].write_bytes(b"no picture")
+    batches = torch.arange(9).split(3)
+    found = read_ahead(data.train.x, batches, workers)
+    assert [next(found).shape[0] for _ in range(2)] == [3, 3]
+    with pytest.raises(DataError, match=f"^picture {files.paths[7]} cannot be read: it is not one of PNG") as error:
+        next(found)
+    assert "Traceback" not in str(error.value)
+
+
+class Deadly:
+    """A reader whose process is killed by one of the files, as the kernel does when memory runs out."""
+
+    def __init__(self, mine: int) -> None:
+        self.mine = mine
+
+    def __call__(self, path: Path) -> Array:
+        if path.name == "2" and os.getpid() != self.mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros((1, 2, 2 + (path.name == "4")), np.float32)
+
+
+def test_a_process_that_is_killed_and_a_picture_of_another_size_are_told() -> None:
+    shape = torch.Size((5, 1, 2, 2))
+    files = PictureFiles(tuple(Path(str(i)) for i in range(5)), Path(), Deadly(os.getpid()), shape)
+    with pytest.raises(DataError, match="a process that reads pictures ended early, perhaps for want of memory"):
+        list(read_ahead(files, [torch.tensor([i]) for i in range(3)], 1))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"^picture 4 is read as \[1, 2, 3\]; the others are \[1, 2, 2\]$"):
+        files[torch.tensor([0, 4])]
+
+
+def test_the_fingerprint_is_of_names_sizes_and_labels_wherever_they_are(folder: Path, tmp_path: Path) -> None:
+    first = load(folder, stream=True).fingerprint
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    assert load(copy, stream=True).fingerprint == first
+    some = next(copy.rglob("*.jpg"), None) or next(copy.rglob("*.png"))
+    some.write_bytes(some.read_bytes() + b"more")
+    assert load(copy, stream=True).fingerprint != first
+    shutil.copyfile(folder / some.relative_to(copy), some)
+    assert load(copy, stream=True).fingerprint == first
+    some.rename(some.with_stem("other"))
+    assert load(copy, stream=True).fingerprint != first
+
+
+def test_what_does_not_fit_into_memory_names_the_flag_that_helps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritoncnn.data.folder.memory_left", lambda: 1000)
+    with pytest.raises(DataError, match="of memory; .* are left: --stream reads them when they are needed$"):
+        load(folder)
+    assert len(load(folder, stream=True).train) > 0
+    assert "stream" in {row.name for row in SOURCES["folder"].options}
+
+
+class StopAfter(Silent):
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def step(self, examples: int, loss: float) -> None:
+        self.left -= 1
+        if not self.left:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_run_from_disk_has_the_same_bits_for_any_number_of_processes_and_resumes_to_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    def options(workers: int) -> Options:
+        return Options.of(
+            STACK, data="folder", data_dir=str(folder), stream=True, depth=0, epochs=2, batch_size=4, workers=workers,
+            augment="crop",
+        )  # fmt: skip
+
+    whole = train(options(0), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(options(2), tmp_path / "run", StopAfter(4))
+    resume(STACK, tmp_path / "run", {"workers": 1})
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert "pictures, asked of" in whole.summary["baseline"]["by"]
+    measured = measure(STACK, tmp_path / "run").note
+    assert measured["metrics"]["accuracy"] == whole.summary["metrics"]["accuracy"]
+    with pytest.raises(InputError, match=r"--stream True \(the run: .*|differ: --stream"):
+        resume(STACK, tmp_path / "run", {"stream": False})

@@ -1,0 +1,198 @@
+"""Pictures that stay on disk and are read when rows of them are asked for, ahead of their use by other processes if wanted.
+
+Which pictures come in which order is said before any is read: no bit depends on how many processes read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from tritoncnn.data.define import Array, Dataset, Examples, Facts, Labels, Reader, check_labels, facts_of, note_of
+from tritoncnn.errors import DataError
+from tritoncnn.flags import option
+
+SAMPLE = 2048  # pictures, evenly chosen, of which mean and deviation are taken, and that a baseline looks at
+AHEAD = 4  # batches that each process reads ahead
+STREAM = option("stream", False, "Leave pictures on disk until a batch wants them, as sets larger than memory need it.")
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """f32[N,C,H,W] on disk, normalised by ``facts`` where there are such; of a tensor it has what batches need.
+
+    ``root`` is the folder of the data set, which may move. Raises DataError naming the file, whenever one that is asked for
+    cannot be read.
+    """
+
+    paths: tuple[Path, ...]
+    root: Path
+    read: Reader
+    shape: torch.Size
+    facts: Facts | None = None
+    dtype: torch.dtype = torch.float32
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def dim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, rows: int | slice | torch.Tensor) -> torch.Tensor:
+        if isinstance(rows, int):
+            return self[rows : rows + 1 or None][0]
+        numbers = torch.arange(len(self))[rows].tolist()
+        return self.normalise(self.pictures(numbers))
+
+    def pictures(self, numbers: Sequence[int]) -> Array:
+        """f32[N,C,H,W] in [0, 1]."""
+        found = np.empty((len(numbers), *self.shape[1:]), np.float32)
+        for place, number in enumerate(numbers):
+            picture = self.read(self.paths[number])
+            if picture.shape != self.shape[1:]:
+                raise DataError(
+                    f"picture {self.paths[number]} is read as {list(picture.shape)}; the others are {list(self.shape[1:])}"
+                )
+            found[place] = picture
+        return found
+
+    def normalise(self, pictures: Array) -> torch.Tensor:
+        return torch.from_numpy(pictures) if self.facts is None else self.facts.normalise(pictures)
+
+    def evenly(self) -> torch.Tensor:
+        """Numbers of SAMPLE pictures at most, evenly over all."""
+        count = min(len(self), SAMPLE)
+        return torch.linspace(0, len(self) - 1, count, dtype=torch.float64).round().long()
+
+
+def on_disk(part: Examples) -> PictureFiles | None:
+    """The files of a part that is not in memory."""
+    return part.x if isinstance(part.x, PictureFiles) else None
+
+
+def sampled(part: Examples) -> Examples:
+    """A part that is in memory; of one that is not, SAMPLE examples evenly over it, now read."""
+    files = on_disk(part)
+    return part if files is None else part.take(files.evenly())
+
+
+def renormalised(part: Examples, now: Facts, wanted: Facts) -> Examples:
+    """A part that was normalised by the mean and deviation of ``now``, by those of ``wanted``."""
+    if (files := on_disk(part)) is not None:
+        return Examples(cast("torch.Tensor", replace(files, facts=wanted)), part.y)
+    return Examples(wanted.normalise(now.restore(part.x)), part.y)
+
+
+def seen(pictures: Array | PictureFiles) -> Array:
+    """What mean and deviation are taken of: all pictures in memory, SAMPLE of those on disk."""
+    return pictures.pictures(pictures.evenly().tolist()) if isinstance(pictures, PictureFiles) else pictures
+
+
+def inputs_of(pictures: Array | PictureFiles, facts: Facts) -> torch.Tensor:
+    """Normalised pictures for ``Examples``."""
+    if isinstance(pictures, PictureFiles):
+        return cast("torch.Tensor", replace(pictures, facts=facts))
+    return facts.normalise(pictures)
+
+
+def content_of(x: torch.Tensor) -> Iterator[bytes | memoryview]:
+    """What a fingerprint is made of: all values in memory, names and sizes of files on disk. Raises DataError."""
+    files: object = x
+    if not isinstance(files, PictureFiles):
+        yield x.numpy().data
+        return
+    for path in files.paths:
+        yield os.fsencode(f"{os.path.relpath(path, files.root)} {_size(path)}\n")
+
+
+def make_streamed(
+    name: str, root: Path, classes: Sequence[str], train: tuple[Sequence[Path], Labels], test: tuple[Sequence[Path], Labels],
+    read: Reader, remarks: tuple[str, ...], more: Mapping[str, Any],
+) -> Dataset:  # fmt: skip
+    """As ``make_labelled``, of files with their labels; the first tells the size of all. Raises DataError."""
+    check_labels(name, classes, train[1], test[1])
+    shape = read(train[0][0]).shape
+    files = [PictureFiles(tuple(paths), root, read, torch.Size((len(paths), *shape))) for paths, _ in (train, test)]
+    facts = facts_of(name, classes, seen(files[0]))
+    digest = hashlib.sha256(repr(facts.classes).encode())
+    parts = []
+    for pictures, (_, labels) in zip(files, (train, test), strict=True):
+        parts.append(Examples(inputs_of(pictures, facts), torch.from_numpy(labels)))
+        for piece in content_of(parts[-1].x):
+            digest.update(piece)
+        digest.update(labels.data)
+    note, about = note_of(classes, train[1], test[1])
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note | dict(more), remarks, about)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"picture {path} cannot be read: {error.strerror}") from error
+
+
+def read_ahead(x: torch.Tensor, batches: Sequence[torch.Tensor], workers: int) -> Iterator[torch.Tensor]:
+    """``x[rows]`` for each ``rows`` of the batches, in their order.
+
+    Of pictures on disk ``workers`` processes read those that come next while the caller computes. Raises DataError when it
+    comes to a batch with a picture that cannot be read.
+    """
+    files: object = x
+    if not isinstance(files, PictureFiles) or not workers:
+        yield from (x[rows] for rows in batches)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of more processes than cores: they also wait for the disk
+        loader: DataLoader[Any] = DataLoader(
+            _Batches(files), batch_size=None, sampler=[rows.tolist() for rows in batches], num_workers=workers,
+            collate_fn=_as_it_is, prefetch_factor=AHEAD, worker_init_fn=_leave_signals, generator=torch.Generator(),
+        )  # fmt: skip
+    found = iter(loader)
+    while True:
+        try:
+            pictures = next(found, None)
+        except RuntimeError as error:  # torch's word for a process that was killed
+            raise DataError(
+                f"a process that reads pictures ended early, perhaps for want of memory: {error}"
+            ) from error
+        if pictures is None:
+            return
+        if isinstance(pictures, DataError):
+            raise pictures
+        yield files.normalise(pictures)
+
+
+class _Batches(TorchDataset[Any]):
+    """What torch's loader asks for a batch of: it is given the numbers of one."""
+
+    def __init__(self, files: PictureFiles) -> None:
+        self.files = files
+
+    def __getitem__(self, numbers: Any) -> Array | DataError:
+        try:
+            return self.files.pictures(numbers)
+        except DataError as error:  # as a value: torch would pack a traceback of the process into its text
+            return error
+
+
+def _as_it_is(found: Any) -> Any:
+    """No tensor: these would pass through shared memory, of which containers have little."""
+    return found
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal: the one that trains saves, and then lets these end."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
