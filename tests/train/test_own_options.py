@@ -77,10 +77,15 @@ def test_a_runs_file_trains_it_again_and_its_checkpoint_has_them(run: Path, data
         ({"depth": 1.5}, "depth must be int; got 1.5"),
         ({"depth": True}, "depth must be int; got True"),
         ({"pool": "median"}, "unknown pool 'median'; known: max, avg, none"),
-        ({"model": "full", "pool": "max"}, "--pool belongs to --model filters; got --model full"),
+        ({"model": "full", "pool": "max"}, "--pool belongs to --model filters or pyramid; got --model full"),
         ({"hold_out": 0.3}, "--hold-out belongs to --data folder; got --data digits"),
         ({"data": "folder", "hold_out": 1.0}, "--hold-out must be above 0 and below 1; got 1.0"),
-        ({"filters": "learned"}, "task 'stack' has no option 'filters'; its own are: --depth, --activation, --pool, --hold-out"),
+        (
+            {"filters": "learned"},
+            "task 'stack' has no option 'filters'; its own are: --depth, --activation, --pool, --pairs, --residual, --hold-out, "
+            "--stream",
+        ),
+        ({"pairs": 33}, "--pairs must be from 0 to 32; got 33"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(given: dict[str, Any], sentence: str) -> None:
@@ -94,7 +99,10 @@ def test_what_makes_no_sense_is_refused(given: dict[str, Any], sentence: str) ->
         (["train", "lenet", "--depth", "3"], "Of its own, task 'lenet' has --hold-out"),
         (["train", "stack", "--pool", "median"], "'median' is not one of 'max', 'avg', 'none'"),
         (["train", "stack", "--depth", "deep"], "'deep' is not a valid integer"),
-        (["train", "stack", "--filters", "learned"], "task 'stack' has --depth, --activation, --pool, --hold-out"),
+        (
+            ["train", "stack", "--filters", "learned"],
+            "task 'stack' has --depth, --activation, --pool, --pairs, --residual,",
+        ),
         (["train", "--depth", "3"], "No such option"),
         (["inspect", "texture", "--pool", "max"], "Of its own, task 'texture' has --filters, --activation, --hold-out"),
     ],

@@ -185,7 +185,9 @@ def _lines(task: Task, vary: Mapping[str, Sequence[Any]], rows: Sequence[Mapping
 
 
 def draw(task: Task, vary: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG: the metric over the values of what is varied first, a line for each combination of the rest."""
+    """A PNG: the metric over the values of what is varied first, which are joined where they are numbers; a colour for each
+    combination of the rest.
+    """
     metric, (first, *rest) = task.metrics[task.best], vary
     scale = 100 if metric.percent else 1
     figure = new_figure(7, 4)
@@ -196,7 +198,9 @@ def draw(task: Task, vary: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[s
     for label, points in lines.items():
         axes.errorbar(
             [places[row[first]] for row in points], [scale * row["mean"] for row in points],
-            [scale * (row["spread"] or 0.0) for row in points], marker="o", capsize=4, label=label.replace("$", r"\$") or None,
+            [scale * (row["spread"] or 0.0) for row in points], marker="o", capsize=4,
+            linestyle="-" if all(type(value) in (int, float) for value in places) else "",
+            label=label.replace("$", r"\$") or None,
         )  # fmt: skip
     told = {(row["baseline"]["by"], row["baseline"]["value"]) for row in rows if row["baseline"] is not None}
     for by, value in sorted(told):
