@@ -34,7 +34,8 @@ def _stays(item: pytest.Item) -> bool:
 
 TOGETHER = (  # a fixture or a cache of the process serves all tests of the file, or of the folder
     "tests/capture/test_table.py", "tests/commands/test_commands.py", "tests/cpu/test_engine_plan.py", "tests/cpu/test_random.py",
-    "tests/data/test_photographs.py", "tests/tasks/test_photographs.py", "tests/test_compile.py", "tests/train/",
+    "tests/data/test_photographs.py", "tests/tasks/test_detection.py", "tests/tasks/test_photographs.py",
+    "tests/tasks/test_pillars.py", "tests/test_compile.py", "tests/train/",
 )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -75,25 +77,80 @@ def both(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Captured]) -> tuple
 
     def told(*args: Any) -> Any:
         program = plain(*args)
-        taken.append(program is not None)
+        taken.append(not isinstance(program, str))
         return program
 
     with monkeypatch.context() as patch:
         patch.setattr(export, "_plain", told)
         ours = make()
-        patch.setattr(export, "_plain", lambda *_: None)
+        patch.setattr(export, "_plain", lambda *_: "not asked")
         theirs = make()
     assert taken == [True]
+    assert (ours.way, theirs.way) == ("written down as the model ran", "by torch.export: not asked")
     return ours, theirs
+
+
+def held(captured: Captured) -> dict[str, tuple[torch.dtype, Any]]:
+    return {_bare(name): (tensor.dtype, tensor.tolist()) for name, tensor in captured.constants.items()}
+
+
+def _bare(text: str) -> str:
+    """Without the net's name, which torch.export gives what torch.tensor made, and the width that it takes."""
+    return re.sub(" +", " ", text.replace("net.lifted", "lifted"))
 
 
 def said(captured: Captured) -> dict[str, Any]:
     """All that a capture says, as what compares."""
     tensors = {name: id(tensor) for name, tensor in captured.tensors.items()}
-    return {**vars(captured), "graph": str(captured.graph), "tensors": tensors, "form": repr(captured.form)}
+    return {
+        **vars(captured),
+        "way": "",
+        "constants": held(captured),
+        "graph": _bare(str(captured.graph)),
+        "tensors": tensors,
+        "form": repr(captured.form),
+    }
+
+
+class Made(nn.Module):
+    """Makes tensors of numbers while it runs."""
+
+    def __init__(self, make: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.make(x)
+
+
+def _filled(x: torch.Tensor) -> torch.Tensor:
+    y = torch.zeros(x.shape[-1])
+    y += 2
+    return x * y + torch.ones_like(x).mul_(3)
+
+
+def _grid(x: torch.Tensor) -> torch.Tensor:
+    places = [(torch.arange(n) + 0.5) / n for n in x.shape[-2:]]
+    return x + torch.stack(torch.meshgrid(*places, indexing="ij")).sum(0) * torch.full((), 0.5, dtype=torch.float64)
 
 
 IMAGE = torch.rand(2, 3, 6, 5)
+MADE: dict[str, Callable[[torch.Tensor], Any]] = {
+    "arange": lambda x: x * torch.arange(5) + torch.arange(1, 10, 2, dtype=torch.float32).flip(0),
+    "linspace": lambda x: x * torch.linspace(-1, 1, 5),
+    "grid": _grid,
+    "filled": _filled,
+    "shaped as x": lambda x: x + x.new_ones(5) + torch.full_like(x, 2),
+    "eye": lambda x: x @ torch.eye(5) @ torch.ones(5, 5).tril(),
+    "numbers": lambda x: x * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]) + torch.tensor([[1], [0], [2], [4], [5], [6]]),
+    "one number": lambda x: x * torch.tensor(2) + torch.tensor(0.1, dtype=torch.float64),
+    "as_tensor": lambda x: x + torch.as_tensor([0.1, 0.2, 0.3, 0.4, 0.5]),
+    "changed numbers": lambda x: x + torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]).mul_(2).add_(1),
+    "picked": lambda x: x[..., torch.tensor([4, 0, 0])],
+    "as a result": lambda x: (x + 1, torch.arange(3), torch.tensor([True, False])),
+    "random": lambda x: x + torch.rand(5),
+    "a mask": lambda x: torch.where(torch.arange(5) > 2, x, torch.tensor(-1.0)),
+}
 CASES: dict[str, tuple[Callable[[], nn.Module], torch.Tensor]] = {
     "lenet": (LeNet, torch.rand(2, 1, 28, 28)),
     "resnet": (resnet20, torch.rand(2, 3, 16, 16)),
@@ -106,6 +163,27 @@ CASES: dict[str, tuple[Callable[[], nn.Module], torch.Tensor]] = {
     "grouped": (lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.MaxPool2d(2, ceil_mode=True), nn.Tanh()), IMAGE),
     "dropout": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout2d(), nn.AdaptiveAvgPool2d((2, 3))), IMAGE),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_what_the_code_makes_of_numbers_is_plain(name: str, gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Made(MADE[name])
+
+    def make() -> Captured:
+        return capture({"net": net}, lambda x: net(x), (IMAGE,), ("x",), title="Net", gradients=gradients)
+
+    ours, theirs = both(monkeypatch, make)
+    assert said(ours) == said(theirs)
+
+
+def test_numbers_are_those_of_the_capture() -> None:
+    """A later change of the array from which a tensor was made is not seen, as it is not by torch.export."""
+    array = np.array([1.0, 2.0], np.float32)
+    net = Made(lambda x: x + torch.as_tensor(array))
+    found = capture({"net": net}, lambda x: net(x), (torch.rand(2),), ("x",), title="Net")
+    array[:] = 7
+    assert held(found) == {"lifted_tensor_0": (torch.float32, [1.0, 2.0])}
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -136,7 +214,7 @@ def test_both_ways_give_the_same_loss(loss: Callable[..., torch.Tensor], monkeyp
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_tensor_that_is_given_twice_is_two_inputs(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not plain:
-        monkeypatch.setattr(export, "_plain", lambda *_: None)
+        monkeypatch.setattr(export, "_plain", lambda *_: "not asked")
     net, x = nn.Linear(3, 3), torch.rand(3, 3)
     found = capture({"net": net}, lambda a, b, c: net(a) - b / c, (x, x, net.weight), ("a", "b", "c"), title="Net")
     used = {value.name for node in found.graph.nodes for value in node.operands}
@@ -187,6 +265,11 @@ def _write_then_view(net: Holds, x: torch.Tensor) -> torch.Tensor:
     return z
 
 
+def _changed_by_data(y: torch.Tensor) -> torch.Tensor:
+    y.data.add_(1)
+    return y
+
+
 def _no_grad(net: Holds, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         y = x * net.weight
@@ -202,12 +285,12 @@ NOT_PLAIN: dict[str, Callable[[Holds, torch.Tensor], Any]] = {
     "a number is read": lambda net, x: x * x.sum().item(),
     "a branch on data": lambda net, x: x if x.sum() > 0 else -x,
     "an array is made": lambda net, x: x + float(x.detach().numpy()[0]),
-    "a constant": lambda net, x: x + torch.tensor([1.0, 2.0, 3.0]),
     "an attribute": lambda net, x: x + net.held,
     "a result that is an attribute": lambda net, x: (x + 1, net.held),
     "the input is changed": lambda net, x: x.add_(1),
     "a parameter's memory is changed": lambda net, x: x + net.weight.detach().add_(1),
     "data of a tensor": lambda net, x: (x + 1).data * 2,
+    "data of numbers": lambda net, x: _changed_by_data(torch.zeros(3)) + x,
     "a view is changed": _view_then_write,
     "what has a view is changed": _write_then_view,
     "out=": lambda net, x: torch.add(x, 1, out=torch.empty(3)),

@@ -106,7 +106,7 @@ def test_augmentations_that_would_leave_boxes_wrong_are_refused_by_name(augment:
         Options.of(TASK, label_smoothing=0.1)
 
 
-def batch(seed: int = 0, count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(seed: int = 0, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised noise and boxes f32[count,4,5]; the last picture has none."""
     torch.manual_seed(seed)
     low, sides = torch.rand(count, 4, 2) * 0.6, 0.1 + torch.rand(count, 4, 2) * 0.3

@@ -52,6 +52,7 @@ class Captured:
     updated     the buffers that the model changes (running statistics, counters), whose new contents are the last outputs
     random      the model draws random numbers (dropout) from the input ``seed``, one i64
     results     how torch's own results lie in memory, by tensor of ``form``
+    way         who wrote the list of ops down; where it was torch.export, what was not plain
     """
 
     graph: Graph
@@ -64,6 +65,7 @@ class Captured:
     updated: tuple[str, ...] = ()
     random: bool = False
     results: tuple[TensorType, ...] = ()
+    way: str = ""
 
     def state_name(self, name: str) -> str:
         """The state-dict name behind a graph input."""
@@ -87,10 +89,11 @@ class _Traced(torch.nn.Module):
 
 
 class _Result:
-    """The form of what a traced function returned, and what is watched meanwhile."""
+    """The form of what a traced function returned, what is watched meanwhile, and who traced it."""
 
     form: Form
     watch: Watch
+    way: str
 
 
 def capture(
@@ -207,17 +210,19 @@ def _kept_whole() -> Iterator[None]:
             op._dispatch_cache.clear()
 
 
-def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool) -> Program | None:
-    """The ops of a plain call; None for one that is torch.export's, which also says what is wrong where the module fails."""
+def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool) -> Program | str:
+    """The ops of a plain call; for one that is torch.export's, which also says what is wrong where the module fails, why."""
     try:
         from tritoncnn.capture.plain import trace_plain  # late: another torch may lack names of its own that this needs
 
         with in_tensors(), watched(gradients) as watch:
             module.result.watch = watch
             program = trace_plain(module, example)
-    except Exception:
-        return None
-    return None if watch.lost or watch.differentiated else program
+    except Exception as error:
+        return next(iter(str(error).splitlines()), "") or type(error).__name__
+    if watch.differentiated:
+        return "gradients are taken inside"
+    return next(iter(watch.lost), program)
 
 
 def _export(
@@ -230,8 +235,10 @@ def _export(
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
             plain = _plain(module, example, gradients)
-            if plain is not None:
+            if not isinstance(plain, str):
+                module.result.way = "written down as the model ran"
                 return plain
+            module.result.way = f"by torch.export: {plain}"
             regions_kept = no_grad_kept() if gradients else contextlib.nullcontext()
             with in_tensors(), regions_kept, watched(gradients) as module.result.watch:
                 program = torch.export.export(module, example, strict=False)
@@ -287,6 +294,7 @@ class _Capture:
         return Captured(
             graph, tuple(self.inputs), self.parameters, self.buffers, walk.constants, self.tensors, module.result.form,
             tuple(buffers), drawn, tuple(_lies(y.value, node) for y, node in zip(outputs, results, strict=True)),
+            module.result.way,
         )  # fmt: skip
 
     def _tell(self) -> None:

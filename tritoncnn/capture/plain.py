@@ -3,7 +3,8 @@
 torch.export writes the same list and honours more, but loading what it needs (torch._dynamo, sympy) takes longer than all
 else that the first answer of a small model costs. So it is asked for what is not plain, and for that alone:
 
-* a number is read out of a tensor, or a tensor is held that is neither an input nor a parameter or buffer of the nets;
+* a number is read out of a tensor, or a tensor is held that is neither an input nor a parameter or buffer of the nets, nor made
+  inside (by torch.arange, by torch.tensor of numbers: the same in every call);
 * torch.no_grad, torch.autocast or torch.func is entered, or gradients are taken inside;
 * an input or a parameter is changed in place, or a tensor whose memory another tensor has, too, or to another size or dtype;
 * random numbers are drawn in place or, but for dropout, beside any change in place;
@@ -83,6 +84,10 @@ class _Recorder(SchemaCheckMode):
         self.sharing: dict[int, int] = {}  # storage -> how many tensors that the code has seen lie in it
         self.fixed: set[int] = set()  # inputs and parameters, by identity
         self.drawn = self.wrote = False  # random numbers but those of dropout; changes in place
+        self.within = False  # an op that is being written down
+        self.constants: dict[
+            str, torch.Tensor
+        ] = {}  # tensors that the code makes of its numbers, by the name of their node
         self._switches = _switches()
 
     @classmethod
@@ -106,8 +111,16 @@ class _Recorder(SchemaCheckMode):
             raise NotPlain("a region of its own")
         random = torch.Tag.nondeterministic_seeded in func.tags and func is not aten.dropout.default
         self.drawn |= random or func in DRAWN
+        if func is aten.lift_fresh.default and not isinstance(args[0], Shadow):
+            return self._constant(args[0])
+        if func is aten.detach_.default and self.nodes[id(args[0])].name in self.constants:
+            return args[0]  # torch.tensor's own
         operands = self.named((args, kwargs))  # before the op runs: it may change them
-        found = func(*args, **kwargs)
+        self.within = True
+        try:
+            found = func(*args, **kwargs)
+        finally:
+            self.within = False
         if func is aten.batch_norm.default and args[3] is not None and args[5]:
             self._normalise(found, args, operands[0])
         elif func._schema.is_mutable:
@@ -115,6 +128,21 @@ class _Recorder(SchemaCheckMode):
         else:
             self._bind(found, self._call(func, *operands))
         return found
+
+    def rename(self, old: Shadow, new: Shadow) -> None:
+        """Let ``new`` be known as ``old`` was, which holds none but new numbers; of other tensors, this is ``.data``."""
+        node = self.nodes.get(id(old))
+        if not self.within and node is not None and node.op == "call_function" and _fills(node):
+            self.nodes[id(new)] = self.nodes.pop(id(old))
+            self.kept.append(new)
+
+    def _constant(self, tensor: torch.Tensor) -> Shadow:
+        """An input of the list that holds what torch.tensor has made just now."""
+        with _disable_current_modes():
+            shadow, held = Shadow.of(tensor), tensor.clone()
+        name = f"lifted_tensor_{len(self.constants)}"  # torch.export's
+        self.constants[self.hold(shadow, name, fixed=False).name] = held
+        return shadow
 
     def named(self, values: Any) -> Any:
         """The nodes of tensors."""
@@ -184,6 +212,11 @@ class _Recorder(SchemaCheckMode):
         self._change(var, self._item(node, 4))
 
 
+def _fills(node: torch.fx.Node) -> bool:
+    """Whether an op reads sizes and dtypes of tensors at most."""
+    return not node.all_input_nodes or node.name.startswith("new_") or "_like" in node.name
+
+
 def _switches() -> tuple[bool, ...]:
     return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
 
@@ -241,7 +274,7 @@ def trace_plain(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Pro
         _exporting(),
         _reparametrize_module(module, state, tie_weights=True, strict=True, stack_weights=True),
         enable_python_dispatcher(),
-        Sizes(),
+        Sizes(recorder.rename),
         _Watching(),
         recorder,
     )
@@ -251,6 +284,10 @@ def trace_plain(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Pro
         results = module(*inputs)
     if recorder.drawn and recorder.wrote:  # torch.export takes these apart, and other numbers are drawn
         raise NotPlain("random numbers beside changes in place")
+    place = len(signature.input_specs) - len(inputs)  # before the user's, as torch.export has it
+    signature.input_specs[place:place] = [
+        InputSpec(InputKind.CONSTANT_TENSOR, TensorArgument(name), name) for name in recorder.constants
+    ]
     values = [recorder.named(one) for one in results]
     changed = [(name, recorder.named(one)) for name, one, node in buffers if recorder.named(one) is not node]
     signature.output_specs += [
@@ -258,7 +295,7 @@ def trace_plain(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Pro
     ]
     signature.output_specs += [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in values]
     recorder.graph.output((*(new for _, new in changed), *values))
-    return Program(recorder.graph, signature)
+    return Program(recorder.graph, signature, constants=recorder.constants)
 
 
 def _hold_state(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _Recorder, signature: Signature) -> tuple[

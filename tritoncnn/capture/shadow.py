@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -78,7 +79,15 @@ def _twin(value: Any) -> Any:
 
 
 class Sizes(TorchDispatchMode):
-    """Below autograd: an op on Shadows, or one that makes a tensor, gives Shadows."""
+    """Below autograd: an op on Shadows, or one that makes a tensor, gives Shadows.
+
+    renamed  told of a Shadow and of the one that stands for it from now on: torch detaches what torch.arange or torch.zeros
+             gives once more, in its own code
+    """
+
+    def __init__(self, renamed: Callable[[Shadow, Shadow], None]) -> None:
+        super().__init__()
+        self._renamed = renamed
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -93,4 +102,7 @@ class Sizes(TorchDispatchMode):
                 return value
             return known[id(value)] if id(value) in known else Shadow(value)
 
-        return tree_map(shadow, sized(func, args, options))
+        found = tree_map(shadow, sized(func, args, options))
+        if func is torch.ops.aten.detach.default:
+            self._renamed(args[0], found)
+        return found

@@ -50,7 +50,8 @@ class _Line:
         self.target = target_of(torch.device("cpu"))  # where state and arenas lie
         self.results = captured.results
         self.graph = with_types(captured.graph, types)
-        self.stages = [Stage("capture", "ATen ops as IR ops", self.graph)]
+        way = f", {captured.way}" if captured.way else ""
+        self.stages = [Stage("capture", f"ATen ops as IR ops{way}", self.graph)]
 
     def stage(self, name: str, note: str, graph: Graph) -> None:
         self.graph = graph

@@ -22,7 +22,9 @@ class Value:
     """A tensor at run time. Inputs are named by the user (``x``, ``conv1.weight``), results ``%1``, ``%2``..."""
 
     name: str
-    type: TensorType
+    type: TensorType = field(
+        hash=False
+    )  # names tell values of a graph apart, and passes look values up a million times
 
     def __str__(self) -> str:
         return self.name

@@ -60,10 +60,9 @@ class Rewriter:
 
     def keep(self, node: Node, **changes: Any) -> tuple[Value, ...]:
         """Copy ``node``, operands translated and fields changed; its results stand for the old ones."""
-        node_now: Node = replace(node, **{"operands": tuple(self.value(v) for v in node.operands), **changes})
-        new = self.add(
-            node_now.op, node_now.operands, tuple(v.type for v in node_now.results), node_now.attrs, node.source
-        )
+        now = replace(node, **changes) if changes else node
+        operands = now.operands if "operands" in changes else tuple(self.value(v) for v in node.operands)
+        new = self.add(now.op, operands, tuple(v.type for v in now.results), now.attrs, node.source)
         for old, value in zip(node.results, new, strict=False):
             self.replace(old, value)
         return new
@@ -81,7 +80,7 @@ def number(graph: Graph) -> Graph:
     def rename(values: tuple[Value, ...]) -> tuple[Value, ...]:
         return tuple(final.get(value, value) for value in values)
 
-    nodes = tuple(replace(n, operands=rename(n.operands), results=rename(n.results)) for n in graph.nodes)
+    nodes = tuple(Node(n.op, rename(n.operands), rename(n.results), n.attrs, n.source) for n in graph.nodes)
     return Graph(graph.name, graph.inputs, nodes, rename(graph.outputs))
 
 
