@@ -19,6 +19,7 @@ COMMANDS = {
     "attack": "Change pictures a little so that a trained classifier is wrong: accuracy over the size of the change.",
     "dream": "Draw into a picture what a layer of a trained net sees in it.",
     "style": "Paint what is on one picture in the style of another.",
+    "stylise": "Paint the frames of a film by a net trained for one style.",
     "lecture": "Run every row of the lecture in small; one page with pictures, sounds and figures.",
     "compose": "Make music by a trained WaveNet, as fast as it plays and faster.",
     "list": "List tasks, models, data sets, augmentations and runs.",

@@ -49,6 +49,8 @@ def infer(
     Of a WaveNet PICTURE is a sound: WAV, FLAC, Ogg or AIFF of any width, rate and number of channels; told are the bits
     that a sample takes, of all of it and second by second: how surprising it is to the net.
 
+    A run that paints (stylenet, videostyle) takes pictures of any size; --out writes what it makes of them, in that size.
+
     PICTURE may also be a folder (all pictures in it and its folders), a pattern as "scans/*.png", or - for a picture on
     standard input. A picture that is blank or cannot be read is told and passed over; the exit code is then 1, or 2 where
     no picture could be read.

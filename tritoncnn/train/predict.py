@@ -11,6 +11,7 @@ import torch
 from tritoncnn.data import Facts
 from tritoncnn.data.define import Array, Reader
 from tritoncnn.data.pictures import upright_size
+from tritoncnn.data.whole import WholeReader
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.flags import BELOW_1
 from tritoncnn.frozen import Model, compile_kept
@@ -42,16 +43,19 @@ def predict(
     if task.each is not None:
         return [_alone(task.each, trained, path) for path in files]
     found: list[Answer | DataError] = []
-    evaluator: Evaluator[Model] | None = None
+    evaluators: dict[torch.Size, Evaluator[Model]] = {}
     batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
+    if isinstance(trained.read, WholeReader):
+        batch = 1  # each has its own size
     for first in range(0, len(files), batch):
         pictures = [read_or_error(trained.read, path) for path in files[first : first + batch]]
         read = [picture for picture in pictures if not isinstance(picture, DataError)]
         answers: Iterator[Answer] = iter(())
         if read:
             x = trained.facts.normalise(np.stack(read))
-            evaluator = evaluator or Evaluator(lambda x: compile_kept(trained.module, x), x, batch)
-            answers = iter(task.answer(evaluator.outputs(x), trained.facts, ask))
+            if x.shape[1:] not in evaluators:
+                evaluators[x.shape[1:]] = Evaluator(lambda x: compile_kept(trained.module, x), x, batch)
+            answers = iter(task.answer(evaluators[x.shape[1:]].outputs(x), trained.facts, ask))
         found += [
             picture if isinstance(picture, DataError) else _placed(next(answers), path)
             for picture, path in zip(pictures, files[first : first + batch], strict=True)

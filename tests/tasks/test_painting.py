@@ -1,0 +1,217 @@
+"""Nets that paint in one style: a step beside torch, written anew; the whole road; any size; the flicker that is measured."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tests.computing import Computing
+from tests.data.test_flow import write_clip
+from tests.style import by_hand
+from tests.train.runs import StopAt, assert_same_run
+from tritoncnn.commands import main
+from tritoncnn.data import clips, load_data
+from tritoncnn.data.canvas import NOTHING, grams_of, new_features
+from tritoncnn.data.whole import WholeReader
+from tritoncnn.models.style_net import StyleNet
+from tritoncnn.tasks import find_task
+from tritoncnn.tasks.kinds.painting import style_of, to_image
+from tritoncnn.tasks.videostyle import error_of, warping_error
+from tritoncnn.train import Interrupted, Options, resume, train
+from tritoncnn.train.training_step import TrainingStep
+
+VIDEO = find_task("videostyle")
+TINY = {"channels": 4, "blocks": 1, "patch": 32, "batch_size": 2, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("clips")
+    write_clip(place / "film")
+    return place
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clips, "TRAIN", 6)
+        patch.setattr(clips, "TEST", 2)
+        yield
+
+
+def options(folder: Path) -> Options:
+    return Options.of(VIDEO, data="clips", data_dir=str(folder / "film"), **TINY)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    return train(options(folder), folder / "run").run
+
+
+def net_by_hand(x: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Johnson's net from its weights, of sides that 4 divides."""
+
+    def layer(x: torch.Tensor, name: str, stride: int = 1) -> torch.Tensor:
+        w = state[f"{name}.conv.weight"]
+        x = F.conv2d(F.pad(x, [w.shape[2] // 2] * 4, mode="reflect"), w, state.get(f"{name}.conv.bias"), stride)
+        if f"{name}.norm.weight" not in state:
+            return x
+        mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), correction=0, keepdim=True)
+        scale, shift = (state[f"{name}.norm.{what}"].reshape(-1, 1, 1) for what in ("weight", "bias"))
+        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    for number, stride in enumerate((1, 2, 2)):
+        x = layer(x, f"down.{number}", stride).clamp(min=0)
+    x = x + layer(layer(x, "blocks.0.first").clamp(min=0), "blocks.0.second")
+    for number in range(2):
+        x = layer(x.repeat_interleave(2, 2).repeat_interleave(2, 3), f"rise.{number}").clamp(min=0)
+    return 1 / (1 + torch.exp(-layer(x, "last")))
+
+
+def test_losses_and_all_gradients_of_a_step_are_torchs_and_only_kernels_compute(folder: Path) -> None:
+    told = options(folder)
+    data = load_data("clips", folder / "film", WholeReader(), told.own)
+    batch = data.train.take(slice(2))
+    y = {name: [g.clone() for g in v] if isinstance(v, list) else v.clone() for name, v in batch.y.items()}
+    step = TrainingStep(told, told.build_model(NOTHING), NOTHING, batch.x.clone(), y)
+    state = {name.removeprefix("model."): tensor.double().requires_grad_() for name, tensor in step.nets().items()}
+    frames = batch.x.double().reshape(4, 3, 32, 32)
+    outputs = net_by_hand(frames, state)
+    grams = [g.double().repeat_interleave(2, 0) for g in y["style"]]
+    losses = by_hand.losses(outputs, frames, grams, new_features())
+    now, then = outputs[0::2], outputs[1::2]
+    back = F.grid_sample(then, y["grid"].double(), padding_mode="border", align_corners=False)
+    warp = ((now - back).square().mean(1, keepdim=True) * y["seen"]).sum() / y["seen"].sum()
+    total = 100 * losses["style"] + 10 * losses["content"] + 10 * losses["variation"] + 1000 * warp
+    total.backward()
+    found = step(batch.x, y)
+    wanted = {"loss": total, "style": losses["style"], "content": losses["content"], "warp": warp}
+    assert found == pytest.approx({name: float(value.detach()) for name, value in wanted.items()}, rel=1e-3)
+    gradients = step.compiled.gradients()
+    largest = max(float(t.grad.norm()) for t in state.values() if t.grad is not None)
+    for name, tensor in state.items():
+        assert tensor.grad is not None
+        off = float((gradients[f"model.{name}"].double() - tensor.grad).norm())
+        assert off < 1e-3 * float(tensor.grad.norm()) + 1e-5 * largest, name
+    with Computing() as computing:
+        step(batch.x, y)
+    assert set(computing.seen) == {"aten::_local_scalar_dense"}  # the losses as numbers
+
+
+def test_a_run_on_clips_is_told_drawn_resumed_to_the_same_bits_and_paints_any_size(
+    run: Path, folder: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [set(VIDEO.columns) == set(row) for row in rows] == [True, True]
+    assert Image.open(run / "painted.png").size[0] > 200
+    with pytest.raises(Interrupted):
+        train(options(folder), tmp_path / "run", StopAt(2))
+    resume(VIDEO, tmp_path / "run", {})
+    assert_same_run(tmp_path / "run", run)
+    picture = tmp_path / "odd.png"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (30, 41, 3), np.uint8)).save(picture)
+    Image.new("RGB", (10, 40)).save(tmp_path / "small.png")
+    words = ["infer", run, picture, tmp_path / "small.png", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(main, [*map(str, words)])
+    assert result.exit_code == 1, result.output
+    assert "small.png must have at least 20 pixels along each side; it has 10 x 40" in result.stderr
+    assert Image.open(tmp_path / "out" / "odd-answer.png").size == (41, 30)
+
+
+def test_frames_are_painted_each_for_itself_and_odd_sides_are_kept() -> None:
+    torch.manual_seed(0)
+    net = StyleNet(4, 1)
+    x = torch.rand(2, 6, 23, 30)
+    found = net(x)
+    assert found.shape == x.shape
+    torch.testing.assert_close(found[:, 3:], net(x[:, 3:]))
+    assert 0 <= float(found.detach().min()) <= float(found.detach().max()) <= 1
+
+
+def test_the_warping_error_is_that_of_a_hand_made_warp_over_what_is_seen() -> None:
+    torch.manual_seed(0)
+    now, then = torch.rand(1, 3, 5, 6), torch.rand(1, 3, 5, 6)
+    y, x = np.mgrid[:5, :6]
+    grid = torch.from_numpy(np.stack([(2 * (x + 2) + 1) / 6 - 1, (2 * (y - 1) + 1) / 5 - 1], -1)).float()[None]
+    seen = torch.zeros(1, 1, 5, 6)
+    seen[0, 0, 1:, :4] = 1
+    wanted = (now[:, :, 1:, :4] - then[:, :, :-1, 2:]).square().mean()
+    torch.testing.assert_close(warping_error(now, then, grid, seen), wanted)
+    targets = {"grid": grid, "seen": seen}
+    assert error_of(torch.cat([now, then], 1), targets) == pytest.approx(float(wanted), rel=1e-5)
+    assert float(warping_error(now, then, grid, seen * 0)) == 0
+
+
+def test_the_style_itself_has_next_to_no_style_loss() -> None:
+    from tritoncnn.data.colour import to_array
+    from tritoncnn.data.whole import open_named
+
+    style = torch.from_numpy(to_array(open_named("strokes")))[None]
+    targets = {"style": grams_of("strokes")}
+    assert style_of(style, targets) < 1e-6
+    assert style_of(1 - style, targets) > 0.1
+    assert to_image(style[0]).tobytes() == open_named("strokes").tobytes()
+
+
+def stylise(*words: object) -> Result:
+    return CliRunner().invoke(main, ["stylise", *map(str, words)])
+
+
+def frames_of(count: int) -> list[Image.Image]:
+    random = np.random.RandomState(0)
+    return [Image.fromarray(random.randint(0, 256, (30, 41, 3), np.uint8)) for _ in range(count)]
+
+
+def test_films_are_painted_into_folders_and_videos_of_their_rate(run: Path, tmp_path: Path) -> None:
+    film, first, *more = tmp_path / "film", *frames_of(3)
+    film.mkdir()
+    for number, frame in enumerate([first, *more]):
+        frame.save(film / f"{number}.bmp")
+    result = stylise(run, film, "--out", tmp_path / "painted", "--json")
+    assert result.exit_code == 0, result.output
+    note = json.loads(result.stdout)
+    assert (note["frames"], note["size"]) == (3, [41, 30])
+    painted = [np.asarray(Image.open(tmp_path / "painted" / f"{number}.png"), np.float64) / 255 for number in range(3)]
+    wanted = np.mean([np.abs(a - b).mean() for a, b in pairwise(painted)])
+    assert note["painted_change"] == pytest.approx(wanted, rel=1e-5)
+    first.save(tmp_path / "film.gif", save_all=True, append_images=more, duration=120, loop=0)
+    result = stylise(run, tmp_path / "film.gif", "--out", tmp_path / "painted.gif")
+    assert result.exit_code == 0, result.output
+    assert "3 frames of 41 x 30 pixels" in result.stdout
+    with Image.open(tmp_path / "painted.gif") as video:
+        assert video.size == (40, 30)
+        assert (getattr(video, "n_frames", 1), video.info["duration"]) == (3, 120)
+
+
+def test_films_that_cannot_be_painted_are_told_in_one_sentence(run: Path, tmp_path: Path) -> None:
+    for name in ("mixed", "empty"):
+        (tmp_path / name).mkdir()
+    for number, frame in enumerate(frames_of(2)):
+        frame.resize((41 - number, 30)).save(tmp_path / "mixed" / f"{number}.png")
+    (tmp_path / "broken.gif").write_text("no film")
+    (tmp_path / "broken.mp4").write_text("no film")
+    (tmp_path / "film.txt").write_text("no film")
+    for words, sentence in (
+        (["mixed"], "frame 1.png of"),
+        (["mixed"], "has 40 x 30 pixels, and those before it have another size; all frames of a film must be alike"),
+        (["empty"], "empty holds no picture"),
+        (["broken.gif"], "broken.gif cannot be read"),
+        (["broken.mp4"], "broken.mp4 cannot be read"),
+        (["film.txt"], "film.txt must be a folder of frames, or a video file that ends in one of .gif, .mp4"),
+        (["gone"], "gone does not exist; wanted a folder of frames or a video file"),
+        (["mixed", "--size", "10"], "--size must be from 20 to 2048; got 10"),
+    ):
+        place = tmp_path / "out" / ("painted.mp4" if "." in words[0] else "painted")
+        result = stylise(run, tmp_path / words[0], *words[1:], "--out", place)
+        assert result.exit_code == 2, result.output
+        assert sentence in result.stderr
+        assert result.stderr.startswith("tritoncnn: error: ")
+        assert result.stderr.count("\n") == 1

@@ -1,0 +1,97 @@
+"""Frames of films with their optical flow: folders in which NAME.flo says where the pixels of NAME.png are in the next frame.
+
+So Middlebury and Sintel have them. What is to be seen in both frames is told by their colours, which must agree.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tritoncnn.data.canvas import PATCH, STYLE, grams_of, make_canvases
+from tritoncnn.data.colour import to_array
+from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader, Source
+from tritoncnn.data.flow import inside, read_flo, sampled
+from tritoncnn.data.folder import files_in
+from tritoncnn.data.pans import Pair, pair_examples
+from tritoncnn.data.pictures import SUFFIXES, read_colour
+from tritoncnn.errors import DataError
+
+TRAIN, TEST = 400, 32  # crops in all
+AGREE = 0.1  # mean difference of colours, white is 1, up to which a pixel is taken for the same
+
+
+def load_clips(folder: Path | None, read: Reader, *, style: str, patch: int) -> Dataset:
+    """Raises DataError."""
+    if folder is None:
+        raise DataError("data set 'clips' needs --data-dir: a folder of frames with a .flo file for each but the last")
+    pairs = find_pairs(folder)
+    held = max(1, round(HELD_OUT * len(pairs)))
+    if len(pairs) < 2:
+        raise DataError(f"folder {folder} must hold at least 2 pairs of frames with their flow; got {len(pairs)}")
+    grams, random = grams_of(style), np.random.RandomState(0)
+    parts = []
+    for files, count in ((pairs[:-held], TRAIN), (pairs[-held:], TEST)):
+        read_pairs = [read_pair(*names) for names in files]
+        parts.append(pair_examples([_cut(read_pairs[i % len(files)], patch, random) for i in range(count)], grams))
+    remark = f"{len(pairs) - held} pairs of frames to train on, the {held} last ones to test on"
+    return make_canvases("clips", parts[0], parts[1], (remark,))
+
+
+def find_pairs(folder: Path) -> list[tuple[Path, Path, Path]]:
+    """(frame, next frame, flow) of all .flo files in a folder and its folders, by their names. Raises DataError."""
+    files = files_in(folder)
+    frames = [file for file in files if file.suffix.lower() in SUFFIXES]
+    found = []
+    for flow in (file for file in files if file.suffix.lower() == ".flo"):
+        beside = sorted(frame for frame in frames if frame.parent == flow.parent)
+        places = [place for place, frame in enumerate(beside) if frame.stem == flow.stem]
+        if not places:
+            raise DataError(f"flow {flow} needs a frame of its name beside it, as {flow.stem}.png; there is none")
+        if places[0] + 1 == len(beside):
+            raise DataError(f"flow {flow} needs a frame after {beside[places[0]].name}; there is none")
+        found.append((beside[places[0]], beside[places[0] + 1], flow))
+    if not found:
+        raise DataError(
+            f"folder {folder} holds no .flo file; wanted frames with the flow from each to the next beside it"
+        )
+    return found
+
+
+def read_pair(now: Path, then: Path, flow: Path) -> Pair:
+    """Raises DataError where sizes differ."""
+    frames = [to_array(read_colour(file)) for file in (now, then)]
+    values = read_flo(flow)
+    for file, other in zip((now, then), frames, strict=True):
+        if other.shape[1:] != values.shape[1:]:
+            raise DataError(
+                f"flow {flow} has {values.shape[2]} x {values.shape[1]} pixels and frame {file} has "
+                f"{other.shape[2]} x {other.shape[1]}; they must be alike"
+            )
+    return Pair(frames[0], frames[1], values, seen_in_both(frames[0], frames[1], values))
+
+
+def seen_in_both(now: Array, then: Array, flow: Array) -> np.ndarray:
+    """bool[H,W]: inside the next frame, and of the same colour there."""
+    return inside(flow) & (np.abs(now - sampled(then, flow)).mean(0) <= AGREE)
+
+
+def _cut(pair: Pair, size: int, random: np.random.RandomState) -> Pair:
+    """The same place of both frames; what moves out of it is not to be seen in both. Raises DataError: frames too small."""
+    height, width = pair.seen.shape
+    if min(height, width) < size:
+        raise DataError(f"frames must have at least --patch {size} pixels along each side; got {width} x {height}")
+    top, left = random.randint(height - size + 1), random.randint(width - size + 1)
+    rows, columns = slice(top, top + size), slice(left, left + size)
+    flow = pair.flow[:, rows, columns]
+    return Pair(pair.now[:, rows, columns], pair.then[:, rows, columns], flow, pair.seen[rows, columns] & inside(flow))
+
+
+clips = Source(
+    "clips",
+    "frames of films with their flow, and a style",
+    "frames with .flo files beside them",
+    load_clips,
+    (STYLE, PATCH),
+)
