@@ -17,6 +17,7 @@ from tritoncnn.models.depthnet import MIDDLE, Decoder, Encoder, init_filters
 
 HEADS = ("parts", "depth", "colour")
 WIDTHS = (16, 24, 48, 64)
+SMALL = 0.1  # of each head's last filters, a new one's share of what ReLU would ask for
 
 
 class Trunk(nn.Module):
@@ -35,6 +36,9 @@ class Trunk(nn.Module):
         answers = {"parts": (classes, 0.0), "depth": (1, MIDDLE), "colour": (2, 0.0)}
         self.heads = nn.ModuleDict({name: Decoder(self.encoder.channels, *answers[name]) for name in heads})
         init_filters(self)
+        with torch.no_grad():  # no head's first errors drown those of the others
+            for name in heads:
+                self.get_submodule(f"heads.{name}.head").get_parameter("weight").mul_(SMALL)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         maps = self.encoder(x)

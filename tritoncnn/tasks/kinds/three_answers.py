@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tritoncnn.data import IGNORED, Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.rooms_parts import to_rgb
-from tritoncnn.figure import new_figure, show, to_png
+from tritoncnn.figure import new_figure, plain, show, to_png
 from tritoncnn.task import Baseline
 from tritoncnn.tasks.kinds.depth import delta1, depth_loss, mean_logs
 from tritoncnn.tasks.kinds.depth_pictures import EDGES, coloured
@@ -139,6 +139,11 @@ def draw_answers(outputs: Maps, examples: Examples, facts: Facts) -> bytes:
     words = ["picture", *(f"{name},\n{what}" for name in names for what in ("said", "true"))]
     for axes, word in zip(lines[:, 0], words, strict=True):
         axes.text(-0.08, 0.5, word, transform=axes.transAxes, rotation=90, ha="right", va="center", fontsize=7)
+    if "parts" in names:
+        from matplotlib.patches import Patch  # late: half a second
+
+        colours = [Patch(color=PALETTE[i % len(PALETTE)], label=plain(name)) for i, name in enumerate(facts.classes)]
+        figure.legend(handles=colours, loc="outside lower center", ncols=len(colours), fontsize=7)
     return to_png(figure)
 
 
