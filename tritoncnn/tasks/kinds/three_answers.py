@@ -143,7 +143,7 @@ def draw_answers(outputs: Maps, examples: Examples, facts: Facts) -> bytes:
         from matplotlib.patches import Patch  # late: half a second
 
         colours = [Patch(color=PALETTE[i % len(PALETTE)], label=plain(name)) for i, name in enumerate(facts.classes)]
-        figure.legend(handles=colours, loc="outside lower center", ncols=len(colours), fontsize=7)
+        figure.legend(handles=colours, loc="outside lower center", ncols=3, fontsize=7)
     return to_png(figure)
 
 
