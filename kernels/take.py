@@ -27,6 +27,7 @@ from tritoncnn.kernels.pointwise import Tile, pick_tile
 from tritoncnn.kernels.target import Target
 
 INDEX_TYPES = ("i64", "i32", "u8")
+JOINS = ("sum", "last", "max", "product")  # what becomes of entries that put brings to one place
 
 
 @triton.jit
@@ -91,7 +92,7 @@ def put_kernel(
     Y: tl.constexpr, X: tl.constexpr, I: tl.constexpr, BASE: tl.constexpr,  # memory strides of the other dims
     LENGTH: tl.constexpr, STEP: tl.constexpr, BASE_STEP: tl.constexpr,  # size of y's indexed dim, its stride in y and base
     COUNT: tl.constexpr, X_STEP: tl.constexpr, I_STEP: tl.constexpr,  # size of x's indexed dim, and strides
-    ADD: tl.constexpr, MAX: tl.constexpr, SKIP: tl.constexpr, KEPT: tl.constexpr,
+    JOIN: tl.constexpr, SKIP: tl.constexpr, KEPT: tl.constexpr,  # one of JOINS; an index; whether y's numbers stay
     GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
 ):  # fmt: skip
     rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
@@ -114,10 +115,14 @@ def put_kernel(
             inside = inside & (index != SKIP)
         offs = offs_y + index * STEP
         x = _widen(tl.load(x_ptr + offs_x + entry * X_STEP, mask=inside, other=0))
-        if ADD:
-            x += _widen(tl.load(y_ptr + offs, mask=inside, other=0))
-        if MAX:
-            x = larger(_widen(tl.load(y_ptr + offs, mask=inside, other=0)), x)
+        if JOIN != "last":
+            there = _widen(tl.load(y_ptr + offs, mask=inside, other=0))
+            if JOIN == "sum":
+                x += there
+            elif JOIN == "max":
+                x = larger(there, x)
+            else:
+                x *= there
         tl.store(y_ptr + offs, x, mask=inside)
 
 
@@ -171,22 +176,23 @@ def take(
 
 
 def put(
-    y: TensorType, x: TensorType, index: TensorType, dim: int, *, base: TensorType | None = None, add: bool = True,
-    largest: bool = False, skip: int | None = None, kept: bool = False, tile: Tile | None = None,
-    target: Target,
+    y: TensorType, x: TensorType, index: TensorType, dim: int, *, base: TensorType | None = None, join: str = "sum",
+    skip: int | None = None, kept: bool = False, tile: Tile | None = None, target: Target,
 ) -> Launch:  # fmt: skip
-    """y = zeros, then y[.., index[.., j, ..], ..] += x[.., j, ..] for each j, or = without ``add``; not where index is ``skip``.
+    """y = zeros, then y[.., index[.., j, ..], ..] is joined with x[.., j, ..] for each j; not where index is ``skip``.
 
-    Or y = ``base``, whose numbers stay where no index leads; ``largest``: y is the largest of these and of what comes.
-    ``kept``: y holds numbers already, and those stay.
 
+    base   what y is at first, in place of zeros
+    kept   y holds numbers already, and those stay
+    join   one of JOINS
     The index broadcasts to x. Raises ShapeError, DTypeError, UnsupportedError.
     """
+    assert join in JOINS
     if x.is_float:
         check_floats("put", y=y, x=x)
     elif y.dtype != x.dtype:
         raise DTypeError(f"put: y must be {x.dtype}, as x is; got {y.dtype}")
-    if add and y.dtype != "f32" and (x.is_float or x.dtype == "i1"):
+    if join == "sum" and y.dtype != "f32" and (x.is_float or x.dtype == "i1"):
         raise DTypeError(f"put: y must be f32, in which sums are exact enough, or whole numbers; got {y.dtype}")
     if index.dtype not in INDEX_TYPES:
         raise DTypeError(f"put: index must be one of {', '.join(INDEX_TYPES)}; got {index.dtype}")
@@ -208,7 +214,7 @@ def put(
         {"y_ptr": y, "x_ptr": x, "i_ptr": index, "base_ptr": base},
         ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, I=i_strides, BASE=base_strides, LENGTH=y.shape[dim],
         STEP=y.strides[dim], BASE_STEP=(base or y).strides[dim], COUNT=count, X_STEP=x.strides[dim],
-        I_STEP=full.strides[dim], ADD=add, MAX=largest, SKIP=skip, KEPT=kept,
+        I_STEP=full.strides[dim], JOIN=join, SKIP=skip, KEPT=kept,
         BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel,
         num_warps=tile.num_warps,

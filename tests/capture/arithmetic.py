@@ -36,6 +36,13 @@ UNARY: dict[str, Any] = {
     "special_erfc": (small(torch.special.erfc), (POINTS,)),
     "round to tenths": (lambda a: torch.round(a / 7, decimals=1), (POINTS,)),
     "round to tens": (lambda a: torch.round(a * 7, decimals=-1), (POINTS,)),
+    **{f"special_{name}": (getattr(torch.special, name), (POINTS,)) for name in ("i0e", "i1", "i1e")},
+    "i0": (torch.i0, (POINTS,)),
+    "erfinv": (small(torch.erfinv), (POINTS,)),
+    **{name: (getattr(torch, name), (POSITIVE,)) for name in ("lgamma", "digamma")},
+    "polygamma": (lambda a: torch.polygamma(0, a) + torch.polygamma(1, a).detach(), (POSITIVE,)),
+    "mvlgamma": (lambda a: torch.mvlgamma(a + 1, 3), (POSITIVE,)),
+    "nextafter": (lambda a, b: torch.nextafter(a, b.detach()), (POINTS, (33,))),
     "logit": (lambda a: torch.logit(a.sigmoid()), (POINTS,)),
     "nan_to_num": (lambda a: torch.nan_to_num(torch.where(a > 3, math.inf, a), posinf=7.0), (POINTS,)),
     "questions": (

@@ -75,6 +75,16 @@ ORDER = {
     "ranks": (lambda x: x.argsort(1).argsort(1).float() * x, (ROWS,)),
 }
 
+SEARCHES = {
+    "isin": (lambda x, y: torch.isin(x.round(), y.round()) * x, (LINE, (5,))),
+    "isin, inverted": (lambda x: torch.isin(x.round(), torch.tensor([1, 2]), invert=True) * x, (LINE,)),
+    "searchsorted": (lambda x, y: torch.searchsorted(y.sort()[0], x.detach()) * x, (LINE, (5,))),
+    "searchsorted from the right": (
+        lambda x: torch.searchsorted(x.round().sort()[0], x.round(), right=True, out_int32=True) * x,
+        (LINE,),
+    ),
+}
+
 RUNNING = {
     "cumsum": (lambda x: x.cumsum(1), (IMAGE,)),
     "cumsum of rows": (lambda x: x.cumsum(-1) * x, (ROWS,)),
@@ -125,6 +135,23 @@ WRITES = {
     "scatter_reduce amin of new": (
         lambda x, y: x.scatter_reduce(2, AT, y + 0.03, "amin", include_self=False), (LINE, AT_SHAPE)
     ),
+    "scatter_reduce prod": (lambda x, y: x.scatter_reduce(1, AT, y, "prod"), (LINE, AT_SHAPE)),
+    "scatter_reduce prod with one 0": (
+        lambda x, y: x.scatter_reduce(2, AT, torch.where(y == y.amax(), 0.0, y), "prod"), (LINE, AT_SHAPE)
+    ),
+    "scatter_reduce prod of zeros": (lambda x, y: (x * 0).scatter_reduce(2, AT, y * 0, "prod") + x, (LINE, AT_SHAPE)),
+    "scatter_reduce prod of new": (
+        lambda x, y: x.scatter_reduce(0, AT % 2, y, "prod", include_self=False), (LINE, AT_SHAPE)
+    ),
+    "index_reduce prod": (lambda x, y: x.index_reduce(1, PLACES, y, "prod"), (LINE, (2, 3, 7))),
+    "scatter with products": (
+        lambda x, y: x.detach().scatter(1, AT, y.detach(), reduce="multiply") * x, (LINE, AT_SHAPE)
+    ),
+    "scatter with products of a number": (
+        lambda x: x.detach().scatter(1, AT, 2.5, reduce="multiply") * x, (LINE,)
+    ),
+    "masked_scatter": (lambda x, y: x.masked_scatter(x > 0, y), (LINE, LINE)),
+    "masked_scatter of a wider mask": (lambda x, y: x.masked_scatter(y > 0, y), ((3, 7), LINE)),
     "index_add": (lambda x, y: x.index_add(1, PLACES, y), (LINE, LINE)),
     "index_add twice": (lambda x, y: x.index_add(-1, PLACES, y, alpha=2), (LINE, (2, 3, 3))),
     "index_copy": (lambda x, y: x.index_copy(1, torch.tensor([2, 0]), y), (LINE, (2, 2, 7))),
@@ -168,4 +195,4 @@ def assign_where(x: torch.Tensor) -> torch.Tensor:
     return y
 
 
-ORDERS = MAXIMA | TRUTH | ORDER | RUNNING | WRITES
+ORDERS = MAXIMA | TRUTH | ORDER | SEARCHES | RUNNING | WRITES

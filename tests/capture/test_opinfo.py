@@ -29,9 +29,7 @@ ROWS = {key.split("::")[-1].split(".")[0] for key in (*TABLE, *RESHAPES, *EXPAND
 REFUSED = {  # op -> why some of its samples are
     "sparse.mm": "tensors that are not dense",
     "narrow": "a start that is a tensor",
-    "scatter": "a product of what meets, under its old name",
-    "scatter_reduce": "products",
-    "index_reduce": "products",
+    "polygamma": "orders above 1",
     "median": "of nothing",
     "nanmedian": "of nothing",
 }

@@ -83,7 +83,9 @@ OPTIONS: dict[str, Function] = {  # what the table's ops do by an option
 CANCELS = {
     "gelu": 1e-6, "gelu tanh": 1e-6, "hardswish": 1e-7, "sinc": 1e-2, "special_sinc": 1e-2, "erfc": 1e-12,
     "special_erfc": 1e-12, "softsign": 1e-4, "mish": 1e-30, "silu": 1e-30, "tanhshrink": 1e-5, "expm1": 1e-15,
+    "special_i0e": 1e-8, "special_i1e": 1e-8,
 }  # fmt: skip
+POLES = {"digamma"}  # infinite gradients at -1, -2, ..., where torch divides by the sine of a rounded multiple of pi
 # The sign of zero in a tie of 0.0 and -0.0 is what the CPU's instruction makes it.
 ZEROS_TIE = {
     "maximum",
@@ -161,6 +163,8 @@ def check(what: str, name: str, xs: tuple[torch.Tensor, ...], found: torch.Tenso
     signed = what == "the result" and name not in ZEROS_TIE
     assert found.dtype == wanted[0].dtype
     right = equal(found, wanted[0], atol, signed) | equal(found, wanted[1].to(found.dtype), atol, signed)
+    if name in POLES:
+        right |= found.isinf() & (xs[0] < 0) & (xs[0] == xs[0].trunc())
     at = (~right).nonzero().flatten()[::FULL][:8].tolist()
     shown = [f"{[float(x[i]) for x in xs]}: {float(found[i])}, torch {[float(y[i]) for y in wanted]}" for i in at]
     assert not shown, f"{what} of {name}: " + "; ".join(shown)
@@ -202,6 +206,8 @@ def test_a_pointwise_op_is_torchs_at_special_values(name: str, dtype: str) -> No
     activation = getattr(TABLE.get(f"{name}.default"), "__module__", "") == pointwise.__name__
     if not (DEEP or dtype == "f32" or (dtype == "f16" and activation)):
         pytest.skip("16 bits are for the deep profile")
+    if name == "nextafter" and dtype != "f32":
+        pytest.skip("refused by name: the neighbours of 16-bit numbers are others")
     compare(name, CASES[name], operands_for(CASES[name], count_of(name, CASES[name]), DTYPES[dtype]))
 
 

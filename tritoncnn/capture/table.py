@@ -24,6 +24,7 @@ from tritoncnn.formulas import (
     running,
     sample,
     scatter,
+    searching,
     special,
 )
 from tritoncnn.formulas import convolution as conv
@@ -127,6 +128,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "scatter.src": scatter.scatter,
     "scatter.value": scatter.scatter_value,
     "scatter.reduce": scatter.scatter_joined,
+    "scatter.value_reduce": scatter.scatter_joined_value,
     "scatter_reduce.two": scatter.scatter_reduce,
     "index_reduce.default": scatter.index_reduce,
     "index_add.default": scatter.index_add,
@@ -134,6 +136,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     **{f"index_fill.int_{kind}": scatter.index_fill for kind in ("Scalar", "Tensor")},
     "index_put.default": scatter.index_put,
     **{f"masked_fill.{kind}": scatter.masked_fill for kind in ("Scalar", "Tensor")},
+    "masked_scatter.default": searching.masked_scatter,
     # maxima, order, running sums
     "max.default": order.amax,
     "min.default": order.amin,
@@ -158,6 +161,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     "kthvalue.default": order.kthvalue,
     "median.dim": order.median,
     "median.default": order.median_of_all,
+    "isin.Tensor_Tensor": searching.isin,
+    "searchsorted.Tensor": searching.searchsorted,
     "cumsum.default": running.cumsum,
     "nanmedian.dim": order.nanmedian,
     "nanmedian.default": order.nanmedian_of_all,
@@ -249,6 +254,11 @@ TABLE: dict[str, Callable[..., Any]] = {
     **{f"special_xlogy.{kind}": special.xlogy for kind in ("default", "self_scalar", "other_scalar")},
     **{f"special_xlog1py.{kind}": special.xlog1py for kind in ("default", "self_scalar", "other_scalar")},
     "special_entr.default": special.entr,
+    **{
+        f"{name}.default": getattr(special, name)
+        for name in ("lgamma", "mvlgamma", "digamma", "polygamma", "erfinv", "i0", "nextafter")
+    },
+    **{f"special_{name}.default": getattr(special, name) for name in ("i0e", "i1", "i1e")},
     **{f"{name}.default": special.logit for name in ("logit", "special_logit")},
     **{f"{name}.default": special.sinc for name in ("sinc", "special_sinc")},
     **{

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import cast
+from tritoncnn.formulas.dtypes import cast, widen
+from tritoncnn.formulas.dtypes import narrow as narrowed
 from tritoncnn.formulas.index import from_the_end, in_range, narrow, picked_dims
 from tritoncnn.formulas.sample import along, wrap
 from tritoncnn.ops import OPS, TORCH_DTYPE
@@ -77,10 +78,17 @@ def scatter(x: Any, dim: int, index: Any, source: Any) -> Any:
 
 
 def scatter_joined(x: Any, dim: int, index: Any, source: Any, *, reduce: str) -> Any:
-    """Scatter with ``reduce``, its old name for scatter_add; without a gradient, as in torch."""
+    """Scatter with ``reduce``, an old name for scatter_add and products; without a gradient, as in torch."""
+    x, source = op["detach"](x), op["detach"](source)
+    if reduce == "multiply":
+        return scatter_reduce(x, dim, index, source, "prod")
     if reduce != "add":
-        raise UnsupportedError(f"scatter with reduce={reduce!r}; 'add' is known")
-    return scatter_add(op["detach"](x), dim, index, op["detach"](source))
+        raise UnsupportedError(f"scatter with reduce={reduce!r}; 'add' and 'multiply' are known")
+    return scatter_add(x, dim, index, source)
+
+
+def scatter_joined_value(x: Any, dim: int, index: Any, value: float, *, reduce: str) -> Any:
+    return scatter_joined(x, dim, index, _number(x, value, index.shape), reduce=reduce)
 
 
 def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
@@ -92,7 +100,7 @@ def scatter_value(x: Any, dim: int, index: Any, value: float) -> Any:
 
 
 def scatter_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
-    """Sum, mean, largest or smallest of what comes to each place, with what is there or without it."""
+    """Sum, mean, product, largest or smallest of what comes to each place, with what is there or without it."""
     combine, shape = _combining("scatter_reduce", x, reduce, include_self), tuple(x.shape)
     x, index, source = _lifted(x, index, source)
     dim, index, source = _scattered("scatter_reduce", x, dim, index, source)
@@ -109,9 +117,9 @@ def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, incl
 
 def _combining(name: str, x: Any, reduce: str, include_self: bool) -> Callable[..., Any]:
     """What joins entries that meet. Raises UnsupportedError."""
-    known = {"sum": _added, "mean": _averaged, "amax": _largest, "amin": _smallest}
+    known = {"sum": _added, "mean": _averaged, "prod": _multiplied, "amax": _largest, "amin": _smallest}
     if reduce not in known:
-        raise UnsupportedError(f"{name} with {reduce!r}; sum, mean, amax and amin are known")
+        raise UnsupportedError(f"{name} with {reduce!r}; {', '.join(known)} are known")
     if not x.value.type.is_float and (reduce == "mean" or not include_self):
         raise UnsupportedError(f"{name} with {reduce!r} of whole numbers, or without what is there")
     return known[reduce]
@@ -132,12 +140,23 @@ def _averaged(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> 
 
 
 def _largest(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
+    return _joined("put_max", -math.inf, x, source, index, dim, include_self)
+
+
+def _multiplied(x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
+    """Of 16-bit numbers in f32."""
+    if not x.value.type.is_float:
+        return _joined("put_prod", 1, x, source, index, dim, include_self)
+    return narrowed(_joined("put_prod", 1.0, widen(x), widen(source), index, dim, include_self), x)
+
+
+def _joined(put: str, empty: float, x: Any, source: Any, index: Any, dim: int, include_self: bool) -> Any:
     """Where the index is smaller than x along other dims, the rest of x stays and is joined on behind."""
-    base = x if include_self else op["where"](_hit(x, index, dim, source.shape), -math.inf, x)
+    base = x if include_self else op["where"](_hit(x, index, dim, source.shape), empty, x)
     corner = base
     for d, n in enumerate(source.shape):
         corner = corner if d == dim else narrow(corner, d, 0, n)
-    y = op["put_max"](source, index, corner, dim=dim)
+    y = op[put](source, index, corner, dim=dim)
     for d in range(len(x.shape)):
         n = y.shape[d]
         if n != x.shape[d]:

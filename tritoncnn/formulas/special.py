@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from tritoncnn.errors import UnsupportedError
 from tritoncnn.formulas.dtypes import as_float, as_number, cast, filled, is_whole, narrow, promoted, together, widen
 from tritoncnn.formulas.logic import clamp
 from tritoncnn.ops import OPS, Sym
 
 op = OPS
+
+
+def _in_f32(name: str) -> Callable[[Any], Any]:
+    """A function with its gradient, whose terms cancel, in f32 whatever x holds."""
+
+    def function(x: Any) -> Any:
+        x = as_float(x)
+        return narrow(op[name](widen(x)), x)
+
+    return function
+
+
+lgamma, digamma, erfinv = _in_f32("lgamma"), _in_f32("digamma"), _in_f32("erfinv")
+i0, i0e, i1, i1e = _in_f32("i0"), _in_f32("i0e"), _in_f32("i1"), _in_f32("i1e")
+_trigamma = _in_f32("trigamma")
+
+
+def mvlgamma(x: Any, p: int) -> Any:
+    """The logarithm of the multivariate gamma function: p (p - 1) / 4 log(pi) and lgamma of x, x - 1/2, ... x - (p - 1) / 2."""
+    x = as_float(x)
+    terms = [op["lgamma"](widen(x) - i / 2) for i in range(p)]
+    return narrow(sum(terms[1:], terms[0]) + p * (p - 1) / 4 * math.log(math.pi), x)
+
+
+def polygamma(n: int, x: Any) -> Any:
+    """The n-th derivative of digamma."""
+    if n > 1:
+        raise UnsupportedError(f"polygamma of order {n}; 0 and 1 are known")
+    return _trigamma(x) if n else digamma(x)
+
+
+def nextafter(a: Any, b: Any) -> Any:
+    """Raises UnsupportedError in 16 bits, whose neighbours are others."""
+    if promoted(a, b) != "f32":
+        raise UnsupportedError(f"nextafter of {promoted(a, b)}; f32 is known")
+    return op["nextafter"](cast(a, "f32"), cast(b, "f32"))
 
 
 def hypot(a: Any, b: Any) -> Any:

@@ -48,7 +48,7 @@ def grad(dy: Any, y: Any, base: Any, x: Any, index: Any, *, dim: int) -> tuple[A
 
 def lower(node: Node, target: Target) -> Lowering:
     (y,), (base, x, index) = types_of(node)
-    launch = kernel.put(y, x, index, int(node.attrs["dim"]), base=base, add=False, target=target)  # type: ignore[call-overload]
+    launch = kernel.put(y, x, index, int(node.attrs["dim"]), base=base, join="last", target=target)  # type: ignore[call-overload]
     return Lowering(((launch, ("r0", "o1", "o2", "o0")),))
 
 

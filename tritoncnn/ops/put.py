@@ -64,7 +64,8 @@ def lower(node: Node, target: Target) -> Lowering:
     attrs = node.attrs
     add, skip = bool(attrs.get("add", True)), int(attrs.get("skip", -1))
     wide = y if y.dtype == "f32" or not add or not y.is_float else y.with_dtype("f32").packed()
-    launch = kernel.put(wide, x, index, attrs["dim"], add=add, skip=skip if skip >= 0 else None, target=target)
+    join = "sum" if add else "last"
+    launch = kernel.put(wide, x, index, attrs["dim"], join=join, skip=skip if skip >= 0 else None, target=target)
     if wide is y:
         return one_launch(node, launch)
     return Lowering(((launch, ("w0", "o0", "o1")), (copy(y, wide, target=target), ("r0", "w0"))), (wide,))

@@ -27,9 +27,9 @@ def infer(x: TensorType, index: TensorType, base: TensorType, *, dim: int) -> Te
     size = base.shape[dim] if 0 <= dim < base.rank else -1
     y = put_type(x, index, dim=dim, size=size, add=False)
     if base.shape != y.shape:
-        raise ShapeError(f"put_max: base must be {list(y.shape)} for x {list(x.shape)}; got {list(base.shape)}")
+        raise ShapeError(f"put: base must be {list(y.shape)} for x {list(x.shape)}; got {list(base.shape)}")
     if base.dtype != x.dtype or x.dtype == "i1":
-        raise DTypeError(f"put_max: base and x must hold numbers of one dtype; got {base.dtype} and {x.dtype}")
+        raise DTypeError(f"put: base and x must hold numbers of one dtype; got {base.dtype} and {x.dtype}")
     return y
 
 
@@ -54,9 +54,7 @@ def grad(dy: Any, y: Any, x: Any, index: Any, base: Any, *, dim: int) -> tuple[A
 
 def lower(node: Node, target: Target) -> Lowering:
     (y,), (x, index, base) = types_of(node)
-    return one_launch(
-        node, kernel.put(y, x, index, node.attrs["dim"], base=base, add=False, largest=True, target=target)
-    )
+    return one_launch(node, kernel.put(y, x, index, node.attrs["dim"], base=base, join="max", target=target))
 
 
 put_max = OpDef("put_max", infer, reference, grad, lower, arity=3, follows=True, samples=(

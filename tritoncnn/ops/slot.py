@@ -17,7 +17,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 from tritoncnn.ir import ACC, Expr, TensorType, parse_expr
-from tritoncnn.kernels import device
+from tritoncnn.kernels import device, special
 from tritoncnn.kernels.launch import Slot
 from tritoncnn.ops.define import OPS
 
@@ -112,6 +112,7 @@ def _compile(name: str, source: str) -> Any:
         "libdevice": libdevice,
         "triton": triton,
         "device": device,
+        "special": special,
         "__name__": "tritoncnn.generated",
     }
     exec(compile(source, file, "exec"), scope)

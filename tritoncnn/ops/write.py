@@ -18,7 +18,7 @@ def infer(buffer: TensorType, x: TensorType, index: TensorType, *, dim: int) -> 
 
 def lower(node: Node, target: Target) -> Lowering:
     (y,), (_, x, index) = types_of(node)
-    launch = kernel.put(y, x, index, int(node.attrs["dim"]), add=False, kept=True, target=target)  # type: ignore[call-overload]
+    launch = kernel.put(y, x, index, int(node.attrs["dim"]), join="last", kept=True, target=target)  # type: ignore[call-overload]
     return Lowering(((launch, ("r0", "o1", "o2")),))
 
 
