@@ -167,3 +167,17 @@ def test_a_write_elsewhere_changes_no_ops_gradient(name: str) -> None:
     _, found = tritoncnn.compile_grad(lambda x: written(x).sum(), wrt=("x",), example=(x,))(x)
     assert torch.equal(found, wanted)
     assert torch._C.DispatchKey.Autograd in getattr(torch.ops.aten, name).default.py_kernels
+
+
+class Spreads(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x.var(1), x.std(1), torch.var_mean(x, 0, keepdim=True)[0], x.std(), *torch.std_mean(x, correction=0)
+
+
+def test_deviations_neither_overflow_nor_vanish_where_torchs_do_not() -> None:
+    """Torch adds up squares in f64: the variance near 4e18 is finite in f32, the deviation near 1e25 is."""
+    base = torch.randn(7, 50, generator=torch.Generator().manual_seed(0))
+    model = tritoncnn.compile(Spreads().eval(), base)
+    for size in (1.0, 4e18, 1e25, 1e-25, 0.0):
+        for found, wanted in zip(model(base * size), Spreads()(base * size), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=0.0)  # sums of 350 squares

@@ -191,18 +191,14 @@ TABLE: dict[str, Callable[..., Any]] = {
     "sum.default": matrix.total,
     "sum.dim_IntList": matrix.total,
     **{
-        f"{name}.{kind}": wrap(both)
-        for kind, both in (
-            ("default", matrix.var_mean),
-            ("dim", matrix.var_mean),
-            ("correction", matrix.var_mean_correction),
+        f"{name}{more}.{kind}": wrap(form(both))
+        for kind, form in (
+            ("default", matrix.over_dims),
+            ("dim", matrix.over_dims),
+            ("correction", matrix.with_correction),
         )
-        for name, wrap in (
-            ("var", matrix.first_of),
-            ("std", matrix.root_of),
-            ("var_mean", lambda both: both),
-            ("std_mean", matrix.with_root),
-        )
+        for name, both in (("var", matrix.moments), ("std", matrix.deviations))
+        for more, wrap in (("", matrix.first_of), ("_mean", lambda both: both))
     },
     "linalg_vector_norm.default": matrix.vector_norm,
     **{

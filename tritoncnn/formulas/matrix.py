@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import FLOATS, cast, result_dtype, widen
+from tritoncnn.formulas.dtypes import FLOATS, cast, filled, result_dtype, widen
 from tritoncnn.formulas.order import amax, amin
 from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
@@ -150,44 +150,63 @@ def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) 
     return total(x, dims, keepdim) * (1 / count if count else math.nan)
 
 
-def moments(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
-    """(variance, mean) over dims; the squares' sum is divided by the count less ``correction`` (1)."""
+def _moments(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any, Any]:
+    """(variance of x / scale, scale, mean) over dims; the squares' sum is divided by the count less ``correction`` (1).
+
+    The scale is the largest distance from the mean, so that no square overflows or vanishes where the result does not: torch
+    adds up in f64.
+    """
     average = mean(x, dims, True)
     apart = op["sub"](x, average)
     count = math.prod(x.shape[d] for d in _dims(x, dims)) if x.shape else 1
     rest = max(count - (1 if correction is None else correction), 0)
+    scale = filled(average, 1.0)
+    if 0 not in x.shape:
+        size = amax(op["abs"](op["detach"](apart)), _dims(x, dims) if x.shape else (), True)
+        scale = op["where"](op["bit_and"](size > 0.0, op["lt"](size, math.inf)), size, 1.0)
+    apart = apart / scale
     variance = total(apart * apart, dims, keepdim) * (1 / rest if rest else math.inf)
-    return variance, average if keepdim or not x.shape else op["reshape"](average, shape=tuple(variance.shape))
+    if keepdim or not x.shape:
+        return variance, scale, average
+    return variance, *(op["reshape"](t, shape=tuple(variance.shape)) for t in (scale, average))
 
 
-def var_mean(x: Any, dims: Any = None, unbiased: bool = True, keepdim: bool = False) -> tuple[Any, Any]:
-    if isinstance(dims, bool):  # var(x, unbiased)
-        dims, unbiased = None, dims
-    return moments(x, dims, float(unbiased), keepdim)
+def moments(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
+    """(variance, mean) over dims."""
+    variance, scale, average = _moments(x, dims, correction, keepdim)
+    return variance * scale * scale, average
 
 
-def var_mean_correction(
-    x: Any, dims: Any = None, *, correction: float | None = None, keepdim: bool = False
-) -> tuple[Any, Any]:
-    return moments(x, dims, correction, keepdim)
+def deviations(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
+    """(standard deviation, mean) over dims."""
+    variance, scale, average = _moments(x, dims, correction, keepdim)
+    return root(variance) * scale, average
+
+
+Both = Callable[[Any, Any, float | None, bool], tuple[Any, Any]]
+
+
+def over_dims(both: Both) -> Callable[..., tuple[Any, Any]]:
+    """``moments`` or ``deviations`` with the arguments of var(x, dims, unbiased)."""
+
+    def emit(x: Any, dims: Any = None, unbiased: bool = True, keepdim: bool = False) -> tuple[Any, Any]:
+        if isinstance(dims, bool):  # var(x, unbiased)
+            dims, unbiased = None, dims
+        return both(x, dims, float(unbiased), keepdim)
+
+    return emit
+
+
+def with_correction(both: Both) -> Callable[..., tuple[Any, Any]]:
+    def emit(x: Any, dims: Any = None, *, correction: float | None = None, keepdim: bool = False) -> tuple[Any, Any]:
+        return both(x, dims, correction, keepdim)
+
+    return emit
 
 
 def first_of(both: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
-    """The variance alone."""
+    """The variance, or deviation, alone."""
     return lambda *args, **kwargs: both(*args, **kwargs)[0]
-
-
-def root_of(both: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
-    """The deviation alone."""
-    return lambda *args, **kwargs: root(both(*args, **kwargs)[0])
-
-
-def with_root(both: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    def emit(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        variance, average = both(*args, **kwargs)
-        return root(variance), average
-
-    return emit
 
 
 def root(s: Any, power: float = 0.5) -> Any:
