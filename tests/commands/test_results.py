@@ -49,8 +49,8 @@ def test_an_out_that_is_no_folder_is_refused_before_anything_else(name: str, tmp
     """Even before it is seen that there is no run."""
     file = tmp_path / "file"
     file.write_text("mine")
-    words = [name, str(tmp_path / "gone"), "picture.png", "--out", str(file)]
-    result = CliRunner().invoke(main, words[: 2 if name == "eval" else 3] + words[3:])
+    pictures = ["picture.png"] if "pictures" in options_of(name) or "picture" in options_of(name) else []
+    result = CliRunner().invoke(main, [name, str(tmp_path / "gone"), *pictures, "--out", str(file)])
     assert result.exit_code == 2
     assert result.stderr == f"tritoncnn: error: --out {file} is not a folder\n"
     assert file.read_text() == "mine"
