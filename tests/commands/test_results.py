@@ -14,6 +14,7 @@ from PIL import Image
 
 from tritoncnn.commands import COMMANDS, main
 from tritoncnn.commands.results import check_folder, folder_option, form_options, go_through, tell_written
+from tritoncnn.commands.table import ELSEWHERE
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.task import Answer
 
@@ -54,6 +55,18 @@ def test_an_out_that_is_no_folder_is_refused_before_anything_else(name: str, tmp
     assert result.exit_code == 2
     assert result.stderr == f"tritoncnn: error: --out {file} is not a folder\n"
     assert file.read_text() == "mine"
+
+
+def test_words_of_other_programs_lead_to_ours() -> None:
+    there = options_of("train")
+    for other, ours in ELSEWHERE.items():
+        assert ours in there
+        assert other not in there
+    for words in (["train", "lenet", "--imgsz", "32"], ["train", "--imgsz", "32"]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 2
+        assert "No such option --imgsz; here it is --size; try " in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
 @click.command()

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from tritoncnn.task import Task
 
 TYPES = {"str": str, "int": int, "float": float, "str | None": Path}
+ELSEWHERE = {  # what timm, Ultralytics, Lightning, Keras and torchvision's references call them
+    "--learning-rate": "--lr", "--lr0": "--lr", "--bs": "--batch-size", "--batch": "--batch-size",
+    "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size", "--num-workers": "--workers", "--opt": "--optimizer",
+    "--sched": "--schedule", "--lr-scheduler": "--schedule", "--warmup-epochs": "--warm-up", "--warmup": "--warm-up",
+    "--wd": "--weight-decay", "--smoothing": "--label-smoothing", "--patience": "--early-stop", "--clip-grad": "--clip",
+    "--gradient-clip-val": "--clip", "--model-ema": "--ema", "--pretrained": "--weights", "--checkpoint": "--weights",
+    "--output": "--out", "--output-dir": "--out", "--data-path": "--data-dir", "--aug": "--augment", "--arch": "--model",
+    "--max-epochs": "--epochs", "--finetune": "--from", "--num-threads": "--threads",
+}  # fmt: skip
 KEY = "tritoncnn.task"  # under which a context has the task whose options it knows
 
 
@@ -45,6 +54,8 @@ class TaskCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            if (ours := ELSEWHERE.get(error.option_name)) is not None:
+                raise click.UsageError(f"No such option {error.option_name}; here it is {ours}", ctx) from error
             if task is None:
                 raise
             own = ", ".join(row.word for row in task.own_rows().values()) or "none"
