@@ -91,6 +91,26 @@ def test_masks_known_beforehand_leave_zeros(dtype: torch.dtype, lanes: int) -> N
 
 
 @triton.jit
+def half_known_kernel(Y, X, FIRST: tl.constexpr, END: tl.constexpr, BLOCK: tl.constexpr):
+    """Row after row, of which the same lanes are read, known when the kernel is compiled."""
+    i = tl.arange(0, BLOCK)
+    for row in range(0, 4):
+        tl.store(Y + row * BLOCK + i, tl.load(X + row * BLOCK + i, mask=(i >= FIRST) & (i < END)))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.float32, torch.int32, torch.float16], ids=str)
+def test_masks_known_to_leave_half_of_a_vector_out_leave_zeros(dtype: torch.dtype, lanes: int) -> None:
+    x = torch.arange(1, 129).reshape(4, 32).to(dtype)
+    for first, end in ((0, 1), (0, 3), (0, 4), (0, 27), (4, 8), (6, 8), (8, 12), (31, 32)):
+        y = torch.full((4, 32), 5).to(dtype)
+        harness.run(half_known_kernel, (1,), {"Y": y, "X": x}, lanes, FIRST=first, END=end, BLOCK=32)
+        expected = torch.zeros_like(x)
+        expected[:, first:end] = x[:, first:end]
+        assert torch.equal(y, expected), (first, end)
+
+
+@triton.jit
 def one_mask_kernel(Y, X, flag, BLOCK: tl.constexpr):
     """One mask for all lanes, and masked loads of one element."""
     i = tl.arange(0, BLOCK)

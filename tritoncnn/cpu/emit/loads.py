@@ -10,6 +10,8 @@ from .scratch import truth_of
 from .state import State
 from .values import Coords, Res
 
+AVX2 = 32  # bytes of a register
+
 
 def lane_stride(code: State, v: Value, coords: Coords) -> int | None:
     """Step of v from lane to lane."""
@@ -75,10 +77,24 @@ def _others(code: State, lvl: int, other: Res, elem: str, vl: int) -> str:
     return code.let(lvl, f"{how} {llvm_type(elem, vl)} {x} to {llvm_type(kind, vl)}")
 
 
+def unknown(code: State, lvl: int, masks: str, vl: int) -> str:
+    """The mask, of which LLVM is kept from knowing a lane."""
+    key = "unknown"
+    if key not in code.memo:
+        zero = code.let(0, f"load volatile i8, ptr {code.zeros(8)}")
+        code.memo[key] = Res(code.let(0, f"icmp eq i8 {zero}, 0"), 0)
+    yes = code.widen(code.memo[key], "i1", vl)
+    return code.let(lvl, f"and <{vl} x i1> {masks}, {yes}")
+
+
 def _masked_load(code: State, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
     kind = masked_kind(elem)
     memory = llvm_type(kind, vl)
     p = unless_empty(code, lvl, p, mask, vl, code.zeros(vl * size_of(elem)))
+    if (
+        vl * size_of(elem) > AVX2
+    ):  # LLVM 22 ends the process where it cuts such a load in two and knows one half to be empty
+        mask = unknown(code, lvl, mask, vl)
     call = code.intrinsic(f"llvm.masked.load.{mangled(kind, vl)}.p0", memory, "ptr", "i32", f"<{vl} x i1>", memory)
     rest = f"<{vl} x i1> {mask}, {memory} {_others(code, lvl, other, elem, vl)}"
     return _as_stored(code, lvl, code.let(lvl, f"{call}(ptr {p}, i32 {size_of(elem)}, {rest})"), elem, vl)
