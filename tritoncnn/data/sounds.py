@@ -147,7 +147,7 @@ def cut_windows(levels: Levels, context: int, window: int) -> tuple[Levels, NDAr
     padded[context : context + len(levels)] = levels
     cut = np.lib.stride_tricks.sliding_window_view(padded, context + window)[::window]
     there = np.arange(count * window).reshape(count, window) < len(levels)
-    return np.ascontiguousarray(cut), there
+    return cut.copy(), there
 
 
 def make_sounds(
