@@ -165,7 +165,9 @@ def _video_of(place: Path, video: Path, stack: ExitStack) -> tuple[Callable[[str
     import imageio.v2
 
     how = (
-        {"duration": 1000 / rate, "loop": 0} if place.suffix.lower() == ".gif" else {"fps": rate, "macro_block_size": 2}
+        {"duration": round(1000 / rate), "loop": 0}
+        if place.suffix.lower() == ".gif"
+        else {"fps": rate, "macro_block_size": 2}
     )
     try:
         open_writer: Any = imageio.v2.get_writer  # its types know of no options
