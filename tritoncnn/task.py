@@ -130,10 +130,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Side:
-    """Height and width of a model's pictures in pixels: ``usual`` where nobody says otherwise, ``least`` that it takes."""
+    """Height and width of a model's pictures in pixels: ``usual`` where nobody says otherwise, ``least`` that it takes, and what
+    they are multiples of."""
 
     usual: int
     least: int
+    step: int = 1
 
 
 class Example(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, facts_of
+from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, facts_of
 from tritoncnn.errors import DataError
 
 
@@ -30,12 +30,16 @@ def make_mapped(
     test: MappedPart,
     remarks: tuple[str, ...] = (),
     more: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
 ) -> Dataset:
-    """Normalise pictures by mean and deviation of the training part. Raises DataError when there is nothing to learn."""
+    """Normalise pictures by mean and deviation of the training part, or by other ``facts``.
+
+    Raises DataError when there is nothing to learn.
+    """
     for what, part in (("training", train), ("test", test)):
         if not len(part.pictures):
             raise DataError(f"{name}: there are no {what} pictures")
-    facts = facts_of(name, classes, train.pictures)
+    facts = facts or facts_of(name, classes, train.pictures)
     digest = hashlib.sha256(repr(facts.classes).encode())
     note: dict[str, Any] = {}
     parts, shares = [], []

@@ -5,21 +5,26 @@ Source: Brostow et al. 2009 (CamVid); Cordts et al. 2016 (Cityscapes); Everingha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tritoncnn.data.boxes import FittedReader, check_fitted, fitted
+from tritoncnn.data.boxes import check_fitted, fitted
+from tritoncnn.data.colour import to_array
 from tritoncnn.data.define import IGNORED, Array, Dataset, Reader, Source
 from tritoncnn.data.maps import MappedPart, make_mapped
 from tritoncnn.data.mask_files import VOID, Classes, Ids, classes_of, read_classes, read_mask
 from tritoncnn.data.paired import MASKS, Pair, find_pairs, part_pairs, read_pairs
-from tritoncnn.data.pictures import read_colour
+from tritoncnn.data.pictures import read_colour, upright_size
+from tritoncnn.data.pieces import PieceReader, check_pieces, mirrored, whole_size
 from tritoncnn.errors import DataError
 
+EACH = 3 * 4 + 8  # bytes of a pixel: three colours, and a class
 BINARY = ("background", "foreground")
 
 
@@ -30,10 +35,10 @@ def load_masks(folder: Path | None, read: Reader) -> Dataset:
     Raises DataError.
     """
     assert folder is not None, "load_data asks for one"
-    fit = check_fitted("masks", read)
+    cut = _cutter(read)
     train, test = part_pairs("masks", find_pairs(folder, MASKS))
     classes = read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])
-    parts = [_read(pairs, fit, classes) for pairs in (train, test)]
+    parts = [_read(pairs, cut, classes) for pairs in (train, test)]
     return make_mapped("masks", classes.names, parts[0], parts[1])
 
 
@@ -47,11 +52,43 @@ def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:
     return Classes(tuple(map(str, range(max(ids - {VOID}) + 1))), str(folder))
 
 
-def _read(pairs: Sequence[Pair], fit: FittedReader, classes: Classes) -> MappedPart:
-    def read(pair: Pair, shape: tuple[int, int]) -> tuple[Array, Ids]:
-        return fit.fit(read_colour(pair.picture), shape), fit_mask(read_mask(pair.beside, classes), fit.size)
+class Cutter(NamedTuple):
+    """How the task wants its pictures: whole, scaled to one side; or in their own pixels, cut into pieces.
 
-    rows = read_pairs("masks", pairs, MASKS, read, fit.size**2 * (12 + 8))
+    cut   (pair, width and height, classes) -> what the net sees of it
+    room  pair -> how many bytes that takes
+    """
+
+    cut: Callable[[Pair, tuple[int, int], Classes], list[tuple[Array, Ids]]]
+    room: Callable[[Pair], int]
+
+
+def _cutter(read: Reader) -> Cutter:
+    """Raises DataError where the task wants its pictures in another way."""
+
+    def scaled(pair: Pair, shape: tuple[int, int], classes: Classes) -> list[tuple[Array, Ids]]:
+        fit = check_fitted("masks", read)
+        return [(fit.fit(read_colour(pair.picture), shape), fit_mask(read_mask(pair.beside, classes), fit.size))]
+
+    def pieces(pair: Pair, shape: tuple[int, int], classes: Classes) -> list[tuple[Array, Ids]]:
+        side, size = check_pieces("masks", read).size, whole_size(*shape)
+        picture = to_array(read_colour(pair.picture).resize(size, Image.Resampling.BOX))
+        mask = np.asarray(Image.fromarray(read_mask(pair.beside, classes)).resize(size, Image.Resampling.NEAREST))
+        more = [(0, -length % side) for length in mask.shape]
+        picture, mask = mirrored(picture, side), np.pad(mask, more, constant_values=VOID)
+        corners = [(i, j) for i in range(0, mask.shape[0], side) for j in range(0, mask.shape[1], side)]
+        return [(picture[:, i : i + side, j : j + side], mask[i : i + side, j : j + side]) for i, j in corners]
+
+    if isinstance(read, PieceReader):
+        side = read.size
+        return Cutter(pieces, lambda pair: EACH * prod(s + -s % side for s in whole_size(*upright_size(pair.picture))))
+    room = EACH * check_fitted("masks", read).size ** 2
+    return Cutter(scaled, lambda pair: room)
+
+
+def _read(pairs: Sequence[Pair], cut: Cutter, classes: Classes) -> MappedPart:
+    read = read_pairs("masks", pairs, MASKS, lambda pair, shape: cut.cut(pair, shape, classes), cut.room(pairs[0]))
+    rows = [row for some in read for row in some]
     return MappedPart(np.stack([picture for picture, _ in rows]), to_classes(np.stack([mask for _, mask in rows])))
 
 

@@ -51,23 +51,23 @@ def _draw(
     grounds: list[Image.Image], scans: Array, labels: NDArray[np.int64], size: int, random: np.random.RandomState
 ) -> tuple[Array, Array]:
     """A picture f32[3,size,size] in [0, 1] and its boxes f32[any,5]."""
-    picture = _ground(grounds[random.randint(len(grounds))], size, random)
+    picture = ground(grounds[random.randint(len(grounds))], size, random)
     boxes: list[tuple[float, ...]] = []
     unit = np.array([1, size, size, size, size], np.float32)  # shares are of the picture's side
     for _ in range(random.randint(MOST + 1)):
         number = random.randint(len(scans))
-        ink = _write(scans[number], size, random)
+        ink = write(scans[number], size, random)
         height, width = ink.shape
         for _ in range(TRIES):
             top, left = random.randint(size - height + 1), random.randint(size - width + 1)
-            if all(_common((left, top, left + width, top + height), box[1:]) <= COMMON for box in boxes):
-                _paste(picture[top : top + height, left : left + width], ink, random)
+            if all(common((left, top, left + width, top + height), box[1:]) <= COMMON for box in boxes):
+                paste(picture[top : top + height, left : left + width], ink, random)
                 boxes.append((float(labels[number]), left, top, left + width, top + height))
                 break
     return np.ascontiguousarray(picture.transpose(2, 0, 1)), np.array(boxes, np.float32).reshape(-1, 5) / unit
 
 
-def _ground(photograph: Image.Image, size: int, random: np.random.RandomState) -> Array:
+def ground(photograph: Image.Image, size: int, random: np.random.RandomState) -> Array:
     """A square of a photograph, dimmed, mirrored or not: f32[size,size,3] in [0, 1]."""
     side = round(min(photograph.size) * random.uniform(*GROUND))
     left, top = random.randint(photograph.width - side + 1), random.randint(photograph.height - side + 1)
@@ -76,9 +76,9 @@ def _ground(photograph: Image.Image, size: int, random: np.random.RandomState) -
     return np.ascontiguousarray(values[:, ::-1]) if random.randint(2) else values
 
 
-def _write(scan: Array, size: int, random: np.random.RandomState) -> Array:
+def write(scan: Array, size: int, random: np.random.RandomState, heights: tuple[float, float] = HEIGHTS) -> Array:
     """A scan f32[8,8] as ink f32[height,width] in [0, 1]: turned by up to 12 degrees, slanted, scaled, cut to its box."""
-    height = size * math.exp(random.uniform(math.log(HEIGHTS[0]), math.log(HEIGHTS[1])))
+    height = size * math.exp(random.uniform(math.log(heights[0]), math.log(heights[1])))
     scale = height / 8
     angle, slant, narrow = math.radians(random.uniform(-12, 12)), random.uniform(-0.2, 0.2), random.uniform(0.7, 1.1)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -95,14 +95,14 @@ def _write(scan: Array, size: int, random: np.random.RandomState) -> Array:
     return np.where(cut < INK / 2, 0, cut).astype(np.float32)
 
 
-def _common(box: tuple[float, ...], other: tuple[float, ...]) -> float:
+def common(box: tuple[float, ...], other: tuple[float, ...]) -> float:
     """The area that two boxes have in common, as a share of the smaller one's."""
     sides = [min(box[i + 2], other[i + 2]) - max(box[i], other[i]) for i in range(2)]
     smaller = min((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
     return max(0, sides[0]) * max(0, sides[1]) / smaller
 
 
-def _paste(place: Array, ink: Array, random: np.random.RandomState) -> None:
+def paste(place: Array, ink: Array, random: np.random.RandomState) -> None:
     """Ink of a random light colour into a part of a picture f32[height,width,3]."""
     colour = (LIGHT + (1 - LIGHT) * random.rand(3)).astype(np.float32)
     share = (ink * random.uniform(0.8, 1))[:, :, None].astype(np.float32)

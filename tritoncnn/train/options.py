@@ -272,3 +272,5 @@ def check_size(task: Task, model: str, size: int) -> None:
     least = task.sides[model].least
     if not least <= size <= MAX_SIZE:
         raise InputError(f"--size must be from {least} to {MAX_SIZE} for model {model!r}; got {size}")
+    if size % (step := task.sides[model].step):
+        raise InputError(f"--size must be a multiple of {step} for model {model!r}; got {size}")

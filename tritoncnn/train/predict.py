@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from tritoncnn.data import Facts
 from tritoncnn.data.define import Array, Reader
 from tritoncnn.data.pictures import upright_size
-from tritoncnn.data.whole import WholeReader
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.flags import BELOW_1
 from tritoncnn.frozen import Model, compile_kept
@@ -20,6 +19,7 @@ from tritoncnn.train import folder
 from tritoncnn.train.evaluate import Evaluator
 
 BATCH = 64
+ROOM = 64 * 2**20  # bytes of inputs that are looked at together
 
 
 def predict(
@@ -43,24 +43,36 @@ def predict(
     if task.each is not None:
         return [_alone(task.each, trained, path) for path in files]
     found: list[Answer | DataError] = []
-    evaluators: dict[torch.Size, Evaluator[Model]] = {}
-    batch = min(1 << max(0, len(files) - 1).bit_length(), BATCH)  # powers of two: few shapes to compile kernels for
-    if isinstance(trained.read, WholeReader):
-        batch = 1  # each has its own size
-    for first in range(0, len(files), batch):
-        pictures = [read_or_error(trained.read, path) for path in files[first : first + batch]]
-        read = [picture for picture in pictures if not isinstance(picture, DataError)]
-        answers: Iterator[Answer] = iter(())
-        if read:
-            x = trained.facts.normalise(np.stack(read))
-            if x.shape[1:] not in evaluators:
-                evaluators[x.shape[1:]] = Evaluator(lambda x: compile_kept(trained.module, x), x, batch)
-            answers = iter(task.answer(evaluators[x.shape[1:]].outputs(x), trained.facts, ask))
+    evaluators: dict[tuple[int, ...], Evaluator[Model]] = {}
+    for first in range(0, len(files), BATCH):
+        pictures = [read_or_error(trained.read, path) for path in files[first : first + BATCH]]
+        answers: dict[int, Answer] = {}
+        for shape, alike in _by_shape(pictures).items():
+            rows = list(alike)
+            x = trained.facts.normalise(np.stack(list(alike.values())))
+            if shape not in evaluators:
+                evaluators[shape] = Evaluator(lambda x: compile_kept(trained.module, x), x, _batch(x))
+            answers |= zip(rows, task.answer(evaluators[shape].outputs(x), trained.facts, ask), strict=True)
         found += [
-            picture if isinstance(picture, DataError) else _placed(next(answers), path)
-            for picture, path in zip(pictures, files[first : first + batch], strict=True)
+            picture if isinstance(picture, DataError) else _placed(answers[row], path)
+            for row, (picture, path) in enumerate(zip(pictures, files[first : first + BATCH], strict=True))
         ]
     return found
+
+
+def _by_shape(pictures: Sequence[Array | DataError]) -> dict[tuple[int, ...], dict[int, Array]]:
+    """The pictures of each shape, by their rows: most readers make pictures of one."""
+    found: dict[tuple[int, ...], dict[int, Array]] = {}
+    for row, picture in enumerate(pictures):
+        if not isinstance(picture, DataError):
+            found.setdefault(picture.shape, {})[row] = picture
+    return found
+
+
+def _batch(x: torch.Tensor) -> int:
+    """How many inputs like those of ``x`` are looked at together: a power of two, for few shapes to compile kernels for."""
+    room = max(1, ROOM // (x[0].numel() * x.element_size()))
+    return min(1 << (len(x) - 1).bit_length(), 1 << (room.bit_length() - 1))
 
 
 def _ask(usual: Ask, top: int | None, score: float | None) -> Ask:

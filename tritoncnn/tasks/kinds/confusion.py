@@ -52,13 +52,13 @@ class Confusion:
         found = [(int(i), int(j)) for i, j in zip(*np.unravel_index(places, off.shape), strict=True)]
         return [(self.classes[i], self.classes[j], int(off[i, j])) for i, j in found if off[i, j]]
 
-    def draw(self) -> bytes:
-        """The matrix as a PNG: each row's shares as colour, its counts as numbers."""
+    def draw(self, what: str = "pictures") -> bytes:
+        """The matrix as a PNG: each row's shares as colour, its counts, of ``what``, as numbers."""
         figure = new_figure(7, 6)
         axes = figure.subplots()
         shares = self.counts / np.maximum(1, self.counts.sum(1, keepdims=True))
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(image, label="share of the class's pictures")
+        figure.colorbar(image, label=f"share of the class's {what}")
         axes.set(xlabel="found", ylabel="class")
         if len(self.classes) <= MARKED:
             axes.set_xticks(range(len(self.classes)), map(plain, self.classes), rotation=90)
