@@ -38,5 +38,5 @@ class SegNet(nn.Module):
             x, place = F.max_pool2d(level(x), 2, return_indices=True)
             places.append(place)
         for level, place in zip(reversed(self.decoder), reversed(places), strict=True):
-            x = level(F.max_unpool2d(x, place, [2]))
+            x = level(F.max_unpool2d(x, place, (2, 2)))
         return self.last(x)

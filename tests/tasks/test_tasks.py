@@ -34,7 +34,7 @@ def test_naming_the_tasks_imports_no_torch() -> None:
 def test_unknown_tasks_get_a_hint_only_where_a_name_is_near() -> None:
     with pytest.raises(InputError, match=r"^unknown task 'LeNet5'; did you mean lenet or alexnet\?$"):
         find_task("LeNet5")
-    for name in ("unet", "yolo", "", "kinds", "__init__"):
+    for name in ("transformer", "yolo", "", "kinds", "__init__"):
         with pytest.raises(InputError, match=rf"^unknown task '{name}'; known: .*lenet"):
             find_task(name)
 

@@ -15,7 +15,7 @@ from tritoncnn.tasks.unet import SKIPS
 SIDE = 48
 
 
-def build(facts: Facts, skips: bool) -> torch.nn.Module:
+def build(facts: Facts, skips: bool = True) -> torch.nn.Module:
     """The input itself is the outermost skip."""
     return UNet(len(facts.mean), len(facts.mean), skips, residual=skips)
 
