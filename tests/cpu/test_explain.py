@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from tritoncnn import cpu
+from tritoncnn.cpu.facts.remarks import Product
 from tritoncnn.cpu.run import engine
 from tritoncnn.errors import InputError
 
@@ -119,6 +120,33 @@ def test_a_dot_says_its_tile_and_how_it_reaches_its_factors() -> None:
     assert dot.a == "in place: its rows are reached through a table of addresses"
     assert dot.b == "in place: its rows are contiguous and lie at fixed offsets"
     assert [(a.argument, a.how) for a in said.loads] == [("a_ptr", "in place"), ("b_ptr", "in place")]
+
+
+@triton.jit
+def wide_kernel(c_ptr, a_ptr, b_ptr, STEP: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    a = tl.load(a_ptr + m[:, None] * K + k[None, :])
+    b = tl.load(b_ptr + k[:, None] * STEP + n[None, :])
+    tl.store(c_ptr + m[:, None] * N + n[None, :], tl.dot(a, b, input_precision="ieee"))
+
+
+def test_rows_far_apart_are_read_once() -> None:
+    """Of a B whose rows lie a page apart, a second tile would find little in the cache; of one without gaps, all."""
+
+    def dot(step: int, rows: int) -> Product:
+        (found,) = cpu.explain(wide_kernel, X, X, X, STEP=step, M=rows, N=64, K=128).dots
+        return found
+
+    rows = next(rows for rows in (4, 8, 16, 32) if rows == 2 * dot(64, rows).tile[0])  # two tiles, on any CPU
+    assert dot(64, rows).b.startswith("in place")
+    assert dot(1024, rows).b.startswith("packed into panels of")
+
+    a, b = torch.randn(8, 128), torch.randn(128, 1024)
+    c = torch.empty(8, 64)
+    with cpu.active():
+        wide_kernel[(1,)](c, a, b, STEP=1024, M=8, N=64, K=128)  # type: ignore[index]
+    wanted = a.double() @ b[:, :64].double()
+    assert float((c - wanted).abs().max()) < 128 * 2**-23 * float((a.double().abs() @ b[:, :64].double().abs()).max())
 
 
 def test_a_dot_of_bf16_says_whether_it_goes_in_pairs() -> None:

@@ -112,6 +112,7 @@ def operand_b(
 ) -> tuple[Operand, int]:
     """B in place or packed, and the distance of its panels of NR columns."""
     why = code.remarks.reasons.get(b, "")
+    far: View | None = None
     if view is not None:
         p = view.load.operands[0]
         n = p.type.shape[view.free]
@@ -120,8 +121,10 @@ def operand_b(
         if flat and not view.free_masks and view.free_size == n:
             red = code.facts.offsets(p, view.red)
             span = int(red[:K].max() - red[:K].min() + columns) * size_of(b.type.elem) if red is not None else 0
-            near = rows <= 2 * mr or (red is not None and span <= IN_CACHE)
-            why = f"{-(-rows // mr)} tiles read it, and its rows span more than {IN_CACHE} bytes"
+            far = view if span > 2 * K * columns * size_of(b.type.elem) else None
+            # Rows far apart share few sets of the cache: a second tile would find little of what the first one read.
+            near = rows <= (1 if far else 2) * mr or (red is not None and span <= IN_CACHE)
+            why = f"{-(-rows // mr)} tiles read it, and its rows span {span} bytes"
             if red is not None and not view.red_masks and near:
                 read_in_place(code, b, view, "its rows are contiguous and lie at fixed offsets")
                 return Operand("strided", first_pointer(code, view), 0, tuple(int(x) for x in red[:K])), NR
@@ -135,4 +138,4 @@ def operand_b(
         code.remarks.reasons[b] = "from scratch: it is computed already"
         return Operand("strided", Res(done.ptr, done.lvl), 0, tuple(k * done.strides[0] for k in range(K))), NR
     code.remarks.reasons[b] = f"packed into panels of {NR} columns: {why}"
-    return pack(code, b, K, columns, NR), K * NR
+    return pack(code, b, K, columns, NR, far), K * NR

@@ -9,22 +9,23 @@ from tritoncnn.cpu.emit.pull import available, pull
 from tritoncnn.cpu.emit.scratch import write
 from tritoncnn.cpu.emit.state import State
 from tritoncnn.cpu.emit.transpose import transposed
-from tritoncnn.cpu.emit.values import Buffer, Coord, Res
+from tritoncnn.cpu.emit.values import ZERO, Buffer, Coord, Res
 from tritoncnn.cpu.front.elements import llvm_type
 from tritoncnn.cpu.front.ttir import Value
 
-from .views import Operand
+from .prefetch import AHEAD, fetch_ahead
+from .views import Operand, View
 
 
-def pack(code: State, b: Value, K: int, columns: int, NR: int) -> Operand:
-    """B as panels of NR columns, each read front to back."""
+def pack(code: State, b: Value, K: int, columns: int, NR: int, far: View | None) -> Operand:
+    """B as panels of NR columns, each read front to back. ``far``: the load that B is, where its rows lie far apart."""
     lvl = available(code, b)
     with code.at_level(lvl):
         buffer = Buffer(code.alloca(llvm_type(b.type.elem), K * columns), (K, columns), (NR, 1), b.type.elem, lvl)
         if vector_axis(code, b) == 0 and K % code.lanes == 0 and columns % code.lanes == 0 and code.lanes > 4:
             _pack_transposed(code, b, buffer, K, columns, NR)
         else:
-            _pack_rows(code, b, buffer, K, columns, NR)
+            _pack_rows(code, b, buffer, K, columns, NR, far)
     return Operand("strided", Res(buffer.ptr, lvl), 0, tuple(k * NR for k in range(K)))
 
 
@@ -33,16 +34,26 @@ def panel_at(code: State, buffer: Buffer, j: Coord, K: int) -> Buffer:
     return Buffer(at.v, buffer.shape, buffer.strides, buffer.elem, at.lvl)
 
 
-def _pack_rows(code: State, b: Value, buffer: Buffer, K: int, columns: int, NR: int) -> None:
+def _pack_rows(code: State, b: Value, buffer: Buffer, K: int, columns: int, NR: int, far: View | None) -> None:
     vl = min(code.lanes, NR)
-    fill_panels(code, buffer, K, columns, NR, 0 if vl == 1 else vl, lambda k, at: pull(code, b, (k, at)))
+    ahead = None if far is None else lambda k: _fetch_row(code, far, code.plus(k, AHEAD), columns)
+    fill_panels(code, buffer, K, columns, NR, 0 if vl == 1 else vl, lambda k, at: pull(code, b, (k, at)), ahead)
+
+
+def _fetch_row(code: State, view: View, k: Coord, columns: int) -> None:
+    p = view.load.operands[0]
+    at = (ZERO, k) if view.free == 0 else (k, ZERO)
+    fetch_ahead(code, pull(code, p, at), view.load.results[0].type.elem, columns)
 
 
 def fill_panels(code: State, buffer: Buffer, depth: int, columns: int, NR: int, vl: int,
-                element: Callable[[Coord, Coord], Res]) -> None:  # fmt: skip
-    """Fill panels of NR columns with vectors of ``element(row, columns)``."""
+                element: Callable[[Coord, Coord], Res], ahead: Callable[[Coord], None] | None = None) -> None:  # fmt: skip
+    """Fill panels of NR columns with vectors of ``element(row, columns)``; ``ahead(row)`` is called before each row."""
 
     def row(k: Coord, _: list[str]) -> list[str]:
+        if ahead is not None:
+            ahead(k)
+
         def panel(j: Coord, _: list[str]) -> list[str]:
             to = panel_at(code, buffer, j, depth)
 
