@@ -181,10 +181,14 @@ class Report:
 
 
 class Baseline(NamedTuple):
-    """What a sceptic would try before any network: in words, as "the nearest mean colour", and its ``best`` metric."""
+    """What a sceptic would try before any network: in words, as "the nearest mean colour", and its ``best`` metric.
+
+    rivals  where there are several such things, all metrics that were taken of each by its words
+    """
 
     words: str
     value: float
+    rivals: Mapping[str, Mapping[str, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -322,9 +326,12 @@ class Task:
     def recipe_for(self, data: str) -> Recipe:
         return self.recipes.get(data, self.recipe)
 
-    def reader(self, size: int) -> Reader:
-        """``read`` for pictures of ``size`` x ``size``; 0 where pictures have one size."""
-        return replace(self.read, size=size) if isinstance(self.read, ColourReader) else self.read
+    def reader(self, size: int, facts: Facts | None = None) -> Reader:
+        """``read`` for pictures of ``size`` x ``size``; 0 where pictures have one size. With ``facts`` for a trained model."""
+        if not isinstance(self.read, ColourReader):
+            return self.read
+        read = replace(self.read, size=size)
+        return read if facts is None else read.of(facts)
 
     def example_at(self, batch: int, size: int) -> Example:
         """The example with pictures, and maps, of ``size`` x ``size``; 0 where pictures have one size."""
@@ -333,4 +340,4 @@ class Task:
             return Example(x, y, facts)
         if self.targets is Targets.MAPS:
             y = apply(lambda values: values[..., :1, :1].expand(*values.shape[:-2], size, size).clone(), y)
-        return Example(x.new_zeros(*x.shape[:2], size, size), y, facts)
+        return Example(x.new_zeros(*x.shape[:-2], size, size), y, facts)

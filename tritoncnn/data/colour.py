@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tritoncnn.data.define import Array, Reader
+from tritoncnn.data.define import Array, Facts, Reader
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import DataError
 
@@ -24,6 +24,10 @@ class ColourReader:
 
     def __call__(self, path: Path) -> Array:
         return self.fit(read_colour(path))
+
+    def of(self, facts: Facts) -> ColourReader:
+        """The reader for a model that was trained on data of these facts."""
+        return self
 
     def fit(self, picture: Image.Image) -> Array:
         """The middle square of an RGB picture, scaled: averaged where it shrinks, interpolated where it grows."""

@@ -19,9 +19,18 @@ def baseline_of(task: Task, facts: Facts, train: Examples, test: Examples) -> di
     if found is None:
         return None
     words = f"{found.words} of {len(train)} pictures, asked of {len(test)}" if some else found.words
-    return {"by": words, "metric": task.best, "value": found.value}
+    rivals = {"rivals": {words: dict(values) for words, values in found.rivals.items()}} if found.rivals else {}
+    return {"by": words, "metric": task.best, "value": found.value, **rivals}
 
 
 def tell_baseline(task: Task, note: Mapping[str, Any]) -> str:
     """As in "44.00% by the nearest mean colour"."""
     return f"{task.metrics[task.best].show(note['value'])} by {note['by']}"
+
+
+def tell_rivals(task: Task, note: Mapping[str, Any]) -> list[str]:
+    """A line for each, as in "the nearest training map: L1 0.1912, texture 0.3310"."""
+    return [
+        f"  {words}: " + ", ".join(f"{name} {task.metrics[name].show(value)}" for name, value in values.items())
+        for words, values in note.get("rivals", {}).items()
+    ]

@@ -244,4 +244,4 @@ def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
         raise CheckpointError(f"{path} does not exist: the run has not finished its first epoch; --resume it")
     tensors, _ = read_tensors(path, module.state_dict())
     module.load_state_dict(tensors)
-    return Trained(module, task.reader(size), facts)
+    return Trained(module, task.reader(size, facts), facts)

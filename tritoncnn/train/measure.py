@@ -14,7 +14,7 @@ from tritoncnn.flags import known, missing_rows, read_rows
 from tritoncnn.frozen import compile_kept
 from tritoncnn.task import Task
 from tritoncnn.train import folder
-from tritoncnn.train.baseline import baseline_of, tell_baseline
+from tritoncnn.train.baseline import baseline_of, tell_baseline, tell_rivals
 from tritoncnn.train.evaluate import BATCH, Evaluator
 from tritoncnn.train.folder import Trained, make_folder, write_json
 
@@ -73,6 +73,7 @@ def measure(
     place = make_folder(out if out is not None else where.path / FOLDER)
     if note["baseline"] is not None:
         lines.append(f"for comparison: {task.best.replace('_', ' ')} {tell_baseline(task, note['baseline'])}")
+        lines += tell_rivals(task, note["baseline"])
     if task.report is not None:
         report = task.report(outputs, examples, trained.facts)
         note |= report.note

@@ -1,0 +1,10 @@
+"""Label maps as nets take them."""
+
+from __future__ import annotations
+
+import torch
+
+
+def one_hot(x: torch.Tensor, labels: int) -> torch.Tensor:
+    """f32[N,H,W] of numbers of labels -> f32[N,labels,H,W] of 0 and 1; all 0 where the number is that of no label."""
+    return (x[:, None] == torch.arange(labels, dtype=torch.float32)[:, None, None]).float()

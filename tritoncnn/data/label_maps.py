@@ -1,0 +1,86 @@
+"""Label maps with the photographs that belong to them: a data set made of both, and the reader of a map."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tritoncnn.data.colour import ColourReader
+from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, Reader
+from tritoncnn.data.mask_files import VOID, Classes, Ids, read_mask
+from tritoncnn.errors import DataError
+
+
+@dataclass(frozen=True)
+class MapReader(ColourReader):
+    """A file of ids (a grey or palette PNG) -> f32[size,size], the number of each pixel's label, -1 where it has none.
+
+    classes  the labels that a model knows; of a map for training these are told otherwise. Raises DataError.
+    """
+
+    classes: tuple[str, ...] = ()
+
+    def __call__(self, path: Path) -> Array:
+        known = Classes(self.classes, "the run") if self.classes else None
+        return numbers(fit_map(read_mask(path, known), self.size))
+
+    def of(self, facts: Facts) -> MapReader:
+        return MapReader(self.size, facts.classes)
+
+
+def check_maps(name: str, read: Reader) -> MapReader:
+    """``read`` as a reader of label maps, for data set ``name``. Raises DataError where the task wants other inputs."""
+    if not isinstance(read, MapReader):
+        raise DataError(f"data set {name!r} holds label maps; the task reads its pictures in another way")
+    return read
+
+
+def fit_map(ids: Ids, side: int) -> Ids:
+    """The middle square of a map u8[H,W], scaled: each pixel the nearest."""
+    H, W = ids.shape
+    least = min(H, W)
+    left, top = (W - least) // 2, (H - least) // 2
+    box = (left, top, left + least, top + least)
+    return np.asarray(Image.fromarray(ids).resize((side, side), Image.Resampling.NEAREST, box=box))
+
+
+def numbers(ids: Ids) -> Array:
+    """u8 with VOID -> f32 with IGNORED"""
+    return np.where(ids == VOID, np.float32(IGNORED), ids.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Label maps u8[N,H,W], VOID where there is no label, and their photographs f32[N,3,H,W] in [0, 1]."""
+
+    maps: Ids
+    pictures: Array
+
+
+def make_scenes(
+    name: str, labels: Sequence[str], train: Scenes, test: Scenes, remarks: tuple[str, ...] = ()
+) -> Dataset:
+    """Maps as inputs, photographs as targets; both as they are."""
+    digest = hashlib.sha256(repr(tuple(labels)).encode())
+    parts = []
+    for part in (train, test):
+        parts.append(Examples(torch.from_numpy(numbers(part.maps)), torch.from_numpy(part.pictures)))
+        digest.update(parts[-1].x.numpy().data)
+        digest.update(parts[-1].y.numpy().data)
+    note = {"train_pictures": len(train.maps), "test_pictures": len(test.maps)}
+    about = (
+        f"{len(train.maps)} + {len(test.maps)} maps of {len(labels)} labels with their photographs (training + test)"
+    )
+    facts = Facts(tuple(labels), (), ())
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks, about)
+
+
+def stack(rows: Sequence[tuple[NDArray[np.uint8], Array]]) -> Scenes:
+    return Scenes(np.stack([ids for ids, _ in rows]), np.stack([picture for _, picture in rows]))

@@ -1,0 +1,68 @@
+"""Label maps of your own with photographs beside them: facades, Cityscapes, and folders in their form.
+
+Source: Tylecek & Sara 2013 (CMP facades: NAME.jpg and NAME.png in one folder); Cordts et al. 2016 (Cityscapes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tritoncnn.data.define import Dataset, Reader, Source
+from tritoncnn.data.folder import files_in
+from tritoncnn.data.label_maps import Scenes, check_maps, fit_map, make_scenes, stack
+from tritoncnn.data.mask_files import LOSSY, VOID, Classes, classes_of, read_classes, read_mask
+from tritoncnn.data.paired import MASKS, Pair, Parts, find_pairs, part_pairs, read_pairs
+from tritoncnn.data.pictures import read_colour
+from tritoncnn.errors import DataError
+
+NAME = "label-maps"
+EACH = 3 * 4 + 1 + 4  # bytes of a pixel: three colours, and a label as read and as a number
+
+
+def load_maps(folder: Path | None, read: Reader) -> Dataset:
+    """Labels are those of classes.txt, label_colors.txt... in the folder, or of Cityscapes; else the ids that there are.
+
+    Raises DataError.
+    """
+    assert folder is not None, "load_data asks for one"
+    reader = check_maps(NAME, read)
+    train, test = part_pairs(NAME, _side_by_side(folder) or find_pairs(folder, MASKS))
+    classes = read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])
+
+    def load(pairs: Sequence[Pair]) -> Scenes:
+        def one(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+            ids = fit_map(read_mask(pair.beside, classes), reader.size)
+            return ids, reader.fit(read_colour(pair.picture))
+
+        return stack(read_pairs(NAME, pairs, MASKS, one, EACH * reader.size**2))
+
+    return make_scenes(NAME, classes.names, load(train), load(test))
+
+
+def _side_by_side(folder: Path) -> Parts | None:
+    """Photographs NAME.jpg with maps NAME.png in one folder, as CMP facades have them; None where they are not all so."""
+    files = files_in(folder)
+    maps = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".png"}
+    photographs = {path.with_suffix(""): path for path in files if path.suffix.lower() in LOSSY}
+    if not maps or maps.keys() != photographs.keys():
+        return None
+    return Parts([Pair(photographs[key], maps[key], str(key)) for key in sorted(maps)], None)
+
+
+def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:
+    """Labels by the ids that there are. Raises DataError where there is one."""
+    ids = {int(value) for pair in pairs for value in np.unique(read_mask(pair.beside, None))} - {VOID}
+    if len(ids) < 2:
+        raise DataError(f"the label maps of {folder} have the ids {sorted(ids)}; wanted those of at least 2 labels")
+    return Classes(tuple(map(str, range(max(ids) + 1))), str(folder))
+
+
+label_maps = Source(
+    NAME,
+    "label maps with photographs beside them: folders, CMP facades, Cityscapes",
+    f"a folder that holds {MASKS.form}, or NAME.jpg and NAME.png side by side",
+    load_maps,
+)
