@@ -60,7 +60,7 @@ task = Task(
     best="texture",
     example=example,
     read=MapReader(SIDE),
-    sides={"pix2pix": Side(SIDE, 2 * STEP), "spade": Side(SIDE, 2 * STEP)},
+    sides={"pix2pix": Side(SIDE, 2 * STEP, STEP), "spade": Side(SIDE, 2 * STEP, STEP)},
     answer=tell_made,
     view=view,
     recipe=Recipe(epochs=5, batch=8, steps=600, optimizer="adam", lr=0.001, momentum=0.0, weight_decay=0.0),

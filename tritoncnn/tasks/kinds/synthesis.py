@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -159,9 +158,11 @@ def _answer(made: torch.Tensor) -> Answer:
     """``made`` f32[3,H,W] in [0, 1]"""
     values = (made.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     picture = Image.fromarray(values)
-    note: dict[str, Any] = {"width": picture.width, "height": picture.height}
     return Answer(
-        note, (f"made a picture of {picture.width} x {picture.height} pixels",), draw=partial(_beside, picture)
+        {"width": picture.width, "height": picture.height},
+        (f"made a picture of {picture.width} x {picture.height} pixels",),
+        draw=partial(_beside, picture),
+        files={"made.png": partial(_as_png, picture)},
     )
 
 
