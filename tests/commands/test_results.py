@@ -25,8 +25,6 @@ def options_of(name: str) -> dict[str, click.Parameter]:
 
 
 ON_RUNS = [name for name in COMMANDS if name not in ("train", "compare") and "run" in options_of(name)]
-ONE_FILE = ["compose"]  # what they make is one file, which --out names
-INTO_FOLDERS = [name for name in ON_RUNS if name not in ONE_FILE]
 
 
 def test_options_of_commands_on_runs_are_declared_alike() -> None:
@@ -40,12 +38,12 @@ def test_options_of_commands_on_runs_are_declared_alike() -> None:
                 declared.setdefault((word, option.name), {}).setdefault(shape, []).append(name)
     for word, shapes in declared.items():
         assert len(shapes) == 1, f"{word} differs: {shapes}"
-    for name in ON_RUNS:
-        if (option := options_of(name).get("--out")) is not None:
-            assert option.metavar == ("FILE" if name in ONE_FILE else "DIR"), name
 
 
-@pytest.mark.parametrize("name", INTO_FOLDERS)
+OUT_FOLDER = [name for name in ON_RUNS if getattr(options_of(name).get("--out"), "metavar", None) == "DIR"]
+
+
+@pytest.mark.parametrize("name", OUT_FOLDER)
 def test_an_out_that_is_no_folder_is_refused_before_anything_else(name: str, tmp_path: Path) -> None:
     """Even before it is seen that there is no run."""
     file = tmp_path / "file"
