@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -58,6 +59,24 @@ def learned(stage: Stage) -> Shown:
         by="the filter that changes nothing",
         falls=True,
         files={stage.folder / "found" / "filter.png": "The filter by least squares and by descent, and the way down."},
+    )
+
+
+def painted(stage: Stage) -> Shown:
+    """A temple in strokes, by a picture that is trained."""
+    out = stage.folder / "temple.png"
+    note = json.loads(stage.call("style", "temple", "strokes", "--steps", "60", "--json", "--out", out))
+    return Shown(
+        metric="content, style and variation, weighted",
+        value=note["after"]["total"],
+        baseline=note["before"]["total"],
+        by="the photograph as it is",
+        falls=True,
+        files={
+            out: "The temple (danielbuechele, CC BY 2.0, with scikit-learn) in strokes that are made.",
+            out.with_name("temple-strip.png"): "Content, style, result.",
+        },
+        launches=note["launches"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tritoncnn.lecture import by_hand
 from tritoncnn.lecture.row import Row, Shown
@@ -21,7 +22,7 @@ def trained(task: str, *flags: str, **pictures: str) -> Callable[[Stage], Shown]
         stage.call("train", task, *flags, "--out", stage.folder / "run", "--quiet")
         summary = stage.read("run", "summary.json")
         metric = find_task(task).metrics[(best := find_task(task).best)]
-        drawn = {name.rpartition(".")[0]: stage.folder / "run" / name for name in summary["files"]}
+        drawn = {Path(name).stem: stage.folder / "run" / name for name in summary["files"]}
         return Shown(
             metric=best.replace("_", " "),
             value=summary["metrics"][best],
@@ -30,17 +31,20 @@ def trained(task: str, *flags: str, **pictures: str) -> Callable[[Stage], Shown]
             falls=metric.falls,
             percent=metric.percent,
             files={drawn[name]: text for name, text in {**pictures, "curves": CURVES}.items()},
-            launches=summary.get("launches"),
-            fused=summary.get("fused", {}),
+            launches=summary["launches"],
+            fused=summary["fused"],
         )
 
     return run
 
 
 def compared(
-    task: str, name: str, values: str, worse: str, by: str, *flags: str, seeds: int = 1
+    task: str, name: str, values: str, worse: str, by: str, *flags: str, seeds: int = 1, **pictures: str
 ) -> Callable[[Stage], Shown]:
-    """A row that trains a task once for each of the ``values`` of its option ``name``; the baseline is the value ``worse``."""
+    """A row that trains a task once for each of the ``values`` of its option ``name``; the baseline is the value ``worse``.
+
+    ``pictures``: a file of the run folder of the first value that is not ``worse``, without its ending -> the caption.
+    """
 
     def run(stage: Stage) -> Shown:
         folder = stage.folder / "comparison"
@@ -49,8 +53,11 @@ def compared(
         )
         table = stage.read("comparison", "table.json")
         metric = find_task(task).metrics[table["metric"]]
-        found = {row[name]: row["mean"] for row in table["rows"]}
+        found = {str(row[name]): row["mean"] for row in table["rows"]}
         baseline = found.pop(worse)
+        run = folder / f"{name}={next(iter(found))},seed=0"
+        summary = stage.read(str(run.relative_to(stage.folder)), "summary.json")
+        drawn = {Path(file).stem: run / file for file in summary["files"]}
         return Shown(
             metric=table["metric"].replace("_", " "),
             value=(min if metric.falls else max)(found.values()),
@@ -58,7 +65,12 @@ def compared(
             by=by,
             falls=metric.falls,
             percent=metric.percent,
-            files={folder / "comparison.png": f"The same net by its {name}."},
+            files={
+                **{drawn[file]: text for file, text in pictures.items()},
+                folder / "comparison.png": f"The same net by its {name}.",
+            },
+            launches=summary["launches"],
+            fused=summary["fused"],
         )
 
     return run
@@ -190,6 +202,48 @@ _ROWS = (
         "Size, texture and where things stand tell how far they are (Eigen et al. 2014). Light is near, dark is far.",
         "train depth --data depths --data-dir DIR",
         trained("depth", "--epochs", "3", depths="Made rooms: depth that is said, true depth, and their ratio."),
+    ),
+    Row(
+        "style",
+        "Style transfer",
+        "What is on one picture, painted in the style of another: the picture itself is what is trained (Gatys et al. 2016), "
+        "here by untrained, random filters (Ustyuzhaninov et al. 2016).",
+        "style PHOTO PAINTING --size 384",
+        by_hand.painted,
+    ),
+    Row(
+        "video-style",
+        "Films in a style, without flicker",
+        "A net that paints in one pass (Johnson et al. 2016) learns from pairs of frames: what both show must stay the same, "
+        "moved along (Ruder et al. 2016).",
+        "stylise RUN FRAMES",
+        compared(
+            "videostyle",
+            "temporal",
+            "1000,0",
+            "0",
+            "the same net, each frame for itself",
+            "--epochs",
+            "1",
+            painted="Frames of made pans over photographs, and what the net paints.",
+        ),
+    ),
+    Row(
+        "wavenet",
+        "WaveNet for music",
+        "Filters that look back only, twice as far in each layer, tell the next sample; drawn one by one they are music "
+        "(van den Oord et al. 2016).",
+        "compose RUN --seconds 20 --temperature 0.95",
+        trained(
+            "wavenet",
+            "--epochs",
+            "2",
+            **{
+                "continued": "A made melody that was held out, for a second, and how the net goes on.",
+                "from-silence": "From silence.",
+                "spectrograms": "Which tones sound when: the melody, the continuation, the sound from silence.",
+            },
+        ),
     ),
     Row(
         "adversarial",

@@ -40,20 +40,19 @@ class Stage:
         """Run ``tritoncnn WORDS`` to its end; what it printed. Raises RowError; KeyboardInterrupt once it has saved."""
         line = [str(word) for word in words]
         self.commands.append(shlex.join(["tritoncnn", *(self._short(word) for word in line)]))
-        said = self.folder / f"command-{len(self.commands)}.txt"
-        with open(said, "wb") as out:
+        said, complained = (self.folder / f"command-{len(self.commands)}{ending}" for ending in (".txt", "-errors.txt"))
+        with open(said, "wb") as out, open(complained, "wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tritoncnn", *line],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=_environment(),
+                stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=_environment(),
             )  # fmt: skip
             code = self._wait(process)
-        text = read_file(said, "", MOST).decode(errors="replace")
         if code == 130:
             raise KeyboardInterrupt
         if code:
-            lines = text.strip().splitlines() or ["nothing was said"]
+            lines = _text(complained).strip().splitlines() or ["nothing was said"]
             raise RowError(f"{self.commands[-1]} ended with {code}: {lines[-1].removeprefix('tritoncnn: error: ')}")
-        return text
+        return _text(said)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """The exit code; the memory is noted, where the system tells it. Ctrl-C reaches the command by itself."""
@@ -88,6 +87,10 @@ class Stage:
             return json.loads(read_file(path, "", MOST))
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def _text(path: Path) -> str:
+    return read_file(path, "", MOST).decode(errors="replace")
 
 
 def _environment() -> dict[str, str]:

@@ -43,6 +43,16 @@ class Plan:
         """The table that ``tritoncnn inspect`` prints."""
         return print_plan(self)
 
+    @property
+    def fused(self) -> dict[str, int]:
+        """What launches compute, as "conv2d, then relu(acc)" -> how many of them do; those with something fused in first."""
+        counts: dict[str, int] = {}
+        for call in self.calls:
+            more = _fused(call)
+            what = f"{call.node.op}, then {more}" if more else call.node.op
+            counts[what] = counts.get(what, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (", then" not in item[0], -item[1], item[0])))
+
 
 def si(number: float, unit: str) -> str:
     """1234567 -> '1.23 M'."""

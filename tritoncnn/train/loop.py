@@ -350,6 +350,7 @@ class Trainer:
             "files": self._draw(),
             "seconds": round(self.moment.seconds, 2),
             "launches": self.step.launches,
+            "fused": self.step.fused,
             "peak_memory": round(peak_memory() / 1e6),
             "seed": options.seed,
             "device": f"cpu, {cpu.host().cpu}",

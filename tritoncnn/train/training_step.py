@@ -49,6 +49,11 @@ class TrainingStep:
         """Of kernels, in one step."""
         return len(self.compiled.plan.calls)
 
+    @property
+    def fused(self) -> dict[str, int]:
+        """What the launches of one step compute -> how many of them do."""
+        return self.compiled.plan.fused
+
     def set_rate(self, lr: float) -> None:
         """The run's learning rate of the next step; each net's is its multiple of it."""
         self.lr = lr
