@@ -80,3 +80,9 @@ def current() -> Settings:
         cpu=_words("TRITONCNN_CPU"),
         workers=_count("TRITONCNN_WORKERS"),
     )
+
+
+def for_a_command() -> dict[str, str]:
+    """The environment of a process that runs ``python -m tritoncnn``: it finds this very package, installed or not."""
+    home, before = str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": home if not before else os.pathsep.join([home, before])}

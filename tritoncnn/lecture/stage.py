@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tritoncnn
+from tritoncnn import settings
 from tritoncnn.data.files import read_file
 from tritoncnn.errors import CheckpointError, TritonCNNError
 
@@ -44,7 +44,7 @@ class Stage:
         with open(said, "wb") as out, open(complained, "wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tritoncnn", *line],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=_environment(),
+                stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=settings.for_a_command(),
             )  # fmt: skip
             code = self._wait(process)
         if code == 130:
@@ -91,10 +91,3 @@ class Stage:
 
 def _text(path: Path) -> str:
     return read_file(path, "", MOST).decode(errors="replace")
-
-
-def _environment() -> dict[str, str]:
-    """Ours, so that the command finds this very package, installed or not."""
-    home = str(Path(tritoncnn.__file__).parent.parent)
-    before = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": home if not before else os.pathsep.join([home, before])}
