@@ -2,7 +2,8 @@
 
 Source: Isola, Zhu, Zhou, Efros 2017, "Image-to-image translation with conditional adversarial networks", section 6.1.1.
 Departures: as many levels as small pictures have, and fewer channels; instance norm, which batch norm is in the paper's batches
-of one; results are in [0, 1].
+of one; on the way up pixels are repeated and convolved (Odena et al. 2016, "Deconvolution and checkerboard artifacts") where the
+paper has transposed convolutions; results are in [0, 1].
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from tritoncnn.models.label_map import one_hot
 LEVELS = 4  # the innermost map has a sixteenth of the side
 
 
+def _twice(h: torch.Tensor) -> torch.Tensor:
+    """Each pixel as 2 x 2."""
+    return F.interpolate(h, scale_factor=2.0, mode="nearest")
+
+
 class Pix2Pix(nn.Module):
     """Label map f32[N,H,W] -> picture f32[N,3,H,W] in [0, 1]; sides are multiples of 2^levels, twice that or more."""
 
@@ -26,7 +32,7 @@ class Pix2Pix(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(wide[i], wide[i + 1], 4, 2, 1) for i in range(levels))
         # Each but the first takes the result of the one below and the skip from the other side.
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(wide[i + 1] * (1 if i == levels - 1 else 2), wide[i] if i else width, 4, 2, 1)
+            nn.Conv2d(wide[i + 1] * (1 if i == levels - 1 else 2), wide[i] if i else width, 3, padding=1)
             for i in reversed(range(levels))
         )
         self.down_norms = nn.ModuleList(nn.InstanceNorm2d(wide[i + 1], affine=True) for i in range(1, levels))
@@ -42,9 +48,9 @@ class Pix2Pix(nn.Module):
             h = norm(down(F.leaky_relu(h, 0.2)))
             skips.append(h)
         for number, (up, norm) in enumerate(zip(self.up[:-1], self.up_norms, strict=True)):
-            h = norm(up(F.relu(h)))
+            h = norm(up(_twice(F.relu(h))))
             if number == 0:
                 h = self.dropout(h)
             h = torch.cat([h, skips[-2 - number]], 1)
-        h = F.relu(self.up[-1](F.relu(h)))
+        h = F.relu(self.up[-1](_twice(F.relu(h))))
         return (torch.tanh(self.out(torch.cat([h, maps], 1))) + 1) / 2

@@ -124,11 +124,14 @@ def made_by_hand(state: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Te
     def layer(name: str) -> tuple[torch.Tensor, torch.Tensor]:
         return state[f"{name}.weight"], state[f"{name}.bias"]
 
+    def twice(h: torch.Tensor) -> torch.Tensor:
+        return h.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
     maps = F.one_hot(x.long(), LABELS).permute(0, 3, 1, 2).float()
     outer = F.conv2d(maps, *layer("down.0"), 2, 1)
     inner = norm(F.conv2d(F.leaky_relu(outer, 0.2), *layer("down.1"), 2, 1), "down_norms.0")
-    back = norm(F.conv_transpose2d(F.relu(inner), *layer("up.0"), 2, 1), "up_norms.0")
-    whole = F.relu(F.conv_transpose2d(F.relu(torch.cat([back, outer], 1)), *layer("up.1"), 2, 1))
+    back = norm(F.conv2d(twice(F.relu(inner)), *layer("up.0"), 1, 1), "up_norms.0")
+    whole = F.relu(F.conv2d(twice(F.relu(torch.cat([back, outer], 1))), *layer("up.1"), 1, 1))
     return (torch.tanh(F.conv2d(torch.cat([whole, maps], 1), *layer("out"), 1, 1)) + 1) / 2
 
 

@@ -169,10 +169,10 @@ def assign(graph: Graph, captured: Captured) -> Graph:
         """What gives the buffer its new content, once all that must be kept is."""
         node = graph.producer.get(value)
         here = Sym(out, out.value(buffer))
-        own = node is not None and node.op == "overwrite" and node.operands[0] == buffer
+        own = node is not None and node.operands[:1] == (buffer,) and OPS[node.op].within
         if node is not None and own and value not in graph.users and graph.outputs.count(value) == 1:
             places = [Sym(out, kept(operand)) for operand in node.operands[1:]]
-            return lambda: OPS["write"](here, *places, **node.attrs)
+            return lambda: OPS[own](here, *places, **node.attrs)
         new = Sym(out, kept(value))
         return lambda: OPS["assign"](here, new)
 

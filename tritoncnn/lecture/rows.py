@@ -229,6 +229,16 @@ _ROWS = (
         trained("depth", "--epochs", "3", depths="Made rooms: depth that is said, true depth, and their ratio."),
     ),
     Row(
+        "synthesis",
+        "Pictures from label maps",
+        "One net paints what the map says, another one learns to tell its pictures from true ones, and both get better "
+        "(Isola et al. 2017).",
+        "infer RUN MAP.png --out DIR",
+        trained(
+            "synthesis", "--epochs", "3", made="Label maps (made: clusters of colours), what is painted, photographs."
+        ),
+    ),
+    Row(
         "style",
         "Style transfer",
         "What is on one picture, painted in the style of another: the picture itself is what is trained (Gatys et al. 2016), "

@@ -5,6 +5,7 @@ Floats that do not fit, and NaN, are -2**63, as torch on x86 has it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,4 +18,4 @@ def to_i64(x: torch.Tensor) -> torch.Tensor:
 
 
 SAMPLES: tuple[Any, ...] = (((("i1", (2, 3, 5)),), {}), (((4, 7),), {}), ((("u8", (0, 2), 255),), {}))
-cast_i64 = pointwise("cast_i64", "device.whole64({0})", to_i64, None, dtype="i64", samples=SAMPLES)
+cast_i64 = replace(pointwise("cast_i64", "device.whole64({0})", to_i64, None, dtype="i64", samples=SAMPLES), whole=True)

@@ -92,6 +92,8 @@ class OpDef:
     suits      (i, operand types, attrs, target) -> whether operand i, which is wanted otherwise, had better stay as it lies
     scaled     (s, *operands, **attrs) -> operands whose result has channel c times s[c], by a formula over operands but the first
     channel    dim of the result that counts its channels
+    whole      holds every whole number of its operand as it is, a cast to a wider dtype
+    within     name of the op that does the same within the memory of operand 0, whose readers must come before it
     inplace    (result, operand) pairs that share memory, of all results that a node can have
     samples    (operand specs, attrs) for the tests that all ops share; a spec is a shape (random floats), (dtype, shape),
                ("positive", shape), or (integer dtype, shape, end[, start]): numbers from start (0) to below end
@@ -133,6 +135,8 @@ class OpDef:
     suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr], Target], bool] | None = None
     scaled: Callable[..., tuple[Any, ...]] | None = None
     channel: int = 1
+    whole: bool = False
+    within: str = ""
     inplace: tuple[tuple[int, int], ...] = ()
     samples: tuple[Any, ...] = ()
 

@@ -62,4 +62,4 @@ SAMPLES = (  # of floats one entry for each place: where several meet, autograd 
     ((("i1", (3, 4)), ("i1", (3, 2)), ("i64", (1, 2), 4)), {"dim": 1}),
     (((3, 4), (3, 0), ("i64", (3, 0), 1)), {"dim": 1}),
 )
-overwrite = OpDef("overwrite", infer, reference, grad, lower, arity=3, samples=SAMPLES)
+overwrite = OpDef("overwrite", infer, reference, grad, lower, arity=3, within="write", samples=SAMPLES)

@@ -36,7 +36,7 @@ class Range:
     def certain(self) -> bool:
         """Whether all numbers that the input's dtype can hold are allowed, and come as they are."""
         least, end = HELD.get(self.input.type.dtype, (-1, -1))
-        plain = all(OPS[node.op].view or node.op == "cast_i64" for node in self.nodes)
+        plain = all((op := OPS[node.op]).view or op.whole for node in self.nodes)
         return plain and least >= 0 and self.low <= least and end <= self.high
 
     def check(self, tensor: torch.Tensor, name: str) -> None:
