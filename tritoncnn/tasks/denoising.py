@@ -40,7 +40,7 @@ task = Task(
     read=PieceReader(SIDE),
     sides={"unet": Side(SIDE, 2 * STEP, STEP)},
     answer=tell_clean,
-    recipe=Recipe(epochs=5, batch=16, steps=300, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.0),
+    recipe=Recipe(epochs=10, batch=16, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.0),
     options=(SKIPS,),
     targets=Targets.MAPS,
     pictures={"pieces.png": draw_pieces},
