@@ -40,7 +40,9 @@ class UNet(nn.Module):
         self.grow = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, 2) for width in widths[:-1])
         self.decoder = nn.ModuleList(pair(2 * width if skips else width, width) for width in widths[:-1])
         self.last = nn.Conv2d(widths[0], outputs, 1)
-        if residual:  # begins as what changes nothing (Goyal et al. 2017): else hundreds of steps go into unlearning noise
+        if (
+            residual
+        ):  # begins as what changes nothing (Goyal et al. 2017): else hundreds of steps go into unlearning noise
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 

@@ -13,6 +13,10 @@ import pytest
 from tests.kernels.cases import DEEP
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every", type=int, default=1, help="run every n-th case of each parametrised test")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out cases of a parametrised test that is marked ``sweep(n)``, but for every n-th of them.
 
@@ -21,22 +25,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if DEEP or any("::" in word for word in config.args):
         return
-    left_out = [item for item in items if not _stays(item)]
+    every = config.getoption("--every")
+    left_out = [item for item in items if not _stays(item, every)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _stays(item)]
+        items[:] = [item for item in items if _stays(item, every)]
 
 
-def _stays(item: pytest.Item) -> bool:
+def _stays(item: pytest.Item, every: int) -> bool:
     mark = item.get_closest_marker("sweep")
-    return mark is None or not hasattr(item, "callspec") or zlib.crc32(item.name.encode()) % mark.args[0] == 0
+    share = every * (mark.args[0] if mark is not None else 1)
+    return not hasattr(item, "callspec") or zlib.crc32(item.name.encode()) % share == 0
 
 
 TOGETHER = (  # a fixture or a cache of the process serves all tests of the file, or of the folder
     "tests/capture/test_table.py", "tests/commands/test_commands.py", "tests/cpu/test_engine_plan.py", "tests/cpu/test_random.py",
-    "tests/data/test_photographs.py", "tests/tasks/test_detection.py", "tests/tasks/test_photographs.py",
-    "tests/tasks/test_pillars.py", "tests/test_compile.py", "tests/train/",
+    "tests/data/test_photographs.py", "tests/test_compile.py", "tests/train/",
 )  # fmt: skip
+BY_FILE = ("tests/tasks/", "tests/style/", "tests/lecture/")  # each file has runs and programs of its own
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,6 +56,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByTest(LoadScopeScheduling):  # type: ignore[misc]  # untyped
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith(BY_FILE):
+                return nodeid.partition("::")[0]
             return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid.partition("[")[0])
 
     return ByTest(config, log)

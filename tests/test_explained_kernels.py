@@ -35,6 +35,8 @@ SPREAD = {
     ("put", "y_ptr"): "rows are looked up by numbers",
     ("put_max", "y_ptr"): "the same",
     ("put_max", "base_ptr"): "the same",
+    ("put_prod", "y_ptr"): "the same",
+    ("put_prod", "base_ptr"): "the same",
     ("overwrite", "base_ptr"): "the same",
     ("conv2d_wgrad", "x_ptr"): "one channel in a group",
     ("conv2d", "x_ptr"): "a channel read by several filters, depthwise",
@@ -46,6 +48,7 @@ SPREAD = {
 
 BY_INDEX = {  # what is looked up by numbers goes as the looked-up rows lie, and the numbers with it
     ("take", "i_ptr"), ("take", "x_ptr"), ("put", "i_ptr"), ("put", "x_ptr"), ("put_max", "i_ptr"), ("put_max", "x_ptr"),
+    ("put_prod", "i_ptr"), ("put_prod", "x_ptr"),
     ("overwrite", "i_ptr"), ("overwrite", "x_ptr"), ("write", "i_ptr"), ("write", "x_ptr"),
 }  # fmt: skip
 BY_ELEMENT = {"scan_kernel"}  # running sums: one element after the other

@@ -135,7 +135,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["eval", "/no/such"], "/no/such does not exist; wanted a folder made by train"),
     (["list", "runs", "--runs", "/dev/null"], "--runs /dev/null is not a folder"),
     (["infer", "/no/such", "x.png"], "/no/such does not exist; wanted a folder made by train"),
-    (["inspect", "wavelets"], "unknown task 'wavelets'; known: alexnet, "),
+    (["inspect", "mistletoe"], "unknown task 'mistletoe'; known: alexnet, "),
     (["inspect", "lenet", "--batch-size", "0"], "--batch-size must be at least 1; got 0"),
     (["inspect", "lenet", "--batch-size", "900000000"], "--batch-size 900000000 needs about "),
     (["inspect", "lenet", "--step", "--batch-size", "9" * 30], "of memory; "),

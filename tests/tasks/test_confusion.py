@@ -54,4 +54,4 @@ def test_baselines_are_counted_rightly() -> None:
     parted = Examples(facts.normalise(halves), torch.tensor([0, 1]))
     assert nearest_picture(facts, parted, parted).value == 1.0
     assert nearest_colour(facts, parted, parted).value == 0.5
-    assert most_frequent(facts, Examples(x, torch.tensor([1, 2, 2, 0])), test) == ("always saying 'c'", 0.25)
+    assert most_frequent(facts, Examples(x, torch.tensor([1, 2, 2, 0])), test)[:2] == ("always saying 'c'", 0.25)

@@ -73,7 +73,7 @@ def test_answers_are_told_and_drawn_in_each_form(run: Path, tmp_path: Path) -> N
     assert len(table) == 2
     shown = CliRunner().invoke(infer, [*words, "--out", str(tmp_path / "out")])
     assert shown.exit_code == 0
-    assert len(shown.output.splitlines()) == 4
+    assert len(shown.output.splitlines()) == 5  # the picture, three boxes, what was written
     drawn = np.asarray(Image.open(tmp_path / "out" / "wide-answer.png"))
     assert drawn.shape == (50, 400, 3)
     assert (drawn != 90).any()

@@ -66,7 +66,7 @@ def change_note(path: Path, **more: Any) -> None:
 
 
 DAMAGED_NOTES = {
-    "format": ({"format": FORMAT - 1}, f"has checkpoint format {FORMAT - 1}; this version reads {FORMAT}"),
+    "format": ({"format": FORMAT - 2}, f"has checkpoint format {FORMAT - 2}; this version reads {FORMAT}"),
     "options": ({"options": {}}, "is damaged: the run is of task None; got 'lenet'"),
     "option value": ({"options": Options.of(LENET).note() | {"lr": -1}}, "is damaged: --lr must be a finite number"),
     "epoch": ({"epoch": 99}, "is damaged: epoch 99 and batch 5 are no step of the run"),

@@ -108,7 +108,7 @@ def test_values_are_of_the_flags_kind() -> None:
 
 def test_a_way_that_makes_no_sense_is_named_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"^model full, pool max: --pool belongs to --model filters; got --model full$"
+        InputError, match=r"^model full, pool max: --pool belongs to --model filters or pyramid; got --model full$"
     ):
         compare(STACK, {}, {"model": ["filters", "full"], "pool": ["max", "avg"]}, tmp_path / "out")
     with pytest.raises(InputError, match="^depth is varied and given; leave one out$"):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.kernels.cases import DEEP
 from tests.train.runs import assert_same_run
 from tritoncnn.data import SOURCES, Dataset, Examples, Source
 from tritoncnn.task import Task
@@ -51,8 +52,10 @@ class CopyAt(Silent):
             shutil.copytree(self.run, self.copy)
 
 
-@pytest.mark.sweep(4)  # each compiles a net of its own twice
-@pytest.mark.parametrize("name", TASKS)
+SLOW = pytest.mark.skipif(not DEEP, reason="a net of its own to compile, twice: in the deep profile")
+
+
+@pytest.mark.parametrize("name", [name if name == "lenet" else pytest.param(name, marks=SLOW) for name in TASKS])
 def test_a_run_of_any_task_that_was_killed_ends_with_the_bits_of_one_that_was_not(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_run_folder_has_all_its_files(whole: Path, tiny_mnist: Path) -> None:
         "files",
         "seconds",
         "launches",
+        "fused",
         "peak_memory",
         "seed",
         "device",

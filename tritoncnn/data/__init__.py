@@ -11,7 +11,7 @@ from tritoncnn.data.files import look
 from tritoncnn.errors import DataError
 from tritoncnn.rooms import find_all
 
-SOURCES: dict[str, Source] = find_all(__name__, __path__, Source)
+SOURCES: dict[str, Source] = dict(sorted(find_all(__name__, __path__, Source).items()))
 
 
 def load_data(name: str, folder: Path | None, read: Reader, own: Mapping[str, Any] | None = None) -> Dataset:

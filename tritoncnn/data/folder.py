@@ -63,7 +63,7 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, s
     if test_root is not None and hold_out != HELD_OUT:
         raise DataError(f"--hold-out {hold_out:g}: {folder} has a test part already, {test_root}; leave it out")
     least = 2 if test_root is None else 1
-    train = _list_classes(root, names, left_out, least)
+    train = _list_classes(root, names, left_out, least if stream else 1)  # blank ones are told as they are read
     test = None if test_root is None else _list_tests(test_root, root, names, left_out)
     if stream:
         if test is None:

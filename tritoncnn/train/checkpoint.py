@@ -91,10 +91,9 @@ class Checkpoint:
     def fit(self, path: Path, nets: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]) -> Checkpoint:
         """Read the tensors, which must be those of these nets and optimizers, and finite. Raises CheckpointError."""
         wanted = pack(nets, optimizer)
-        if read_note(path).get("format") != ONE_NET:
-            return replace(self, tensors=read_tensors(path, wanted)[0])
-        tensors, _ = read_tensors(path, {_older(name): tensor for name, tensor in wanted.items()})
-        return replace(self, tensors={name: tensors[_older(name)] for name in wanted})
+        named = {name: _older(name) if read_note(path).get("format") == ONE_NET else name for name in wanted}
+        tensors, _ = read_tensors(path, {named[name]: tensor for name, tensor in wanted.items()})
+        return replace(self, tensors={name: tensors[named[name]] for name in wanted})  # in the nets' order
 
     @property
     def nets(self) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from .scratch import truth_of
 from .state import State
 from .values import Coords, Res
 
-AVX2 = 32  # bytes of a register
+WORD = 4  # bytes of a lane of a register
 
 
 def lane_stride(code: State, v: Value, coords: Coords) -> int | None:
@@ -77,27 +77,43 @@ def _others(code: State, lvl: int, other: Res, elem: str, vl: int) -> str:
     return code.let(lvl, f"{how} {llvm_type(elem, vl)} {x} to {llvm_type(kind, vl)}")
 
 
-def unknown(code: State, lvl: int, masks: str, vl: int) -> str:
-    """The mask, of which LLVM is kept from knowing a lane."""
-    key = "unknown"
-    if key not in code.memo:
-        zero = code.let(0, f"load volatile i8, ptr {code.zeros(8)}")
-        code.memo[key] = Res(code.let(0, f"icmp eq i8 {zero}, 0"), 0)
-    yes = code.widen(code.memo[key], "i1", vl)
-    return code.let(lvl, f"and <{vl} x i1> {masks}, {yes}")
-
-
 def _masked_load(code: State, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
+    """Register by register: LLVM 22 for x86 ends the process where it cuts a wider load and knows one half to be empty."""
     kind = masked_kind(elem)
-    memory = llvm_type(kind, vl)
     p = unless_empty(code, lvl, p, mask, vl, code.zeros(vl * size_of(elem)))
-    if (
-        vl * size_of(elem) > AVX2
-    ):  # LLVM 22 ends the process where it cuts such a load in two and knows one half to be empty
-        mask = unknown(code, lvl, mask, vl)
-    call = code.intrinsic(f"llvm.masked.load.{mangled(kind, vl)}.p0", memory, "ptr", "i32", f"<{vl} x i1>", memory)
-    rest = f"<{vl} x i1> {mask}, {memory} {_others(code, lvl, other, elem, vl)}"
-    return _as_stored(code, lvl, code.let(lvl, f"{call}(ptr {p}, i32 {size_of(elem)}, {rest})"), elem, vl)
+    others = _others(code, lvl, other, elem, vl)
+    width = min(vl, WORD * code.lanes // size_of(elem))
+    memory = llvm_type(kind, width)
+    call = code.intrinsic(
+        f"llvm.masked.load.{mangled(kind, width)}.p0", memory, "ptr", "i32", f"<{width} x i1>", memory
+    )
+    loaded = ""
+    for first in range(0, vl, width):
+        masks, rest = mask, others
+        if width < vl:
+            masks = _lanes(code, lvl, f"<{vl} x i1>", mask, range(first, first + width))
+            rest = _lanes(code, lvl, llvm_type(kind, vl), others, range(first, first + width))
+        at = code.offset(Res(p, lvl), elem, first).v
+        part = f"{call}(ptr {at}, i32 {size_of(elem)}, <{width} x i1> {masks}, {memory} {rest})"
+        part = code.let(lvl, part)
+        loaded = part if not first else _joined(code, lvl, kind, loaded, first, part, width)
+    return _as_stored(code, lvl, loaded, elem, vl)
+
+
+def _lanes(code: State, lvl: int, t: str, x: str, lanes: range) -> str:
+    numbers = ", ".join(f"i32 {n}" for n in lanes)
+    return code.let(lvl, f"shufflevector {t} {x}, {t} poison, <{len(lanes)} x i32> <{numbers}>")
+
+
+def _joined(code: State, lvl: int, kind: str, before: str, count: int, part: str, width: int) -> str:
+    """``count`` lanes, and ``width`` more behind them."""
+    t = llvm_type(kind, count)
+    if width < count:  # both operands of a shuffle have one type
+        numbers = ", ".join([*(f"i32 {n}" for n in range(width)), *["i32 poison"] * (count - width)])
+        small = llvm_type(kind, width)
+        part = code.let(lvl, f"shufflevector {small} {part}, {small} poison, <{count} x i32> <{numbers}>")
+    numbers = ", ".join(f"i32 {n}" for n in range(count + width))
+    return code.let(lvl, f"shufflevector {t} {before}, {t} {part}, <{count + width} x i32> <{numbers}>")
 
 
 def _gather(code: State, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:

@@ -9,7 +9,7 @@ from tritoncnn.cpu.front.elements import llvm_type, mangled, size_of, stored
 from tritoncnn.cpu.front.ttir import Op, Value
 
 from .buffers import cuts_of, fill, materialise, vector_axis
-from .loads import lane_stride, masked_kind, unknown, unless_empty
+from .loads import lane_stride, masked_kind, unless_empty
 from .order import find_conflicts, force_loads, loads_under, origin, wanted_after
 from .pull import pull
 from .scratch import new_buffer, to_memory
@@ -137,10 +137,8 @@ def store_vector(code: State, s: Op, coords: Coords, m: Res, x: str) -> None:
             return
         to = unless_empty(code, code.depth, a.v, masks, vl, spare_memory(code, vl * size_of(elem)))
         kind = masked_kind(elem)
-        if (
-            size_of(elem) < 4
-        ):  # LLVM 22 for x86: a narrowed vector's masked store of one known lane overwrites the next ones
-            masks = unknown(code, code.depth, masks, vl)
+        if size_of(elem) < 4:
+            masks = unknown(code, masks, vl)
         if kind != stored(elem):
             value = code.let(code.depth, f"bitcast {memory} {value} to {llvm_type(kind, vl)}")
             memory = llvm_type(kind, vl)
@@ -153,6 +151,16 @@ def store_vector(code: State, s: Op, coords: Coords, m: Res, x: str) -> None:
     call = code.intrinsic(name, "void", memory, f"<{vl} x ptr>", "i32", f"<{vl} x i1>")
     where = f"<{vl} x ptr> {code.widen(a, 'ptr', vl)}, i32 {size_of(elem)}"
     code.emit(f"{call}({memory} {value}, {where}, <{vl} x i1> {masks})")
+
+
+def unknown(code: State, masks: str, vl: int) -> str:
+    """The mask, kept from LLVM 22 for x86: a narrowed vector's masked store of one known lane overwrites the next ones."""
+    key = "unknown"
+    if key not in code.memo:
+        zero = code.let(0, f"load volatile i8, ptr {code.zeros(8)}")
+        code.memo[key] = Res(code.let(0, f"icmp eq i8 {zero}, 0"), 0)
+    yes = code.widen(code.memo[key], "i1", vl)
+    return code.let(code.depth, f"and <{vl} x i1> {masks}, {yes}")
 
 
 def spare_memory(code: State, size: int) -> str:
