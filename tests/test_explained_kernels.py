@@ -51,7 +51,7 @@ BY_INDEX = {  # what is looked up by numbers goes as the looked-up rows lie, and
     ("put_prod", "i_ptr"), ("put_prod", "x_ptr"),
     ("overwrite", "i_ptr"), ("overwrite", "x_ptr"), ("write", "i_ptr"), ("write", "x_ptr"),
 }  # fmt: skip
-BY_ELEMENT = {"scan_kernel"}  # running sums: one element after the other
+BY_ELEMENT = {"scan_kernel", "put_kernel"}  # running sums, entries that meet at one place: one element after the other
 FEW_CLASSES = {("cross_entropy", "x_ptr")}  # fewer than a vector holds: lanes run over rows
 
 
