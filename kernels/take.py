@@ -181,7 +181,6 @@ def put(
 ) -> Launch:  # fmt: skip
     """y = zeros, then y[.., index[.., j, ..], ..] is joined with x[.., j, ..] for each j; not where index is ``skip``.
 
-
     base   what y is at first, in place of zeros
     kept   y holds numbers already, and those stay
     join   one of JOINS

@@ -41,7 +41,7 @@ def filters(stage: Stage) -> Shown:
 
 
 def learned(stage: Stage) -> Shown:
-    """A blurring filter, found again from a photograph before and after it."""
+    """A filter of random taps, found again from a photograph before and after it."""
     picture, taps = stage.folder / "cat.png", stage.folder / "hidden.txt"
     shutil.copyfile(find("cat"), picture)
     hidden = np.random.RandomState(0).uniform(-1, 1, (5, 5)).round(2)

@@ -57,10 +57,11 @@ def lower(node: Node, target: Target) -> Lowering:
     return one_launch(node, kernel.put(y, x, index, node.attrs["dim"], base=base, join="max", target=target))
 
 
-put_max = OpDef("put_max", infer, reference, grad, lower, arity=3, follows=True, samples=(
+SAMPLES = (
     (((4, 5), ("i64", (4, 1), 7), (7, 5)), {"dim": 0}),
     (((2, 3, 9), ("i64", (2, 3, 9), 4), (2, 3, 4)), {"dim": 2}),
     (((2, 17, 5, 4), ("i64", (2, 17, 5, 4), 8, -2), (2, 17, 6, 4)), {"dim": 2}),
     ((("i64", (3, 9), 9, -9), ("i64", (3, 9), 4), ("i64", (3, 4), 9, -9)), {"dim": 1}),
     (((3, 0), ("i64", (3, 0), 1), (3, 4)), {"dim": 1}),
-))  # fmt: skip
+)  # fmt: skip
+put_max = OpDef("put_max", infer, reference, grad, lower, arity=3, follows=True, samples=SAMPLES)

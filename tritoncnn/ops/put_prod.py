@@ -17,7 +17,7 @@ from tritoncnn.ops.define import Lowering, OpDef, is_float, op_named
 from tritoncnn.ops.eq import eq
 from tritoncnn.ops.lowering import one_launch, types_of
 from tritoncnn.ops.put import put
-from tritoncnn.ops.put_max import infer
+from tritoncnn.ops.put_max import SAMPLES, infer
 from tritoncnn.ops.take import take
 from tritoncnn.ops.where import where
 
@@ -50,10 +50,4 @@ def lower(node: Node, target: Target) -> Lowering:
     return one_launch(node, kernel.put(y, x, index, node.attrs["dim"], base=base, join="product", target=target))
 
 
-put_prod = OpDef("put_prod", infer, reference, grad, lower, arity=3, follows=True, samples=(
-    (((4, 5), ("i64", (4, 1), 7), (7, 5)), {"dim": 0}),
-    (((2, 3, 9), ("i64", (2, 3, 9), 4), (2, 3, 4)), {"dim": 2}),
-    (((2, 17, 5, 4), ("i64", (2, 17, 5, 4), 8, -2), (2, 17, 6, 4)), {"dim": 2}),
-    ((("i64", (3, 9), 9, -9), ("i64", (3, 9), 4), ("i64", (3, 4), 9, -9)), {"dim": 1}),
-    (((3, 0), ("i64", (3, 0), 1), (3, 4)), {"dim": 1}),
-))  # fmt: skip
+put_prod = OpDef("put_prod", infer, reference, grad, lower, arity=3, follows=True, samples=SAMPLES)
