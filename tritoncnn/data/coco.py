@@ -13,6 +13,7 @@ from typing import Any
 from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_boxed, number
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file, reason
+from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
@@ -26,9 +27,11 @@ FORM = (
 def load_coco(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
     """Read ``instances_train*.json`` and ``instances_val*.json``, or whatever else ``find_json`` finds.
 
-    Crowds are left out and told. Raises DataError naming the file and what is wrong in it.
+    Crowds are left out and told; an annotation without a box has that of its outline. Raises DataError naming the file and what
+    is wrong in it.
     """
     assert folder is not None, "load_data asks for one"
+    folder = unwrapped(folder)
     train, test = find_json(folder)
     names, rows, crowds = read_json(train, folder)
     found = None
@@ -98,13 +101,29 @@ def read_json(path: Path, folder: Path) -> tuple[tuple[str, ...], list[Labelled]
         if row.get("iscrowd"):
             crowds += 1
             continue
-        box = row.get("bbox")
-        if not isinstance(box, list) or len(box) != 4:
-            raise DataError(f"{path}: bbox of annotation {key} must be [x, y, width, height]; got {box!r:.60}")
-        x, y, w, h = (number(value, lambda k=key: f"{path}: bbox of annotation {k}") for value in box)  # type: ignore[misc]
-        boxes[of].append((labels[category], x, y, x + w, y + h))
+        boxes[of].append((labels[category], *_box(path, row, key)))
     rows = [Labelled(place, str(path), boxes[key], False, size) for key, (place, size) in pictures.items()]
     return tuple(classes.values()), rows, crowds
+
+
+def _box(path: Path, row: dict[str, Any], key: int) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of an annotation: its bbox or, where it has none, the bounds of the polygons of its segmentation."""
+
+    def numbers(values: list[Any], name: str) -> list[float]:
+        return [number(value, lambda: f"{path}: {name} of annotation {key}") for value in values]
+
+    box, outline = row.get("bbox"), row.get("segmentation")
+    if box in (None, []) and isinstance(outline, list) and outline and all(isinstance(part, list) for part in outline):
+        places = [numbers(part, "segmentation") for part in outline]
+        if any(len(part) < 6 or len(part) % 2 for part in places):
+            raise DataError(f"{path}: each polygon of annotation {key} must have 3 points or more, as x, y, x, y...")
+        xs, ys = ([value for part in places for value in part[first::2]] for first in (0, 1))
+        return min(xs), min(ys), max(xs), max(ys)
+    if not isinstance(box, list) or len(box) != 4:
+        also = ", or polygons as its segmentation" if box is None else ""
+        raise DataError(f"{path}: bbox of annotation {key} must be [x, y, width, height]{also}; got {box!r:.60}")
+    x, y, w, h = numbers(box, "bbox")
+    return x, y, x + w, y + h
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from PIL import Image, ImageOps
 
 from tritoncnn.data.boxes import FittedReader, check_fitted, fitted
 from tritoncnn.data.define import Array, Dataset, Examples, Reader, Source, facts_of
+from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.paired import DEPTHS, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import open_picture, read_colour
 from tritoncnn.errors import DataError
 from tritoncnn.flags import ABOVE_0, option
 
 MILLIMETRES = 1000.0  # steps of a metre, as NYU's depth maps have them; KITTI's have 256
+KITTI = frozenset(("proj_depth", "groundtruth_depth"))  # names of folders
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
 FARTHEST = 1e5  # metres: what is farther is not known
 
@@ -111,9 +113,15 @@ def make_depths(name: str, train: DepthPart, test: DepthPart, remarks: tuple[str
 def load_depths(folder: Path, read: Reader, scale: float) -> Dataset:
     """A folder of pictures with depth maps beside them, as ``paired.py`` finds them. Raises DataError."""
     fit = check_fitted("depths", read)
-    train, test = part_pairs("depths", find_pairs(folder, DEPTHS))
+    found = find_pairs(unwrapped(folder), DEPTHS)
+    train, test = part_pairs("depths", found)
+    if scale == MILLIMETRES and KITTI.intersection(train[0].beside.parts):
+        raise DataError(
+            f"depth map {train[0].beside} lies in a folder of KITTI's, whose steps are 1/256 metres and not the "
+            "1/1000 of --depth-scale 1000: say --depth-scale 256"
+        )
     parts = [_read(pairs, fit, scale) for pairs in (train, test)]
-    return make_depths("depths", parts[0], parts[1])
+    return make_depths("depths", parts[0], parts[1], found.remarks)
 
 
 def _read(pairs: Sequence[Pair], fit: FittedReader, scale: float) -> DepthPart:

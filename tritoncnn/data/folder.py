@@ -24,7 +24,7 @@ from tritoncnn.data.define import (
     note_of,
 )
 from tritoncnn.data.define import hold_out as choose
-from tritoncnn.data.files import in_words, memory_left, reason
+from tritoncnn.data.files import in_words, look, memory_left, reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.data.stream import SAMPLE, STREAM, make_streamed
 from tritoncnn.errors import DataError
@@ -171,6 +171,18 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read: {reason(error)}") from error
+
+
+def unwrapped(folder: Path) -> Path:
+    """The folder itself, or the one in it where that is all it holds, as VOCdevkit holds VOC2012 alone."""
+    inner = _entries(folder)
+    if (
+        len(inner) != 1
+        or look(inner[0]) != "folder"
+        or not any(look(entry) == "folder" for entry in _entries(inner[0]))
+    ):
+        return folder
+    return unwrapped(inner[0])
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from tritoncnn.data.define import Dataset, Reader, Source
-from tritoncnn.data.folder import files_in
+from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.label_maps import Scenes, check_maps, fit_map, make_scenes, stack
-from tritoncnn.data.mask_files import LOSSY, VOID, Classes, classes_of, read_classes, read_mask
-from tritoncnn.data.paired import MASKS, Pair, Parts, find_pairs, part_pairs, read_pairs
+from tritoncnn.data.mask_files import VOID, Classes, classes_of, read_classes, read_mask
+from tritoncnn.data.paired import MASKS, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import DataError
 
@@ -29,7 +29,9 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
     """
     assert folder is not None, "load_data asks for one"
     reader = check_maps(NAME, read)
-    train, test = part_pairs(NAME, _side_by_side(folder) or find_pairs(folder, MASKS))
+    folder = unwrapped(folder)
+    found = find_pairs(folder, MASKS)
+    train, test = part_pairs(NAME, found)
     classes = read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])
 
     def load(pairs: Sequence[Pair]) -> Scenes:
@@ -39,17 +41,7 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
 
         return stack(read_pairs(NAME, pairs, MASKS, one, EACH * reader.size**2))
 
-    return make_scenes(NAME, classes.names, load(train), load(test))
-
-
-def _side_by_side(folder: Path) -> Parts | None:
-    """Photographs NAME.jpg with maps NAME.png in one folder, as CMP facades have them; None where they are not all so."""
-    files = files_in(folder)
-    maps = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".png"}
-    photographs = {path.with_suffix(""): path for path in files if path.suffix.lower() in LOSSY}
-    if not maps or maps.keys() != photographs.keys():
-        return None
-    return Parts([Pair(photographs[key], maps[key], str(key)) for key in sorted(maps)], None)
+    return make_scenes(NAME, classes.names, load(train), load(test), found.remarks)
 
 
 def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:

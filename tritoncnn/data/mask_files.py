@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from tritoncnn.data.define import IGNORED
 from tritoncnn.data.files import look, read_file
+from tritoncnn.data.paired import LOSSY
 from tritoncnn.data.pictures import open_picture
 from tritoncnn.errors import DataError
 
@@ -19,7 +20,6 @@ Ids = NDArray[np.uint8]
 
 MOST = 255  # classes; 255 is no class but "does not count"
 VOID = 255
-LOSSY = (".jpg", ".jpeg", ".jfif", ".jpe", ".webp")
 LISTS = ("classes.txt", "codes.txt", "labels.txt", "label_colors.txt", "class_dict.csv", "classes.csv", "labelmap.txt")
 MAX_LIST = 1_000_000  # bytes
 COLOUR_FIRST = re.compile(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)")
@@ -34,6 +34,9 @@ CITYSCAPES = {  # class -> its id in *_labelIds.png; in *_labelTrainIds.png it i
     "motorcycle": 32, "bicycle": 33,
 }  # fmt: skip
 CITYSCAPES_IDS = 34
+CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
+          "unlabelled")  # fmt: skip
+CAMVID_FOLDERS = ("trainannot", "valannot", "testannot")  # of the 12 ids that SegNet's authors made of CamVid's colours
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class Classes:
     colours: tuple[tuple[int, int, int], ...] = ()
     void: tuple[tuple[int, int, int], ...] = ()
     ids: tuple[int, ...] = ()
+
+    def counted(self) -> Classes:
+        """The same without names as void, whose ids then do not count; colours are already told so."""
+        if self.colours or self.ids or not any(name.lower() in NOT_COUNTED for name in self.names):
+            return self
+        names = tuple(name for name in self.names if name.lower() not in NOT_COUNTED)
+        ids = tuple(names.index(name) if name in names else IGNORED for name in self.names)
+        return replace(self, names=names, ids=ids)
 
 
 def read_classes(folder: Path) -> Classes | None:
@@ -102,7 +113,7 @@ def _check_names(path: Path, names: tuple[str, ...]) -> None:
 
 
 def classes_of(path: Path) -> Classes | None:
-    """What the names of mask files and their folder tell of the classes, of Cityscapes and VOC."""
+    """What the names of mask files and their folder tell of the classes, of Cityscapes, CamVid and VOC."""
     if path.stem.endswith("_labelTrainIds"):
         return Classes(tuple(CITYSCAPES), "Cityscapes")
     if path.stem.endswith("_labelIds"):
@@ -110,6 +121,8 @@ def classes_of(path: Path) -> Classes | None:
         return Classes(
             tuple(CITYSCAPES), "Cityscapes", ids=tuple(places.get(n, IGNORED) for n in range(CITYSCAPES_IDS))
         )
+    if path.parent.name in CAMVID_FOLDERS:
+        return Classes(CAMVID, "CamVid as SegNet has it, which has no list of classes beside it,")
     return Classes(VOC, "Pascal VOC") if path.parent.name == "SegmentationClass" else None
 
 
@@ -174,6 +187,7 @@ def _by_colour(path: Path, values: NDArray[np.generic], classes: Classes) -> Ids
         row, column = np.argwhere(~found)[0].tolist()
         colour = tuple(int(value) for value in values[row, column])
         raise DataError(
-            f"mask {path} has the colour {colour} at column {column}, row {row}; {classes.where} has no such class"
+            f"mask {path} has the colour {colour} at column {column}, row {row}; {classes.where} has no such class: a line "
+            "void with three numbers there leaves a colour out"
         )
     return mask

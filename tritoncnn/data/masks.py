@@ -17,6 +17,7 @@ from PIL import Image
 from tritoncnn.data.boxes import check_fitted, fitted
 from tritoncnn.data.colour import to_array
 from tritoncnn.data.define import IGNORED, Array, Dataset, Reader, Source
+from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.maps import MappedPart, make_mapped
 from tritoncnn.data.mask_files import VOID, Classes, Ids, classes_of, read_classes, read_mask
 from tritoncnn.data.paired import MASKS, Pair, find_pairs, part_pairs, read_pairs
@@ -36,10 +37,12 @@ def load_masks(folder: Path | None, read: Reader) -> Dataset:
     """
     assert folder is not None, "load_data asks for one"
     cut = _cutter(read)
-    train, test = part_pairs("masks", find_pairs(folder, MASKS))
-    classes = read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])
+    folder = unwrapped(folder)
+    found = find_pairs(folder, MASKS)
+    train, test = part_pairs("masks", found)
+    classes = (read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])).counted()
     parts = [_read(pairs, cut, classes) for pairs in (train, test)]
-    return make_mapped("masks", classes.names, parts[0], parts[1])
+    return make_mapped("masks", classes.names, parts[0], parts[1], found.remarks)
 
 
 def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:

@@ -6,9 +6,10 @@ What is in the files is for others to read: nothing here decodes a pixel.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -24,8 +25,15 @@ Read = TypeVar("Read")
 PICTURES = ("images", "image", "imgs", "img", "pictures", "rgb", "input", "inputs", "jpegimages", "leftimg8bit",
             "701_stillsraw_full", "frames", "photos")  # fmt: skip
 PICTURE_ENDINGS = ("", "_leftImg8bit", "_rgb", "_image", "_img", "_input")
+PICTURE_WORDS = frozenset(("rgb", "color", "colors", "colour", "image", "img", "input", "data", "sync"))
 UNUSED = ("_gtFine_color", "_gtFine_instanceIds")  # what else Cityscapes has beside a picture
-LISTS = "ImageSets/Segmentation"
+UNUSED_WORDS = frozenset(("velodyne",))  # what else KITTI has: depth as it was measured, before scans were put together
+LOSSY = (".jpg", ".jpeg", ".jfif", ".jpe", ".webp")  # of what is beside a picture these would change values
+LISTS = (
+    (Path("ImageSets/Segmentation"), "train.txt", "val.txt"),
+    (Path(), "train.txt", "val.txt"),
+    (Path(), "train.txt", "valid.txt"),
+)
 MAX_LIST = 20_000_000  # bytes
 COPIES = 3  # of all examples in memory: as read, stacked, normalised
 SHOWN = 3  # names in an error
@@ -40,12 +48,14 @@ class Beside:
     word     for one of them, in errors
     folders  names of folders of them, in small letters; of ``train`` also ``train`` with one of ``parted`` behind it
     endings  what may follow the picture's name in theirs, the best first; "" is its very name, in a folder of its own
+    words    parts of a path, small letters between / _ - and dots, that only say that it is one of them
     """
 
     word: str
     folders: tuple[str, ...]
     endings: tuple[str, ...]
     parted: tuple[str, ...] = ()
+    words: frozenset[str] = frozenset()
 
     @property
     def form(self) -> str:
@@ -60,19 +70,15 @@ MASKS = Beside(
     ("_gtFine_labelTrainIds", "_gtFine_labelIds", "", "_mask", "_masks", "_L", "_P", "_label", "_labels", "_seg", "_gt",
      "_annotation"),
     ("annot", "_labels", "_masks", "_mask", "_label", "_annotations"),
+    frozenset(("mask", "masks", "label", "labels", "seg", "segmentation", "gt", "annotation")),
 )  # fmt: skip
 DEPTHS = Beside(
     "depth map",
-    ("depth", "depths", "depth_maps", "sync_depth", "disparity", "groundtruth", "targets", "target"),
+    ("depth", "depths", "depth_maps", "sync_depth", "disparity", "groundtruth", "groundtruth_depth", "targets", "target"),
     ("", "_depth", "-depth", "_d", "_disparity"),
     ("_depth", "_depths"),
-)
-SECONDS = Beside(
-    "second picture",
-    ("b", "targets", "target", "second", "outputs", "output", "photos", "labels"),
-    ("", "_b", "_target", "_output", "_second"),
-    ("b", "_b", "_targets"),
-)
+    frozenset(("depth", "proj", "groundtruth", "gt", "disparity")),
+)  # fmt: skip
 
 
 class Pair(NamedTuple):
@@ -88,6 +94,7 @@ class Parts(NamedTuple):
 
     train: list[Pair]
     test: list[Pair] | None
+    remarks: tuple[str, ...] = ()
 
 
 def find_pairs(folder: Path, beside: Beside) -> Parts:
@@ -96,16 +103,24 @@ def find_pairs(folder: Path, beside: Beside) -> Parts:
     train = next((folders[name] for name in TRAIN if name in folders), None)
     test = next((folders[name] for name in TEST if name in folders), None)
     if train is not None and test is not None:
-        return Parts(_pairs_of_part(train, folders, beside), _pairs_of_part(test, folders, beside))
+        return _parts(beside, _pairs_of_part(train, folders, beside), _pairs_of_part(test, folders, beside))
     inside, outside = _rooms(folder, beside)
     if inside is not None and outside is not None:
         parts = [{path.name.lower(): path for path in _folders(room).values()} for room in (inside, outside)]
         names = [next((n for n in some if n in parts[0] and n in parts[1]), None) for some in (TRAIN, TEST)]
         if names[0] is not None and names[1] is not None:
-            first, second = (_pair(parts[0][name], parts[1][name], beside) for name in names if name is not None)
-            return Parts(first, second)
-    pairs = _pairs_of_part(folder, folders, beside)
-    return _listed(folder, pairs, beside) or Parts(pairs, None)
+            return _parts(
+                beside, *(_pair(parts[0][name], parts[1][name], beside) for name in names if name is not None)
+            )
+    found = _pairs_of_part(folder, folders, beside)
+    listed = _listed(folder, found.pairs, beside)
+    return _parts(beside, found)._replace(train=listed[0], test=listed[1]) if listed else _parts(beside, found)
+
+
+def _parts(beside: Beside, train: Found, test: Found | None = None) -> Parts:
+    alone = train.alone + (test.alone if test else 0)
+    remarks = (f"{_many(alone, 'picture')} without a {beside.word} {'was' if alone == 1 else 'were'} left out",)
+    return Parts(train.pairs, test.pairs if test else None, remarks if alone else ())
 
 
 def part_pairs(name: str, parts: Parts, share: float = HELD_OUT) -> tuple[list[Pair], list[Pair]]:
@@ -171,7 +186,7 @@ def _rooms(folder: Path, beside: Beside) -> tuple[Path | None, Path | None]:
     return inside, outside
 
 
-def _pairs_of_part(folder: Path, around: Mapping[str, Path], beside: Beside) -> list[Pair]:
+def _pairs_of_part(folder: Path, around: Mapping[str, Path], beside: Beside) -> Found:
     """Pairs of a folder that holds two folders, or has its like among those ``around``, or holds all files itself."""
     inside, outside = _rooms(folder, beside)
     if inside is not None and outside is not None:
@@ -182,52 +197,94 @@ def _pairs_of_part(folder: Path, around: Mapping[str, Path], beside: Beside) -> 
     return _pair(folder, folder, beside)
 
 
-def _pair(inside: Path, outside: Path, beside: Beside) -> list[Pair]:
-    """``inside`` and ``outside`` may be one folder; then nothing is beside a picture of its very name."""
-    endings = tuple(end for end in beside.endings if end or inside != outside)
-    files = _by_key(outside, beside.word, endings)
-    pictures = _by_key(inside, "picture", PICTURE_ENDINGS)
+class Found(NamedTuple):
+    """Pairs, and how many pictures have nothing beside them, where that is as it should be."""
+
+    pairs: list[Pair]
+    alone: int = 0
+
+
+def _pair(inside: Path, outside: Path, beside: Beside) -> Found:
+    """``inside`` and ``outside`` may be one folder."""
+    within, around = files_in(inside), files_in(outside)
     if inside == outside:
-        taken = {key: path for key, path in pictures.items() if _ending(path, endings)}
-        pictures = {key: path for key, path in pictures.items() if key not in taken}
-        files = taken
-    found: dict[str, Path] = {}
-    for key in pictures:
-        stem = _cut(key, PICTURE_ENDINGS)
-        path = next((files[stem + end] for end in endings if stem + end in files), None)
-        if path is not None:
-            found[key] = path
+        around = [path for path in within if _is_beside(path, inside, beside)] + _twins(within)
+        within = [path for path in within if path not in set(around)]
+    files, pictures = _by_key(around, outside, beside.word), _by_key(within, inside, "picture")
+    found = _matched(pictures, files, beside)
     if not found:
         counts = f"{_many(len(pictures), 'picture')} and {_many(len(files), beside.word)}"
         raise DataError(
             f"--data-dir: {inside if inside == outside else f'{inside} and {outside}'} must hold pictures with a {beside.word} "
             f"of the same name beside each ({beside.form}); got {counts}, and no pair"
         )
-    others = inside.name.lower() == "jpegimages"  # VOC has masks for some of its pictures only
-    alone = [] if others else [path for key, path in pictures.items() if key not in found]
-    if alone:
+    # VOC has masks for some of its pictures only, KITTI depth for some of its frames.
+    some = inside.name.lower() == "jpegimages" or any("proj_depth" in path.parts for path in found.values())
+    alone = [path for key, path in pictures.items() if key not in found]
+    if alone and not some:
         raise DataError(
             f"{_some(alone, 'picture')} no {beside.word} beside {'it' if len(alone) == 1 else 'them'} in {outside}"
         )
-    stems = {_cut(key, PICTURE_ENDINGS) for key in found}
+    stems, used = {_cut(key, PICTURE_ENDINGS) for key in found}, set(found.values())
     stray = [
-        path for key, path in files.items() if not any(_cut(key, (end,)) in stems for end in (*beside.endings, *UNUSED))
+        path
+        for key, path in files.items()
+        if path not in used and not any(_cut(key, (end,)) in stems for end in (*beside.endings, *UNUSED))
     ]
     if stray:
         raise DataError(f"{_some(stray, beside.word)} no picture of the same name in {inside}")
     sources = _sources(sorted(found))
-    return [Pair(pictures[key], found[key], f"{inside}/{sources[key]}") for key in sorted(found)]
+    return Found([Pair(pictures[key], found[key], f"{inside}/{sources[key]}") for key in sorted(found)], len(alone))
 
 
-def _by_key(folder: Path, word: str, endings: Sequence[str]) -> dict[str, Path]:
+def _matched(pictures: Mapping[str, Path], files: Mapping[str, Path], beside: Beside) -> dict[str, Path]:
+    """What is beside each picture: by an ending, else by what is left of names without the words for what they are."""
+    bare: dict[tuple[str, ...], list[Path]] = {}
+    for key, path in files.items():
+        bare.setdefault(_bare(key, beside), []).append(path)
+    rivals = Counter(_bare(key, beside) for key in pictures)
+    found = {}
+    for key in pictures:
+        stem, name = _cut(key, PICTURE_ENDINGS), _bare(key, beside)
+        other = next((files[stem + end] for end in beside.endings if stem + end in files), None)
+        if other is None and rivals[name] == 1 and len(bare.get(name, ())) == 1:
+            other = bare[name][0]
+        if other is not None:
+            found[key] = other
+    return found
+
+
+def _words(key: str) -> list[str]:
+    return re.split(r"[/_.-]+", key.lower())
+
+
+def _bare(key: str, beside: Beside) -> tuple[str, ...]:
+    """As ("kitchen", "00012") of kitchen/sync_depth_00012 and of kitchen/rgb_00012."""
+    return tuple(word for word in _words(key) if word not in beside.words and word not in PICTURE_WORDS)
+
+
+def _is_beside(path: Path, folder: Path, beside: Beside) -> bool:
+    """Whether the name says that it is beside a picture in the same folder, and none itself."""
+    key = path.relative_to(folder).with_suffix("").as_posix()
+    return bool(_ending(path, beside.endings) or beside.words.intersection(_words(key)))
+
+
+def _twins(files: Sequence[Path]) -> list[Path]:
+    """Files without loss that have the very name of a photograph, as facades: a.png beside a.jpg."""
+    photographs = {path.with_suffix("") for path in files if path.suffix.lower() in LOSSY}
+    return [path for path in files if path.suffix.lower() not in LOSSY and path.with_suffix("") in photographs]
+
+
+def _by_key(files: Sequence[Path], folder: Path, word: str) -> dict[str, Path]:
     """Picture files by their path within the folder, without suffix. Raises DataError where two are called the same."""
     found: dict[str, Path] = {}
-    for path in files_in(folder):
-        if path.suffix.lower() in SUFFIXES:
-            key = path.relative_to(folder).with_suffix("").as_posix()
-            if key in found:
-                raise DataError(f"{word}s {found[key]} and {path} have one name; take one of them out")
-            found[key] = path
+    for path in files:
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() not in SUFFIXES or UNUSED_WORDS.intersection(_words(key)):
+            continue
+        if key in found:
+            raise DataError(f"{word}s {found[key]} and {path} have one name; take one of them out")
+        found[key] = path
     return found
 
 
@@ -252,23 +309,46 @@ def _sources(keys: Sequence[str]) -> dict[str, str]:
     return {key: key for key in keys}
 
 
-def _listed(folder: Path, pairs: Sequence[Pair], beside: Beside) -> Parts | None:
-    """The parts that VOC's lists name; None where there are no lists."""
-    place = folder / LISTS
-    paths = [place / "train.txt", place / "val.txt"]
-    if not all(look(path) == "file" for path in paths):
+def _listed(folder: Path, pairs: Sequence[Pair], beside: Beside) -> tuple[list[Pair], list[Pair]] | None:
+    """The parts that lists of names tell of, VOC's or a train.txt and val.txt in the folder; None where there are none.
+
+    Without a train.txt all others are for training. Of a line the first word counts, without folders.
+    """
+    found = next(
+        (
+            (folder / place / first, folder / place / second)
+            for place, first, second in LISTS
+            if look(folder / place / second) == "file"
+        ),
+        None,
+    )
+    if found is None:
         return None
     named = {pair.picture.stem: pair for pair in pairs}
-    parts = []
-    for path in paths:
-        stems = read_file(path, "", MAX_LIST).decode("utf-8", "replace").split()
-        for stem in stems:
-            if stem not in named:
-                raise DataError(f"{path} names {stem!r:.80}, of which there is no picture with a {beside.word}")
-        if not stems:
-            raise DataError(f"{path} names no picture")
-        parts.append([named[stem] for stem in stems])
-    return Parts(parts[0], parts[1])
+    if len(named) < len(pairs):
+        raise DataError(
+            f"{found[1]} tells of pictures by their names, which must be different; {len(pairs)} have {len(named)}"
+        )
+    test = _named(found[1], named, beside)
+    if look(found[0]) == "file":
+        return _named(found[0], named, beside), test
+    train = [pair for pair in pairs if pair not in set(test)]
+    if not train:
+        raise DataError(f"{found[1]} names all pictures; wanted some of which none is for testing")
+    return train, test
+
+
+def _named(path: Path, named: Mapping[str, Pair], beside: Beside) -> list[Pair]:
+    lines = [line.split() for line in read_file(path, "", MAX_LIST).decode("utf-8", "replace").splitlines()]
+    pairs = []
+    for word in (words[0] for words in lines if words):
+        pair = named.get(word) or named.get(PurePosixPath(word).stem)
+        if pair is None:
+            raise DataError(f"{path} names {word!r:.80}, of which there is no picture with a {beside.word}")
+        pairs.append(pair)
+    if not pairs:
+        raise DataError(f"{path} names no picture")
+    return pairs
 
 
 def _many(count: int, word: str) -> str:

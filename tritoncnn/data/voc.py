@@ -7,14 +7,14 @@ last ones: a box from 1 to 10 is ten pixels wide.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_boxed, number, picture_named
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file
-from tritoncnn.data.folder import files_in
+from tritoncnn.data.folder import files_in, unwrapped
 from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
@@ -27,24 +27,38 @@ FORM = (
 
 
 def load_voc(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
-    """Classes are the names in the XML files in the order of the alphabet; objects marked as difficult count as all others.
+    """Classes are the names in the XML files in the order of the alphabet; objects marked as difficult count as all others, which
+    is told.
 
     Where ImageSets/Main has train.txt and val.txt, or trainval.txt and test.txt, these are the parts. Raises DataError.
     """
     assert folder is not None, "load_data asks for one"
+    folder = unwrapped(folder)
     inner = folder / "Annotations"
     place = inner if look(inner) == "folder" else folder
     files = [path for path in files_in(place) if path.suffix.lower() == ".xml"]
     if not files:
         raise DataError(f"--data-dir {folder} must hold {FORM}; got no XML file")
     parts = _lists(folder, {path.stem: path for path in files}) or [files]
-    told = [[(path, *_read(path, folder)) for path in part] for part in parts]
-    classes = sorted({name for _, _, objects, _ in told[0] for name, *_ in objects})
+    told = [[_read(path, folder) for path in part] for part in parts]
+    classes = sorted({found.name for row in told[0] for found in row.objects})
     if not classes:
         raise DataError(f"{place}: no XML file of the training part has an object; wanted at least 1")
-    rows = [[_labelled(*row, classes) for row in part] for part in told]
+    rows = [[_labelled(row, classes) for row in part] for part in told]
+    hard = sum(found.difficult for part in told for row in part for found in row.objects)
+    said = (
+        "1 object is marked as difficult; it counts"
+        if hard == 1
+        else f"{hard} objects are marked as difficult; they count"
+    )
     return load_boxed(
-        "voc", classes, rows[0], rows[1] if len(rows) > 1 else None, read, stream=folder if stream else None
+        "voc",
+        classes,
+        rows[0],
+        rows[1] if len(rows) > 1 else None,
+        read,
+        (f"{said} as all others",) if hard else (),
+        folder if stream else None,
     )
 
 
@@ -67,11 +81,24 @@ def _listed(path: Path, files: dict[str, Path]) -> list[Path]:
     return [files[stem] for stem in stems]
 
 
-Named = tuple[str, float, float, float, float]
+class Named(NamedTuple):
+    """An object of a file: its class, its box from x0, y0 to x1, y1, and whether it is marked as difficult."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    difficult: bool
 
 
-def _read(path: Path, folder: Path) -> tuple[Path, list[Named], tuple[int, int] | None]:
-    """(where its picture is, its objects, width and height as it tells them)"""
+class Told(NamedTuple):
+    """What an XML file tells: of which picture, its objects, width and height where it has them."""
+
+    path: Path
+    picture: Path
+    objects: list[Named]
+    size: tuple[int, int] | None
+
+
+def _read(path: Path, folder: Path) -> Told:
     root = parse_xml(path)
     if root.tag != "annotation":
         raise DataError(f"{path} must hold an element 'annotation'; got {root.tag!r:.60}")
@@ -89,12 +116,15 @@ def _read(path: Path, folder: Path) -> tuple[Path, list[Named], tuple[int, int] 
         if box is None:
             raise DataError(f"{path}: object {number_} has no bndbox")
         x0, y0, x1, y1 = (_value(path, box, side, number_) for side in ("xmin", "ymin", "xmax", "ymax"))
-        objects.append((name, x0 - 1, y0 - 1, x1, y1))
+        difficult = (item.findtext("difficult") or "0").strip() == "1"
+        objects.append(Named(name, (x0 - 1, y0 - 1, x1, y1), difficult))
     size = root.find("size")
     if size is None:
-        return picture, objects, None
+        return Told(path, picture, objects, None)
     width, height = (int(_value(path, size, side, 0)) for side in ("width", "height"))
-    return picture, objects, (width, height) if width and height else None  # some programs write 0 for unknown
+    return Told(
+        path, picture, objects, (width, height) if width and height else None
+    )  # some programs write 0 for unknown
 
 
 def _value(path: Path, parent: Element, name: str, object_number: int) -> float:
@@ -107,16 +137,13 @@ def _value(path: Path, parent: Element, name: str, object_number: int) -> float:
     return number(value, lambda: f"{path}: {name}{where}")
 
 
-def _labelled(
-    path: Path, picture: Path, objects: list[Named], size: tuple[int, int] | None, classes: list[str]
-) -> Labelled:
+def _labelled(row: Told, classes: list[str]) -> Labelled:
     boxes: list[Box] = []
-    for name, *box in objects:
-        if name not in classes:
-            raise DataError(f"{path}: the class {name!r:.60} is not in the training part")
-        x0, y0, x1, y1 = box
-        boxes.append((classes.index(name), x0, y0, x1, y1))
-    return Labelled(picture, str(path), boxes, False, size)
+    for found in row.objects:
+        if found.name not in classes:
+            raise DataError(f"{row.path}: the class {found.name!r:.60} is not in the training part")
+        boxes.append((classes.index(found.name), *found.box))
+    return Labelled(row.picture, str(row.path), boxes, False, row.size)
 
 
 def parse_xml(path: Path) -> Element:

@@ -6,19 +6,20 @@ Numbers are shares of the picture's width and height. Source: Redmon's Darknet, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tritoncnn.data.boxed_files import Box, Labelled, load_boxed, number, picture_named
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file, reason
-from tritoncnn.data.folder import TEST, TRAIN, files_in
+from tritoncnn.data.folder import TEST, TRAIN, files_in, unwrapped
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
 MAX_TEXT = 4_000_000  # bytes of a file of labels or names
 MOST_CLASSES = 10_000
+YAML = ("data.yaml", "dataset.yaml", "data.yml")
 FORM = (
     "images/train, images/val, labels/train, labels/val, or train/images, train/labels and so on, or images and labels; "
     "names of the classes are in data.yaml or classes.txt"
@@ -28,6 +29,7 @@ FORM = (
 def load_yolo(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
     """A picture without a text file has no boxes. Without names, classes are called by their numbers. Raises DataError."""
     assert folder is not None, "load_data asks for one"
+    folder = unwrapped(folder)
     train, test = _places(folder)
     rows = [_read(*place) for place in (train, test) if place is not None]
     names = _names(folder)
@@ -49,6 +51,37 @@ Place = tuple[Path, Path]  # folder of pictures, folder of labels
 
 
 def _places(folder: Path) -> tuple[Place, Place | None]:
+    """The parts that data.yaml names by folders of pictures, as images/train2017, else those with the usual names.
+
+    Folders are looked for within the data set, wherever that is now: what leads out of it in front of them is left out.
+    Raises DataError, also where a part that data.yaml names is not found and no other is.
+    """
+    path = _yaml(folder)
+    whole = _parsed(path) if path is not None else None
+    words = [whole.get(name) for name in ("train", "val")] if isinstance(whole, Mapping) else [None, None]
+    first, second = (_within(folder, word) if isinstance(word, str) else None for word in words)
+    if first is not None and second is not None:
+        return first, second if first != second else None  # coco128 names one folder twice
+    usual = _usual(folder)
+    if usual[1] is None and words[0] and words[1]:
+        lost = words[0 if first is None else 1]
+        raise DataError(f"{path} names the part {lost!r:.80}; in {folder} that is no folder of pictures within images")
+    return usual
+
+
+def _within(folder: Path, word: str) -> Place | None:
+    """(pictures, labels) for images/train or train/images, as Ultralytics finds them: the last folder images becomes labels."""
+    parts = [part for part in PurePosixPath(word.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    for first in range(len(parts)):
+        own = parts[first:]
+        images = folder.joinpath(*own)
+        if look(images) == "folder" and "images" in own:
+            last = len(own) - 1 - own[::-1].index("images")
+            return images, folder.joinpath(*own[:last], "labels", *own[last + 1 :])
+    return None
+
+
+def _usual(folder: Path) -> tuple[Place, Place | None]:
     def pair(part: str) -> Place | None:
         for images, labels in (
             (folder / "images" / part, folder / "labels" / part),
@@ -122,22 +155,29 @@ def _text(path: Path) -> str:
 
 def _names(folder: Path) -> list[str] | None:
     """Names of the classes by number; None where no file has them."""
-    for file in ("data.yaml", "dataset.yaml", "data.yml"):
-        if look(folder / file) == "file":
-            return _from_yaml(folder / file)
+    if (file := _yaml(folder)) is not None:
+        return _from_yaml(file)
     for path in (folder / "classes.txt", folder / "labels" / "classes.txt"):
         if look(path) == "file":
             return [line.strip() for line in _text(path).splitlines() if line.strip()]
     return None
 
 
-def _from_yaml(path: Path) -> list[str]:
+def _yaml(folder: Path) -> Path | None:
+    return next((folder / name for name in YAML if look(folder / name) == "file"), None)
+
+
+def _parsed(path: Path) -> Any:
     import yaml  # late: most data sets have none
 
     try:
-        whole: Any = yaml.safe_load(_text(path))
+        return yaml.safe_load(_text(path))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f"{path} is not YAML: {' '.join(reason(error).split())[:120]}") from error
+
+
+def _from_yaml(path: Path) -> list[str]:
+    whole = _parsed(path)
     names = whole.get("names") if isinstance(whole, Mapping) else None
     if isinstance(names, Mapping):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):

@@ -14,7 +14,7 @@ from tritoncnn.tasks.kinds.depth_pictures import draw_depths, tell_depth
 SIDE = 64
 WIDE = (32, 64, 128, 256)
 RECIPE = Recipe(
-    epochs=10,
+    epochs=14,
     batch=16,
     steps=600,
     optimizer="adamw",
