@@ -92,12 +92,14 @@ class Metric:
     percent  it is a share, shown in %
     loss     it is drawn beside the training loss
     error    the smaller the better, as of losses
+    of       values of the task's own options -> whether runs with them have it; what a net does not answer is in no summary
     """
 
     measure: Callable[[Any, Any], float]
     percent: bool = False
     loss: bool = False
     error: bool = False
+    of: Callable[[Values], bool] = lambda values: True
 
     @property
     def falls(self) -> bool:
@@ -285,6 +287,10 @@ class Task:
     def columns(self) -> tuple[str, ...]:
         """What a line of metrics.jsonl has."""
         return ("epoch", "step", *self.step.columns, *self.metrics)
+
+    def told(self, own: Values) -> dict[str, Metric]:
+        """The metrics that a run with these values of its own options has."""
+        return {name: metric for name, metric in self.metrics.items() if metric.of(own)}
 
     def own_rows(self) -> dict[str, Row]:
         """All that the task and its data sets add to the table of flags."""

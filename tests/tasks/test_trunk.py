@@ -261,3 +261,10 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(run: Path, tmp_path: Pat
     resume(tiny(), tmp_path / "run", {})
     for name in ("model.safetensors", "metrics.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_no_metric_is_told_of_a_head_that_a_net_has_not() -> None:
+    task = find_task("trunk")
+    assert list(task.told({"heads": "all"})) == list(task.metrics)
+    assert list(task.told({"heads": "depth"})) == ["test_loss", "score", "delta1"]
+    assert list(task.told({"heads": "parts+colour"})) == ["test_loss", "score", "mIoU", "near_colour"]

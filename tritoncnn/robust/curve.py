@@ -11,10 +11,11 @@ import torch
 
 from tritoncnn.atomic import write_file
 from tritoncnn.attacks import Attack, bounds_of, same_size_noise
-from tritoncnn.data import Examples
+from tritoncnn.data import Dataset, Examples
 from tritoncnn.errors import InputError
 from tritoncnn.robust.draw import draw_curve, draw_sheet
 from tritoncnn.robust.victim import Victim, lengths
+from tritoncnn.task import Task
 from tritoncnn.train.answers import as_csv
 from tritoncnn.train.folder import make_folder, open_run, read_config, write_json
 from tritoncnn.train.measure import parts_of
@@ -46,13 +47,10 @@ def attack_curve(
     if examples < 1:
         raise InputError(f"--examples must be at least 1; got {examples}")
     aim = None if target is None else victim.number_of(target)
-    data, parts = parts_of(read_config(open_run(run)), victim.trained, data_dir)
-    part = _chosen(parts["test"], examples, aim)
+    data, part, pictures = _test_pictures(victim, run, data_dir, examples, aim)
     if not len(part):
         raise InputError(f"all test pictures of {data.name} are of class {target!r}; --target must be another one")
-    pictures = torch.from_numpy(victim.trained.facts.restore(part.x))
     low, high = bounds_of(pictures)
-    pictures = pictures.clamp(low, high)  # by as much as normalising had rounded
     place = make_folder(out if out is not None else run / FOLDER)
     noise = same_size_noise(attack.norm, pictures.shape, attack.seed)
     rows, changed = [], pictures
@@ -73,6 +71,28 @@ def attack_curve(
     write_file(files[2], draw_curve(rows, title, attack.norm))
     write_file(files[3], _examples(victim, pictures, changed, part.y))
     return Curve(note, tuple(_table(rows, attack, len(part), data.name, target)), tuple(files))
+
+
+def accuracies(task: Task, run: Path, epsilons: Sequence[float], examples: int = 500) -> list[float]:
+    """Share of up to so many test pictures whose class the run's model still finds under PGD (linf) of each epsilon.
+
+    Raises InputError, CheckpointError, DataError.
+    """
+    victim = Victim(task, run)
+    _, part, pictures = _test_pictures(victim, run, None, examples, None)
+    attacks = [Attack.of(epsilon=epsilon) for epsilon in epsilons]
+    changed = (victim.attacked(pictures, part.y, attack, None) for attack in attacks)
+    return [float((victim.probabilities(x).argmax(1) == part.y).double().mean()) for x in changed]
+
+
+def _test_pictures(
+    victim: Victim, run: Path, data_dir: Path | None, most: int, aim: int | None
+) -> tuple[Dataset, Examples, torch.Tensor]:
+    """The data set; examples of its test part, and their pictures f32[N,C,H,W] as they were before normalising."""
+    data, parts = parts_of(read_config(open_run(run)), victim.trained, data_dir)
+    part = _chosen(parts["test"], most, aim)
+    pictures = torch.from_numpy(victim.trained.facts.restore(part.x))
+    return data, part, pictures.clamp(*bounds_of(pictures)) if len(part) else pictures  # by what normalising rounded
 
 
 def _chosen(part: Examples, most: int, aim: int | None) -> Examples:

@@ -18,7 +18,7 @@ from tritoncnn.data.rooms_parts import GreyReader, to_rgb
 from tritoncnn.errors import InputError
 from tritoncnn.flags import option
 from tritoncnn.models.trunk import HEADS, Trunk
-from tritoncnn.task import Answer, Ask, Example, Metric, Recipe, Side, Task
+from tritoncnn.task import Answer, Ask, Example, Metric, Recipe, Side, Task, Values
 from tritoncnn.tasks.kinds.depth_pictures import EDGES, coloured, own_pixels
 from tritoncnn.tasks.kinds.three_answers import (
     constant_maps,
@@ -40,6 +40,10 @@ def build(facts: Facts, heads: str = "all") -> torch.nn.Module:
     if not facts.classes:
         raise InputError("classes must be a list of 1 or more names; got []")
     return Trunk(len(facts.mean), len(facts.classes), HEADS if heads == "all" else heads.split("+"))
+
+
+def has(head: str, values: Values) -> bool:
+    return values["heads"] == "all" or head in values["heads"].split("+")
 
 
 def example(batch: int) -> Example:
@@ -130,9 +134,9 @@ task = Task(
     metrics={
         "test_loss": Metric(lambda outputs, y: float(summed_loss(outputs, y)), loss=True),
         "score": Metric(score, percent=True),
-        "mIoU": Metric(miou, percent=True),
-        "delta1": Metric(depth_delta1, percent=True),
-        "near_colour": Metric(near_colour, percent=True),
+        "mIoU": Metric(miou, percent=True, of=partial(has, "parts")),
+        "delta1": Metric(depth_delta1, percent=True, of=partial(has, "depth")),
+        "near_colour": Metric(near_colour, percent=True, of=partial(has, "colour")),
     },
     best="score",
     example=example,

@@ -1,7 +1,7 @@
 """The engine: training loop, checkpoints, run folder, curves, progress, answers. It reads only what a Task says."""
 
 from tritoncnn.train.baseline import tell_baseline
-from tritoncnn.train.compare import Compared, compare, read_vary
+from tritoncnn.train.compare import Compared, Further, compare
 from tritoncnn.train.configfile import read_config, task_of_config
 from tritoncnn.train.folder import RUNS, task_name
 from tritoncnn.train.interrupt import Interrupted
@@ -12,9 +12,10 @@ from tritoncnn.train.predict import predict
 from tritoncnn.train.progress import Bar, Lines, Silent, pick_progress
 from tritoncnn.train.runs import list_runs
 from tritoncnn.train.versions import versions
+from tritoncnn.train.ways import read_ways
 
 __all__ = [
-    "RUNS", "Bar", "Compared", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "compare", "list_runs",
-    "measure", "pick_progress", "predict", "read_config", "read_vary", "rehearse", "resume", "task_name", "task_of_config",
-    "tell_baseline", "train", "versions",
+    "RUNS", "Bar", "Compared", "Further", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "compare",
+    "list_runs", "measure", "pick_progress", "predict", "read_config", "read_ways", "rehearse", "resume", "task_name",
+    "task_of_config", "tell_baseline", "train", "versions",
 ]  # fmt: skip

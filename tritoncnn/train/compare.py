@@ -2,136 +2,143 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from tritoncnn.atomic import write_file
 from tritoncnn.data.files import look, read_file
-from tritoncnn.errors import CheckpointError, InputError
-from tritoncnn.figure import new_figure, plain, to_png
-from tritoncnn.flags import TABLE, Row, known
+from tritoncnn.errors import CheckpointError, InputError, SaveError, TritonCNNError
 from tritoncnn.task import Task
 from tritoncnn.train.answers import as_csv
-from tritoncnn.train.baseline import tell_baseline
+from tritoncnn.train.comparison import columns_of, draw_table, tell_table
 from tritoncnn.train.folder import MAX_CONFIG, check_out, make_folder, write_json
 from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import resume, train
 from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent
 from tritoncnn.train.tensorfile import parse_json
+from tritoncnn.train.ways import Way, folder_of, names_in, words_of
 
 PLAN, FILES = "comparison.json", ("table.json", "table.csv", "comparison.png")
-SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-Way = Mapping[str, Any]  # the flags in which one way differs from the others
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Further:
+    """What is taken of each finished run beside the task's metrics: shares by name, of which more is better."""
+
+    names: tuple[str, ...]
+    take: Callable[[Path], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """rows: one for each way, as table.json has them; lines for people; files that were written."""
+    """rows: one for each way, as table.json has them; lines for people; files that were written; runs that failed, by folder."""
 
     rows: list[dict[str, Any]]
     lines: tuple[str, ...]
     files: tuple[Path, ...]
-
-
-def read_vary(task: Task, words: Sequence[str]) -> dict[str, list[Any]]:
-    """Read ``NAME=A,B,C`` for flags of all tasks and of this one; with ``;`` between values they may hold commas.
-
-    Raises InputError.
-    """
-    rows = {name: row for name, row in {**TABLE, **task.own_rows()}.items() if not row.flag.hidden and name != "seed"}
-    found: dict[str, list[Any]] = {}
-    for text in words:
-        name, equals, values = text.partition("=")
-        name = name.strip().removeprefix("--").replace("-", "_")
-        if not equals:
-            raise InputError(f"--vary must be as NAME=A,B,C; got {text!r}")
-        known("flag to vary", name, rows)
-        parts = [part.strip() for part in values.split(";" if ";" in values else ",")]
-        if name in found or len(set(parts)) < max(2, len(parts)):
-            raise InputError(f"--vary {name} must be said once, with two values or more that differ; got {text!r}")
-        found[name] = [_value(rows[name], part) for part in parts]
-    return found
-
-
-def _value(row: Row, text: str) -> Any:
-    kinds: dict[str, Any] = {"int": int, "float": float, "bool": lambda word: SWITCHES[word.lower()]}
-    try:
-        return kinds.get(row.kind, str)(text)
-    except (ValueError, KeyError):
-        words = {"int": "a whole number", "float": "a number", "bool": "true or false"}[row.kind]
-        raise InputError(f"--vary {row.name}: each value must be {words}; got {text!r}") from None
+    failed: Mapping[str, TritonCNNError]
 
 
 def compare(
     task: Task,
     given: Mapping[str, Any],
-    vary: Mapping[str, Sequence[Any]],
+    ways: Sequence[Way],
     out: Path,
     seeds: int = 3,
     progress: Silent | None = None,
+    metrics: Sequence[str] = (),
+    further: Further | None = None,
 ) -> Compared:
-    """Train every combination of what ``vary`` says under the flags ``given``, each with ``seeds`` seeds from the given one on.
+    """Train each way under the flags ``given``, with ``seeds`` seeds from the given one on.
 
     Each run has a folder of its own in ``out``. One that is there already is not trained again, one that was cut short goes
-    on: the same call after a kill ends with the same table. Values and seeds may be added later, other flags are refused.
-    Raises what ``train`` does; Interrupted on Ctrl-C.
+    on: the same call after a kill ends with the same table. Ways and seeds may be added later, other flags are refused.
+    Where a run fails the others go on; ``metrics`` are those of the task that lines and picture tell, by default its best.
+    Raises what ``train`` does before anything is trained, and where all runs failed; Interrupted on Ctrl-C.
     """
-    if seeds < 1:
-        raise InputError(f"--seeds must be at least 1; got {seeds}")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"--seeds must be from 1 to {MOST_SEEDS}; got {seeds}")
     progress, given = progress or Silent(), {name: value for name, value in given.items() if value is not None}
-    first, ways = given.pop("seed", 0), [dict(zip(vary, way, strict=True)) for way in itertools.product(*vary.values())]
-    if both := [name for name in vary if name in given]:
-        raise InputError(f"{both[0]} is varied and given; leave one out")
-    options = {
-        (i, seed): _options(task, {**given, **way}, way, first + seed)
-        for i, way in enumerate(ways)
-        for seed in range(seeds)
-    }
-    _open(task, given, out)
-    rows = []
-    for i, way in enumerate(ways):
-        summaries = [_run(task, options[i, seed], out / _name(way, first + seed), progress) for seed in range(seeds)]
-        rows.append(_row(task, way, summaries))
+    columns = columns_of(task, metrics, further.names if further is not None else ())
+    first = given.pop("seed", 0)
+    options = _all_options(task, given, ways, range(first, first + seeds))
+    fresh = _open(task, given, out)
+    rows, failed = [], dict[str, TritonCNNError]()
+    for number, way in enumerate(ways):
+        found: dict[int, dict[str, Any]] = {}
+        for seed in range(first, first + seeds):
+            place = out / folder_of(way, seed)
+            try:
+                found[seed] = _run(task, options[number, seed], place, progress)
+                if further is not None:
+                    found[seed]["metrics"] |= further.take(place)
+            except SaveError:
+                raise  # nor could the others be written
+            except TritonCNNError as error:
+                failed[place.name] = error
+                progress.say(f"{place.name.replace(',', '  ')}: failed")
+        rows.append(_row(task, way, options[number, first], names_in(ways), found, seeds))
+    if len(failed) == len(options):
+        if fresh:
+            _take_away(out)
+        raise next(iter(failed.values()))
     write_json(out / FILES[0], {"task": task.name, "metric": task.best, "rows": rows})
     write_file(out / FILES[1], as_csv(rows).encode())
-    write_file(out / FILES[2], draw(task, vary, rows))
-    return Compared(rows, tuple(_lines(task, vary, rows)), tuple(out / name for name in FILES))
+    write_file(out / FILES[2], draw_table(task, ways, rows, columns))
+    lines = tell_table(task, names_in(ways), rows, columns)
+    return Compared(rows, tuple(lines), tuple(out / name for name in FILES), failed)
 
 
-def _options(task: Task, given: Mapping[str, Any], way: Way, seed: int) -> Options:
-    try:
-        return Options.of(task, **given, seed=seed)
-    except InputError as error:
-        raise InputError(f"{_words(way)}: {error}") from error
+def _all_options(
+    task: Task, given: Mapping[str, Any], ways: Sequence[Way], seeds: range
+) -> dict[tuple[int, int], Options]:
+    """Options of each (number of the way, seed). Raises InputError: one makes no sense, or two are the same."""
+    if both := [name for name in names_in(ways) if name in given]:
+        raise InputError(f"{both[0]} is varied and given; leave one out")
+    notes: list[dict[str, Any]] = []
+    found = {}
+    for number, way in enumerate(ways):
+        for seed in seeds:
+            try:
+                found[number, seed] = Options.of(task, **{**given, **way}, seed=seed)
+            except InputError as error:
+                raise InputError(f"{words_of(way)}: {error}") from error
+        note = found[number, seeds[0]].note()
+        if note in notes:
+            twin = words_of(ways[notes.index(note)])
+            raise InputError(f"{words_of(way)} and {twin} train the same; leave one out")
+        notes.append(note)
+    return found
 
 
-def _words(way: Way) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in way.items())
-
-
-def _name(way: Way, seed: int) -> str:
-    """A folder's name for a run; no two ways have the same."""
-    return ",".join(f"{name}={quote(str(value), safe=' ')}" for name, value in {**way, "seed": seed}.items())
-
-
-def _open(task: Task, given: Mapping[str, Any], out: Path) -> None:
-    """Make the folder of a comparison, or take one up that began with the same flags. Raises InputError."""
+def _open(task: Task, given: Mapping[str, Any], out: Path) -> bool:
+    """Make the folder of a comparison, or take one up that began with the same flags; whether it is new. Raises InputError."""
     plan = {"task": task.name, "given": dict(given)}
     if look(out / PLAN) == "none":
         check_out(out, task)
         make_folder(out)
         write_json(out / PLAN, plan)
-    elif (found := parse_json(out / PLAN, read_file(out / PLAN, "", MAX_CONFIG, CheckpointError), "JSON")) != plan:
+        return True
+    if (found := parse_json(out / PLAN, read_file(out / PLAN, "", MAX_CONFIG, CheckpointError), "JSON")) != plan:
         raise InputError(
             f"--out {out} holds a comparison of task {found.get('task')!r} with the flags {found.get('given')}; got task "
             f"{task.name!r} with {plan['given']}: name another folder"
         )
+    return False
+
+
+def _take_away(out: Path) -> None:
+    """Remove the folder of a comparison in which nothing was trained."""
+    if [entry.name for entry in out.iterdir()] == [PLAN]:
+        with contextlib.suppress(OSError):
+            (out / PLAN).unlink()
+            out.rmdir()
 
 
 def _run(task: Task, options: Options, place: Path, progress: Silent) -> dict[str, Any]:
@@ -153,62 +160,28 @@ def _run(task: Task, options: Options, place: Path, progress: Silent) -> dict[st
     return found
 
 
-def _row(task: Task, way: Way, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """mean and spread (the sample's standard deviation; None of one seed) of the best metric over the seeds."""
-    values = [summary["metrics"][task.best] for summary in summaries]
+def _row(
+    task: Task, way: Way, options: Options, names: Sequence[str], found: Mapping[int, Mapping[str, Any]], seeds: int
+) -> dict[str, Any]:
+    """What a way came to over the seeds that did not fail: of the best metric, and of each."""
+    values = {name: options.value(name) if name in options.rows else None for name in names}
+    summaries = list(found.values())
+    metrics = {
+        name: _spread([summary["metrics"][name] for summary in summaries])
+        for name in (summaries[0]["metrics"] if summaries else ())
+    }
     return {
-        **way,
-        "values": values,
-        "mean": statistics.fmean(values),
-        "spread": statistics.stdev(values) if len(values) > 1 else None,
-        "seconds": statistics.fmean(summary["seconds"] for summary in summaries),
-        "baseline": summaries[0]["baseline"],
+        **values,
+        **metrics.get(task.best, {"values": [], "mean": None, "spread": None}),
+        "seconds": statistics.fmean(summary["seconds"] for summary in summaries) if summaries else None,
+        "baseline": summaries[0]["baseline"] if summaries else None,
+        "failed": seeds - len(summaries),
+        "metrics": metrics,
     }
 
 
-def _lines(task: Task, vary: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table as aligned text."""
-    metric = task.metrics[task.best]
-    table = [[*vary, task.best.replace("_", " "), "seconds", "against"]]
-    for row in rows:
-        spread = "" if row["spread"] is None else f" ± {metric.show(row['spread'])}"
-        against = tell_baseline(task, row["baseline"]) if row["baseline"] is not None else "-"
-        cells = [
-            *(str(row[name]) for name in vary),
-            f"{metric.show(row['mean'])}{spread}",
-            f"{row['seconds']:.1f}",
-            against,
-        ]
-        table.append(cells)
-    wide = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(line, wide, strict=True)).rstrip() for line in table]
-
-
-def draw(task: Task, vary: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG: the metric over the values of what is varied first, which are joined where they are numbers; a colour for each
-    combination of the rest.
-    """
-    metric, (first, *rest) = task.metrics[task.best], vary
-    scale = 100 if metric.percent else 1
-    figure = new_figure(7, 4)
-    axes, places = figure.subplots(), {value: place for place, value in enumerate(vary[first])}
-    lines: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        lines.setdefault(_words({name: row[name] for name in rest}), []).append(row)
-    for label, points in lines.items():
-        axes.errorbar(
-            [places[row[first]] for row in points], [scale * row["mean"] for row in points],
-            [scale * (row["spread"] or 0.0) for row in points], marker="o", capsize=4,
-            linestyle="-" if all(type(value) in (int, float) for value in places) else "",
-            label=label.replace("$", r"\$") or None,
-        )  # fmt: skip
-    told = {(row["baseline"]["by"], row["baseline"]["value"]) for row in rows if row["baseline"] is not None}
-    for by, value in sorted(told):
-        axes.axhline(scale * value, color="grey", linestyle="--", label=by.replace("$", r"\$"))
-    axes.set_xticks(range(len(places)), [plain(str(value)) for value in places])
-    axes.set(xlabel=first.replace("_", " "), ylabel=task.best.replace("_", " ") + (" in %" if metric.percent else ""))
-    axes.set_title(f"{task.name}, {len(rows[0]['values'])} seeds")
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8)
-    return to_png(figure)
+def _spread(values: list[float]) -> dict[str, Any]:
+    """mean and spread (the sample's standard deviation; None of one seed)."""
+    return {
+        "values": values, "mean": statistics.fmean(values), "spread": statistics.stdev(values) if values[1:] else None,
+    }  # fmt: skip

@@ -265,7 +265,9 @@ class Trainer:
         if self.events is not None:
             self.events.add(row)
         self.run.write_model(self.moment.measured())
-        self.progress.evaluated(options.task, options.epochs, row, speed)
+        untold = set(options.task.metrics) - set(options.task.told(options.own))
+        shown = {name: value for name, value in row.items() if name not in untold}
+        self.progress.evaluated(options.task, options.epochs, shown, speed)
         self.progress.detail(f"epoch {epoch + 1} took {seconds:.1f} s; the last learning rate was {step.lr:.3g}")
         if not self.moment.ended:
             self._leave_if(held)
@@ -334,7 +336,7 @@ class Trainer:
 
     def _finish(self) -> Outcome:
         options, last = self.options, self.moment.history[-1]
-        best = best_of(options.task, self.moment.history)
+        best, told = best_of(options.task, self.moment.history), options.task.told(options.own)
         if options.early_stop and self.moment.epoch < options.epochs:
             since = f"no better {options.task.best.replace('_', ' ')} since epoch {best['epoch']}"
             self.progress.remark(f"stopped early, after epoch {self.moment.epoch} of {options.epochs}: {since}")
@@ -344,8 +346,8 @@ class Trainer:
             "model": options.model,
             "data": options.data,
             "epochs": self.moment.epoch,
-            "metrics": {name: last[name] for name in options.task.metrics},
-            "best": {name: best[name] for name in ("epoch", *options.task.metrics)},
+            "metrics": {name: last[name] for name in told},
+            "best": {name: best[name] for name in ("epoch", *told)},
             "baseline": baseline_of(options.task, self.data.facts, self.data.train, self.data.test),
             "files": self._draw(),
             "seconds": round(self.moment.seconds, 2),

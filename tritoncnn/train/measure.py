@@ -62,7 +62,8 @@ def measure(
     size = min(BATCH, len(examples))
     evaluator = Evaluator(lambda x: compile_kept(trained.module, x), examples.x, size)
     outputs = evaluator.outputs(examples.x)
-    metrics = {name: metric.measure(outputs, examples.y) for name, metric in task.metrics.items()}
+    told = task.told(missing_rows(task.own_rows().values(), config) | config)
+    metrics = {name: metric.measure(outputs, examples.y) for name, metric in told.items()}
     shown = "  ".join(f"{name.replace('_', ' ')} {task.metrics[name].show(value)}" for name, value in metrics.items())
     note: dict[str, Any] = {
         "run": str(run), "weights": "best" if best else "last", "data": found.name, "part": part,

@@ -31,7 +31,9 @@ class Silent:
         """``examples`` more, with mean loss ``loss``."""
 
     def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float | None) -> None:
-        """The end of an epoch of ``epochs``; ``row`` is its line of metrics.jsonl, ``speed`` in examples per second."""
+        """The end of an epoch of ``epochs``; ``row`` is its line of metrics.jsonl without what the net does not answer, ``speed``
+        in examples per second.
+        """
 
     def say(self, sentence: str) -> None:
         """A line of the result."""
@@ -67,7 +69,8 @@ class Lines(Silent):
             yield
 
     def evaluated(self, task: Task, epochs: int, row: dict[str, float], speed: float | None) -> None:
-        metrics = (f"{name.replace('_', ' ')} {metric.show(row[name])}" for name, metric in task.metrics.items())
+        found = ((name, metric) for name, metric in task.metrics.items() if name in row)
+        metrics = (f"{name.replace('_', ' ')} {metric.show(row[name])}" for name, metric in found)
         losses = (f"{name.replace('_', ' ')} {row[name]:.4f}" for name in task.step.columns)
         words = [f"epoch {row['epoch']}/{epochs}", *losses, *metrics]
         self.say("  ".join(words if speed is None else [*words, f"{speed:,.0f} examples/s"]))
