@@ -333,15 +333,17 @@ def test_a_change_of_memory_that_two_buffers_have_is_torch_exports() -> None:
         trace_plain(traced(net), (torch.rand(3),))
 
 
-def test_classifiers_are_captured_without_dynamo_and_sympy() -> None:
+def test_classifiers_are_captured_and_steps_compiled_without_dynamo_and_sympy() -> None:
     code = """
-import sys, torch, torch.nn.functional as F
+import sys, torch, torch.nn.functional as F, tritoncnn
 from tritoncnn.capture import capture_loss, capture_module
 from tritoncnn.models import alexnet, googlenet, lenet, resnet, vgg
 for make, sizes in ((lenet.LeNet, (1, 28)), (resnet.resnet18, (3, 64)), (vgg.vgg11_bn, (3, 32)), (alexnet.alexnet32, (3, 32))):
     module, x = make(), torch.rand(2, sizes[0], sizes[1], sizes[1])
     capture_module(module.eval(), (x,))
     capture_loss(module.train(), F.cross_entropy, (x,), torch.tensor([0, 1]))
+batch = torch.rand(2, 3), torch.tensor([0, 1])
+tritoncnn.compile_step(torch.nn.Linear(3, 3), F.cross_entropy, tritoncnn.SGD(lr=0.1), batch)(*batch)
 print([name for name in ("torch._dynamo", "sympy", "torch._inductor", "torch.distributed.tensor") if name in sys.modules])
 """
     root = Path(__file__).parents[2]

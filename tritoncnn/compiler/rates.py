@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,10 @@ class Rates(torch.optim.Optimizer):
     def __init__(self, units: Sequence[Unit]) -> None:
         groups = [{"params": [torch.zeros((), device="cpu")], "lr": u.optimizer.lr, "name": u.pattern} for u in units]  # type: ignore[attr-defined]
         super().__init__(groups, {"lr": 0.0})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's, but for the wrapper that keeps it out of traces: that loads torch._dynamo, which takes a second."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Nothing: the compiled step moves the parameters. Schedulers watch that it is called."""
