@@ -36,8 +36,18 @@ def panel_at(code: State, buffer: Buffer, j: Coord, K: int) -> Buffer:
 
 def _pack_rows(code: State, b: Value, buffer: Buffer, K: int, columns: int, NR: int, far: View | None) -> None:
     vl = min(code.lanes, NR)
-    ahead = None if far is None else lambda k: _fetch_row(code, far, code.plus(k, AHEAD), columns)
+    ahead = (
+        None if far is None else lambda k: _fetch_row(code, far, _at_most(code, code.plus(k, AHEAD), K - 1), columns)
+    )
     fill_panels(code, buffer, K, columns, NR, 0 if vl == 1 else vl, lambda k, at: pull(code, b, (k, at)), ahead)
+
+
+def _at_most(code: State, k: Coord, last: int) -> Coord:
+    """Row k, or the last one: what a row's address is computed from may lie in tables that have no more rows."""
+    if k.number is not None:
+        return Coord(str(min(k.number, last)))
+    least = code.intrinsic("llvm.smin.i32", "i32", "i32", "i32")
+    return Coord(code.let(k.lvl, f"{least}(i32 {k.name}, i32 {last})"), k.lvl)
 
 
 def _fetch_row(code: State, view: View, k: Coord, columns: int) -> None:
