@@ -344,6 +344,6 @@ class Task:
         x, y, facts = self.example(batch)
         if not size:
             return Example(x, y, facts)
-        if self.targets is Targets.MAPS:
+        if self.targets.mapped:
             y = apply(lambda values: values[..., :1, :1].expand(*values.shape[:-2], size, size).clone(), y)
         return Example(x.new_zeros(*x.shape[:-2], size, size), y, facts)

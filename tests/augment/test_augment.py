@@ -154,13 +154,14 @@ def numbered(count: int, H: int, W: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("H", "W"), [(12, 17), (16, 16), (1, 1), (3, 1)])
+@pytest.mark.parametrize("targets", [Targets.MAPS, Targets.COLOURS])
 @pytest.mark.parametrize("name", MOVING)
-def test_every_pixel_of_a_map_goes_where_the_pictures_pixel_goes(name: str, H: int, W: int) -> None:
+def test_every_pixel_of_a_map_goes_where_the_pictures_pixel_goes(name: str, targets: Targets, H: int, W: int) -> None:
     x = numbered(60, H, W)
     classes = (x[:, 0] * 1000).long()
     y = {"mask": classes, "depth": x.clone(), "both": (torch.cat([x, 2 * x], 1), classes[:, None])}
     plainly = Facts((), (0.0,), (1.0,))
-    found = changed(f"{name}=1" if name != "crop" else "crop=0.3", Batch(x, y, plainly, Targets.MAPS))
+    found = changed(f"{name}=1" if name != "crop" else "crop=0.3", Batch(x, y, plainly, targets))
     moved = found.x
     assert torch.equal(found.y["depth"], moved)
     assert torch.equal(found.y["both"][0], torch.cat([moved, 2 * moved], 1))
@@ -195,6 +196,7 @@ def test_only_changes_that_change_targets_alike_fit_them() -> None:
     assert fitting[Targets.CLASSES] == sorted(AUGMENTATIONS)
     assert fitting[Targets.BOXES] == ["colour", "crop", "flip"]
     assert fitting[Targets.MAPS] == ["colour", "crop", "flip", "rotate"]
+    assert fitting[Targets.COLOURS] == ["crop", "flip", "rotate"]
     assert fitting[Targets.OTHER] == ["colour"]
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from tritoncnn.data import load_data
-from tritoncnn.data.clips import find_pairs, read_pair
+from tritoncnn.data.clips import find_pairs, part_films, read_pair
 from tritoncnn.data.flow import MAGIC, grid_of, inside, read_flo, sampled, write_flo
 from tritoncnn.data.pans import make_pair
 from tritoncnn.data.whole import WholeReader
@@ -136,6 +136,26 @@ def test_clips_are_read_with_what_is_to_be_seen_in_both_frames(tmp_path: Path) -
     assert data.train.x.shape[1:] == (6, 32, 32)
     assert data.train.y["grid"].shape[1:] == (32, 32, 2)
     assert float(data.train.y["seen"].mean()) > 0.9
+
+
+def test_no_film_is_in_both_parts_and_no_frame_of_a_single_one_is(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a", 6)
+    train, test, remark = part_films(tmp_path, find_pairs(tmp_path))
+    frames = [{path.name for files in part for path in files[:2]} for part in (train, test)]
+    assert not frames[0] & frames[1]
+    assert (len(train), len(test)) == (3, 1)
+    assert remark == ("this is one film: its last 1 of 5 pairs of frames are to test on, and look much like the others")
+    for name in "bc":
+        write_clip(tmp_path / name, 6)
+    train, test, remark = part_films(tmp_path, find_pairs(tmp_path))
+    films = [{files.flow.parent.name for files in part} for part in (train, test)]
+    assert films == [{"a", "b"}, {"c"}]
+    assert remark == "2 films to train on, 1 to test on: the last by their names"
+    write_clip(tmp_path / "short" / "a", 3)
+    with pytest.raises(
+        DataError, match=r"must hold 2 films, .*, or a film of at least 4 frames, .* got one with 2 flows"
+    ):
+        part_films(tmp_path, find_pairs(tmp_path / "short"))
 
 
 def test_clips_that_do_not_fit_are_told(tmp_path: Path) -> None:

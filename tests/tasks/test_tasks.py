@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from tritoncnn.data import SOURCES, Examples, Facts, Targets
+from tritoncnn.data import SOURCES, Examples, Facts
 from tritoncnn.errors import InputError
 from tritoncnn.task import MODEL, Ask
 from tritoncnn.tasks import TASKS, find_task
@@ -122,7 +122,7 @@ def test_a_model_takes_pictures_of_its_least_size_and_smaller_ones_are_refused(n
     with torch.no_grad(), torch.device("meta"):  # shapes alone: some of these models have half a gigabyte
         logits = tree_leaves(task.models[model](facts).eval()(x.to("meta")))[0]
     assert logits.shape[0] == 2
-    assert logits.shape[-1] == (least if task.targets is Targets.MAPS else len(facts.classes))
+    assert logits.shape[-1] == (least if task.targets.mapped else len(facts.classes))
     sentence = rf"^--size must be from {least} to 1024 for model '{model}'; got {least - 1}$"
     with pytest.raises(InputError, match=sentence):
         Options.of(task, model=model, size=least - 1)

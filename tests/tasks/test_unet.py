@@ -18,7 +18,7 @@ from tritoncnn.commands.infer import infer
 from tritoncnn.data import Examples, Facts, load_data
 from tritoncnn.data.noisy import AS_THEY_ARE, add_noise
 from tritoncnn.data.pieces import MOST, STEP, PieceReader, whole_size
-from tritoncnn.errors import DataError
+from tritoncnn.errors import DataError, InputError
 from tritoncnn.models.unet import UNet
 from tritoncnn.task import Ask
 from tritoncnn.tasks import find_task
@@ -46,6 +46,15 @@ def test_a_denoising_unet_begins_as_the_picture_itself() -> None:
     x = torch.rand(1, 3, 16, 16)
     assert torch.equal(net(x), x)
     assert not DENOISING.models["unet"](AS_THEY_ARE, skips=False).residual
+
+
+def test_other_light_is_no_change_of_pictures_whose_colours_are_wanted() -> None:
+    for name in ("denoising", "trunk"):
+        with pytest.raises(
+            InputError, match=f"^--augment colour is not for task '{name}': it would leave its colours wrong$"
+        ):
+            Options.of(find_task(name), augment="flip,colour")
+        assert Options.of(find_task(name), augment="flip,crop,rotate").augment == "flip,crop,rotate"
 
 
 def save(path: Path, values: np.ndarray) -> Path:

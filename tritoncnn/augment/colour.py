@@ -37,5 +37,10 @@ def _luma(x: torch.Tensor) -> torch.Tensor:
 
 
 colour = Augmentation(
-    "colour", "brightness, contrast, saturation changed by up to this share", 0.4, jitter, keeps_place=True
+    "colour",
+    "brightness, contrast, saturation changed by up to this share",
+    0.4,
+    jitter,
+    keeps_place=True,
+    keeps_colours=False,
 )

@@ -25,7 +25,7 @@ def move(batch: Batch, amount: float, draw: Draw) -> Batch:
     x, y = _window(batch.x, batch.black(), down, right), batch.y
     if batch.targets is Targets.BOXES:
         y = _moved(y, right / W, down / H)
-    elif batch.targets is Targets.MAPS:
+    elif batch.targets.mapped:
         y = batch.map_targets(lambda y, unknown: _window(y, unknown, down, right))
     return batch._replace(x=x, y=y)
 
@@ -55,5 +55,5 @@ crop = Augmentation(
     "moved by up to this share of the side, black beside it",
     0.125,
     move,
-    follows=(Targets.BOXES, Targets.MAPS),
+    follows=(Targets.BOXES, Targets.MAPS, Targets.COLOURS),
 )

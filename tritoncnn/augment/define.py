@@ -54,7 +54,8 @@ class Augmentation:
     amount  the usual one
     change  (batch, amount, its draws) -> the changed batch; a picture's change follows from its own draws alone
     soft    targets become shares of the classes
-    keeps_place  what is at a pixel stays there, so that targets of all kinds stay right
+    keeps_place  what is at a pixel stays there, so that targets of all kinds stay right,
+    keeps_colours  or all but colours, where it does not
     follows  kinds of targets, beside classes, that it changes to match
     """
 
@@ -65,8 +66,11 @@ class Augmentation:
     rule: Rule = SHARE
     soft: bool = False
     keeps_place: bool = False
+    keeps_colours: bool = True
     follows: tuple[Targets, ...] = ()
 
     def fits(self, targets: Targets) -> bool:
         """Whether targets of this kind are right after the change."""
+        if targets is Targets.COLOURS and not self.keeps_colours:
+            return False
         return targets is Targets.CLASSES or self.keeps_place or targets in self.follows

@@ -12,7 +12,7 @@ def mirror(batch: Batch, amount: float, draw: Draw) -> Batch:
     """Turn left and right round in this share of the pictures."""
     turned = torch.from_numpy(draw(1) < amount)[:, :, None, None]
     x = torch.where(turned, batch.x.flip(-1), batch.x)
-    if batch.targets is Targets.MAPS:
+    if batch.targets.mapped:
         y = batch.map_targets(lambda y, unknown: torch.where(turned, y.flip(-1), y))
         return batch._replace(x=x, y=y)
     if batch.targets is not Targets.BOXES:
@@ -22,5 +22,9 @@ def mirror(batch: Batch, amount: float, draw: Draw) -> Batch:
 
 
 flip = Augmentation(
-    "flip", "this share of them mirrored, left for right", 0.5, mirror, follows=(Targets.BOXES, Targets.MAPS)
+    "flip",
+    "this share of them mirrored, left for right",
+    0.5,
+    mirror,
+    follows=(Targets.BOXES, Targets.MAPS, Targets.COLOURS),
 )

@@ -25,7 +25,7 @@ def turn(batch: Batch, amount: float, draw: Draw) -> Batch:
     rows = (cosine * down + sine * right + (H - 1) / 2).round().long()
     columns = (cosine * right - sine * down + (W - 1) / 2).round().long()
     x, y = _taken(batch.x, batch.black(), rows, columns), batch.y
-    if batch.targets is Targets.MAPS:
+    if batch.targets.mapped:
         y = batch.map_targets(lambda y, unknown: _taken(y, unknown, rows, columns))
     return batch._replace(x=x, y=y)
 
@@ -39,4 +39,6 @@ def _taken(x: torch.Tensor, ground: Any, rows: torch.Tensor, columns: torch.Tens
     return torch.where(there, found, torch.as_tensor(ground, dtype=x.dtype))
 
 
-rotate = Augmentation("rotate", "turned by up to this share of a half turn", 0.1, turn, follows=(Targets.MAPS,))
+rotate = Augmentation(
+    "rotate", "turned by up to this share of a half turn", 0.1, turn, follows=(Targets.MAPS, Targets.COLOURS)
+)

@@ -5,7 +5,10 @@ So Middlebury and Sintel have them. What is to be seen in both frames is told by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,25 +25,59 @@ TRAIN, TEST = 400, 32  # crops in all
 AGREE = 0.1  # mean difference of colours, white is 1, up to which a pixel is taken for the same
 
 
+class Files(NamedTuple):
+    """A frame, the next one, and the flow from one to the other."""
+
+    now: Path
+    then: Path
+    flow: Path
+
+
 def load_clips(folder: Path | None, read: Reader, *, style: str, patch: int) -> Dataset:
     """Raises DataError."""
     if folder is None:
         raise DataError("data set 'clips' needs --data-dir: a folder of frames with a .flo file for each but the last")
-    pairs = find_pairs(folder)
-    held = max(1, round(HELD_OUT * len(pairs)))
-    if len(pairs) < 2:
-        raise DataError(f"folder {folder} must hold at least 2 pairs of frames with their flow; got {len(pairs)}")
+    train, test, remark = part_films(folder, find_pairs(folder))
     grams, random = grams_of(style), np.random.RandomState(0)
     parts = []
-    for files, count in ((pairs[:-held], TRAIN), (pairs[-held:], TEST)):
+    for files, count in ((train, TRAIN), (test, TEST)):
         read_pairs = [read_pair(*names) for names in files]
         parts.append(pair_examples([_cut(read_pairs[i % len(files)], patch, random) for i in range(count)], grams))
-    remark = f"{len(pairs) - held} pairs of frames to train on, the {held} last ones to test on"
     return make_canvases("clips", parts[0], parts[1], (remark,))
 
 
-def find_pairs(folder: Path) -> list[tuple[Path, Path, Path]]:
-    """(frame, next frame, flow) of all .flo files in a folder and its folders, by their names. Raises DataError."""
+def part_films(folder: Path, pairs: Sequence[Files]) -> tuple[list[Files], list[Files], str]:
+    """(training, testing, what was done). A film is a folder of frames; of several, the last ones are for testing.
+
+    Of a single film its end is, and the pair before that belongs to neither part, for it has a frame in common with it. Raises
+    DataError where that leaves nothing.
+    """
+    films = [list(group) for _, group in groupby(sorted(pairs, key=_film), lambda files: files.flow.parent)]
+    if len(films) > 1:
+        first = len(films) - 1
+        while first > 1 and sum(map(len, films[first:])) < HELD_OUT * len(pairs):
+            first -= 1
+        train, test = ([files for film in some for files in film] for some in (films[:first], films[first:]))
+        return train, test, f"{first} films to train on, {len(films) - first} to test on: the last by their names"
+    held = max(1, round(HELD_OUT * len(pairs)))
+    if len(pairs) < held + 2:
+        raise DataError(
+            f"folder {folder} must hold 2 films, each in a folder of its own, or a film of at least 4 frames, each but the last "
+            f"with its flow; got one with {len(pairs)} flows"
+        )
+    remark = f"this is one film: its last {held} of {len(pairs)} pairs of frames are to test on, and look much like the others"
+    return list(pairs[: -held - 1]), list(pairs[-held:]), remark
+
+
+def _film(files: Files) -> tuple[Path, Path]:
+    return files.flow.parent, files.flow
+
+
+def find_pairs(folder: Path) -> list[Files]:
+    """All frames with the next one and the flow between them, of all .flo files in a folder and its folders, by their names.
+
+    Raises DataError.
+    """
     files = files_in(folder)
     frames = [file for file in files if file.suffix.lower() in SUFFIXES]
     found = []
@@ -51,7 +88,7 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path, Path]]:
             raise DataError(f"flow {flow} needs a frame of its name beside it, as {flow.stem}.png; there is none")
         if places[0] + 1 == len(beside):
             raise DataError(f"flow {flow} needs a frame after {beside[places[0]].name}; there is none")
-        found.append((beside[places[0]], beside[places[0] + 1], flow))
+        found.append(Files(beside[places[0]], beside[places[0] + 1], flow))
     if not found:
         raise DataError(
             f"folder {folder} holds no .flo file; wanted frames with the flow from each to the next beside it"

@@ -97,13 +97,20 @@ class Targets(Enum):
     BOXES    f32[N,M,5]: a class, or -1 for no box, then x0, y0, x1, y1 in shares of the picture's side
     MAPS     a tree of [N,H,W] or [N,any,H,W] with something for each pixel: classes i64, IGNORED where none is known, or
              numbers f32, 0 where none is known
+    COLOURS  MAPS among which are the picture's own colours, as without its noise: other light leaves them wrong
     OTHER    anything else: only changes that leave all things in their places leave it right
     """
 
     CLASSES = "classes"
     BOXES = "boxes"
     MAPS = "maps"
+    COLOURS = "colours"
     OTHER = "targets"
+
+    @property
+    def mapped(self) -> bool:
+        """Whether there is something for each pixel."""
+        return self in (Targets.MAPS, Targets.COLOURS)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ task = Task(
     answer=tell_clean,
     recipe=Recipe(epochs=10, batch=16, steps=600, optimizer="adamw", lr=0.003, momentum=0.0, weight_decay=0.0),
     options=(SKIPS,),
-    targets=Targets.MAPS,
+    targets=Targets.COLOURS,
     pictures={"pieces.png": draw_pieces},
     report=tell_noise,
     baseline=best_filter,

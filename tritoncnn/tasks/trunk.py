@@ -143,7 +143,7 @@ task = Task(
     read=GreyReader(SIDE),
     sides={"trunk": Side(usual=SIDE, least=32)},
     answer=tell,
-    targets=Targets.MAPS,
+    targets=Targets.COLOURS,
     recipe=Recipe(
         epochs=6,
         batch=16,
