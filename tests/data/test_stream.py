@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from tritoncnn.data import SOURCES, Dataset, load_data
 from tritoncnn.data.boxes import FittedReader
 from tritoncnn.data.define import Array
 from tritoncnn.data.ink import read_ink
-from tritoncnn.data.stream import PictureFiles, on_disk, read_ahead, sampled
+from tritoncnn.data.stream import PictureFiles, first, on_disk, read_ahead, sampled
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.tasks import find_task
-from tritoncnn.train import Options, Silent, measure, resume, train
+from tritoncnn.train import Options, Silent, measure, rehearse, resume, train
 
 STACK = find_task("stack")
 EACH = 12
@@ -54,6 +55,12 @@ def test_pictures_on_disk_are_those_in_memory(folder: Path) -> None:
         assert torch.equal(one.x[one.y == 1], other.x[other.y == 1])
         assert (one.x.shape, one.x.dim(), one.x.dtype) == (other.x.shape, other.x.dim(), other.x.dtype)
         assert torch.equal(sampled(one).x, other.x)
+        few = first(one, 4)
+        assert on_disk(few) is not None
+        assert (len(few), len(first(one, 1000)), few.x.shape) == (4, len(other), other.x[:4].shape)
+        for part in (few, first(other, 4)):
+            assert torch.equal(part.x[:], other.x[:4])
+            assert torch.equal(part.y, other.y[:4])
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -146,6 +153,22 @@ def test_what_does_not_fit_into_memory_names_the_flag_that_helps(folder: Path, m
         load(folder)
     assert len(load(folder, stream=True).train) > 0
     assert "stream" in {row.name for row in SOURCES["folder"].options}
+
+
+class Remarks(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def remark(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_a_rehearsal_reads_from_disk_as_the_run_will(folder: Path) -> None:
+    given: dict[str, Any] = {"data": "folder", "data_dir": str(folder), "depth": 0, "batch_size": 4, "workers": 1}
+    for stream in (True, False):
+        progress = Remarks()
+        rehearse(Options.of(STACK, **given, stream=stream), progress)
+        assert ("--workers 1: folder is in memory, and needs none" in progress.said) is not stream
 
 
 class StopAfter(Silent):

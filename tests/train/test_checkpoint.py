@@ -74,7 +74,7 @@ DAMAGED_NOTES = {
     "batch kind": ({"batch": "5"}, "is damaged: batch must be int; got '5'"),
     "history": (
         {"epoch": 1, "history": [{"epoch": 1}]},
-        "a line of history must have epoch, step, loss, test_loss, acc",
+        "a line of history must have epoch, step, loss, accuracy; got {'epoch': 1}",
     ),
     "loss": ({"loss_sums": {"loss": None}}, "is damaged: loss must be a finite number; got None"),
     "losses": ({"loss_sums": {}}, "is damaged: loss_sums must have loss; got {}"),

@@ -65,6 +65,49 @@ def test_a_run_of_a_version_with_fewer_flags_goes_on_to_the_same_bits_and_says_s
     assert not any("older version" in remark for remark in remarks), "its checkpoint is of this version now"
 
 
+def test_a_run_from_before_there_was_a_metric_goes_on_to_the_same_bits_and_says_so(
+    tiny_mnist: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(options(tiny_mnist, csv=True), run, StopAt(12))  # in the second epoch of three
+    tensors, note = read_tensors(run / "checkpoint.safetensors")
+    del note["history"][0]["test_loss"]
+    write_tensors(run / "checkpoint.safetensors", tensors, note)
+    remarks: list[str] = []
+    outcome = resume(LENET, run, {}, Remarks(remarks))
+    assert remarks[0] == "the run is of an older version, whose lines of metrics.jsonl lack test loss"
+    first, *rest = metrics(whole)
+    assert metrics(run) == [{name: value for name, value in first.items() if name != "test_loss"}, *rest]
+    assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert outcome.summary["metrics"] == {name: rest[-1][name] for name in LENET.metrics}
+    header, *rows = (line.split(",") for line in (run / "metrics.csv").read_text().splitlines())
+    assert [row[header.index("test_loss")] for row in rows] == ["", *(repr(row["test_loss"]) for row in rest)]
+    remarks.clear()
+    assert resume(LENET, run, {}, Remarks(remarks)).done_before
+    assert not remarks, "the last line has it now"
+
+
+def test_an_ended_run_without_a_metric_is_told_as_it_is(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    tensors, note = read_tensors(run / "checkpoint.safetensors")
+    for row in note["history"]:
+        del row["test_loss"]
+    write_tensors(run / "checkpoint.safetensors", tensors, note)
+    assert resume(LENET, run, {}).summary["metrics"].keys() == {"accuracy"}
+
+
+def test_a_metric_that_is_missing_later_on_is_damage(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    tensors, note = read_tensors(run / "checkpoint.safetensors")
+    del note["history"][1]["test_loss"]
+    write_tensors(run / "checkpoint.safetensors", tensors, note)
+    with pytest.raises(CheckpointError, match="is damaged: a line of history must have epoch, step, loss, test_loss"):
+        resume(LENET, run, {})
+
+
 class Remarks(Silent):
     def __init__(self, kept: list[str]) -> None:
         self.kept = kept

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tritoncnn.data.define import Array, Dataset, Examples, Facts, Labels, Reader, check_labels, facts_of, note_of
 from tritoncnn.errors import DataError
 from tritoncnn.flags import option
+from tritoncnn.tree import apply
 
 SAMPLE = 2048  # pictures, evenly chosen, of which mean and deviation are taken, and that a baseline looks at
 AHEAD = 4  # batches that each process reads ahead
@@ -79,6 +80,16 @@ class PictureFiles:
 def on_disk(part: Examples) -> PictureFiles | None:
     """The files of a part that is not in memory."""
     return part.x if isinstance(part.x, PictureFiles) else None
+
+
+def first(part: Examples, count: int) -> Examples:
+    """The first ``count`` examples of a part; what is on disk stays there."""
+    files = on_disk(part)
+    if files is None:
+        return part.take(slice(count))
+    paths = files.paths[:count]
+    few = replace(files, paths=paths, shape=torch.Size((len(paths), *files.shape[1:])))
+    return Examples(cast("torch.Tensor", few), apply(lambda values: values[:count], part.y))
 
 
 def sampled(part: Examples) -> Examples:

@@ -29,7 +29,7 @@ class Checkpoint:
     epoch, batch   the step to do next: epochs and batches of the current epoch that are done
     loss_sums      sum of each loss over these batches, added in their order
     seconds        time spent so far, over all resumptions
-    history        the lines of metrics.jsonl up to here
+    history        the lines of metrics.jsonl up to here; the first ones lack metrics that came after the run was begun
     data           fingerprint of the data set
     frozen         fingerprint of the nets that nothing moves, which are not among the tensors; empty where there are none
     tensors        ``model.NAME``, the same of the other nets that are moved, and ``optimizer.NAME``
@@ -77,7 +77,7 @@ class Checkpoint:
                 options, _typed(note, "data", str), _typed(note, "epoch", int), _typed(note, "batch", int),
                 _row(note.get("loss_sums"), "loss_sums", task.step.columns if note["batch"] else ()),
                 _finite(note, "seconds"),
-                tuple(_row(row, "a line of history", task.columns) for row in _typed(note, "history", list)),
+                _history(task, _typed(note, "history", list)),
                 _typed(note, "frozen", str), {}, added,
             )  # fmt: skip
         except (TypeError, OverflowError, InputError) as error:
@@ -94,6 +94,11 @@ class Checkpoint:
         named = {name: _older(name) if read_note(path).get("format") == ONE_NET else name for name in wanted}
         tensors, _ = read_tensors(path, {named[name]: tensor for name, tensor in wanted.items()})
         return replace(self, tensors={name: tensors[named[name]] for name in wanted})  # in the nets' order
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """Metrics that the last line of the history lacks: they came after the run was begun."""
+        return [name for name in self.options.task.metrics if self.history and name not in self.history[-1]]
 
     @property
     def nets(self) -> dict[str, torch.Tensor]:
@@ -144,6 +149,16 @@ def _finite(note: Mapping[str, Any], name: str) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise TypeError(f"{name} must be a finite number; got {value!r}")
     return value
+
+
+def _history(task: Task, lines: Sequence[Any]) -> tuple[Row, ...]:
+    """Lines of metrics.jsonl. A metric that is not the best one may be missing up to some line: there was no such thing yet."""
+    rows: list[Row] = []
+    had = {"epoch", "step", *task.step.columns, task.best}
+    for line in lines:
+        had |= set(line) & set(task.metrics) if isinstance(line, dict) else set()
+        rows.append(_row(line, "a line of history", [name for name in task.columns if name in had]))
+    return tuple(rows)
 
 
 def _row(row: Any, what: str, names: Sequence[str]) -> Row:

@@ -11,7 +11,7 @@ MARKED = 40  # epochs up to which each has a dot
 
 
 def draw_curves(task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw the rows of metrics.jsonl: a PNG."""
+    """Draw the rows of metrics.jsonl: a PNG. What the first rows lack begins later."""
     from matplotlib.ticker import MaxNLocator  # late: half a second
 
     figure = new_figure(9, 3.5)
@@ -21,8 +21,10 @@ def draw_curves(task: Task, title: str, rows: Sequence[Mapping[str, float]]) -> 
     best = task.metrics[task.best]
     losses = [*task.step.columns, *(name for name, metric in task.metrics.items() if metric.loss and name != task.best)]
     for name in losses:
-        left.plot(epochs, [row[name] for row in rows], marker=marker, label=name.replace("_", " "))
-    positive = all(row[name] > 0 for row in rows for name in losses)
+        known = [(row["epoch"], row[name]) for row in rows if name in row]
+        if known:
+            left.plot(*zip(*known, strict=True), marker=marker, label=name.replace("_", " "))
+    positive = all(row[name] > 0 for row in rows for name in losses if name in row)
     left.set(title=title, xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
     left.legend()
     scale = 100 if best.percent else 1

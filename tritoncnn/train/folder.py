@@ -75,7 +75,7 @@ class RunFolder:
         write_file(self.path / "metrics.jsonl", "".join(lines).encode())
         if options.csv:
             names = options.task.columns
-            table = [names, *([repr(row[name]) for name in names] for row in rows)]
+            table = [names, *([repr(row[name]) if name in row else "" for name in names] for row in rows)]
             write_file(self.path / "metrics.csv", "".join(",".join(cells) + "\n" for cells in table).encode())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, load_data
 from tritoncnn.data.files import peak_memory
-from tritoncnn.data.stream import on_disk, read_ahead
+from tritoncnn.data.stream import first, on_disk, read_ahead
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import LOSS, Step, Task
 from tritoncnn.train import folder
@@ -68,7 +68,7 @@ def rehearse(options: Options, progress: Silent | None = None) -> Outcome:
     data = _load(options)
     options = replace(_fit(options, data), epochs=1, legs="")
     part, test = 2 * options.batch_size, min(BATCH, len(data.test))
-    few = replace(data, train=data.train.take(slice(part)), test=data.test.take(slice(test)))
+    few = replace(data, train=first(data.train, part), test=first(data.test, test))
     with tempfile.TemporaryDirectory() as place:
         return _begin(RunFolder(Path(place)), options, few, progress, begin, weights).go()
 
@@ -94,6 +94,9 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
     progress = progress or Silent()
     if moment.added:
         progress.remark(f"the run is of an older version, and goes on as before: {', '.join(moment.added)}")
+    if moment.unmeasured:
+        names = ", ".join(name.replace("_", " ") for name in moment.unmeasured)
+        progress.remark(f"the run is of an older version, whose lines of metrics.jsonl lack {names}")
     trainer = Trainer(where, data, moment, progress, begin)
     trainer.take_up()
     if longer:
@@ -346,8 +349,8 @@ class Trainer:
             "model": options.model,
             "data": options.data,
             "epochs": self.moment.epoch,
-            "metrics": {name: last[name] for name in told},
-            "best": {name: best[name] for name in ("epoch", *told)},
+            "metrics": {name: last[name] for name in told if name in last},
+            "best": {name: best[name] for name in ("epoch", *told) if name in best},
             "baseline": baseline_of(options.task, self.data.facts, self.data.train, self.data.test),
             "files": self._draw(),
             "seconds": round(self.moment.seconds, 2),
