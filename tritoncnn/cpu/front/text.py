@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from .ttir import Op, Type
@@ -9,6 +10,7 @@ from .ttir import Op, Type
 NAME = r"%[\w$.\-]+(?:#\d+)?"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_type(text: str) -> Type:
     """``tensor<16x!tt.ptr<f32>>`` -> Type((16,), "ptr", "f32")."""
     text = text.strip()
@@ -86,6 +88,7 @@ class Locations:
 
     def __init__(self, text: str) -> None:
         self.table = dict(re.findall(r"^(#loc\d*) = (loc\(.*\))$", text, re.M))
+        self.known: dict[str, str] = {}
 
     def places(self, loc: str, depth: int = 0) -> list[str]:
         """All file:line of a location, innermost call first."""
@@ -99,6 +102,8 @@ class Locations:
 
     def resolve(self, loc: str) -> str:
         """The innermost place outside of triton's own library, or "" where the text has no locations."""
-        places = self.places(loc)
-        own = [p for p in places if "/triton/language/" not in p]
-        return (own or places or [""])[0]
+        if loc not in self.known:
+            places = self.places(loc)
+            own = [p for p in places if "/triton/language/" not in p]
+            self.known[loc] = (own or places or [""])[0]
+        return self.known[loc]

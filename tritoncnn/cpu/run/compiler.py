@@ -17,7 +17,7 @@ from .launch import EXPORTS, CheckedKernel, CpuKernel
 from .lowering import dumped, to_llvm
 from .objects import Objects
 from .pool import Pool, helpers
-from .request import Request, Signature, request
+from .request import Request, Signature, new_context, request
 
 _loaded: weakref.WeakValueDictionary[tuple[Path, str], CpuKernel] = weakref.WeakValueDictionary()
 
@@ -71,11 +71,11 @@ def _compile(wanted: Sequence[Request], cache: DiskCache) -> Iterator[CpuKernel]
     """Compile kernels that nobody has, and keep them on the disk."""
     if not wanted:
         return
-    objects = Objects(cache.root)
+    objects, context = Objects(cache.root), new_context()
     with Pool(helpers(len(wanted))) as pool:
         stages = []
         for request in wanted:
-            ttir = request.ttir()
+            ttir = request.ttir(context)
             text = to_llvm(request.name, ttir, request.checks)
             obj = objects.find(text)
             if obj is None:

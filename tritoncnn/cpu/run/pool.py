@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class Pool:
 
     def __init__(self, count: int) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[_Job] = deque()
+        self._waiting: list[_Job] = []
         self._jobs: list[_Job] = []
         self._closed = False
         self._processes = [process for process in (_start() for _ in range(count)) if process is not None]
@@ -98,14 +97,20 @@ class Pool:
         with self._changed:
             # One that a process has taken comes back if the process dies.
             self._changed.wait_for(lambda: self._waiting or all(job.answer is not None for job in self._jobs))
-            return self._waiting.popleft() if self._waiting else None
+            return self._take() if self._waiting else None
+
+    def _take(self) -> _Job:
+        """The longest text first, so that at the end no process waits long for another one."""
+        job = max(self._waiting, key=lambda job: len(job.text))
+        self._waiting.remove(job)
+        return job
 
     def _settle(self, job: _Job, answer: bytes | KernelError | None) -> None:
         """Note what came of a job; None: nothing, it waits again."""
         with self._changed:
             job.answer = answer
             if answer is None:
-                self._waiting.appendleft(job)
+                self._waiting.append(job)
             self._changed.notify_all()
 
     def _serve(self, process: subprocess.Popen[bytes]) -> None:
@@ -115,7 +120,7 @@ class Pool:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                job = self._waiting.popleft()
+                job = self._take()
             answer = _ask(process, job.text)
             self._settle(job, answer)
             if answer is None:
