@@ -151,6 +151,11 @@ class Function(nn.Module):
         ),
         (lambda x: x.index_put((x > 0,), x[0, 0, 0]), "writing several values where a mask holds"),
         (lambda x: x.double().float(), "a cast from f32 to f64"),
+        (lambda x: x.unique(), "unique, whose size depends on data"),
+        (lambda x: torch.stft(x.flatten(1), 8, return_complex=True).abs(), "stft: complex numbers .*conv1d"),
+        (lambda x: torch.fft.rfft2(x).abs(), "fft_rfft2: complex numbers .*cosines"),
+        (lambda x: torch.linalg.inv(x), "linalg_inv: a matrix is not factorised"),
+        (lambda x: torch.vmap(torch.sin)(x), "torch.vmap; let the batch"),
         (lambda x: x.add_(1), "a change of the input x in place"),
     ],
 )
@@ -159,6 +164,11 @@ def test_what_is_unsupported_is_said_in_the_users_words(function: Callable[[torc
         UnsupportedError, match=f"^Function uses something that tritoncnn does not support: .*{message}"
     ):
         capture_module(Function(function), (IMAGE.clone(),))
+
+
+def test_labels_of_ctc_in_one_line_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"ctc_loss with targets \[9\], .*pad them to \[N, S\], N = 6"):
+        capture_module(Function(lambda x: F.ctc_loss(x[0], torch.ones(9).long(), (4,) * 6, (2,) * 6)), (IMAGE,))
 
 
 def test_a_loss_that_is_unsupported_is_told() -> None:

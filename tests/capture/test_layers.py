@@ -45,6 +45,35 @@ class Average(nn.Module):
         return y * self.mean / self.count
 
 
+class Bags(nn.Module):
+    """Bags of one size, of several sizes, and an empty one; some without their row 2."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.line = nn.Linear(6, 3)
+        self.bags, self.padded = nn.EmbeddingBag(7, 3, mode=mode), nn.EmbeddingBag(7, 3, mode=mode, padding_idx=2)
+        self.weighed = mode == "sum"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        squares, line = torch.tensor([[1, 2, 2], [4, 0, 6]]), torch.tensor([1, 2, 2, 4, 0, 6])
+        y = (
+            self.bags(squares).sum(0)
+            + self.padded(squares, per_sample_weights=squares.to(x) * 0.5 if self.weighed else None)[0]
+        )
+        y = y + self.padded(line, torch.tensor([0, 1, 3, 3]))[:, None].square().sum(0)
+        return self.line(x) * y
+
+
+class Causal(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Transformer(6, 2, 1, 1, 5, dropout=0.0, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(5).to(x)
+        return self.net(x[:, 0], x[:, 1], mask, mask)  # type: ignore[no-any-return]
+
+
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "batch norm": lambda: nn.BatchNorm2d(4),
     "batch norm, momentum None": lambda: nn.BatchNorm2d(4, momentum=None),
@@ -72,6 +101,10 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
                                      nn.Threshold(0.01, 0.5)),
     "softmin, softmax2d": lambda: nn.Sequential(nn.Linear(6, 6), nn.Softmin(1), nn.Softmax2d(), nn.LogSoftmax(-1)),
     "bilinear": lambda: nn.Sequential(nn.Linear(6, 6), Pair(nn.Bilinear(6, 6, 3))),
+    "embedding bags": lambda: Bags("sum"),
+    "means of bags": lambda: Bags("mean"),
+    "maxima of bags": lambda: Bags("max"),
+    "transformer with its causal mask": Causal,
     "LSTM": lambda: nn.Sequential(nn.Flatten(2), First(nn.LSTM(30, 3, batch_first=True))),
     "GRU": lambda: nn.Sequential(nn.Flatten(2), First(nn.GRU(30, 3, num_layers=2, bidirectional=True))),
     "dropout of nothing": lambda: nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.0, inplace=True), nn.AlphaDropout(0.0)),
@@ -143,6 +176,12 @@ def signs(*shape: int) -> torch.Tensor:
     return labels(*shape) % 2 * 2 - 1
 
 
+def steps(y: torch.Tensor, T: int) -> tuple[torch.Tensor]:
+    """Logarithms of probabilities [T, 2, 4] that differ from step to step."""
+    turns = torch.linspace(0.5, 2, T, dtype=y.dtype).reshape(T, 1, 1)
+    return ((y[:2] * turns + y[2:4] * turns.flip(0)).log_softmax(2),)
+
+
 R = {"reduction": "sum"}
 LOSSES: dict[str, tuple[Callable[..., torch.Tensor], torch.Tensor]] = {
     "binary_cross_entropy": (lambda y, t: F.binary_cross_entropy(y.sigmoid(), t, t + 1), torch.rand(6, 4)),
@@ -169,6 +208,26 @@ LOSSES: dict[str, tuple[Callable[..., torch.Tensor], torch.Tensor]] = {
     ),
     "pictures of u8": (lambda y, t: ((t / 255 - 0.5) / 0.25 * y).mean(), torch.arange(24, dtype=torch.uint8).reshape(6, 4) * 10),
     "half target": (lambda y, t: F.mse_loss(y, t.float()), torch.rand(6, 4).half()),
+    "ctc": (lambda y, t: F.ctc_loss(*steps(y, 5), t, (4, 5), (2, 1)), labels(2, 3) % 3 + 1),
+    "ctc of tensors": (
+        lambda y, t: F.ctc_loss(*steps(y, 5), t, torch.tensor([5, 3]), torch.tensor([2, 0]), 3, **R), labels(2, 3) % 3
+    ),
+    "ctc of what cannot be": (
+        lambda y, t: F.ctc_loss(*steps(y, 2), t, (2, 2), (3, 1), zero_infinity=True), labels(2, 3) % 3 + 1
+    ),
+    "cov": (lambda y, t: (torch.cov(y.T) * t).sum() + torch.cov(y[0], correction=0), torch.rand(4, 4)),
+    "cov with weights": (
+        lambda y, t: torch.cov(y.T, fweights=torch.tensor([1, 2, 0, 3, 1, 1]), aweights=t).square().sum(), torch.rand(6)
+    ),
+    "corrcoef": (lambda y, t: (torch.corrcoef(y) * t).sum(), torch.rand(6, 6)),
+    "distributions": (
+        lambda y, t: torch.distributions.Normal(y, F.softplus(y)).log_prob(t).sum()
+        - torch.distributions.Categorical(logits=y).entropy().sum()
+        + torch.distributions.kl_divergence(
+            torch.distributions.Gamma(y.exp(), t), torch.distributions.Gamma(t, t)
+        ).sum(),
+        torch.rand(6, 4) + 0.1,
+    ),
     "masked": (lambda y, t: (y.square() * t).sum() / t.sum(), labels(6, 4) > 1),
 }  # fmt: skip
 

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from tritoncnn.capture.decompose import decompose, formulas_of
+from tritoncnn.capture.gaps import gap
 from tritoncnn.capture.regions import name_of
-from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE, WHY
+from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.formulas.dtypes import COMPUTED, cast
 from tritoncnn.formulas.random import uniform
@@ -117,9 +118,9 @@ class Walk:
         missing = any(self.known.get(x) is None for x in node.all_input_nodes)
         if missing:
             if not self._listed(name) and not formulas_of(node.target):
-                self.refuse(WHY.get(name, name.removesuffix(".default")), source)
+                self.refuse(gap(name), source)
             return
-        why = WHY.get(name, name.removesuffix(".default"))
+        why = gap(name)
         if self._listed(name):
             try:
                 self.known[node] = self._agreed(node, name, self._emit(node, name))

@@ -1,7 +1,8 @@
-"""Layers of torch.nn that torch's tracer cannot follow, said in tensors while it runs.
+"""What torch says of numbers that it reads from tensors, said in tensors while its tracer runs.
 
-BatchNorm(momentum=None) reads its counter as a Python number, gaussian_nll_loss asks whether a variance is below 0; instance
-norm moves its running statistics out of sight.
+BatchNorm(momentum=None) reads its counter as a Python number, gaussian_nll_loss asks whether a variance is below 0, a
+transformer whether its mask is the causal one, torch.distributions whether numbers lie where they may, ctc_loss and cov go by
+numbers, too; instance norm moves its running statistics out of sight.
 """
 
 from __future__ import annotations
@@ -10,25 +11,53 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.distributions import Distribution
+from torch.nn.modules import transformer
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from tritoncnn.capture.ctc import ctc_loss
 
 Tensor = torch.Tensor
 
 
 @contextlib.contextmanager
 def in_tensors() -> Iterator[None]:
-    """Within, these layers compute with tensors alone and write their buffers in the open."""
-    forward, instance_norm = _BatchNorm.forward, F.instance_norm
-    signature = inspect.signature(instance_norm)
+    """Within, these compute with tensors alone and write their buffers in the open."""
+    patches: tuple[tuple[Any, str, Any], ...] = (
+        (_BatchNorm, "forward", _batch_norm(_BatchNorm.forward)),
+        (F, "instance_norm", _instance_norm(F.instance_norm)),
+        (F, "gaussian_nll_loss", _gaussian_nll_loss),
+        (F, "ctc_loss", ctc_loss),
+        (torch, "cov", _cov),
+        (torch, "corrcoef", _corrcoef),
+        (transformer, "_detect_is_causal_mask", _hinted),
+        (Distribution, "_validate_args", False),
+    )
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches]
+    try:
+        for owner, name, ours in patches:
+            setattr(owner, name, ours)
+        yield
+    finally:
+        for owner, name, theirs in before:
+            setattr(owner, name, theirs)
 
+
+def _batch_norm(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
         averages = layer.training and layer.track_running_stats and layer.momentum is None
         return _cumulative_batch_norm(layer, x) if averages else forward(layer, x)
+
+    return batch_norm
+
+
+def _instance_norm(instance_norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    signature = inspect.signature(instance_norm)
 
     @functools.wraps(instance_norm)
     def instance(*args: Any, **options: Any) -> Tensor:
@@ -38,14 +67,44 @@ def in_tensors() -> Iterator[None]:
         moves = told["running_mean"] is not None and told.pop("use_input_stats")
         return _moving_instance_norm(**told) if moves else instance_norm(*args, **options)
 
-    gaussian = F.gaussian_nll_loss
-    _BatchNorm.forward, F.instance_norm = batch_norm, instance  # type: ignore[method-assign, assignment]
-    F.gaussian_nll_loss = _gaussian_nll_loss  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        _BatchNorm.forward, F.instance_norm = forward, instance_norm  # type: ignore[method-assign]
-        F.gaussian_nll_loss = gaussian
+    return instance
+
+
+def _hinted(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    """Whether a mask may be taken for the causal one: by the caller's word alone. The mask itself says the same."""
+    return is_causal is True
+
+
+def _cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """torch's: covariances [V, V] of the lines of input [V, N], with weights for its columns; of one line without dims."""
+    if input.dim() > 2:
+        raise ValueError(f"cov: input must have no more than 2 dims; got {list(input.shape)}")
+    x = input.reshape(-1, input.shape[-1]) if input.dim() else input.reshape(1, 1)
+    weights = [w for w in (fweights, aweights) if w is not None]
+    w = functools.reduce(torch.mul, weights) if weights else None
+    if w is None:
+        total: Any = float(x.shape[1])
+        norm: Any = torch.full((), max(total - correction, 0.0), dtype=x.dtype)
+    else:
+        w = w.to(x.dtype) if x.is_floating_point() else w.to(torch.float32)
+        total = w.sum()
+        less = (w * aweights).sum() / total if aweights is not None else 1.0
+        norm = (total - correction * less).clamp(min=0)
+    x = x if w is None else x * w
+    z = (input.reshape(x.shape)) - x.sum(1, keepdim=True) / total
+    y = (z if w is None else z * w) @ z.T / norm
+    return y.squeeze() if input.dim() < 2 else y
+
+
+def _corrcoef(input: Tensor) -> Tensor:
+    """torch's: covariances over the square roots of the variances, between -1 and 1."""
+    c = _cov(input)
+    if not c.dim():
+        return c / c
+    s = c.diagonal().sqrt()
+    return (c / s[:, None] / s[None, :]).clamp(-1, 1)
 
 
 def _cumulative_batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:

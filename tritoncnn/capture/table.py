@@ -12,6 +12,7 @@ from typing import Any
 from tritoncnn.formulas import arithmetic as arith
 from tritoncnn.formulas import (
     attention,
+    bags,
     dtypes,
     grid,
     index,
@@ -123,6 +124,11 @@ TABLE: dict[str, Callable[..., Any]] = {
     "take.default": index.take_flat,
     "embedding.default": index.embedding,
     "one_hot.default": index.one_hot,
+    **{
+        f"{name}.{kind}": bags.embedding_bag
+        for name in ("embedding_bag", "_embedding_bag")
+        for kind in ("default", "padding_idx")
+    },
     # writing at places
     "scatter_add.default": scatter.scatter_add,
     "scatter.src": scatter.scatter,
@@ -400,13 +406,3 @@ IDENTITIES = frozenset({
     "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
     "type_as.default", "lift_fresh.default", "to.other", "detach_copy.default",
 })  # fmt: skip
-
-WHY = {  # what the user wrote, where ATen's name does not say it
-    "masked_select.default": "masked_select, whose size depends on data; use torch.where or a product with the mask",
-    "nonzero.default": "nonzero, whose size depends on data",
-    "cond": "control flow inside the model (torch.cond)",
-    "while_loop": "control flow inside the model (while_loop)",
-    "map_impl": "control flow inside the model (map)",
-    "scan": "control flow inside the model (scan)",
-    "associative_scan": "control flow inside the model (associative_scan)",
-}

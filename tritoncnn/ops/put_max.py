@@ -37,6 +37,7 @@ def reference(x: torch.Tensor, index: torch.Tensor, base: torch.Tensor, *, dim: 
     """With one place more that catches the entries to be dropped."""
     index, size = index.long().expand(x.shape), base.shape[dim]
     index = torch.where((index < 0) | (index >= size), size, index)
+    base = base.to(torch.promote_types(base.dtype, x.dtype))
     spare = base.new_zeros(*base.shape[:dim], 1, *base.shape[dim + 1 :])
     return torch.cat((base, spare), dim).scatter_reduce(dim, index, x, "amax").narrow(dim, 0, size)
 

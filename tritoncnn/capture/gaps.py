@@ -1,0 +1,48 @@
+"""What is said of an ATen op that nothing here computes: what the user wrote, why not, and what would do instead."""
+
+from __future__ import annotations
+
+SIZE = "whose size depends on data"
+COMPLEX = "complex numbers are not computed in"
+FACTORS = "a matrix is not factorised; what no trained parameter enters, torch can compute beforehand and hand in"
+WHY = {  # ATen op, without its overload
+    "masked_select": f"masked_select, {SIZE}; use torch.where or a product with the mask",
+    "nonzero": f"nonzero, {SIZE}",
+    "_unique2": f"unique, {SIZE}",
+    "unique_dim": f"unique, {SIZE}",
+    "unique_consecutive": f"unique_consecutive, {SIZE}",
+    "bincount": f"bincount, {SIZE}; F.one_hot(x, classes).sum(0) counts with a fixed one",
+    "histc": "histc; a comparison with the edges of the bins, summed, counts the same",
+    "float_power": "float_power, which computes in f64; use torch.pow",
+    "embedding_renorm": "an embedding with max_norm, which changes its weight when called; normalise the rows that it gives",
+    "_add_batch_dim": "torch.vmap; let the batch be a dim of the tensors",
+    "_remove_batch_dim": "torch.vmap; let the batch be a dim of the tensors",
+    "stft": f"stft: {COMPLEX}; conv1d with cosines and with sines times the window as filters gives both of its parts",
+    "istft": f"istft: {COMPLEX}; conv_transpose1d with cosines and sines as filters does it for both parts",
+    **{
+        name: f"{name}: {COMPLEX}; keep real and imaginary parts in tensors of their own"
+        for name in ("view_as_complex", "view_as_real", "complex", "polar", "real", "imag", "conj", "_conj")
+    },
+    "cond": "control flow inside the model (torch.cond)",
+    "while_loop": "control flow inside the model (while_loop)",
+    "map_impl": "control flow inside the model (map)",
+    "scan": "control flow inside the model (scan)",
+    "associative_scan": "control flow inside the model (associative_scan)",
+}
+FACTORISED = frozenset({
+    "cholesky", "linalg_cholesky", "linalg_cholesky_ex", "cholesky_solve", "linalg_qr", "qr", "linalg_householder_product",
+    "linalg_svd", "linalg_svdvals", "svd", "_linalg_svd", "linalg_eigh", "linalg_eigvalsh", "linalg_eig", "linalg_eigvals",
+    "linalg_inv", "linalg_inv_ex", "inverse", "linalg_pinv", "pinverse", "linalg_solve", "linalg_solve_ex", "linalg_lstsq",
+    "linalg_solve_triangular", "triangular_solve", "linalg_det", "det", "linalg_slogdet", "slogdet", "logdet", "linalg_lu",
+    "linalg_lu_factor", "linalg_matrix_rank", "linalg_cond", "linalg_matrix_exp", "matrix_exp",
+})  # fmt: skip
+
+
+def gap(name: str) -> str:
+    """What an error says of the ATen op ``name``, such as nonzero.default."""
+    plain = name.split(".")[0]
+    if plain in FACTORISED:
+        return f"{plain}: {FACTORS}"
+    if plain.startswith("fft_"):
+        return f"{plain}: {COMPLEX}; a product with matrices of cosines and of sines gives both parts"
+    return WHY.get(plain, name.removesuffix(".default"))
