@@ -66,6 +66,8 @@ class InceptionAux(nn.Module):
 class GoogLeNet(nn.Module):
     """f32[N,channels,H,W] -> logits f32[N,classes], while training ``Outputs``; H and W at least 15."""
 
+    training_only = ("aux1", "aux2")  # files of trained nets often lack them
+
     def __init__(self, classes: int = 1000, channels: int = 3) -> None:
         super().__init__()
         self.conv1 = BasicConv2d(channels, 64, 7, 2)

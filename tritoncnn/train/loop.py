@@ -165,7 +165,8 @@ class Trainer:
             self.progress.opening(self.data.about)
         module = options.build_model(self.data.facts)
         if self.weights is not None:
-            start_from(self.weights, module, options.builder, self.data.facts, options.new_head)
+            for remark in start_from(self.weights, module, options.builder, self.data.facts, options.new_head):
+                self.progress.remark(remark)
         self.progress.wait(f"compiling {options.model} for batches of {options.batch_size}")
         x = self.data.train.x
         self.changes = options.changes

@@ -17,6 +17,7 @@ from tritoncnn.train.tensorfile import check_finite, describe, read_tensors
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which scripts for training keep the weights
+PREFIXES = ("module.", "_orig_mod.")  # of nets on several devices, and of compiled ones
 COUNTER = "num_batches_tracked"  # files from before PyTorch 0.4.1 lack it, and only a momentum of None reads it
 Tensors = dict[str, torch.Tensor]
 
@@ -24,8 +25,8 @@ Tensors = dict[str, torch.Tensor]
 def read_weights(path: Path) -> Tensors:
     """The tensors of a .safetensors file, or of a .pth or .pt file as far as ``torch.load(weights_only=True)`` reads it.
 
-    A dictionary with the weights under ``state_dict`` or ``model`` is looked into, and "module." before every name (of a net
-    trained on several devices) is taken off. Raises CheckpointError.
+    A dictionary with the weights under ``state_dict`` or ``model`` is looked into, and what DataParallel or torch.compile put
+    before every name is taken off. Raises CheckpointError.
     """
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"--weights {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
@@ -39,8 +40,8 @@ def read_weights(path: Path) -> Tensors:
         if not (isinstance(name, str) and isinstance(value, torch.Tensor) and _is_plain(value)):
             raise CheckpointError(f"{path} must hold named tensors of plain values; {name!r} is none")
         tensors[name] = value.detach()
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    while prefix := next((before for before in PREFIXES if all(name.startswith(before) for name in tensors)), ""):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     check_finite(path, tensors)
     return tensors
 
@@ -107,19 +108,31 @@ def _fits(wanted: torch.Tensor, found: torch.Tensor) -> bool:
     return wanted.shape == found.shape and same_kind
 
 
-def start_from(path: Path, module: torch.nn.Module, build: Build, facts: Facts, new_head: bool) -> None:
+def absent_parts(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """Parts of a module that only training uses (its ``training_only``, names) and of which the weights have nothing."""
+    parts: tuple[str, ...] = getattr(module, "training_only", ())
+    return tuple(part for part in parts if not any(name.startswith(f"{part}.") for name in weights))
+
+
+def start_from(path: Path, module: torch.nn.Module, build: Build, facts: Facts, new_head: bool) -> tuple[str, ...]:
     """Begin with the weights of a file; with ``new_head`` the layers that tell the classes stay as they are.
 
-    Raises CheckpointError: unreadable, misfits, another number of classes.
+    So do parts that only training uses and that the file was saved without: a remark that is returned tells them. Raises
+    CheckpointError: unreadable, misfits, another number of classes.
     """
     weights, head = read_weights(path), head_of(build, facts)
     state = module.state_dict()
+    absent = absent_parts(module, weights)
+    apart = frozenset(name for name in state if name.startswith(tuple(f"{part}." for part in absent)))
     others = [name for name in sorted(head) if name in weights and weights[name].shape != state[name].shape]
     if others and not new_head:
-        take_weights(module, weights, path, head)  # says what else does not fit
+        take_weights(module, weights, path, head | apart)  # says what else does not fit
         name = others[0]
         raise CheckpointError(
             f"{path} was made for {len(weights[name])} classes and the data have {len(facts.classes)}: {name} must be "
             f"{describe(state[name])}, got {describe(weights[name])}; --new-head begins with new ones of {', '.join(others)}"
         )
-    take_weights(module, weights, path, head if new_head else frozenset())
+    take_weights(module, weights, path, apart | head if new_head else apart)
+    if not absent:
+        return ()
+    return (f"{path} has nothing for {', '.join(absent)}, which only training uses: they begin anew",)
