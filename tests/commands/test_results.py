@@ -40,19 +40,29 @@ def test_options_of_commands_on_runs_are_declared_alike() -> None:
         assert len(shapes) == 1, f"{word} differs: {shapes}"
 
 
-OUT_FOLDER = [name for name in ON_RUNS if getattr(options_of(name).get("--out"), "metavar", None) == "DIR"]
+def writes(metavar: str) -> list[str]:
+    """Commands whose --out is a DIR, or a FILE."""
+    return [name for name in COMMANDS if getattr(options_of(name).get("--out"), "metavar", None) == metavar]
 
 
-@pytest.mark.parametrize("name", OUT_FOLDER)
-def test_an_out_that_is_no_folder_is_refused_before_anything_else(name: str, tmp_path: Path) -> None:
-    """Even before it is seen that there is no run."""
-    file = tmp_path / "file"
+@pytest.mark.parametrize("name", [*writes("DIR"), *writes("FILE")])
+def test_an_out_of_the_wrong_kind_is_refused_before_anything_else(name: str, tmp_path: Path) -> None:
+    """Even before it is seen that there is no run, and no picture."""
+    file, folder = tmp_path / "file", tmp_path / "folder"
     file.write_text("mine")
-    pictures = ["picture.png"] if "pictures" in options_of(name) or "picture" in options_of(name) else []
-    result = CliRunner().invoke(main, [name, str(tmp_path / "gone"), *pictures, "--out", str(file)])
+    folder.mkdir()
+    arguments = [one for one in options_of(name).values() if isinstance(one, click.Argument) and one.required]
+    out, said = (file, "not a folder") if name in writes("DIR") else (folder, "a folder; name a file")
+    result = CliRunner().invoke(main, [name, *[str(tmp_path / "gone")] * len(arguments), "--out", str(out)])
     assert result.exit_code == 2
-    assert result.stderr == f"tritoncnn: error: --out {file} is not a folder\n"
+    assert result.stderr == f"tritoncnn: error: --out {out} is {said}\n"
     assert file.read_text() == "mine"
+    assert list(folder.iterdir()) == []
+
+
+def test_commands_declare_their_out_by_the_shared_options() -> None:
+    assert {"infer", "eval", "attack", "dream", "learn-filter", "lecture"} <= set(writes("DIR"))
+    assert {"style", "filter", "compose"} <= set(writes("FILE"))
 
 
 def test_words_of_other_programs_lead_to_ours() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tritoncnn.commands.results import best_option, json_option, tell
+from tritoncnn.commands.results import best_option, file_option, json_option, tell
 
 
 @click.command()
@@ -18,9 +18,7 @@ from tritoncnn.commands.results import best_option, json_option, tell
 @click.option(
     "--prime", type=Path, metavar="FILE", help="Go on from the last 2 seconds of this sound, not from silence."
 )
-@click.option(
-    "--out", type=Path, default=Path("composed.wav"), show_default=True, metavar="FILE", help="The sound that is made."
-)
+@file_option("The sound that is made.", Path("composed.wav"))
 @best_option
 @json_option
 def compose(run: Path, out: Path, best: bool, as_json: bool, **how: Any) -> None:

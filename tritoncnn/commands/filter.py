@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from tritoncnn.commands.ending import say
+from tritoncnn.commands.results import check_file, file_option
 
 
 @click.command()
 @click.argument("name")
 @click.argument("picture", type=Path)
-@click.option("--out", type=Path, help="File of the result (default: PICTURE-NAME.png in this folder).")
+@file_option("File of the result (default: PICTURE-NAME.png in this folder).")
 @click.option("--taps", help="Of NAME own: '1 0 -1; 2 0 -2; 1 0 -1', or a text, CSV or .npy file; up to 15 x 15.")
 @click.option("--size", type=int, help="Taps along a side of box (default: 3) and gaussian; odd, 3 to 15.")
 @click.option("--sigma", type=float, help="Standard deviation of gaussian in pixels (default: 1).")
@@ -75,7 +76,7 @@ def filter(
         raise InputError("--size, --sigma and --direction are for filters with a name; --taps says it all")
     else:
         chosen = own_filter(taps)
-    out = Path(f"{picture.stem}-{name}.png") if out is None else out
+    out = out or check_file(Path(f"{picture.stem}-{name}.png"))
     if out.exists() and picture.exists() and out.samefile(picture):
         raise InputError(f"--out {out} is the picture itself; name another file")
     values = read_values(picture)

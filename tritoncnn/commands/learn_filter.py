@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.results import folder_option
 
 SHOWN = 7  # taps along a side up to which they are printed
 
@@ -17,7 +18,7 @@ SHOWN = 7  # taps along a side up to which they are printed
 @click.option("--size", type=int, default=5, show_default=True, help="Taps along a side; odd, 1 to 15.")
 @click.option("--steps", type=int, default=400, show_default=True, help="Of descent, at most; 0: closed form only.")
 @click.option("--offset", is_flag=True, help="Find also a number that is added everywhere, as where 0 is mid-grey.")
-@click.option("--out", type=Path, help="Folder of the results (default: filter-INPUT-OUTPUT).")
+@folder_option("Folder of the results (default: filter-INPUT-OUTPUT).")
 def learn_filter(before: Path, behind: Path, size: int, steps: int, offset: bool, out: Path | None) -> None:
     """Find the filter that makes picture OUTPUT of picture INPUT.
 

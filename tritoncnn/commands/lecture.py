@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.results import folder_option
 
 if TYPE_CHECKING:
     from tritoncnn.lecture import Result
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("rows", nargs=-1, metavar="[ROW...]")
-@click.option("--out", type=Path, default=Path("lecture"), show_default=True, metavar="DIR", help="Folder of the page.")
+@folder_option("Folder of the page.", Path("lecture"))
 @click.option("--only", multiple=True, metavar="ROW...", help="These rows alone; a wrong name lists all.")
 @click.option("--json", "listed", type=Path, metavar="FILE", help="Write the figures also there.")
 def lecture(rows: tuple[str, ...], out: Path, only: tuple[str, ...], listed: Path | None) -> None:
@@ -32,7 +33,7 @@ def lecture(rows: tuple[str, ...], out: Path, only: tuple[str, ...], listed: Pat
     from tritoncnn.lecture import give
     from tritoncnn.lecture.giving import lines_of
 
-    names = [name for word in (*only, *rows) for name in word.split(",") if name]
+    names = [name for word in (*only, *rows) for name in word.split(",") if name or not word]
     if listed is not None:
         check_writable(listed)
     results = give(out, names, _tell)

@@ -45,9 +45,21 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "form", flag_value="json", help="JSON instead of lines, for machines.")(csv(command))
 
 
-def folder_option(help: str) -> Declared:
+def folder_option(help: str, default: Path | None = None) -> Declared:
     """--out DIR, refused before any work where it is something else than a folder."""
-    return click.option("--out", type=Path, metavar="DIR", help=help, callback=lambda _, __, out: check_folder(out))
+    return _out("DIR", help, check_folder, default)
+
+
+def file_option(help: str, default: Path | None = None) -> Declared:
+    """--out FILE, refused before any work where it is a folder, or something that holds no file's content."""
+    return _out("FILE", help, check_file, default)
+
+
+def _out(metavar: str, help: str, check: Callable[[Path | None], Path | None], default: Path | None) -> Declared:
+    return click.option(
+        "--out", type=Path, metavar=metavar, help=help, default=default, show_default=default is not None,
+        callback=lambda _, __, out: check(out),
+    )  # fmt: skip
 
 
 def check_folder(out: F) -> F:
@@ -56,6 +68,15 @@ def check_folder(out: F) -> F:
 
     if out is not None and look(out) not in ("none", "folder"):
         raise InputError(f"--out {out} is not a folder")
+    return out
+
+
+def check_file(out: F) -> F:
+    """``out`` itself. Raises InputError where something else than a file is there."""
+    from tritoncnn.data.files import look
+
+    if out is not None and (found := look(out)) not in ("none", "file"):
+        raise InputError(f"--out {out} is a {'folder' if found == 'folder' else 'pipe or a device'}; name a file")
     return out
 
 

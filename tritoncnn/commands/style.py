@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from tritoncnn.commands.ending import complain, say
-from tritoncnn.commands.results import json_option, tell
+from tritoncnn.commands.results import check_file, file_option, json_option, tell
 
 
 @click.command()
 @click.argument("content")
 @click.argument("style")
-@click.option("--out", type=Path, metavar="PICTURE", help="File of the result (default: style-CONTENT.png).")
+@file_option("File of the result (default: style-CONTENT.png).")
 @click.option("--size", type=int, default=256, show_default=True, help="Pixels of the longer side.")
 @click.option("--steps", type=int, default=150, show_default=True)
 @click.option("--optimizer", type=click.Choice(["lbfgs", "adam"]), default="lbfgs", show_default=True)
@@ -55,7 +55,7 @@ def style(
     from tritoncnn.style import Painting, paint_files
 
     painting = Painting(content=content_weight, style=style_weight, variation=variation_weight, **how)
-    place = out or Path(f"style-{Path(content).stem}.png")
+    place = out or check_file(Path(f"style-{Path(content).stem}.png"))
     say_on = complain if as_json else say
     note, files = paint_files(content, style, painting, place, size=size, weights=weights, tell=say_on)
     lines = [

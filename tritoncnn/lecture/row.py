@@ -68,6 +68,7 @@ class Result:
     baseline: float | None = None
     by: str = ""
     better: bool = False
+    falls: bool = False
     percent: bool = False
     seconds: float = 0.0
     megabytes: int = 0
@@ -91,6 +92,7 @@ class Result:
             baseline=shown.baseline,
             by=shown.by,
             better=shown.better,
+            falls=shown.falls,
             percent=shown.percent,
             seconds=round(seconds, 1),
             megabytes=stage.megabytes,
