@@ -55,7 +55,7 @@ def file_option(help: str, default: Path | None = None) -> Declared:
     return _out("FILE", help, check_file, default)
 
 
-def _out(metavar: str, help: str, check: Callable[[Path | None], Path | None], default: Path | None) -> Declared:
+def _out(metavar: str, help: str, check: Callable[[Any], Any], default: Path | None) -> Declared:
     return click.option(
         "--out", type=Path, metavar=metavar, help=help, default=default, show_default=default is not None,
         callback=lambda _, __, out: check(out),
