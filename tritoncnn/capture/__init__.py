@@ -2,5 +2,15 @@
 
 from tritoncnn.capture.aten import SEED
 from tritoncnn.capture.export import Captured, argument_names, capture, capture_loss, capture_module
+from tritoncnn.capture.hooks import backward_hooks, forward_hooks
 
-__all__ = ["SEED", "Captured", "argument_names", "capture", "capture_loss", "capture_module"]
+__all__ = [
+    "SEED",
+    "Captured",
+    "argument_names",
+    "backward_hooks",
+    "capture",
+    "capture_loss",
+    "capture_module",
+    "forward_hooks",
+]

@@ -24,9 +24,10 @@ from torch._C import DispatchKey
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from tritoncnn.capture.aten import SEED, Walk, model_line
+from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
-from tritoncnn.capture.watch import Watch, hooks_of, watched
+from tritoncnn.capture.watch import Watch, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
 from tritoncnn.ops import Sym
@@ -116,7 +117,7 @@ def capture(
             module.training = any(net.training for net in nets.values())
         walk = Walk(Rewriter(re.sub(r"\W", "_", title)))
         if gradients:
-            for what in hooks_of(module.modules()):
+            for what in backward_hooks(module.modules()):
                 walk.refuse(what, "")
         program = _export(module, tuple(tensors), walk, gradients)
         return _Capture(title, tuple(names), prefix, walk).run(program, module)

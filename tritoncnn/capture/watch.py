@@ -9,7 +9,7 @@ import contextlib
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,16 +76,6 @@ def watched(gradients: bool) -> Iterator[Watch]:
             setattr(owner, name, value)
         for owner, name in inherited:
             delattr(owner, name)
-
-
-def hooks_of(modules: Iterable[torch.nn.Module]) -> Iterator[str]:
-    """Hooks on gradients that modules and their parameters carry already."""
-    for module in modules:
-        if getattr(module, "_backward_hooks", None) or getattr(module, "_backward_pre_hooks", None):
-            yield f"a backward hook of {type(module).__name__}"
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-                yield f"a gradient hook of the parameter {name} of {type(module).__name__}"
 
 
 def _ours_or_torchs(depth: int) -> bool:

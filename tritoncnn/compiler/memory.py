@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tritoncnn.errors import CheckpointError
+from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.ir import TensorType
 from tritoncnn.ops import IR_DTYPE
 from tritoncnn.passes.pack_parameters import ParameterLayout
@@ -44,15 +44,15 @@ class Slot:
 
     def __init__(self, owner: dict[str, torch.Tensor | None], key: str, tensor: torch.Tensor) -> None:
         self.owner, self.key, self.tensor = owner, key, tensor
+        self._shape, self._dtype = tensor.shape, tensor.dtype  # module.half() changes the tensor itself
 
     def refresh(self, name: str) -> torch.Tensor:
         """The tensor that the module holds now. Raises CheckpointError when it is another kind of tensor."""
         now = self.owner.get(self.key)
-        old = self.tensor
-        if now is None or now.shape != old.shape or now.dtype != old.dtype or now.device.type != "cpu":
+        if now is None or (now.shape, now.dtype, now.device.type) != (self._shape, self._dtype, "cpu"):
             got = "none" if now is None else f"{now.dtype} {list(now.shape)} on {now.device}"
             raise CheckpointError(
-                f"{name} must be {old.dtype} {list(old.shape)} on cpu, as it was compiled; the module now has {got}"
+                f"{name} must be {self._dtype} {list(self._shape)} on cpu, as it was compiled; the module now has {got}"
             )
         self.tensor = now
         return now
@@ -83,9 +83,9 @@ class Arena:
         self.layout, self.slots = layout, tuple(slots)
         found = self._found()
         self.memory = empty_arena(layout) if found is None else found
-        base = self.memory.data_ptr()
-        self._addresses = tuple(base + 4 * part.offset for part in layout.slices)
-        self.settle()
+        self._base = self.memory.data_ptr()
+        self._addresses = tuple(self._base + 4 * part.offset for part in layout.slices)
+        self.settle(self.away())
 
     def _found(self) -> torch.Tensor | None:
         """The arena in which the parameters lie in just this way, from an earlier step."""
@@ -107,19 +107,25 @@ class Arena:
         base = memory.storage_offset()
         return [memory.as_strided(p.type.shape, p.type.strides, base + p.offset) for p in self.layout.slices]
 
-    def settle(self) -> None:
-        """Let every parameter be a view of this arena; those that someone has moved or replaced are brought back."""
-        moved = [
+    def away(self) -> list[bool]:
+        """Which parameters someone has moved or replaced."""
+        return [
             slot.owner.get(slot.key) is not slot.tensor or slot.tensor.data_ptr() != address
             for slot, address in zip(self.slots, self._addresses, strict=True)
         ]
-        if True not in moved:
-            return
+
+    def settle(self, away: Sequence[bool]) -> None:
+        """Let every parameter be a view of this arena: bring back those that are ``away``. Raises InputError when the arena
+        itself was moved: kernels know where it was."""
+        if self.memory.data_ptr() != self._base:
+            raise InputError(
+                "the memory of the trained parameters was moved (share_memory moves it): compile the step again"
+            )
         with torch.inference_mode(False), torch.no_grad():
-            for slot, part, view, away in zip(
-                self.slots, self.layout.slices, self.views(self.memory), moved, strict=True
+            for slot, part, view, moved in zip(
+                self.slots, self.layout.slices, self.views(self.memory), away, strict=True
             ):
-                if away:
+                if moved:
                     tensor = slot.refresh(f"parameter {part.name}")
                     view.copy_(readable(tensor.detach(), f"parameter {part.name}"))
                     tensor.data = view
@@ -137,7 +143,7 @@ class Live:
 
     def __init__(self, slots: Mapping[str, Slot]) -> None:
         self.slots = dict(slots)
-        self._look()
+        self.refresh()
 
     def _look(self) -> None:
         """Keep what ``moved`` and ``versions``, which every call asks, compare."""

@@ -146,15 +146,11 @@ class CompiledModel:
         """Pickles and deep copies hold what a file does: graph and state."""
         return _read, (dumps(self._subject, self.last()),)
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """Copies of the module's parameters and buffers, under its names."""
-        with self._subject.locks:
-            return {
-                name: t.detach().clone(memory_format=torch.contiguous_format)
-                for name, t in self._subject.state().items()
-            }
+        return self._subject.copied_state()
 
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all parameters and buffers, those of the module itself. Raises CheckpointError, before anything is changed,
         when one is missing or misshapen."""
         self._subject.load(state)

@@ -13,7 +13,7 @@ from tritoncnn.compiler.pipeline import Planned
 from tritoncnn.compiler.subject import Arguments
 from tritoncnn.errors import input_named
 from tritoncnn.ops import TORCH_DTYPE
-from tritoncnn.runtime import Executable, fit, ranges_of
+from tritoncnn.runtime import Executable, fit, ranges_of, readable
 from tritoncnn.tree import Form, builder, reader
 
 
@@ -33,7 +33,7 @@ class CallProgram:
         arenas = {
             part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
         }
-        constants = {name: t.detach() for name, t in captured.constants.items()}
+        constants = {name: readable(t.detach(), f"the constant {name}") for name, t in captured.constants.items()}
         held = {**live.tensors(), **constants, **extra, **arenas}
         inputs, results = (*captured.inputs, *more_inputs), self.results + more_results
         self.run = Executable(planned.plan, inputs, results, held, captured.results)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from tritoncnn.errors import InputError
-from tritoncnn.optim import Unit
+from tritoncnn.optim import Optimizer, Unit
 
 
 class Rates(torch.optim.Optimizer):
@@ -22,6 +23,15 @@ class Rates(torch.optim.Optimizer):
     def __init__(self, units: Sequence[Unit]) -> None:
         groups = [{"params": [torch.zeros((), device="cpu")], "lr": u.optimizer.lr, "name": u.pattern} for u in units]  # type: ignore[attr-defined]
         super().__init__(groups, {"lr": 0.0})
+        self.param_groups = [_Group(g, u.optimizer) for g, u in zip(self.param_groups, units, strict=True)]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Raises InputError: what is trained is compiled in."""
+        if any(isinstance(group, _Group) for group in self.param_groups):
+            raise InputError(
+                "add_param_group: what a step trains is compiled in: compile a step with another Update(of=...) or groups="
+            )
+        super().add_param_group(param_group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's, but for the wrapper that keeps it out of traces: that loads torch._dynamo, which takes a second."""
@@ -29,6 +39,20 @@ class Rates(torch.optim.Optimizer):
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Nothing: the compiled step moves the parameters. Schedulers watch that it is called."""
+
+
+class _Group(dict[str, Any]):
+    """A parameter group that takes learning rates, and what schedulers note; the optimizer's other numbers are compiled in."""
+
+    def __init__(self, group: dict[str, Any], optimizer: Optimizer) -> None:
+        super().__init__(group)
+        self._fixed = {field.name for field in fields(optimizer)} - {"lr"}
+        self._kind = type(optimizer).__name__
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key in self._fixed:
+            raise InputError(f"{key} is compiled in: compile the step again with {self._kind}({key}={value!r})")
+        super().__setitem__(key, value)
 
 
 def check_rate(lr: Any) -> None:

@@ -152,14 +152,11 @@ class CompiledStep:
         did not update. They are those before clipping."""
         return self._trained.gradients(self._last().packed())
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """Copies of the modules' parameters and buffers, under their names."""
-        with self._subject.locks:
-            return {
-                n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in self._subject.state().items()
-            }
+        return self._subject.copied_state()
 
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all parameters and buffers. Raises CheckpointError, before anything is changed, when one is missing or
         misshapen."""
         self._subject.load(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,8 +14,11 @@ import torch
 
 from tritoncnn.capture import Captured, capture
 from tritoncnn.compiler.memory import Locks, Slot, slots
+from tritoncnn.compiler.unchanged import Unchanged
 from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.tree import Form, builder, flatten
+
+EXTRA = "_extra_state"  # torch's name of what get_extra_state gives
 
 
 def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -34,13 +38,15 @@ class Subject:
         self.names = tuple(names)  # of positional arguments
         self.hidden = tuple(hidden)  # nets whose state is not the caller's: those found in a function
         self._modes = [(module, module.training) for net in self.nets.values() for module in net.modules()]
-        self._children = [(m._modules, list(m._modules.values())) for m, _ in self._modes if m._modules]
+        self._unchanged = Unchanged(title, [module for module, _ in self._modes])
+        self.check = self._unchanged.check
         self._autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
         self.locks = Locks(self.nets.values())
 
     def capture(self, arguments: Arguments, *, gradients: bool) -> Captured:
         """The graph of one call with arguments of this form."""
         build = builder(arguments.form)
+        self._unchanged.take_hooks(gradients=gradients)
 
         def traced(*tensors: torch.Tensor) -> Any:
             args, kwargs = build(tensors)
@@ -54,15 +60,6 @@ class Subject:
                 self.nets, traced, arguments.tensors, self.input_names(arguments.form), title=self.title,
                 gradients=gradients, prefix=self.prefix,
             )  # fmt: skip
-
-    def check(self) -> None:
-        """Raises InputError when a part of a module was replaced, added or removed since it was compiled."""
-        for now, before in self._children:
-            if list(now.values()) != before:
-                module, _ = next(one for one in self._modes if one[0]._modules is now)
-                raise InputError(
-                    f"{self.title}: the parts of {type(module).__name__} are not those that were compiled: compile it again"
-                )
 
     @contextlib.contextmanager
     def _in_mode(self) -> Iterator[None]:
@@ -96,7 +93,7 @@ class Subject:
             for name, _ in self.nets[net].named_parameters(remove_duplicate=False)
         )
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def _entries(self) -> dict[str, Any]:
         """The nets' state dict, with the names that callers know: no copies."""
         found = {}
         for name, net in self.nets.items():
@@ -104,18 +101,52 @@ class Subject:
                 found.update({f"{name}.{key}".removeprefix(self.prefix): t for key, t in net.state_dict().items()})
         return found
 
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+    def state(self) -> dict[str, torch.Tensor]:
+        """Those entries of the nets' state dict that are memory of theirs, under its names: no copies."""
+        own = {slot.tensor.untyped_storage()._cdata for slot in self.slots().values()}
+        return {
+            name: tensor
+            for name, tensor in self._entries().items()
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata in own
+        }
+
+    def copied_state(self) -> dict[str, Any]:
+        """The nets' state dict, copied; what is not memory of theirs (``get_extra_state``, hooks) is as they give it."""
+        with self.locks:
+            own = self.state()
+            return {
+                name: t.detach().clone(memory_format=torch.contiguous_format) if name in own else copy.deepcopy(t)
+                for name, t in self._entries().items()
+            }
+
+    def load(self, state: Mapping[str, Any]) -> None:
         """Copy ``state`` into the nets; all is checked before the first is written. Raises CheckpointError."""
         wanted = self.state()
+        extra = self._extra()
         if not isinstance(state, Mapping):
             raise CheckpointError(f"a state dict must map names to tensors; got {type(state).__name__}")
         for name, tensor in wanted.items():
             if name not in state:
                 raise CheckpointError(f"{_kind(tensor)} {name!r} is missing; wanted {', '.join(wanted)}")
             _check_loadable(name, tensor, state[name])
+        for name in self._entries().keys() - wanted.keys() - extra.keys():
+            raise CheckpointError(
+                f"{name!r} is made by a hook of state_dict, no memory of the module: call the module's own load_state_dict"
+            )
         with self.locks, torch.no_grad():
             for name, tensor in wanted.items():
                 tensor.copy_(state[name])
+            for name in extra.keys() & state.keys():
+                extra[name].set_extra_state(state[name])
+
+    def _extra(self) -> dict[str, torch.nn.Module]:
+        """Modules that have state of their own kind, by the name of its entry."""
+        return {
+            ".".join(word for word in (net_name, path, EXTRA) if word).removeprefix(self.prefix): module
+            for net_name, net in self.nets.items()
+            for path, module in net.named_modules()
+            if type(module).get_extra_state is not torch.nn.Module.get_extra_state
+        }
 
 
 def _kind(tensor: torch.Tensor) -> str:

@@ -22,13 +22,27 @@ class Trained:
         self.pending = False  # do gradients of earlier calls wait for an update?
 
     def settle(self) -> None:
-        """Bring parameters that someone has moved or replaced back into their arenas. Raises InputError for frozen ones."""
-        for arena in self.arenas:
-            arena.settle()
+        """Bring parameters that someone has moved or replaced back into their arenas. Raises InputError for frozen ones, and
+        for two that are one tensor now."""
+        away = [arena.away() for arena in self.arenas]
+        if any(map(any, away)):
+            self._check_distinct()
+            for arena, moved in zip(self.arenas, away, strict=True):
+                arena.settle(moved)
         for name, slot in self.slots.items():
             if not slot.tensor.requires_grad:
                 raise InputError(
                     f"parameter {name} was frozen (requires_grad=False) after compile_step: compile a step without it"
+                )
+
+    def _check_distinct(self) -> None:
+        first: dict[int, str] = {}
+        for name, slot in self.slots.items():
+            other = first.setdefault(id(slot.owner.get(slot.key)), name)
+            if other != name:
+                raise InputError(
+                    f"parameters {other} and {name} were two tensors when the step was compiled, and are one now: compile it "
+                    "again"
                 )
 
     def hold_gradients(self) -> None:
