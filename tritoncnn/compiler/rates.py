@@ -31,10 +31,7 @@ class Rates(torch.optim.Optimizer):
             raise InputError(
                 "add_param_group: what a step trains is compiled in: compile a step with another Update(of=...) or groups="
             )
-        super().add_param_group(param_group)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As torch's, but for the wrapper that keeps it out of traces: that loads torch._dynamo, which takes a second."""
+        # As torch's, but for the wrapper that keeps it out of traces: that loads torch._dynamo, which takes a second.
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
