@@ -33,7 +33,7 @@ def check_rows(function: Function) -> None:
 
 def arguments(ttir_text: str) -> list[tuple[str, str]]:
     """(name, type) of the kernel's run-time arguments, in the order of the launch record."""
-    return [(a.name[1:], a.type.elem) for a in Parser(ttir_text).function().args]
+    return [(a.name[1:], a.type.elem) for a in Parser(ttir_text, TABLE).function().args]
 
 
 def lower(
@@ -51,7 +51,7 @@ def lower(
 
     Raises UnsupportedError, which names the op and its source line.
     """
-    parser = Parser(ttir_text)
+    parser = Parser(ttir_text, TABLE)
     function = parser.function()
     for each in (function, *parser.callees.values()):
         rewrite_scaled(each)

@@ -33,7 +33,7 @@ from .emit.state import Row, State, Table
 from .emit.values import Coords, Res
 from .facts import flow, fold, offsets, ranges, strides
 from .facts.analysis import Facts
-from .front import addresses, axes
+from .front import addresses, axes, forms
 from .front.traits import always, operands
 from .front.ttir import Op, Value
 
@@ -60,7 +60,7 @@ class Cast(Elementwise):
 MEMORY: Table = {
     "tt.load": Row(
         pull=loads.load, lazy=always, meet=loads.note_load, weight=loads.weight, access="load", mask=1,
-        stride=strides.only_equal, computes_address=True,
+        stride=strides.only_equal, computes_address=True, results=forms.pointed_at,
     ),
     "tt.store": Row(group=groups.together, emit_group=program.lower_stores, access="store", mask=2, writes=True),
     "tt.atomic_rmw": Row(emit=atomics.read_modify_write, access="atomic", mask=2, writes=True),
@@ -68,20 +68,20 @@ MEMORY: Table = {
 }  # fmt: skip
 
 CONTROL: Table = {
-    "scf.for": Row(emit=control.scf_for, flow=flow.loop, loops=True),
-    "scf.if": Row(emit=control.scf_if, flow=flow.branch, branches=True),
-    "scf.while": Row(emit=control.scf_while, flow=flow.while_loop, loops=True),
+    "scf.for": Row(reads=forms.counted, emit=control.scf_for, flow=flow.loop, loops=True, counts=True),
+    "scf.if": Row(reads=forms.either, emit=control.scf_if, flow=flow.branch, branches=True),
+    "scf.while": Row(reads=forms.repeated, emit=control.scf_while, flow=flow.while_loop, loops=True),
     "scf.yield": Row(ends=True),
     "scf.condition": Row(ends=True),
-    "cf.br": Row(flow=flow.jump, ends=True),
-    "cf.cond_br": Row(flow=flow.jump, ends=True),
-    "tt.call": Row(emit=functions.call, flow=flow.call, writes=True, computes_address=True),
+    "cf.br": Row(reads=forms.jump, flow=flow.jump, ends=True),
+    "cf.cond_br": Row(reads=forms.jump, flow=flow.jump, ends=True),
+    "tt.call": Row(called=True, emit=functions.call, flow=flow.call, writes=True, computes_address=True),
     "tt.return": Row(emit=program.ignore, ends=True),
     "tt.reduce.return": Row(ends=True),
     "tt.scan.return": Row(ends=True),
     "tt.map_elementwise.return": Row(ends=True),
-    "tt.print": Row(emit=report.printed),
-    "tt.assert": Row(emit=report.asserted, writes=True),
+    "tt.print": Row(reads=forms.told, emit=report.printed),
+    "tt.assert": Row(reads=forms.told, emit=report.asserted, writes=True),
     "tt.assume": Row(emit=program.ignore, assumes=True),
     "llvm.intr.assume": Row(emit=program.ignore, assumes=True),
     "ttg.barrier": Row(emit=program.ignore),
@@ -106,7 +106,8 @@ WHOLE: Table = {  # ops that need more of their operands than an element
 
 SHAPES: Table = {
     "arith.constant": Row(
-        pull=regions.constant, lazy=always, fold=fold.constant, stride=strides.zero, pointwise=True, literal=True,
+        reads=forms.constant, pull=regions.constant, lazy=always, fold=fold.constant, stride=strides.zero,
+        pointwise=True, literal=True,
     ),
     "ub.poison": Row(pull=shapes.poison, lazy=always, literal=True),
     "tt.make_range": Row(pull=shapes.make_range, lazy=always, fold=fold.make_range),
@@ -136,10 +137,10 @@ SHAPES: Table = {
         range=ranges.of_operand, truth=ranges.truth_of_operand, stride=strides.reshape, moves=True, even=True,
         elsewhere=shapes.once,
     ),
-    "tt.split": Row(pull=shapes.split, lazy=always),
+    "tt.split": Row(pull=shapes.split, lazy=always, results=forms.twice),
     "tt.unsplat": Row(
         emit=rearrange.unsplat, fold=fold.reshape, range=ranges.of_operand, truth=ranges.truth_of_operand,
-        multiple=strides.multiple_of_operand, moves=True,
+        multiple=strides.multiple_of_operand, moves=True, results=forms.one_element,
     ),
 }  # fmt: skip
 
@@ -151,7 +152,7 @@ FLOATS: Table = {
     "tt.precise_divf": Elementwise(apply=instruction("fdiv"), weight=8),
     "arith.remf": Elementwise(apply=instruction("frem")),
     "arith.negf": Elementwise(apply=instruction("fneg")),
-    "arith.cmpf": Elementwise(apply=comparison("fcmp")),
+    "arith.cmpf": Elementwise(apply=comparison("fcmp"), results=forms.truths),
     "arith.maxnumf": Elementwise(apply=intrinsic("maxnum")),
     "arith.minnumf": Elementwise(apply=intrinsic("minnum")),
     "arith.maximumf": Elementwise(apply=intrinsic("maximum")),
@@ -168,7 +169,7 @@ FLOATS: Table = {
     "math.roundeven": Elementwise(apply=intrinsic("roundeven")),
     "math.fma": Elementwise(apply=intrinsic("fma")),
     "math.copysign": Elementwise(apply=intrinsic("copysign")),
-    "tt.extern_elementwise": Elementwise(apply=on_lanes(libdevice.extern), weight=16),
+    "tt.extern_elementwise": Elementwise(reads=forms.extern, apply=on_lanes(libdevice.extern), weight=16),
     **{
         f"math.{name}": Elementwise(apply=elementary.function(ours), weight=16)
         for name, ours in elementary.FUNCTIONS.items()
@@ -222,9 +223,12 @@ INTEGERS: Table = {
     "arith.maxui": Elementwise(apply=intrinsic("umax")),
     "arith.minui": Elementwise(apply=intrinsic("umin")),
     "arith.cmpi": Elementwise(
-        apply=comparison("icmp"), simplify=arith.known_truth, fold=fold.compare, truth=ranges.compared,
+        results=forms.truths, apply=comparison("icmp"), simplify=arith.known_truth, fold=fold.compare,
+        truth=ranges.compared,
     ),
-    "arith.select": Elementwise(apply=arith.select, fold=fold.elements(np.where), range=ranges.either, fp8=True),
+    "arith.select": Elementwise(
+        results=forms.last, apply=arith.select, fold=fold.elements(np.where), range=ranges.either, fp8=True,
+    ),
     "tt.addptr": Elementwise(
         apply=arith.add_pointer, stride=strides.total, offsets=offsets.total(1), even=True, fp8=True,
         address=addresses.offset,

@@ -48,11 +48,18 @@ def origin(code: State, p: Value) -> tuple[Value | None, tuple[object, ...]]:
         key = code.row(p.op).address
         if key is None:
             return None, ()
-        offsets += key(p.op)
+        offsets += (_unspread(code, part) if isinstance(part, Value) else part for part in key(p.op))
         p = p.op.operands[0]
     if p.block is not None and p.block.owner is not None:
         offsets.append(p)  # carried: it is another address in every turn
     return p, tuple(offsets)
+
+
+def _unspread(code: State, v: Value) -> Value:
+    """A value before it was repeated: offsets are equal whichever shape they are broadcast to."""
+    while v.op is not None and code.row(v.op).spreads:
+        v = v.op.operands[0]
+    return v
 
 
 def loads_under(code: State, v: Value, seen: set[Value]) -> list[Op]:

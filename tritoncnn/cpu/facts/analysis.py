@@ -123,7 +123,7 @@ class Facts:
         return None if rule is None else rule(self, v.op)
 
     def _induction_range(self, v: Value) -> tuple[float, float] | None:
-        owner = loop_of(v)
+        owner = loop_of(v, self.rows)
         if owner is None:
             return None
         lo, hi, step = (self.range(x) for x in owner.operands[:3])
@@ -187,7 +187,7 @@ class Facts:
         if op is None:
             if v.divisible > 1:
                 return v.divisible
-            owner = loop_of(v)
+            owner = loop_of(v, self.rows)
             if owner is not None:
                 return math.gcd(self.multiple(owner.operands[0], d, w), self.multiple(owner.operands[2], d, w))
             return 1

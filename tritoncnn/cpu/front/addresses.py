@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from .ttir import Op
 
-REPEATS = ("tt.broadcast", "tt.splat")
-
 
 def nothing(op: Op) -> tuple[object, ...]:
     """The same address, repeated."""
@@ -18,8 +16,5 @@ def new_axis(op: Op) -> tuple[object, ...]:
 
 
 def offset(op: Op) -> tuple[object, ...]:
-    """An index expression, whichever shape it is broadcast to."""
-    v = op.operands[1]
-    while v.op is not None and v.op.name in REPEATS:
-        v = v.op.operands[0]
-    return (v,)
+    """An index expression."""
+    return (op.operands[1],)

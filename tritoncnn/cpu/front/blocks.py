@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .traits import Traits
 from .ttir import Block, Function, Op, Value
 
 
@@ -44,7 +45,7 @@ def in_order(blocks: Sequence[Block]) -> list[Block]:
     return order[::-1]
 
 
-def loop_of(v: Value) -> Op | None:
+def loop_of(v: Value, rows: Mapping[str, Traits]) -> Op | None:
     """The loop over numbers whose index a value is."""
     owner = v.block.owner if v.block else None
-    return owner if owner is not None and owner.name == "scf.for" and v is owner.regions[0][0].args[0] else None
+    return owner if owner is not None and rows[owner.name].counts and v is owner.regions[0][0].args[0] else None

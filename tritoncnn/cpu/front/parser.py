@@ -6,20 +6,26 @@ The text is the same in triton 3.6 to 3.9, which the Python bindings are not: th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from tritoncnn.errors import KernelError
 
-from .text import NAME, Locations, attributes, message, parse_type, parse_types, result_types, split_outside
+from .text import NAME, Locations, attributes, parse_type, parse_types, split_outside
+from .traits import Traits
 from .ttir import Block, Function, Op, Type, Value, unsupported
 
 _ATTR_WORDS = re.compile(r"\{[^{}]*\}")
-_NO_RESULT_TYPES = {"tt.store", "tt.assert", "tt.print", "scf.yield", "tt.return", "tt.reduce.return", "tt.scan.return"}
+_UNKNOWN = Traits()
 
 
 class Parser:
-    """One pass over the lines of a module. Functions are re-parsed per use, so that each call has its own values."""
+    """One pass over the lines of a module. Functions are re-parsed per use, so that each call has its own values.
 
-    def __init__(self, text: str) -> None:
+    What differs between ops is in the columns of their ``rows``; an op without a row is read as most are.
+    """
+
+    def __init__(self, text: str, rows: Mapping[str, Traits]) -> None:
+        self.rows = rows
         # Names with other signs than a word's are quoted, as those of functions specialised to tuples (triton 3.6).
         text = re.sub(r'@"([^"]*)"', lambda quoted: "@" + re.sub(r"[^\w.$]", "_", quoted[1]), text)
         self.locations = Locations(text)
@@ -60,6 +66,10 @@ class Parser:
             if "tt.equal_to_1" in (match.group(3) or ""):
                 self.one(value, entry)
         return Function(name, self.region(entry, None), self.ops)
+
+    def row(self, op: Op) -> Traits:
+        """What an op is."""
+        return self.rows.get(op.name, _UNKNOWN)
 
     def one(self, argument: Value, entry: Block) -> None:
         """An argument that is 1 in every launch: its readers read a constant."""
@@ -127,17 +137,18 @@ class Parser:
         block.ops.append(op)
         self.ops.append(op)
         rest = line[match.end() :].strip()
-        if op.name in ("scf.for", "scf.if", "scf.while") or (rest.startswith("(") and rest.endswith("({")):
-            types = {"scf.for": self.scf_for, "scf.if": self.scf_if, "scf.while": self.scf_while}.get(
-                op.name, self.generic
-            )(op, rest)
-        elif rest.endswith("{"):
-            raise unsupported(op)
-        elif op.name == "tt.call":
+        row = self.row(op)
+        if row.called:
             block.ops.pop()
             self.ops.pop()
             self.inline(op, rest, names, block)
             return
+        if row.reads is not None:
+            types = row.reads(self, op, rest)
+        elif rest.startswith("(") and rest.endswith("({"):
+            types = self.generic(op, rest)
+        elif rest.endswith("{"):
+            raise unsupported(op)
         else:
             types = self.plain(op, rest)
         for value in op.operands:
@@ -184,48 +195,32 @@ class Parser:
         self.ops.append(op)
         for value in arguments:
             value.users.append(op)
-        op.results = [self.define(n, t, op, block) for n, t in zip(names, result_types(op, rest), strict=False)]
+        op.results = [self.define(n, t, op, block) for n, t in zip(names, self.types(op, rest), strict=False)]
 
     def values(self, text: str) -> list[Value]:
         return [self.scope[name] for name in re.findall(NAME, text)]
 
     def plain(self, op: Op, rest: str) -> list[Type]:
-        """An op without regions: operands, words, attributes, types."""
-        if op.name == "arith.constant":
-            body, _, type = rest.rpartition(" : ")
-            op.attrs["value"] = re.sub(r"^dense<(.*)>$", r"\1", body or rest)
-            return [parse_type(type if body else "i1")]
-        if op.name in ("cf.br", "cf.cond_br"):
-            op.attrs["targets"] = [
-                (label, self.values(args)) for label, args in re.findall(r"(\^\w+)(?:\(([^:)]*)[^)]*\))?", rest)
-            ]
-            if op.name == "cf.cond_br":
-                op.operands = [self.scope[re.findall(NAME, rest)[0]]]
-            op.operands = op.operands + self.values(rest)[len(op.operands) :]
-            return []
-        if op.name in ("tt.print", "tt.assert"):
-            text = re.search(r'"([^"]*)"', rest)
-            assert text
-            op.attrs["text"] = message(text[1])
-            rest = rest.replace(text[0], "", 1).strip()
-        if op.name == "tt.extern_elementwise":
-            symbol = re.search(r'symbol = "([^"]*)"', rest)
-            op.attrs["symbol"] = symbol[1] if symbol else ""
-            rest = re.sub(r"<?\{.*\}>?", "", rest)
+        """An op without regions: operands, words, attributes; the types of its results."""
         if match := re.search(r"(?:^|<| )(\{[^{}]*\})(?:$|>| )", re.sub(r'"[^"]*"', '""', rest)):
             op.attrs |= attributes(match.group(1))
             rest = rest.replace(match.group(1), "", 1).strip()
         body, _, types = (
             rest.rpartition(" : ") if " : " in rest else ("", "", rest[2:]) if rest[:2] == ": " else (rest, "", "")
         )
-        if op.name == "tt.print":
-            body = rest
-        if op.name == "tt.dot_scaled":
+        if " scale " in body:  # of factors in microscaling formats: which of them have one
             op.attrs["scaled"] = [" scale " in factor for factor in body.split(", ")[:2]]
         op.operands = self.values(body)
         words = re.sub(NAME, "", body)
         op.attrs["words"] = [w for w in re.split(r"[,\s()\[\]]+", words) if w]
-        return [] if op.name in _NO_RESULT_TYPES else result_types(op, types)
+        return self.types(op, types)
+
+    def types(self, op: Op, printed: str) -> list[Type]:
+        """The types of an op's results, from what is printed behind its colon."""
+        arrow = "->" in printed
+        found = parse_types(printed.rsplit("->" if arrow else " to ", 1)[-1])
+        results = self.row(op).results
+        return results(found) if results and found else found if arrow else found[:1]
 
     def generic(self, op: Op, rest: str) -> list[Type]:
         """``"tt.reduce"(%a, %b) <{axis = 1 : i32}> ({ ... }) : (...) -> (...)``."""
@@ -235,53 +230,8 @@ class Parser:
         op.regions = [self.region(Block("", []), op)]
         return parse_types(self.close(op).rsplit("->", 1)[1])
 
-    def scf_for(self, op: Op, rest: str) -> list[Type]:
-        """``%i = %lo to %hi step %st iter_args(%a = %b) -> (types)  : i32 {``."""
-        if rest.startswith("unsigned"):
-            op.attrs["unsigned"] = True
-            rest = rest[8:].strip()
-        match = re.match(rf"({NAME}) = ({NAME}) to ({NAME}) step ({NAME})(.*?)(?:\s+: (\w+))?\s*\{{$", rest)
-        if not match:
-            raise unsupported(op)
-        induction, lo, hi, step, middle, type = match.groups()
-        inits = re.findall(rf"({NAME}) = ({NAME})", middle)
-        types = parse_types(middle.rsplit("->", 1)[1]) if "->" in middle else []
-        op.operands = [self.scope[n] for n in (lo, hi, step)] + [self.scope[init] for _, init in inits]
-        block = Block("", [])
-        block.args = [self.define(induction, Type((), type or "i32"), None, block)]
-        block.args += [self.define(name, t, None, block) for (name, _), t in zip(inits, types, strict=True)]
-        op.regions = [self.region(block, op)]
-        self.close(op)
-        return types
-
     def close(self, op: Op) -> str:
         """The line that ends a region; the last one of an op says where the op comes from."""
         line, loc = self.next()
         op.where = self.locations.resolve(loc) or op.where
         return line
-
-    def scf_if(self, op: Op, rest: str) -> list[Type]:
-        op.operands = self.values(rest)[:1]
-        types = parse_types(rest.rsplit("->", 1)[1].rstrip("{").strip()) if "->" in rest else []
-        op.regions = [self.region(Block("", []), op)]
-        if self.close(op).startswith("} else"):
-            op.regions.append(self.region(Block("", []), op))
-            self.close(op)
-        return types
-
-    def scf_while(self, op: Op, rest: str) -> list[Type]:
-        """``(%a = %b) : (types) -> (types) { before } do { ^bb0(args): after }``."""
-        carried, _, types = f" {rest}".partition(" : ")  # nothing stands before the types when nothing is carried
-        inits = re.findall(rf"({NAME}) = ({NAME})", carried)
-        types = types.rstrip("{").strip()
-        before, after = (
-            (parse_types(t) for t in types.split(" -> ", 1)) if inits else ([], parse_types(types.split("->")[-1]))
-        )
-        op.operands = [self.scope[init] for _, init in inits]
-        block = Block("", [])
-        block.args = [self.define(name, t, None, block) for (name, _), t in zip(inits, before, strict=True)]
-        op.regions = [self.region(block, op)]
-        self.close(op)
-        op.regions.append(self.region(Block("", []), op))
-        self.close(op)
-        return list(after)

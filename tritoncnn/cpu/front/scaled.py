@@ -33,7 +33,7 @@ def _rewrite(op: Op) -> None:
     factors = []
     for at, (side, kind) in enumerate(zip(("lhs", "rhs"), formats, strict=True)):
         x = left.pop(0)
-        scale = left.pop(0) if op.attrs["scaled"][at] else None  # type: ignore[index]
+        scale = left.pop(0) if op.attrs.get("scaled", [False] * 2)[at] else None  # type: ignore[index]
         red = len(x.type.shape) - (2 if at else 1)  # the axis along which products are added
         y = code.elements(
             x, kind, red if op.attrs.get(f"{side}_k_pack") != "false" else 2 * len(x.type.shape) - 3 - red

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from .ttir import Op, Type
+from .ttir import Type
 
 NAME = r"%[\w$.\-]+(?:#\d+)?"
 
@@ -43,23 +43,6 @@ def parse_types(text: str) -> list[Type]:
     """A comma list of types, with or without brackets around it."""
     text = text.strip()
     return [parse_type(t) for t in split_outside(text[1:-1] if text.startswith("(") else text)]
-
-
-def result_types(op: Op, types: str) -> list[Type]:
-    """The types of an op's results, from what is printed behind its colon."""
-    if "->" in types:
-        found = parse_types(types.rsplit("->", 1)[1])
-        return found * 2 if op.name == "tt.split" else found
-    if op.name.startswith("arith.cmp"):
-        return [Type(parse_type(types).shape, "i1")]
-    if " to " in types:
-        return [parse_type(types.rsplit(" to ", 1)[1])]
-    found = parse_types(types)
-    if op.name == "tt.load" and found:
-        return [Type(found[0].shape, found[0].pointee)]
-    if op.name == "tt.unsplat":
-        return [Type((), found[0].elem, found[0].pointee)]
-    return found[-1:] if op.name == "arith.select" else found[:1]
 
 
 def _attribute(text: str) -> object:

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from .ttir import Function, Op, Value
+from .ttir import Block, Function, Op, Type, Value
 
 # op, its function, the functions that are called -> (those that values become, those that come)
 Flow = Callable[[Op, Function, Mapping[str, Function]], Iterator[tuple[Sequence[Value], Sequence[Value]]]]
+
+
+class Reader(Protocol):
+    """What a column ``reads`` may ask of the parser."""
+
+    scope: dict[str, Value]
+
+    def values(self, text: str) -> list[Value]:
+        """The values whose names stand in a text, in order."""
+
+    def define(self, name: str, type: Type, op: Op | None, block: Block | None) -> Value:
+        """A new value, known by its name from now on."""
+
+    def region(self, first: Block, owner: Op | None) -> list[Block]:
+        """Blocks up to the closing brace, which is not consumed."""
+
+    def close(self, op: Op) -> str:
+        """The line that ends a region."""
+
+    def plain(self, op: Op, rest: str) -> list[Type]:
+        """An op without regions: operands, words, attributes; the types of its results."""
+
+
+Reads = Callable[[Reader, Op, str], list[Type]]  # the op, its text behind the name -> the types of its results
 
 
 def never(op: Op) -> bool:
@@ -35,6 +60,10 @@ def operands(op: Op) -> list[Value]:
 class Traits:
     """One op. A column that is left out says that the op does not do this.
 
+    reads       how its text becomes operands, attributes and regions, where that is not as for most ops (``parser.py``)
+    called      its text is a function's, which is read in its place
+    results     the types of its results, from those that are printed; left out: all behind an arrow, else the first
+    counts      a loop whose index is a number: the first argument of its region
     lazy        does it emit nothing until its result is read? (Only tensors are lazy.)
     axis        which axis of its operands an axis of its result walks, if they go along each other (``axes.py``)
     address     what it adds to an address: a key that is equal for equal offsets
@@ -58,6 +87,10 @@ class Traits:
     ends        a block
     """
 
+    reads: Reads | None = None
+    called: bool = False
+    results: Callable[[list[Type]], list[Type]] | None = None
+    counts: bool = False
     lazy: Callable[[Op], bool] = never
     axis: Callable[[Op, int], int | None] | None = None
     address: Callable[[Op], tuple[object, ...]] | None = None
