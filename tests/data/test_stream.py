@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.data.boxed import WRITERS
+from tests.data.test_paired import two_folders
 from tests.train.runs import assert_same_run
 from tests.train.samples import write_pictures
 from tritoncnn.data import SOURCES, Dataset, load_data
 from tritoncnn.data.boxes import FittedReader
 from tritoncnn.data.define import Array
 from tritoncnn.data.ink import read_ink
+from tritoncnn.data.pieces import PieceReader
 from tritoncnn.data.stream import PictureFiles, first, on_disk, read_ahead, sampled
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.tasks import find_task
@@ -200,3 +203,29 @@ def test_a_run_from_disk_has_the_same_bits_for_any_number_of_processes_and_resum
     assert measured["metrics"]["accuracy"] == whole.summary["metrics"]["accuracy"]
     with pytest.raises(InputError, match=r"--stream True \(the run: .*|differ: --stream"):
         resume(STACK, tmp_path / "run", {"stream": False})
+
+
+@pytest.mark.parametrize("name", ["masks", "depths"])
+def test_pictures_with_maps_beside_them_on_disk_are_those_in_memory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, read = two_folders(tmp_path / "set", 6), FittedReader(16)
+    if name == "depths":
+        (place / "masks").rename(place / "depth")
+        for path in (place / "depth").iterdir():
+            Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 1500).save(path)
+    eager, lazy = load_data(name, place, read), load_data(name, place, read, {"stream": True})
+    assert on_disk(eager.train) is None
+    assert on_disk(lazy.train) is not None
+    assert (lazy.facts, lazy.note, lazy.about) == (eager.facts, eager.note, eager.about)
+    for one, other in ((lazy.train, eager.train), (lazy.test, eager.test)):
+        assert torch.equal(one.y, other.y)
+        assert torch.equal(torch.cat(list(read_ahead(one.x, torch.arange(len(one)).split(3), 2))), other.x)
+    monkeypatch.setattr("tritoncnn.data.paired.memory_left", lambda: 3 * 6 * 8 * 16**2)
+    with pytest.raises(DataError, match="of memory; .* are left: --stream leaves the pictures on disk until they are"):
+        load_data(name, place, read)
+    assert len(load_data(name, place, read, {"stream": True}).train) == 4
+    with pytest.raises(
+        DataError, match=r"--stream is for tasks that see pictures whole|the task reads its pictures in an"
+    ):
+        load_data(name, place, PieceReader(16), {"stream": True})

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 import tritoncnn
 from tests.computing import Computing
 from tests.data.boxed import save
-from tests.train.runs import StopAt
+from tests.train.runs import assert_goes_on
 from tritoncnn.data import Examples, Facts, load_data
 from tritoncnn.data.boxes import FittedReader
 from tritoncnn.data.chambers import make_views
@@ -30,7 +30,7 @@ from tritoncnn.task import Ask, Side, Task
 from tritoncnn.tasks import find_task
 from tritoncnn.tasks.kinds.depth import abs_rel, delta1, depth_loss, mean_depth, mean_logs, rmse, scaled, tell_depths
 from tritoncnn.tasks.kinds.depth_pictures import coloured, own_pixels
-from tritoncnn.train import Interrupted, Options, measure, predict, resume, train
+from tritoncnn.train import Options, measure, predict, train
 from tritoncnn.train.answers import write_answers
 
 SIDE, BATCH = 32, 4
@@ -212,8 +212,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(options_for(place / "data"), place / "run").run
 
 
-def options_for(data: Path) -> Options:
-    return Options.of(tiny(), data="depths", data_dir=str(data), epochs=2, batch_size=BATCH)
+def options_for(data: Path, **more: object) -> Options:
+    return Options.of(tiny(), data="depths", data_dir=str(data), epochs=2, batch_size=BATCH, **more)
 
 
 def test_a_folder_is_learned_and_drawn_and_pictures_of_any_size_get_maps_of_their_own_size(
@@ -243,11 +243,11 @@ def test_a_folder_is_learned_and_drawn_and_pictures_of_any_size_get_maps_of_thei
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        train(options_for(run.parent / "data"), tmp_path / "run", StopAt(3))
-    resume(tiny(), tmp_path / "run", {})
-    for name in ("model.safetensors", "metrics.jsonl"):
-        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+    assert_goes_on(tiny(), options_for(run.parent / "data"), run, tmp_path)
+
+
+def test_a_run_whose_pictures_stay_on_disk_has_the_same_bits(run: Path, tmp_path: Path) -> None:
+    assert_goes_on(tiny(), options_for(run.parent / "data", stream=True), run, tmp_path)
 
 
 def test_answers_are_cut_out_of_what_was_fitted_and_say_metres() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 import tritoncnn
 from tests.computing import Computing
 from tests.data.kitti_files import write_kitti
-from tests.train.runs import StopAt
+from tests.train.runs import assert_goes_on
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.inputs import find_pictures
 from tritoncnn.data.scan import check_scans
@@ -28,7 +28,7 @@ from tritoncnn.tasks import find_task
 from tritoncnn.tasks.kinds.birdseye import FOUND
 from tritoncnn.tasks.kinds.boxes3d import Cars, judge, loss, read_map, true_boxes
 from tritoncnn.tasks.kinds.clusters import find_clusters
-from tritoncnn.train import Interrupted, Options, predict, resume, train
+from tritoncnn.train import Options, predict, train
 from tritoncnn.train.answers import write_answers
 
 CELLS = 48  # of a side of the map
@@ -274,8 +274,4 @@ def test_a_step_is_launches_of_our_kernels_alone() -> None:
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        train(options_for(run.parent / "kitti"), tmp_path / "run", StopAt(3))
-    resume(tiny(), tmp_path / "run", {})
-    for name in ("model.safetensors", "metrics.jsonl"):
-        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+    assert_goes_on(tiny(), options_for(run.parent / "kitti"), run, tmp_path)

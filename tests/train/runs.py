@@ -7,10 +7,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from tritoncnn.task import Task
 from tritoncnn.tasks import find_task
-from tritoncnn.train import Options, Silent
+from tritoncnn.train import Interrupted, Options, Silent, resume, train
 from tritoncnn.train.tensorfile import read_tensors
 
 LENET = find_task("lenet")
@@ -36,6 +38,14 @@ def options(data: Path, **more: Any) -> Options:
 
 def metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_goes_on(task: Task, given: Options, whole: Path, place: Path, step: int = 3) -> None:
+    """A run that is stopped in this step, and resumed, ends with the bits of ``whole``, which was not."""
+    with pytest.raises(Interrupted):
+        train(given, place / "run", StopAt(step))
+    resume(task, place / "run", {})
+    assert_same_run(place / "run", whole)
 
 
 def assert_same_run(run: Path, whole: Path) -> None:

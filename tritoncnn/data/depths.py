@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 from tritoncnn.data.boxes import FittedReader, check_fitted, fitted
 from tritoncnn.data.define import Array, Dataset, Examples, Reader, Source, facts_of
 from tritoncnn.data.folder import unwrapped
-from tritoncnn.data.paired import DEPTHS, Pair, find_pairs, part_pairs, read_pairs
+from tritoncnn.data.paired import DEPTHS, ON_DISK, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import open_picture, read_colour
+from tritoncnn.data.stream import STREAM, PictureFiles, content_of, inputs_of, seen
 from tritoncnn.errors import DataError
 from tritoncnn.flags import ABOVE_0, option
 
@@ -76,9 +77,9 @@ def fit_depth(depth: Array, size: int) -> Array:
 
 @dataclass(frozen=True)
 class DepthPart:
-    """Pictures f32[N,3,S,S] in [0, 1] and depths f32[N,S,S] in metres."""
+    """Pictures f32[N,3,S,S] in [0, 1], in memory or on disk, and depths f32[N,S,S] in metres."""
 
-    pictures: Array
+    pictures: Array | PictureFiles
     depths: Array
 
 
@@ -89,12 +90,12 @@ def make_depths(name: str, train: DepthPart, test: DepthPart, remarks: tuple[str
             raise DataError(f"{name}: there are no {what} pictures")
         if not (part.depths > 0).any():
             raise DataError(f"{name}: no pixel of the {what} depth maps has a known depth (above 0)")
-    facts, digest = facts_of(name, (), train.pictures), hashlib.sha256(b"depths")
+    facts, digest = facts_of(name, (), seen(train.pictures)), hashlib.sha256(b"depths")
     parts = []
     for part in (train, test):
-        parts.append(Examples(facts.normalise(part.pictures), torch.from_numpy(part.depths)))
-        for tensor in (parts[-1].x, parts[-1].y):
-            digest.update(tensor.numpy().data)
+        parts.append(Examples(inputs_of(part.pictures, facts), torch.from_numpy(part.depths)))
+        for piece in (*content_of(parts[-1].x), part.depths.data):
+            digest.update(piece)
     known = [round(float((part.depths > 0).mean()), 4) for part in (train, test)]
     note = {
         "train_pictures": len(parts[0]),
@@ -102,33 +103,43 @@ def make_depths(name: str, train: DepthPart, test: DepthPart, remarks: tuple[str
         "train_known": known[0],
         "test_known": known[1],
     }
-    seen = train.depths[train.depths > 0]
+    metres = train.depths[train.depths > 0]
     about = (
         f"{len(parts[0])} + {len(parts[1])} pictures (training + test) with depth at {known[0]:.0%} and {known[1]:.0%} of their "
-        f"pixels, from {seen.min():.2f} to {seen.max():.2f} m, {np.median(seen):.2f} in the middle"
+        f"pixels, from {metres.min():.2f} to {metres.max():.2f} m, {np.median(metres):.2f} in the middle"
     )
     return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks, about)
 
 
-def load_depths(folder: Path, read: Reader, scale: float) -> Dataset:
-    """A folder of pictures with depth maps beside them, as ``paired.py`` finds them. Raises DataError."""
-    fit = check_fitted("depths", read)
-    found = find_pairs(unwrapped(folder), DEPTHS)
+def load_depths(folder: Path, read: Reader, scale: float, stream: bool = False) -> Dataset:
+    """A folder of pictures with depth maps beside them, as ``paired.py`` finds them; with ``stream`` pictures are left on disk.
+
+    Raises DataError.
+    """
+    fit, folder = check_fitted("depths", read), unwrapped(folder)
+    found = find_pairs(folder, DEPTHS)
     train, test = part_pairs("depths", found)
     if scale == MILLIMETRES and KITTI.intersection(train[0].beside.parts):
         raise DataError(
             f"depth map {train[0].beside} lies in a folder of KITTI's, whose steps are 1/256 metres and not the "
             "1/1000 of --depth-scale 1000: say --depth-scale 256"
         )
-    parts = [_read(pairs, fit, scale) for pairs in (train, test)]
+    parts = [_read(pairs, fit, scale, folder if stream else None) for pairs in (train, test)]
     return make_depths("depths", parts[0], parts[1], found.remarks)
 
 
-def _read(pairs: Sequence[Pair], fit: FittedReader, scale: float) -> DepthPart:
-    def both(pair: Pair, size: tuple[int, int]) -> tuple[Array, Array]:
-        return fit.fit(read_colour(pair.picture), size), fit_depth(read_depth(pair.beside, scale), fit.size)
+def _read(pairs: Sequence[Pair], fit: FittedReader, scale: float, stream: Path | None) -> DepthPart:
+    def depth(pair: Pair, size: tuple[int, int]) -> Array:
+        return fit_depth(read_depth(pair.beside, scale), fit.size)
 
-    rows = read_pairs("depths", pairs, DEPTHS, both, 16 * fit.size**2)
+    def both(pair: Pair, size: tuple[int, int]) -> tuple[Array, Array]:
+        return fit.fit(read_colour(pair.picture), size), depth(pair, size)
+
+    if stream is not None:
+        depths = read_pairs("depths", pairs, DEPTHS, depth, 4 * fit.size**2)
+        shape = torch.Size((len(pairs), 3, fit.size, fit.size))
+        return DepthPart(PictureFiles(tuple(pair.picture for pair in pairs), stream, fit, shape), np.stack(depths))
+    rows = read_pairs("depths", pairs, DEPTHS, both, 16 * fit.size**2, ON_DISK)
     return DepthPart(*(np.stack(values) for values in zip(*rows, strict=True)))
 
 
@@ -136,10 +147,11 @@ depths = Source(
     "depths",
     "pictures with depth maps of 16 bits beside them, as NYU and KITTI have them",
     DEPTHS.form,
-    lambda folder, read, depth_scale: load_depths(folder, read, depth_scale),
+    lambda folder, read, depth_scale, stream: load_depths(folder, read, depth_scale, stream),
     options=(
         option(
             "depth_scale", MILLIMETRES, "Steps of a metre in 16-bit depth maps: 1000 (millimetres, as NYU), 256 (KITTI).", ABOVE_0
         ),
+        STREAM,
     ),
 )  # fmt: skip

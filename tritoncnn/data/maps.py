@@ -12,14 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, facts_of
+from tritoncnn.data.stream import PictureFiles, content_of, inputs_of, seen
 from tritoncnn.errors import DataError
 
 
 @dataclass(frozen=True)
 class MappedPart:
-    """Pictures f32[N,C,H,W] in [0, 1], and of each a map: classes i64[N,H,W], IGNORED where none is known, or f32[N,any,H,W]."""
+    """Pictures f32[N,C,H,W] in [0, 1], in memory or on disk, and of each a map: classes i64[N,H,W], IGNORED where none is known,
+    or f32[N,any,H,W].
+    """
 
-    pictures: Array
+    pictures: Array | PictureFiles
     maps: NDArray[np.generic]
 
 
@@ -39,14 +42,15 @@ def make_mapped(
     for what, part in (("training", train), ("test", test)):
         if not len(part.pictures):
             raise DataError(f"{name}: there are no {what} pictures")
-    facts = facts or facts_of(name, classes, train.pictures)
+    facts = facts or facts_of(name, classes, seen(train.pictures))
     digest = hashlib.sha256(repr(facts.classes).encode())
     note: dict[str, Any] = {}
     parts, shares = [], []
     for what, part in (("train", train), ("test", test)):
         maps = torch.from_numpy(np.ascontiguousarray(part.maps))
-        parts.append(Examples(facts.normalise(part.pictures), maps))
-        digest.update(parts[-1].x.numpy().data)
+        parts.append(Examples(inputs_of(part.pictures, facts), maps))
+        for piece in content_of(parts[-1].x):
+            digest.update(piece)
         digest.update(maps.numpy().data)
         note[f"{what}_pictures"] = len(part.pictures)
         if classes:

@@ -37,6 +37,7 @@ LISTS = (
 MAX_LIST = 20_000_000  # bytes
 COPIES = 3  # of all examples in memory: as read, stacked, normalised
 SHOWN = 3  # names in an error
+ON_DISK = ": --stream leaves the pictures on disk until they are needed"
 SOURCES = 3  # folders or films from which on these are told apart
 FRAME = re.compile(r"(.+)[_-][a-z]?\d+")
 
@@ -154,16 +155,17 @@ def check_sizes(pair: Pair, beside: Beside) -> tuple[int, int]:
 
 
 def read_pairs(
-    name: str, pairs: Sequence[Pair], beside: Beside, read: Callable[[Pair, tuple[int, int]], Read], needed: int
-) -> list[Read]:
+    name: str, pairs: Sequence[Pair], beside: Beside, read: Callable[[Pair, tuple[int, int]], Read], needed: int,
+    advice: str = "",
+) -> list[Read]:  # fmt: skip
     """``read(pair, (width, height))`` for each pair, after its sizes were compared; ``needed`` bytes of memory for each.
 
-    Raises DataError, also where they do not fit into memory, before any is read.
+    Raises DataError, also where they do not fit into memory, before any is read; ``advice`` then says what helps.
     """
     if (total := COPIES * len(pairs) * needed) > (free := memory_left()):
         raise DataError(
             f"{name}: {len(pairs)} pictures with a {beside.word} each would need {in_words(total)} of memory; "
-            f"{in_words(free)} are left"
+            f"{in_words(free)} are left{advice}"
         )
     return [read(pair, check_sizes(pair, beside)) for pair in pairs]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tritoncnn.data.boxes import GREY, check_fitted
 from tritoncnn.data.chambers import View, make_views
-from tritoncnn.data.define import Dataset, Source
+from tritoncnn.data.define import Array, Dataset, Source
 from tritoncnn.data.depths import DepthPart, make_depths
 from tritoncnn.data.materials import Patterns
 
@@ -31,15 +31,17 @@ def load_rooms(size: int) -> Dataset:
     parts = []
     for part in ROOMS:
         views = list(views_of(part, size))
-        parts.append(DepthPart(np.stack([v.picture for v in views]), np.stack([v.depth for v in views])))
-    _add_bands(parts[0], size)
+        pictures, depths = np.stack([v.picture for v in views]), np.stack([v.depth for v in views])
+        if part == "train":
+            _add_bands(pictures, depths, size)
+        parts.append(DepthPart(pictures, depths))
     return make_depths("rooms", parts[0], parts[1], (REMARK,))
 
 
-def _add_bands(part: DepthPart, size: int) -> None:
+def _add_bands(pictures: Array, depths: Array, size: int) -> None:
     """Cut some pictures on the right or below, and lay them as ``FittedReader`` lays pictures that are not squares."""
     random = np.random.RandomState(0)
-    for picture, depth in zip(part.pictures, part.depths, strict=True):
+    for picture, depth in zip(pictures, depths, strict=True):
         if random.uniform() < BANDS:
             first = round(size * random.uniform(0.55, 0.9))
             cut = np.s_[..., first:, :] if random.uniform() < 0.7 else np.s_[..., first:]
