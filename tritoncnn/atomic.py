@@ -53,6 +53,18 @@ def check_writable(path: Path) -> None:
         raise SaveError(f"{path} could not be written ({said})") from error
 
 
+def check_folder(path: Path) -> None:
+    """Find out now whether files can be written into ``path`` later, a folder that is there or will be made. Raises SaveError."""
+    there = path.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    try:
+        check_writable(there / f"{path.name}.probe")
+    except SaveError as error:
+        said = getattr(error.__cause__, "strerror", None) or error
+        raise SaveError(f"folder {path} could not be written ({said})") from error
+
+
 def unfinished(folder: Path, names: Collection[str]) -> list[Path]:
     """What killed processes left in ``folder`` while they wrote one of ``names``."""
     found = ((entry, _ASIDE.fullmatch(entry.name)) for entry in folder.iterdir())

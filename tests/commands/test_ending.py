@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import click
@@ -83,6 +84,17 @@ def test_whatever_a_command_raises_has_its_exit_code(
     assert result.exit_code == code
     if sentence:
         assert_one_line(result.stderr, sentence)
+
+
+def test_a_warning_is_one_line_without_the_code_that_said_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(*_: object) -> None:
+        warnings.warn("the cache is\nfull", RuntimeWarning, stacklevel=1)
+        raise DataError("and no data")
+
+    monkeypatch.setattr("tritoncnn.tasks.find_task", warn)
+    result = CliRunner().invoke(main, ["inspect", "lenet"])
+    assert result.exit_code == 2
+    assert result.stderr == "tritoncnn: warning: the cache is\\nfull\ntritoncnn: error: and no data\n"
 
 
 def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,4 +229,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(run: Path, tmp_path: Path) 
         assert sentence in result.stderr
     assert "gone.png does not exist" in call(run, "gone.png", "--layer", "conv1", "--out", out).stderr
     assert "is not a folder" in call(run, picture, "--layer", "conv1", "--out", picture).stderr
+    below = call(run, "gone.png", "--layer", "conv1", "--out", picture / "below")  # before the picture is looked at
+    assert below.exit_code == 1
+    assert "below could not be written (Not a directory)" in below.stderr
     assert not out.exists()

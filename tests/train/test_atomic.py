@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tritoncnn.atomic import check_writable, unfinished, write_file
+from tritoncnn.atomic import check_folder, check_writable, unfinished, write_file
 from tritoncnn.errors import SaveError
 
 
@@ -156,3 +156,17 @@ def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
             check_writable(path)
         with pytest.raises(SaveError, match=said):
             write_file(path, b"data")
+
+
+def test_a_folder_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "new", tmp_path / "new" / "and" / "deeper"):
+        check_folder(folder)
+        assert os.listdir(tmp_path) == []
+    (tmp_path / "plain").touch()
+    for path, said in {
+        tmp_path / "plain": r"folder .*plain could not be written \(Not a directory\)",
+        tmp_path / "plain" / "below": r"folder .*below could not be written \(Not a directory\)",
+        tmp_path / ("n" * 300): "File name too long",
+    }.items():
+        with pytest.raises(SaveError, match=said):
+            check_folder(path)

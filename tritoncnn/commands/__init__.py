@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import tritoncnn
-from tritoncnn.commands.ending import end_by, ending_promptly, flush, open_closed_streams
+from tritoncnn.commands.ending import end_by, ending_promptly, flush, open_closed_streams, telling_warnings
 
 COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         """Run a command and exit; click's own way has another look for its errors, and none for ours."""
         extra["standalone_mode"] = False
         open_closed_streams()
-        with ending_promptly():
+        with ending_promptly(), telling_warnings():
             try:
                 code = super().main(*args, **extra)
                 flush()

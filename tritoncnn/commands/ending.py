@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import FrameType
 
@@ -44,6 +45,18 @@ def ending_promptly() -> Iterator[None]:
         done.set()
         _asked.set()  # wakes the thread
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def telling_warnings() -> Iterator[None]:
+    """Python's warnings as lines of ours: what is said, without the file and the line of code that said it."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        complain(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tritoncnn.atomic import write_file
+from tritoncnn.atomic import check_folder, write_file
 from tritoncnn.data.colour import to_array
 from tritoncnn.data.define import Array
 from tritoncnn.data.pictures import read_colour
@@ -34,6 +34,7 @@ def dream_of_run(
     """
     if size is not None and not 1 <= size <= LARGEST:
         raise InputError(f"--size must be from 1 to {LARGEST}; got {size}")
+    check_folder(out)  # told now, not after minutes
     where = open_run(run)
     trained = load_trained(where, task, best=best)
     config_size = read_config(where)["size"]

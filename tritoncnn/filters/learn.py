@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tritoncnn import atomic
 from tritoncnn.atomic import check_writable, write_file
 from tritoncnn.data.define import Array
 from tritoncnn.data.files import look
@@ -101,8 +102,7 @@ def check_folder(out: Path) -> None:
         for name in FILES:
             check_writable(out / name)
         return
-    above = next(folder for folder in out.absolute().parents if look(folder) != "none")
-    check_writable(above / out.name)
+    atomic.check_folder(out)
 
 
 def write_learned(out: Path, learned: Learned) -> None:

@@ -48,8 +48,8 @@ def page(rows: Sequence[Row], executed: Sequence[Outcome]) -> str:
     lines = [
         "# GPU report: the last result",
         "",
-        f"Made {datetime.now(timezone.utc).date()} with Triton {triton.__version__} by `tritoncnn gpu-report --page`; nothing "
-        "was run or timed on a GPU. How to read it: [gpu.md](gpu.md).",
+        f"Made {datetime.now(timezone.utc).date()} with Triton {triton.__version__} by `tritoncnn gpu-report --page FILE`; "
+        "nothing was run or timed on a GPU. How to read it: [gpu.md](gpu.md).",
         "",
         f"Compiled: {len(rows)} rows (launch and target), {len({row.key for row in rows})} launches, on "
         f"{', '.join(dict.fromkeys(row.target for row in rows))}. With faults: {sum(bool(row.faults) for row in rows)}.",
