@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,8 @@ from tests.train.samples import write_idx
 from tritoncnn.commands import main
 from tritoncnn.data import Facts
 from tritoncnn.dreams import Dreaming, dream
-from tritoncnn.dreams.ascent import Activation, Ascent, Uphill
-from tritoncnn.dreams.layers import cut_behind, layers_of
+from tritoncnn.dreams.ascent import Answers, Ascent, Climbed, Shown, Uphill
+from tritoncnn.dreams.layers import cut_behind, find_channel, find_layer, layers_of
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.train import train
@@ -60,10 +61,11 @@ def new_net() -> Net:
 
 
 def hooked(net: nn.Module, name: str, x: torch.Tensor) -> torch.Tensor:
-    """What a part gives within the whole net."""
+    """What a part gives within the whole net, which may end at what comes behind: pictures may be of other sizes."""
     found: list[torch.Tensor] = []
     handle = net.get_submodule(name).register_forward_hook(lambda _m, _i, result: found.append(result))
-    net(x)
+    with contextlib.suppress(RuntimeError):
+        net(x)
     handle.remove()
     (result,) = found
     return result
@@ -71,7 +73,19 @@ def hooked(net: nn.Module, name: str, x: torch.Tensor) -> torch.Tensor:
 
 def test_layers_are_parts_that_give_one_map() -> None:
     layers = layers_of(new_net(), SIZES)
-    assert layers == {"stem": 5, "block.conv": 5, "block": 5, "features.0": 4, "features.1": 4, "features": 4}
+    wide = dict.fromkeys(("stem", "block.conv", "block"), (5, 7, 7))
+    assert layers == {**wide, **dict.fromkeys(("features.0", "features.1", "features"), (4, 5, 5))}
+
+
+def test_what_is_not_said_is_a_layer_with_a_map_and_its_middle_channel() -> None:
+    layers = {"conv": (5, 8, 8), "features": (4, 4, 4), "pool": (4, 1, 1)}
+    assert find_layer(None, layers) == "features"
+    assert find_layer(None, {"conv": (5, 3, 3), "pool": (4, 1, 1)}) == "pool"
+    answers = torch.tensor([0.5, 0.0, 2.0, 0.1])
+    assert find_channel(None, "features", layers, lambda: answers) == 0  # of channels 3, 0 and 2
+    assert find_channel("all", "features", layers, lambda: answers) is None
+    assert find_channel("3", "features", layers, lambda: answers) == 3
+    assert find_channel(None, "features", layers, lambda: 0 * answers) is None
 
 
 @pytest.mark.parametrize("name", ["stem", "block.conv", "block", "features.0", "features"])
@@ -79,7 +93,7 @@ def test_a_net_is_cut_behind_the_layer_that_was_named(name: str) -> None:
     net, x = new_net(), torch.rand(SIZES)
     cut = cut_behind(net, name)
     torch.testing.assert_close(cut(x), hooked(net, name, x), rtol=0, atol=0)
-    assert cut(torch.rand(1, 3, 37, 22)).shape[1] == layers_of(net, SIZES)[name]  # the full layer is not reached
+    assert cut(torch.rand(1, 3, 37, 22)).shape[1] == layers_of(net, SIZES)[name][0]  # the full layer is not reached
     before = cut(x)
     with torch.no_grad():
         net.stem.weight.mul_(2)
@@ -96,22 +110,25 @@ def test_every_layer_of_every_classifier_is_cut_rightly(task: str) -> None:
     x = torch.rand(example.x.shape)
     layers = layers_of(module, x.shape)
     assert layers
-    for name, channels in list(layers.items())[:: max(1, len(layers) // 6)]:
+    for name, (channels, _, _) in list(layers.items())[:: max(1, len(layers) // 6)]:
         cut = cut_behind(module, name)
         assert cut(x).shape[1] == channels
         torch.testing.assert_close(cut(x), hooked(module, name, x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("name", "channel"), [("block", 3), ("features", None)])
+@pytest.mark.parametrize(("name", "channel"), [("block.conv", 3), ("features", None)])
 def test_gradient_and_step_are_torchs(name: str, channel: int | None) -> None:
-    activation = Activation(cut_behind(new_net(), name), FACTS, channel)
+    shown = Shown(cut_behind(new_net(), name), FACTS)
     x, step = torch.rand(1, 3, 20, 27), torch.tensor(0.01)
-    ascent = Ascent(activation, x)
+    ascent = Ascent(shown, channel, x)
     leaf = x.clone().requires_grad_()
-    value = activation(leaf)
-    (g,) = torch.autograd.grad(value, leaf)
-    value = value.detach()
-    assert ascent.activation(x) == pytest.approx(float(value), rel=1e-5, abs=1e-6)
+    (g,) = torch.autograd.grad(Climbed(shown, channel)(leaf), leaf)
+    maps = hooked(new_net(), name, (leaf - shown.mean) / shown.std)
+    some = maps if channel is None else maps[:, channel]
+    assert bool((some < 0).any())
+    (by_hand,) = torch.autograd.grad(torch.where(some < 0, 0.1 * some, some).mean(), leaf)
+    torch.testing.assert_close(g, by_hand)
+    torch.testing.assert_close(Answers(shown)(x), maps.clamp(min=0).mean((0, 2, 3)))
     wanted = (x + 0.01 * g / g.abs().mean()).clamp(0, 1)
     torch.testing.assert_close(ascent.step(x, step), wanted, rtol=1e-4, atol=1e-5)
     with Computing() as computing:
@@ -125,7 +142,7 @@ def test_gradient_and_step_are_torchs(name: str, channel: int | None) -> None:
 @pytest.mark.parametrize("size", [(20, 31), (9, 40)])
 def test_a_dream_answers_more_than_the_picture_and_noise(size: tuple[int, int]) -> None:
     picture = np.random.RandomState(0).rand(3, *size).astype(np.float32)
-    how, told = Dreaming("features.0", 1, octaves=2, steps=4, step_size=0.02, jitter=2), list[str]()
+    how, told = Dreaming("features.0", "1", octaves=2, steps=4, step_size=0.02, jitter=2), list[str]()
     found = dream(new_net(), FACTS, SIZES, picture, how, told.append)
     note = found.note
     assert note["after"] > max(note["before"], note["noise"]) + 0.01
@@ -136,7 +153,7 @@ def test_a_dream_answers_more_than_the_picture_and_noise(size: tuple[int, int]) 
     x = (torch.from_numpy(found.picture)[None] - torch.tensor(FACTS.mean)[:, None, None]) / torch.tensor(FACTS.std)[
         :, None, None
     ]
-    whole = net.features[0](net.block(net.stem(x)))[:, 1].mean()
+    whole = net.features[0](net.block(net.stem(x)))[:, 1].relu().mean()
     assert note["after"] == pytest.approx(float(whole.detach()), rel=1e-4)
     again, other = (dream(new_net(), FACTS, SIZES, picture, replace(how, seed=seed)) for seed in (0, 1))
     assert np.array_equal(again.picture, found.picture)
@@ -201,6 +218,11 @@ def test_the_command_writes_the_dream_and_its_figures(run: Path, tmp_path: Path)
     note = json.loads((out / "dream.json").read_text())
     assert note["after"] > note["before"]
     assert Image.open(out / "dream.png").size == (44, 30)
+    usual = call(run, picture, "--size", 30, "--octaves", 1, "--steps", 2, "--out", tmp_path / "usual", "--json")
+    assert usual.exit_code == 0, usual.output
+    note_of_usual = json.loads(usual.stdout)
+    assert note_of_usual["layer"] == "conv2"
+    assert note_of_usual["channel"] in range(16)
     assert f"channel 2 of conv1: {note['before']:.4g} before, {note['after']:.4g} after" in result.stdout
 
 
@@ -212,12 +234,12 @@ def test_mistakes_are_one_sentence_and_leave_nothing(run: Path, tmp_path: Path) 
             "--layer must name a layer that gives maps; got 'conv3'; layers with their channels: conv1 (6), ",
         ),
         (["--layer", "fc1"], "got 'fc1'; layers with their channels: conv1 (6), conv2 (16)"),
+        (["--layer", "conv1", "--channel", "6"], "--channel must be from 0 to 5, as layer 'conv1' has, or all; got 6"),
         (
-            [],
-            "--layer must name a layer that gives maps; it is missing; layers with their channels: conv1 (6), conv2 (16)",
+            ["--layer", "conv1", "--channel", "-1"],
+            "--channel must be from 0 to 5, as layer 'conv1' has, or all; got -1",
         ),
-        (["--layer", "conv1", "--channel", "6"], "--channel must be from 0 to 5, as layer 'conv1' has; got 6"),
-        (["--layer", "conv1", "--channel", "-1"], "--channel must be from 0 to 5, as layer 'conv1' has; got -1"),
+        (["--layer", "conv1", "--channel", "every"], "as layer 'conv1' has, or all; got every"),
         (["--layer", "conv1", "--size", "0"], "--size must be from 1 to 4096; got 0"),
         (["--layer", "conv2", "--size", "4"], "is too small for layer 'conv2'"),
         (["--layer", "conv1", "--steps", "0"], "--steps must be at least 1; got 0"),

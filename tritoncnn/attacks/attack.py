@@ -79,6 +79,11 @@ class Attack:
             self.seed,
         )
 
+    def reach(self) -> str:
+        """For people: how large a change may be."""
+        what = "no value changes by more than" if self.norm == "linf" else "the 2-norm of the change is at most"
+        return f"{what} {self.epsilon:.3g}"
+
     def words(self) -> str:
         """For people: pgd, linf, 10 steps of 0.025 from a random start."""
         count = "1 step" if self.steps == 1 else f"{self.steps} steps"

@@ -14,8 +14,14 @@ from tritoncnn.commands.results import best_option, check_folder, folder_option,
 @click.command()
 @click.argument("run", type=Path)
 @click.argument("picture", type=Path)
-@click.option("--layer", help="Part of the net whose answer shall grow; a wrong name lists all.")
-@click.option("--channel", type=int, help="Channel of that layer, from 0 (default: the mean of all).")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Whose answer shall grow (default: the last with a map of 4 x 4 or more); ? lists all.",
+)
+@click.option(
+    "--channel", metavar="NUMBER|all", help="Of that layer, from 0, or the mean of all (default: the middle one)."
+)
 @click.option("--octaves", type=int, default=4, show_default=True, help="Sizes, each 1.4 times the one before.")
 @click.option("--steps", type=int, default=20, show_default=True, help="At each size.")
 @click.option("--step-size", type=float, default=0.01, show_default=True, help="Mean change of a step; white is 1.")
@@ -29,13 +35,14 @@ def dream(run: Path, picture: Path, size: int | None, best: bool, as_json: bool,
     """Change PICTURE so that a layer of the net trained in the folder RUN answers it more strongly (Mordvintsev et al. 2015).
 
     \b
-    x <- x + step g / mean |g|    g: gradient of the layer's mean answer, by our kernels
+    x <- x + step g / mean |g|    g: gradient of the mean answer, where less than 0 counts a tenth
     octaves                       first at a small size, then at larger ones with the change scaled up
     jitter                        the picture is shifted at random before each step and back after it
 
     The whole picture is used, at any size that the net takes up to the layer: full layers behind it are not run. Values run
-    from 0, black, to 1, white, and stay there. The answers before and after are those to the picture as it is written, in
-    256 levels, and beside them that to the first picture under random signs of the same mean square.
+    from 0, black, to 1, white, and stay there. The answers before and after, means in which less than 0 counts as 0, are those
+    to the picture as it is written, in 256 levels, and beside them that to the first picture under random signs of the same
+    mean square. Where no --channel is said it is the middle one, by its answer, of those that answer the picture at all.
     """
     from tritoncnn.dreams import Dreaming, dream_of_run
     from tritoncnn.tasks import find_task
@@ -52,7 +59,7 @@ def dream(run: Path, picture: Path, size: int | None, best: bool, as_json: bool,
         best=best,
         tell=complain if as_json else say,
     )
-    what = note["layer"] if note["channel"] is None else f"channel {note['channel']} of {note['layer']}"
+    what = f"all of {note['layer']}" if note["channel"] == "all" else f"channel {note['channel']} of {note['layer']}"
     times = "" if note["ratio"] is None else f", {note['ratio']:.1f} times as much"
     line = f"{what}: {note['before']:.4g} before, {note['after']:.4g} after{times}; under noise of this size {note['noise']:.4g}"
     tell(note, [line], files, as_json)

@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import tritoncnn
 from tritoncnn.data import Facts
 
+LEAK = 0.1
 TINY = 1e-30  # above 0 in f32, below any gradient that matters
 
 
-class Activation(nn.Module):
-    """A picture f32[1,C,H,W] from 0 to 1 -> the mean of one channel of the net's map, or of all."""
+class Shown(nn.Module):
+    """A picture f32[1,C,H,W] from 0 to 1 -> the net's map f32[1,channels,P,Q]."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, net: nn.Module, facts: Facts, channel: int | None) -> None:
+    def __init__(self, net: nn.Module, facts: Facts) -> None:
         super().__init__()
-        self.net, self.channel = net, channel
+        self.net = net
         for name, values in (("mean", facts.mean), ("std", facts.std)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1))
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        maps = self.net((picture - self.mean) / self.std)
-        return (maps if self.channel is None else maps[:, self.channel]).mean()
+        maps: torch.Tensor = self.net((picture - self.mean) / self.std)
+        return maps
+
+
+class Answers(nn.Module):
+    """A picture -> f32[channels]: the mean of each channel over its map, in which what is below 0 counts as 0."""
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__()
+        self.shown = shown
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.shown(picture).relu().mean((0, 2, 3))
+
+
+class Climbed(nn.Module):
+    """A picture -> the mean of one channel, or of all, in which what is below 0 counts LEAK of itself: with 0 of itself nothing
+    would lead to a first answer, with all of itself it would be raised to 0 at the cost of what answers."""
+
+    def __init__(self, shown: Shown, channel: int | None) -> None:
+        super().__init__()
+        self.shown, self.channel = shown, channel
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        maps = self.shown(picture)
+        return F.leaky_relu(maps if self.channel is None else maps[:, self.channel], LEAK).mean()
 
 
 class Uphill(nn.Module):
@@ -39,13 +65,10 @@ class Uphill(nn.Module):
 class Ascent:
     """Steps on pictures of any size that the net takes; each size has plans of its own."""
 
-    def __init__(self, activation: Activation, picture: torch.Tensor) -> None:
+    def __init__(self, shown: Shown, channel: int | None, picture: torch.Tensor) -> None:
         """``picture``: one of the sizes to come. Raises UnsupportedError."""
-        self._gradient = tritoncnn.compile_grad(activation.eval(), wrt="picture", example=(picture,))
+        self._gradient = tritoncnn.compile_grad(Climbed(shown, channel).eval(), wrt="picture", example=(picture,))
         self._uphill = tritoncnn.compile(Uphill().eval())
-
-    def activation(self, picture: torch.Tensor) -> float:
-        return float(self._gradient(picture)[0])
 
     def step(self, picture: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
         """The picture after a step of this size, f32[]. Launches of our kernels alone."""

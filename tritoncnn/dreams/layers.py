@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import fx, nn
 
 from tritoncnn.errors import InputError, UnsupportedError
 
+ALL = "all"
+SIDE = 4  # pixels of a map that is worth dreaming of, for a picture of the size of training
 
-def layers_of(module: nn.Module, sizes: Sequence[int]) -> dict[str, int]:
-    """Name -> channels, of each part that a picture f32[1,C,H,W] of ``sizes`` goes through once and that gives a map
-    f32[1,channels,P,Q]; in the order of the way.
+
+Maps = dict[str, tuple[int, int, int]]  # name of a layer -> channels, height and width of its map
+
+
+def layers_of(module: nn.Module, sizes: Sequence[int]) -> Maps:
+    """Each part that a picture f32[1,C,H,W] of ``sizes`` goes through once and that gives a map f32[1,channels,P,Q]; in the
+    order of the way.
 
     Parts that are gone through several times (one activation module in many places) would be several layers of one name.
     """
@@ -28,22 +34,35 @@ def layers_of(module: nn.Module, sizes: Sequence[int]) -> dict[str, int]:
         if name:
             part.register_forward_hook(lambda _part, _inputs, result, name=name: note(name, result))
     shadow(torch.empty(tuple(sizes), device="meta"))
-    return {name: shapes[0][1] for name, shapes in found.items() if len(shapes) == 1 and len(shapes[0]) == 4}
+    once = {name: shapes[0] for name, shapes in found.items() if len(shapes) == 1 and len(shapes[0]) == 4}
+    return {name: (shape[1], shape[2], shape[3]) for name, shape in once.items()}
 
 
-def find_layer(name: str | None, layers: dict[str, int]) -> str:
-    """The layer called ``name``. Raises InputError that lists all layers with their channels."""
+def find_layer(name: str | None, layers: Maps) -> str:
+    """The layer called ``name``; of None the last whose map still has SIDE pixels a side. Raises InputError that lists all
+    layers with their channels."""
+    if name is None:
+        large = [layer for layer, (_, height, width) in layers.items() if min(height, width) >= SIDE]
+        return [*layers, *large][-1]
     if name in layers:
         return name
-    listed = ", ".join(f"{layer} ({channels})" for layer, channels in layers.items())
-    got = "it is missing" if name is None else f"got {name!r}"
-    raise InputError(f"--layer must name a layer that gives maps; {got}; layers with their channels: {listed}")
+    listed = ", ".join(f"{layer} ({channels})" for layer, (channels, _, _) in layers.items())
+    raise InputError(f"--layer must name a layer that gives maps; got {name!r}; layers with their channels: {listed}")
 
 
-def check_channel(channel: int | None, layer: str, layers: dict[str, int]) -> None:
-    """Raises InputError unless the layer has that channel."""
-    if channel is not None and not 0 <= channel < layers[layer]:
-        raise InputError(f"--channel must be from 0 to {layers[layer] - 1}, as layer {layer!r} has; got {channel}")
+def find_channel(text: str | None, layer: str, layers: Maps, answers: Callable[[], torch.Tensor]) -> int | None:
+    """The channel of that number; None for "all". Where none is said the middle one, by what they answer, f32[channels], of
+    those that answer at all. Raises InputError."""
+    if text == ALL:
+        return None
+    if text is None:
+        found = answers()
+        order = [channel for channel in found.argsort().tolist() if found[channel] > 0]
+        return order[len(order) // 2] if order else None
+    most = layers[layer][0] - 1
+    if not (text.isascii() and text.isdecimal() and int(text) <= most):
+        raise InputError(f"--channel must be from 0 to {most}, as layer {layer!r} has, or {ALL}; got {text}")
+    return int(text)
 
 
 class _Tracer(fx.Tracer):

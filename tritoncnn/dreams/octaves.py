@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import tritoncnn
 from tritoncnn.data import Facts
 from tritoncnn.data.define import Array
-from tritoncnn.dreams.ascent import Activation, Ascent
-from tritoncnn.dreams.layers import check_channel, cut_behind, find_layer, layers_of, map_of
+from tritoncnn.dreams.ascent import Answers, Ascent, Shown
+from tritoncnn.dreams.layers import ALL, cut_behind, find_channel, find_layer, layers_of, map_of
 from tritoncnn.errors import InputError
 from tritoncnn.flags import TABLE
 
@@ -26,14 +28,15 @@ OCTAVE = 1.4  # between the sizes of two octaves
 class Dreaming:
     """How to dream.
 
-    layer, channel  what shall answer more strongly: one channel of a layer, or (None) the mean of all
+    layer           what shall answer more strongly; None: the last one whose map is not yet tiny
+    channel         of the layer: its number, "all" for the mean of all; None: of those that answer the picture the middle one
     octaves         sizes at which the picture is shown, each 1.4 times the one before; the last is its own
     steps           uphill at each size, by ``step_size`` in the mean (white is 1)
     jitter          before each step the picture is shifted by up to so many pixels, so that the net's strides leave no grid
     """
 
-    layer: str | None
-    channel: int | None = None
+    layer: str | None = None
+    channel: str | None = None
     octaves: int = 4
     steps: int = 20
     step_size: float = 0.01
@@ -64,35 +67,39 @@ def dream(
 ) -> Dream:  # fmt: skip
     """Dream of a picture f32[C,H,W] from 0 to 1, of any size that the net takes up to the layer.
 
-    ``sizes`` are those [1,C,H,W] of pictures that the whole net takes. Activations are those of the picture as it is written,
-    in 256 levels, and beside it of the first one under random signs of the same mean square as the change.
+    ``sizes`` are those [1,C,H,W] of pictures that the whole net takes. Answers are means in which what is below 0 counts as 0:
+    to the picture as it is written, in 256 levels, and beside it to the first one under random signs of the same mean square
+    as the change.
     Raises InputError, UnsupportedError.
     """
     layers = layers_of(module, sizes)
     layer = find_layer(how.layer, layers)
-    check_channel(how.channel, layer, layers)
     net = cut_behind(module, layer)
     octaves = _octaves(net, picture.shape, how.octaves, layer)
     if len(octaves) < how.octaves:
         tell(f"{len(octaves)} of {how.octaves} octaves: smaller pictures are too small for layer {layer!r}")
     base = torch.from_numpy(np.ascontiguousarray(picture))[None]
-    ascent = Ascent(Activation(net, facts, how.channel), base)
+    shown = Shown(net, facts).eval()
+    answers = tritoncnn.compile(Answers(shown).eval(), (base,))
+    channel = find_channel(how.channel, layer, layers, lambda: answers(base))
+    pick = torch.mean if channel is None else itemgetter(channel)
+    ascent = Ascent(shown, channel, base)
     random = np.random.RandomState(how.seed % 2**32)
     step, change, x = torch.tensor(how.step_size), torch.zeros_like(base), base
     for size in octaves:
-        shown = _resized(base, size)
-        x = (shown + _resized(change, size)).clamp(0, 1)
+        resized = _resized(base, size)
+        x = (resized + _resized(change, size)).clamp(0, 1)
         for _ in range(how.steps):
             down, right = random.randint(-how.jitter, how.jitter + 1, 2).tolist()
             x = torch.roll(ascent.step(torch.roll(x, (down, right), (2, 3)), step), (-down, -right), (2, 3))
-        change = x - shown
-        tell(f"at {size[1]} x {size[0]} pixels the activation is {ascent.activation(x):.4g}")
+        change = x - resized
+        tell(f"dreamt at {size[1]} x {size[0]} pixels")
     written = (x * 255).round() / 255
     signs = torch.from_numpy(random.choice([-1.0, 1.0], tuple(x.shape)).astype(np.float32))
     noisy = (base + signs * (written - base).square().mean().sqrt()).clamp(0, 1)
-    before, after, noise = (ascent.activation(shown) for shown in (base, written, noisy))
+    before, after, noise = (float(pick(answers(picture))) for picture in (base, written, noisy))
     note = {
-        "layer": layer, "channel": how.channel, "octaves": [[width, height] for height, width in octaves],
+        "layer": layer, "channel": ALL if channel is None else channel, "octaves": [[width, height] for height, width in octaves],
         "steps": how.steps, "step_size": how.step_size, "jitter": how.jitter, "seed": how.seed,
         "before": before, "after": after, "noise": noise, "ratio": after / before if before > 0 else None,
     }  # fmt: skip

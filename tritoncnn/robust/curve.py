@@ -69,7 +69,7 @@ def attack_curve(
     write_file(files[1], as_csv(rows).encode())
     title = f"{victim.task.name} on {data.name}, {attack.method}" + (f", towards {target}" if target else "")
     write_file(files[2], draw_curve(rows, title, attack.norm))
-    write_file(files[3], _examples(victim, pictures, changed, part.y))
+    write_file(files[3], _examples(victim, pictures, changed, part.y, f"{title}: {attack.reach()}"))
     return Curve(note, tuple(_table(rows, attack, len(part), data.name, target)), tuple(files))
 
 
@@ -135,11 +135,12 @@ def _table(rows: Sequence[dict[str, float]], attack: Attack, count: int, data: s
     return lines
 
 
-def _examples(victim: Victim, pictures: torch.Tensor, changed: torch.Tensor, labels: torch.Tensor) -> bytes:
+def _examples(victim: Victim, pictures: torch.Tensor, changed: torch.Tensor, labels: torch.Tensor, title: str) -> bytes:
     """The first pictures that the largest epsilon turned, or the first at all, as a PNG."""
     before, after = (victim.probabilities(x) for x in (pictures, changed))
     turned = (before.argmax(1) == labels) & (after.argmax(1) != labels)
     order = torch.argsort(turned.long(), descending=True, stable=True)[:SHOWN].tolist()
+    said = [f"{victim.classes[label]}, taken for {victim.said(row)}" for label, row in zip(labels, before, strict=True)]
     return draw_sheet(
-        [(pictures[i].numpy(), changed[i].numpy(), victim.said(before[i]), victim.said(after[i])) for i in order]
+        [(pictures[i].numpy(), changed[i].numpy(), said[i], f"taken for {victim.said(after[i])}") for i in order], title
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,41 +42,42 @@ def draw_curve(rows: Sequence[Mapping[str, float]], title: str, norm: str) -> by
     return to_png(figure)
 
 
-def draw_sheet(shown: Sequence[Shown]) -> bytes:
+def draw_sheet(shown: Sequence[Shown], title: str) -> bytes:
     """A PNG with a row for each picture: before, the change with 0 at mid-grey, after; what is said of them below."""
-    strips = [_strip(*one) for one in shown]
-    width = max(strip.width for strip in strips)
-    page = Image.new("RGB", (width, sum(strip.height for strip in strips)), PAPER)
-    top = 0
-    for strip in strips:
-        page.paste(strip, (0, top))
-        top += strip.height
+    font = ImageFont.load_default(LINE - 5)
+    rows = [[(_enlarged(values), printable(text)) for values, text in _panels(*one)] for one in shown]
+    wide = [
+        max(max(picture.width, int(font.getlength(text)) + 4) for picture, text in cells)
+        for cells in zip(*rows, strict=True)
+    ]
+    high = [cells[0][0].height + LINE + GAP for cells in rows]
+    words = printable(title)
+    width = max(sum(wide) + GAP * (len(wide) - 1), int(font.getlength(words)) + 4)
+    page = Image.new("RGB", (width, LINE + GAP + sum(high)), PAPER)
+    draw = ImageDraw.Draw(page)
+    draw.text((2, 2), words, INK, font)
+    for row, top in zip(rows, itertools.accumulate(high, initial=LINE + GAP), strict=False):
+        for (picture, text), left in zip(
+            row, itertools.accumulate((cell + GAP for cell in wide), initial=0), strict=False
+        ):
+            page.paste(picture, (left, top))
+            draw.text((left + 2, top + picture.height + 1), text, INK, font)
     data = io.BytesIO()
     page.save(data, "PNG")
     return data.getvalue()
 
 
-def _strip(before: Array, after: Array, said: str, said_after: str) -> Image.Image:
+def _panels(before: Array, after: Array, said: str, said_after: str) -> list[tuple[Array, str]]:
+    """The three pictures of a row, f32[C,H,W] from 0 to 1, each with its words."""
     change = after - before
     largest = float(np.abs(change).max())
     low, high = min(0.0, float(before.min())), max(1.0, float(before.max()))  # more than 0 to 1: it was evened out
-    panels = [
+    changed = f"the change x {0.5 / largest:.2g}; grey is none" if largest else "no change"
+    return [
         ((before - low) / (high - low), f"before: {said}"),
-        (0.5 + change / (2 * (largest or 1.0)), f"change x {0.5 / largest:.3g}" if largest else "no change"),
+        (0.5 + change / (2 * (largest or 1.0)), changed),
         ((after - low) / (high - low), f"after: {said_after}"),
     ]
-    pictures = [_enlarged(values) for values, _ in panels]
-    font = ImageFont.load_default(LINE - 5)
-    words = [printable(text) for _, text in panels]
-    cells = [max(picture.width, int(font.getlength(text)) + 4) for picture, text in zip(pictures, words, strict=True)]
-    height = pictures[0].height
-    strip = Image.new("RGB", (sum(cells) + GAP * 2, height + LINE + GAP), PAPER)
-    draw, left = ImageDraw.Draw(strip), 0
-    for picture, text, cell in zip(pictures, words, cells, strict=True):
-        strip.paste(picture, (left, 0))
-        draw.text((left + 2, height + 1), text, INK, font)
-        left += cell + GAP
-    return strip
 
 
 def _enlarged(values: Array) -> Image.Image:

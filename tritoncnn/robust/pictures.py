@@ -24,11 +24,13 @@ from tritoncnn.train.predict import read_or_error
 
 @dataclass(frozen=True)
 class Attacked:
-    """One picture: the values f32[C,H,W] that the model was given before and after, a note for machines, lines for people."""
+    """One picture: the values f32[C,H,W] that the model was given before and after, what it said of them, and of the attack;
+    a note for machines, lines for people."""
 
     before: Array
     after: Array
     said: tuple[str, str]
+    title: str
     note: Mapping[str, Any]
     lines: tuple[str, ...]
 
@@ -52,7 +54,8 @@ def _attack(victim: Victim, pictures: torch.Tensor, attack: Attack, aim: int | N
     changed = victim.attacked(pictures, before.argmax(1), attack, aim)
     after = victim.probabilities(changed)
     largest, norms = lengths(changed - pictures)
-    results = []
+    goal = "" if aim is None else f" towards {victim.classes[aim]}"
+    title, results = f"{attack.method}{goal}: {attack.reach()}", []
     for i in range(len(pictures)):
         first, last = int(before[i].argmax()), int(after[i].argmax())
         reached = last != first if aim is None else last == aim
@@ -62,12 +65,13 @@ def _attack(victim: Victim, pictures: torch.Tensor, attack: Attack, aim: int | N
         }
         note = {**ends, "reached": reached, "linf": largest[i], "l2": norms[i]}
         said = victim.said(before[i]), victim.said(after[i])
+        end = said[1] if reached else f"{said[1]}, the attack failed"
         lines = (
             f"before  {said[0]}",
             f"after   {said[1]}{'' if reached else '  (the attack failed)'}",
             f"change  at most {largest[i]:.4g} a value, 2-norm {norms[i]:.4g}",
         )
-        results.append(Attacked(pictures[i].numpy(), changed[i].numpy(), said, note, lines))
+        results.append(Attacked(pictures[i].numpy(), changed[i].numpy(), (said[0], end), title, note, lines))
     return results
 
 
@@ -81,6 +85,6 @@ def write_attacked(out: Path, rows: Sequence[Mapping[str, Any]], results: Sequen
     write_file(files[0], (json.dumps(rows, indent=2) + "\n").encode())
     for name, result in results:
         path = free_name(out, name, "attack.png", files)
-        write_file(path, draw_sheet([(result.before, result.after, *result.said)]))
+        write_file(path, draw_sheet([(result.before, result.after, *result.said)], result.title))
         files.append(path)
     return files
