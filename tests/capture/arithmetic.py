@@ -38,6 +38,17 @@ UNARY: dict[str, Any] = {
     "round to tens": (lambda a: torch.round(a * 7, decimals=-1), (POINTS,)),
     **{f"special_{name}": (getattr(torch.special, name), (POINTS,)) for name in ("i0e", "i1", "i1e")},
     "i0": (torch.i0, (POINTS,)),
+    "fake_quantize": (lambda a: torch.fake_quantize_per_tensor_affine(a, 0.3, 3, -8, 7), (POINTS,)),
+    "fake_quantize by tensors": (
+        lambda a: torch.fake_quantize_per_tensor_affine(a, torch.tensor([0.3]), torch.tensor([2], dtype=torch.int32), -8, 7),
+        (POINTS,),
+    ),
+    "fake_quantize of channels": (
+        lambda a: torch.fake_quantize_per_channel_affine(
+            a, torch.tensor([0.5, 0.25, 1.0, 8.0]), torch.tensor([2, -1, 0, 0], dtype=torch.int32), 1, -8, 7
+        ),
+        (IMAGE,),
+    ),
     "erfinv": (small(torch.erfinv), (POINTS,)),
     **{name: (getattr(torch, name), (POSITIVE,)) for name in ("lgamma", "digamma")},
     "polygamma": (lambda a: torch.polygamma(0, a) + torch.polygamma(1, a).detach(), (POSITIVE,)),

@@ -181,6 +181,11 @@ def test_a_loss_that_is_unsupported_is_told() -> None:
         )
 
 
+def test_a_shape_that_data_decide_is_told_as_such() -> None:
+    with pytest.raises(UnsupportedError, match="its control flow or shapes depend on data; torch.where"):
+        capture_module(Function(lambda x: torch.combinations(x[0, 0, 0]).sum()), (IMAGE,))
+
+
 class Wavering(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.sum() > 0:
@@ -192,7 +197,10 @@ def test_control_flow_that_depends_on_data_is_one_clear_sentence(capfd: pytest.C
     with pytest.raises(UnsupportedError) as error:
         capture_module(Wavering(), (IMAGE,))
     line = line_of(Wavering.forward, "if x.sum")
-    assert str(error.value) == f"the model cannot be captured (at {line}): its control flow or shapes depend on data"
+    assert str(error.value) == (
+        f"the model cannot be captured (at {line}): its control flow or shapes depend on data; "
+        "torch.where computes both ways, a product with a mask keeps the shape"
+    )
     assert capfd.readouterr() == ("", "")
 
 

@@ -39,6 +39,29 @@ def drawn(function: Function, seed: int = 3, x: torch.Tensor | None = None) -> t
     return found
 
 
+def test_a_random_order_holds_each_number_once() -> None:
+    found = drawn(lambda x: torch.randperm(100) + 0 * x[0].long())
+    assert torch.equal(found.sort().values, torch.arange(100))
+    assert (found != torch.arange(100)).sum() > 80
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_places_are_drawn_in_proportion(replacement: bool) -> None:
+    p = torch.tensor([1.0, 0.0, 5.0, 2.0])
+    x = p.expand(N, 4).contiguous()
+    found = drawn(lambda x: torch.multinomial(x, 2, replacement), x=x)
+    chances = p / p.sum()
+    for column in (0, 1) if replacement else (0,):
+        counts = torch.bincount(found[:, column], minlength=4) / N
+        assert (counts - chances).abs().max() < 5 * 0.5 / math.sqrt(N)  # five deviations
+    assert (found != 1).all()
+    second = (chances[:, None] * chances / (1 - chances)[:, None]).fill_diagonal_(0).sum(0)  # after another one
+    if not replacement:
+        counts = torch.bincount(found[:, 1], minlength=4) / N
+        assert (counts - second).abs().max() < 5 * 0.5 / math.sqrt(N)
+        assert (found[:, 0] != found[:, 1]).all()
+
+
 # name -> (function, mean, standard deviation)
 DISTRIBUTIONS: dict[str, tuple[Function, float, float]] = {
     "rand": (lambda x: torch.rand(N), 0.5, math.sqrt(1 / 12)),

@@ -254,9 +254,12 @@ def _export(
                 return program.run_decompositions({})
     except Exception as error:
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
-        data = "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__
+        data = any(
+            word in f"{type(error).__name__} {error}".lower()
+            for word in ("data-dependent", "datadependent", "unbacked")
+        )
         why = (
-            "its control flow or shapes depend on data"
+            "its control flow or shapes depend on data; torch.where computes both ways, a product with a mask keeps the shape"
             if data
             else "torch.export cannot follow the gradients that it takes inside; tritoncnn.compile_grad gives gradients"
             if module.result.watch.differentiated

@@ -5,13 +5,16 @@ from __future__ import annotations
 SIZE = "whose size depends on data"
 COMPLEX = "complex numbers are not computed in"
 FACTORS = "a matrix is not factorised; what no trained parameter enters, torch can compute beforehand and hand in"
-WHY = {  # ATen op, without its overload
+WHY = {  # ATen op, without its overload where all of them are meant
     "masked_select": f"masked_select, {SIZE}; use torch.where or a product with the mask",
     "nonzero": f"nonzero, {SIZE}",
     "_unique2": f"unique, {SIZE}",
     "unique_dim": f"unique, {SIZE}",
     "unique_consecutive": f"unique_consecutive, {SIZE}",
     "bincount": f"bincount, {SIZE}; F.one_hot(x, classes).sum(0) counts with a fixed one",
+    "where.default": f"where of a mask alone, {SIZE}",
+    "repeat_interleave.self_Tensor": f"repeat_interleave with counts in a tensor, {SIZE}; one number has a fixed one",
+    "repeat_interleave.Tensor": f"repeat_interleave with counts in a tensor, {SIZE}; one number has a fixed one",
     "histc": "histc; a comparison with the edges of the bins, summed, counts the same",
     "float_power": "float_power, which computes in f64; use torch.pow",
     "embedding_renorm": "an embedding with max_norm, which changes its weight when called; normalise the rows that it gives",
@@ -45,4 +48,4 @@ def gap(name: str) -> str:
         return f"{plain}: {FACTORS}"
     if plain.startswith("fft_"):
         return f"{plain}: {COMPLEX}; a product with matrices of cosines and of sines gives both parts"
-    return WHY.get(plain, name.removesuffix(".default"))
+    return WHY.get(name) or WHY.get(plain, name.removesuffix(".default"))

@@ -22,6 +22,7 @@ from tritoncnn.formulas import (
     norm,
     order,
     pool,
+    quantize,
     running,
     sample,
     scatter,
@@ -143,6 +144,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     "index_put.default": scatter.index_put,
     **{f"masked_fill.{kind}": scatter.masked_fill for kind in ("Scalar", "Tensor")},
     "masked_scatter.default": searching.masked_scatter,
+    **{f"fake_quantize_per_tensor_affine.{kind}": quantize.fake_quantize for kind in ("default", "tensor_qparams")},
+    "fake_quantize_per_channel_affine.default": quantize.fake_quantize_channels,
     # maxima, order, running sums
     "max.default": order.amax,
     "min.default": order.amin,

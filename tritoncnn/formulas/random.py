@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tritoncnn.errors import InputError, ShapeError, UnsupportedError
+from tritoncnn.formulas.dtypes import as_float, widen
+from tritoncnn.formulas.order import argmax, argsort, topk
 from tritoncnn.ops import OPS
 
 op = OPS
@@ -80,3 +82,30 @@ def whole(draw: Draw, shape: Shape, low: int, high: int) -> Any:
 def holds(draw: Draw, shape: Shape, p: Any) -> Any:
     """True with probability p, a number or a tensor that broadcasts to ``shape``."""
     return op["lt"](draw(shape), p)
+
+
+def order(draw: Draw, n: int) -> Any:
+    """0, 1, ... n-1 as i64 in a random order: that of n numbers."""
+    return argsort(draw((n,)))
+
+
+def chosen(draw: Draw, p: Any, count: int, replacement: bool) -> Any:
+    """i64 [..., count], places of p [..., C] drawn with chances in proportion to p, each at most once without ``replacement``.
+
+    Where fewer places than ``count`` have a chance, others follow, where torch raises. Raises ShapeError.
+    Source: Efraimidis & Spirakis 2006, "Weighted random sampling with a reservoir", in logarithms.
+    """
+    *lead, C = p.shape
+    if not 1 <= len(p.shape) <= 2 or (not replacement and count > C):
+        raise ShapeError(f"multinomial: p must be [C] or [N, C] with C at least {count}; got {list(p.shape)}")
+    z = widen(op["detach"](as_float(p)))
+    if not replacement:
+        return topk(_race(draw, z), count)[1]
+    return argmax(_race(draw, op["reshape"](z, shape=(*lead, 1, C)), count), -1)
+
+
+def _race(draw: Draw, p: Any, rows: int = 1) -> Any:
+    """log(p / e) with e drawn from the exponential distribution, where p is above 0: the largest wins in proportion to p."""
+    shape = (*p.shape[:-2], rows, p.shape[-1]) if rows > 1 else tuple(p.shape)
+    late = op["log"](-op["log"](1.0 - draw(shape)))
+    return op["where"](p > 0.0, op["log"](op["where"](p > 0.0, p, 1.0)) - late, -math.inf)

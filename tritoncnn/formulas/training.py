@@ -97,6 +97,14 @@ def _exponential(draw: Draw, meta: Any, x: Any, rate: float = 1.0) -> Any:
     return cast(OPS["log"](1.0 - draw(tuple(meta.shape))) * (-1.0 / rate), IR_DTYPE[meta.dtype])
 
 
+def _randperm(draw: Draw, meta: Any, n: int, *, dtype: Any = None) -> Any:
+    return cast(random.order(draw, n), IR_DTYPE[meta.dtype])
+
+
+def _multinomial(draw: Draw, meta: Any, p: Any, count: int, replacement: bool = False) -> Any:
+    return random.chosen(draw, p, count, replacement)
+
+
 def _rrelu(draw: Draw, meta: Any, x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Any:
     return random.rrelu(x, float(lower), float(upper), draw) if training else leaky_relu(x, (lower + upper) / 2)
 
@@ -132,4 +140,6 @@ RANDOM: dict[str, Callable[..., Any]] = {  # (draw, what torch says of the resul
     "randint_like.default": _randint_like,
     "randint_like.low_dtype": _randint_like_low,
     "exponential.default": _exponential,
+    "randperm.default": _randperm,
+    "multinomial.default": _multinomial,
 }
