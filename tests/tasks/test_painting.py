@@ -189,6 +189,43 @@ def test_films_are_painted_into_folders_and_videos_of_their_rate(run: Path, tmp_
     with Image.open(tmp_path / "painted.gif") as video:
         assert video.size == (40, 30)
         assert (getattr(video, "n_frames", 1), video.info["duration"]) == (3, 120)
+    result = stylise(run, film, "--out", tmp_path / "of-folder.gif")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "of-folder.gif") as video:
+        assert (getattr(video, "n_frames", 1), video.info["duration"]) == (3, 40)
+
+
+def test_a_video_is_there_once_it_is_whole(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "film").mkdir()
+    for number, frame in enumerate(frames_of(2)):
+        frame.resize((41 - number, 30)).save(tmp_path / "film" / f"{number}.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "film.gif").write_text("what was there before")
+    result = stylise(run, tmp_path / "film", "--out", tmp_path / "out" / "film.gif")
+    assert result.exit_code == 2
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["film.gif"]
+    assert (tmp_path / "out" / "film.gif").read_text() == "what was there before"
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+def test_videos_by_ffmpeg_hold_every_frame_at_their_rate(run: Path, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="the extra video")
+    import imageio.v3
+
+    (tmp_path / "film").mkdir()
+    for number, frame in enumerate(frames_of(3)):
+        frame.save(tmp_path / "film" / f"{number}.png")
+    first, second = tmp_path / f"first.{kind}", tmp_path / f"second.{kind}"
+    for words in ((tmp_path / "film", "--out", first), (first, "--out", second)):
+        result = stylise(run, *words)
+        assert result.exit_code == 0, result.output
+    assert imageio.v3.immeta(second)["fps"] == 25
+    assert [frame.shape for frame in imageio.v3.imiter(second)] == [(30, 40, 3)] * 3
+    first.write_bytes(first.read_bytes()[:200])
+    result = stylise(run, first, "--out", second)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "it may be empty, cut short or no video" in result.stderr
 
 
 def test_films_that_cannot_be_painted_are_told_in_one_sentence(run: Path, tmp_path: Path) -> None:

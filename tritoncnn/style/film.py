@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from tritoncnn.data.files import look, reason
 from tritoncnn.data.folder import files_in
 from tritoncnn.data.pictures import SUFFIXES, read_colour
 from tritoncnn.data.whole import LARGEST, WholeReader, scaled
-from tritoncnn.errors import DataError, InputError
+from tritoncnn.errors import DataError, InputError, SaveError
 from tritoncnn.frozen import compile_kept
 from tritoncnn.task import Task
 from tritoncnn.tasks.kinds.painting import to_image
@@ -26,8 +29,9 @@ from tritoncnn.train.folder import load_trained, make_folder, open_run
 
 VIDEOS = (".gif", ".mp4", ".mov", ".avi", ".mkv", ".webm")
 USUAL_RATE = 25.0  # frames a second, where a file does not say
-INSTALL = "pip install 'tritoncnn[video]'"
+CODECS = {".webm": "libvpx-vp9"}  # else H.264, which a WebM may not hold
 Frames = Iterator[tuple[str, Image.Image]]
+Sink = tuple[Callable[[str, Image.Image], None], list[Path], Callable[[int], None]]  # write a frame, files, finish
 
 
 def paint_film(
@@ -36,7 +40,8 @@ def paint_film(
 ) -> tuple[dict[str, Any], tuple[Path, ...]]:  # fmt: skip
     """Paint all frames of a folder, or of a video file, into a folder or a video; (what is known of it, the files).
 
-    ``out``: None: painted-FILM beside nothing, in this folder. ``size``: pixels of the longer side. Raises InputError,
+    ``out``: None: painted-FILM in this folder; of a folder of frames a name such as film.mp4 makes a video, of USUAL_RATE.
+    ``size``: pixels of the longer side. A video is there once it is whole. Raises InputError,
     DataError (also where frames have different sizes), CheckpointError, SaveError.
     """
     trained = load_trained(open_run(run), task, best=best)
@@ -56,7 +61,9 @@ def paint_film(
     note: dict[str, Any] = {"run": str(run), "film": str(film), "frames": 0}
     changes: list[tuple[float, float]] = []
     with ExitStack() as stack:
-        write, files = _folder_of(place) if is_folder else _video_of(place, film, stack)
+        into_folder = is_folder and place.suffix.lower() not in VIDEOS
+        rate = USUAL_RATE if is_folder else _rate_of(film)
+        write, files, finish = _folder_of(place) if into_folder else _video_of(place, rate, stack)
         model, before = None, None
         for name, frame in _frames_in(film) if is_folder else _frames_of(film):
             shown = scaled(frame, size) if size is not None else frame
@@ -80,8 +87,9 @@ def paint_film(
             note["frames"] += 1
             if note["frames"] % 10 == 0:
                 tell(f"{note['frames']} frames painted")
-    if before is None:
-        raise DataError(f"{film} holds no frame")
+        if before is None:
+            raise DataError(f"{film} holds no frame")
+        finish(note["frames"])
     note |= {"size": list(before[0].size)}
     if changes:
         given, made = np.mean(changes, 0)
@@ -111,9 +119,7 @@ def _frames_of(video: Path) -> Frames:
             values = np.asarray(frame)
             yield str(number), Image.fromarray(values if values.ndim == 2 else values[..., :3]).convert("RGB")
     except Exception as error:  # its readers raise nearly anything
-        raise DataError(
-            f"video {video} cannot be read: {_first_line(error)}; mp4 and its like need {INSTALL}"
-        ) from error
+        raise DataError(_unreadable(video, error)) from error
 
 
 def _rate_of(video: Path) -> float:
@@ -121,9 +127,7 @@ def _rate_of(video: Path) -> float:
     try:
         found = _imageio().immeta(video, exclude_applied=False)
     except Exception as error:
-        raise DataError(
-            f"video {video} cannot be read: {_first_line(error)}; mp4 and its like need {INSTALL}"
-        ) from error
+        raise DataError(_unreadable(video, error)) from error
     if found.get("fps"):
         return float(found["fps"])
     return 1000 / found["duration"] if found.get("duration") else USUAL_RATE
@@ -133,15 +137,28 @@ def _imageio() -> Any:
     try:
         import imageio.v3
     except ImportError as error:
-        raise InputError(f"video files need the package imageio; {INSTALL}") from error
+        raise InputError("video files need the package imageio: pip install 'tritoncnn[video]'") from error
     return imageio.v3
+
+
+def _unreadable(video: Path, error: Exception) -> str:
+    return f"video {video} cannot be read: {_first_line(error)}{_lacking(video)}"
+
+
+def _lacking(video: Path) -> str:
+    """What a sentence on a video that fails goes on with: how to install what is not there, or what else it may be."""
+    if video.suffix.lower() == ".gif":
+        return ""
+    if find_spec("imageio_ffmpeg") is None and find_spec("av") is None:
+        return f"; {video.suffix} needs pip install 'tritoncnn[video]'"
+    return "; it may be empty, cut short or no video"
 
 
 def _first_line(error: Exception) -> str:
     return reason(error).strip().split("\n")[0].rstrip(".")
 
 
-def _folder_of(place: Path) -> tuple[Callable[[str, Image.Image], None], list[Path]]:
+def _folder_of(place: Path) -> Sink:
     make_folder(place)
     files: list[Path] = []
 
@@ -152,33 +169,45 @@ def _folder_of(place: Path) -> tuple[Callable[[str, Image.Image], None], list[Pa
         write_file(file, data.getvalue())
         files.append(file)
 
-    return write, files
+    return write, files, lambda frames: None
 
 
-def _video_of(place: Path, video: Path, stack: ExitStack) -> tuple[Callable[[str, Image.Image], None], list[Path]]:
-    """A video of the same rate. An odd row or column, which most codecs refuse, is left out."""
-    if place.suffix.lower() not in VIDEOS:
+def _video_of(place: Path, rate: float, stack: ExitStack) -> Sink:
+    """A video of so many frames a second, moved to its place when it is whole. An odd row or column, which most codecs
+    refuse, is left out."""
+    kind = place.suffix.lower()
+    if kind not in VIDEOS:
         raise InputError(f"--out {place} must end in one of {', '.join(VIDEOS)}, as a video file does")
-    rate = _rate_of(video)
     make_folder(place.parent)
     check_writable(place)
+    v3 = _imageio()
     import imageio.v2
 
-    how = (
-        {"duration": round(1000 / rate), "loop": 0}
-        if place.suffix.lower() == ".gif"
-        else {"fps": rate, "macro_block_size": 2}
-    )
+    how: dict[str, Any] = {"fps": rate, "macro_block_size": 2, "codec": CODECS.get(kind, "libx264")}
+    if kind == ".gif":
+        how = {"duration": round(1000 / rate), "loop": 0}
+    beside = Path(stack.enter_context(TemporaryDirectory(prefix=".painted-", dir=place.parent))) / place.name
     try:
         open_writer: Any = imageio.v2.get_writer  # its types know of no options
-        writer = stack.enter_context(open_writer(place, **how))
+        writer = stack.enter_context(open_writer(beside, **how))
     except Exception as error:  # as its readers
-        raise InputError(
-            f"video {place} cannot be written: {_first_line(error)}; mp4 and its like need {INSTALL}"
-        ) from error
+        raise InputError(f"video {place} cannot be written: {_first_line(error)}{_lacking(place)}") from error
 
     def write(name: str, picture: Image.Image) -> None:
         values = np.asarray(picture)
         writer.append_data(values[: values.shape[0] // 2 * 2, : values.shape[1] // 2 * 2])
 
-    return write, [place]
+    def finish(frames: int) -> None:
+        """Read it again: what ffmpeg has no encoder for, it tells on its own and nowhere else."""
+        writer.close()
+        try:
+            found = sum(1 for _ in v3.imiter(beside))
+        except Exception as error:
+            raise SaveError(
+                f"video {place} could not be written: what came is no video ({_first_line(error)})"
+            ) from error
+        if found != frames and kind != ".gif":  # which joins frames that are alike
+            raise SaveError(f"video {place} could not be written: {found} of {frames} frames are in it")
+        os.replace(beside, place)
+
+    return write, [place], finish
