@@ -26,8 +26,15 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def interleave(sides: dict[str, Callable[[], object]], repeats: int, seconds: float = 0.02) -> dict[str, float]:
+def interleave(
+    sides: dict[str, Callable[[], object]],
+    repeats: int,
+    seconds: float = 0.02,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median milliseconds per call of each side: in every round each side runs in turn for about ``seconds``.
+
+    ``clock`` tells seconds: those of the wall, or ``time.process_time``, which counts all threads.
 
     Before each turn there is a pause and an untimed call: idle threads of the side before spin for a while, on cores that are
     not theirs any more.
@@ -36,18 +43,18 @@ def interleave(sides: dict[str, Callable[[], object]], repeats: int, seconds: fl
     for name, call in sides.items():
         for _ in range(3):
             call()
-        start = time.perf_counter()
+        start = clock()
         call()
-        calls[name] = max(1, int(seconds / max(time.perf_counter() - start, 1e-7)))
+        calls[name] = max(1, int(seconds / max(clock() - start, 1e-7)))
     rounds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, call in sides.items():
             time.sleep(PAUSE)
             call()
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls[name]):
                 call()
-            rounds[name].append((time.perf_counter() - start) / calls[name])
+            rounds[name].append((clock() - start) / calls[name])
     return {name: statistics.median(times) * 1e3 for name, times in rounds.items()}
 
 

@@ -1,12 +1,14 @@
 """Every task's net: the training step against torch eager and torch.compile, inference against inference engines.
 
-    python benchmarks/nets.py [--only resnet,vgg] [--all-models] [--kind step,inference] [--threads 2] [--json FILE]
+    python benchmarks/nets.py [--only resnet,vgg] [--all-models] [--kind step,inference] [--threads 2] [--cpu]
+                               [--json FILE]
 
 Data, shapes, loss, batch and optimizer are those of ``tritoncnn train TASK`` with no other flag. A step's peers are torch eager
 in both layouts and torch.compile; inference, at batch 1 and 8, has torch eager, torch.compile with frozen weights, ONNX Runtime
 and OpenVINO, in f32 on as many threads. Engines that are not installed (``pip install -e '.[bench]'``), or that fail on a net,
 are told and left out. Outputs are compared before anything is timed; so are the losses of three steps, where the net draws no
 random numbers: dropout's are other ones in torch. The last lines are geometric means over the nets, against each one's best peer.
+On a machine that others use too, ``--threads 1 --cpu`` takes CPU time, which their load changes far less than the wall's.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import io
 import logging
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -36,6 +39,7 @@ STEPS = 3  # whose losses are compared
 TOLERANCE = 0.02  # of their relative difference: Adam's first steps have the sign of each gradient, whatever its size
 TORCHS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 Call = Callable[[], Any]
+Clock = Callable[[], float]  # seconds
 
 
 class Net(NamedTuple):
@@ -93,7 +97,7 @@ def our_step(net: Net, module: torch.nn.Module, batch: int) -> Call:
     return lambda: step(x, y)
 
 
-def compare_steps(net: Net, repeats: int) -> list[Row]:
+def compare_steps(net: Net, repeats: int, clock: Clock) -> list[Row]:
     """One row a peer, of one training step."""
     batch, module = net.task.recipe.batch, net.module()
     sides = {
@@ -107,10 +111,10 @@ def compare_steps(net: Net, repeats: int) -> list[Row]:
         for name, found in losses.items():
             for mine, wanted in zip(found, losses["torch eager"], strict=True):
                 assert math.isclose(mine, wanted, rel_tol=TOLERANCE), f"{net.name}, {name}: {found}; {losses}"
-    return rows_of(f"{net.name} step, batch {batch}", interleave(sides, repeats))
+    return rows_of(f"{net.name} step, batch {batch}", interleave(sides, repeats, clock=clock))
 
 
-def compare_inference(net: Net, batch: int, repeats: int) -> list[Row]:
+def compare_inference(net: Net, batch: int, repeats: int, clock: Clock) -> list[Row]:
     """One row a peer, of one call."""
     module, (x, _, _) = net.module().eval(), net.example(batch)
     ours = tritoncnn.compile(module, x)
@@ -122,7 +126,7 @@ def compare_inference(net: Net, batch: int, repeats: int) -> list[Row]:
         sides = {"ours": lambda: ours(x), **peers}
         for name, side in sides.items():
             close(side(), wanted, f"{net.name}, {name}")
-        return rows_of(f"{net.name}, batch {batch}", interleave(sides, repeats))
+        return rows_of(f"{net.name}, batch {batch}", interleave(sides, repeats, clock=clock))
 
 
 def close(found: Any, wanted: Any, what: str) -> None:
@@ -217,8 +221,12 @@ def main() -> None:
     parser.add_argument("--only", type=words, default=[], help="tasks, with commas (default: all)")
     parser.add_argument("--all-models", action="store_true", help="every model of each task, not the default alone")
     parser.add_argument("--kind", type=words, default=["step", "inference"], help="step,inference")
+    parser.add_argument("--cpu", action="store_true", help="CPU time in place of the wall's; with --threads 1")
     parser.set_defaults(repeats=15)
     options = parser.parse_args()
+    if options.cpu and options.threads != 1:
+        parser.error(f"--cpu adds up the time of all threads; it needs --threads 1, got {options.threads}")
+    clock = time.process_time if options.cpu else time.perf_counter
     torch.set_num_threads(options.threads)
     for name in ("onnxruntime", "openvino"):
         if not installed(name):
@@ -228,11 +236,11 @@ def main() -> None:
         if "step" in options.kind and isinstance(net.options.loss(), Step):
             print(f"{net.name}: its step moves several nets by several losses; torch's side of it is not written here")
         elif "step" in options.kind:
-            cases["step"].append(compare_steps(net, options.repeats))
+            cases["step"].append(compare_steps(net, options.repeats, clock))
             report(cases["step"][-1], None)
         if "inference" in options.kind:
             for batch in BATCHES:
-                cases["inference"].append(compare_inference(net, batch, options.repeats))
+                cases["inference"].append(compare_inference(net, batch, options.repeats, clock))
                 report(cases["inference"][-1], None)
         torch._dynamo.reset()  # the next net has its own code
     report([row for of_kind in cases.values() for rows in of_kind for row in rows], options.json)

@@ -194,6 +194,10 @@ def test_list_shows_what_there_is(run: Path, tmp_path: Path) -> None:
         ("broken", "damaged"), ("half", "not ended"), ("whole", "ended"),
     ]  # fmt: skip
     assert rows[2]["metrics"]["accuracy"] > 0
+    summary = json.loads((run / "summary.json").read_text())
+    for cost in ("seconds", "launches", "peak_memory"):
+        assert rows[2][cost] == summary[cost]
+    assert f"; {summary['seconds']:.1f} s, {summary['launches']} launches a step, " in rows[2]["about"]
     assert "go on by train --resume" in call("list", "runs", "--runs", tmp_path).stdout
 
 

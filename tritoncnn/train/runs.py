@@ -10,11 +10,18 @@ from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.train.folder import MAX_CONFIG, RunFolder, read_config
 from tritoncnn.train.tensorfile import parse_json
 
+COSTS = {  # of an ended run, as summary.json has them -> in words
+    "seconds": lambda value: f"{value:.1f} s",
+    "launches": lambda value: f"{value} launches a step",
+    "peak_memory": lambda value: f"{value:,} MB",
+}
+
 
 def list_runs(runs: Path) -> list[dict[str, Any]]:
-    """A row for each run folder in ``runs``, by name: name, about, task, model, data, state and, of an ended one, metrics.
+    """A row for each run folder in ``runs``, by name: name, about, task, model, data, state.
 
-    A folder that holds no run is passed over; of a damaged run the row says so. Raises InputError: ``runs`` is no folder.
+    Of an ended one there are also its metrics, and what it took, named as in COSTS. A folder that holds no run is passed
+    over; of a damaged run the row says so. Raises InputError: ``runs`` is no folder.
     """
     found = look(runs)
     if found == "none":
@@ -42,7 +49,9 @@ def _row(run: RunFolder) -> dict[str, Any]:
         if not isinstance(metrics, dict):
             raise CheckpointError(f"{path}: metrics must be an object; got {metrics!r}")
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
-        about = f"{of}, {summary.get('epochs')} epochs: {shown}"
-        return row | {"state": "ended", "epochs": summary.get("epochs"), "metrics": metrics, "about": about}
+        costs = {name: summary[name] for name in COSTS if name in summary}  # older runs lack some
+        told = ", ".join(COSTS[name](value) for name, value in costs.items())
+        about = f"{of}, {summary.get('epochs')} epochs: {shown}" + (f"; {told}" if told else "")
+        return row | {"state": "ended", "epochs": summary.get("epochs"), "metrics": metrics, **costs, "about": about}
     except (InputError, ValueError, TypeError) as error:
         return row | {"state": "damaged", "about": f"damaged: {error}"}
