@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,23 @@ def test_pictures_with_maps_beside_them_on_disk_are_those_in_memory(
         DataError, match=r"--stream is for tasks that see pictures whole|the task reads its pictures in an"
     ):
         load_data(name, place, PieceReader(16), {"stream": True})
+
+
+ENDS_EARLY = """
+import sys, torch
+from pathlib import Path
+from tritoncnn.data import load_data
+from tritoncnn.data.boxes import FittedReader
+from tritoncnn.data.stream import read_ahead
+
+data = load_data("masks", Path(sys.argv[1]), FittedReader(16), {"stream": True})
+found = read_ahead(data.train.x, torch.arange(4).split(1), 2)
+next(found)
+raise ValueError("a mistake elsewhere")
+"""
+
+
+def test_a_program_that_ends_by_an_error_does_not_wait_for_its_readers(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", ENDS_EARLY, str(two_folders(tmp_path, 6))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ValueError: a mistake elsewhere")

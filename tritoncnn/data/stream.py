@@ -5,6 +5,7 @@ Which pictures come in which order is said before any is read: no bit depends on
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import signal
@@ -170,19 +171,26 @@ def read_ahead(x: torch.Tensor, batches: Sequence[torch.Tensor], workers: int) -
             _Batches(files), batch_size=None, sampler=[rows.tolist() for rows in batches], num_workers=workers,
             collate_fn=_as_it_is, prefetch_factor=AHEAD, worker_init_fn=_leave_signals, generator=torch.Generator(),
         )  # fmt: skip
-    found = iter(loader)
-    while True:
-        try:
-            pictures = next(found, None)
-        except RuntimeError as error:  # torch's word for a process that was killed
-            raise DataError(
-                f"a process that reads pictures ended early, perhaps for want of memory: {error}"
-            ) from error
-        if pictures is None:
-            return
-        if isinstance(pictures, DataError):
-            raise pictures
-        yield files.normalise(pictures)
+    found: Any = iter(loader)
+    # torch ends its processes when ``found`` is forgotten. A traceback may hold it until the end, where Python asks daemons to
+    # end by SIGTERM, which ours leave alone, and would wait for them without end: they are ended here, or before that.
+    atexit.register(found._shutdown_workers)
+    try:
+        while True:
+            try:
+                pictures = next(found, None)
+            except RuntimeError as error:  # torch's word for a process that was killed
+                raise DataError(
+                    f"a process that reads pictures ended early, perhaps for want of memory: {error}"
+                ) from error
+            if pictures is None:
+                return
+            if isinstance(pictures, DataError):
+                raise pictures
+            yield files.normalise(pictures)
+    finally:
+        atexit.unregister(found._shutdown_workers)
+        found._shutdown_workers()
 
 
 class _Batches(TorchDataset[Any]):
