@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -18,7 +20,10 @@ from tritoncnn.errors import InputError
 from tritoncnn.lecture import ROWS, Result, give, giving
 from tritoncnn.lecture.page import clock, page_of
 from tritoncnn.lecture.row import Row, Shown
+from tritoncnn.lecture.rows import compared
 from tritoncnn.lecture.stage import RowError, Stage
+from tritoncnn.tasks import find_task
+from tritoncnn.train.ways import read_ways
 
 Run = Callable[[Stage], Shown]
 FIRST, SECOND, THIRD = list(ROWS)[:3]
@@ -211,6 +216,40 @@ def test_every_row_has_words_for_a_reader() -> None:
         assert name == row.name
         assert row.title
         assert row.idea.endswith((".", "?")), name
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_shows_files_that_its_task_draws_by_flags_that_it_takes(name: str) -> None:
+    """What would otherwise be found out after minutes of training."""
+    said = inspect.getclosurevars(ROWS[name].run).nonlocals
+    if "task" not in said:  # a row by hand
+        return
+    task = find_task(said["task"])
+    assert set(said["pictures"]) <= {Path(file).stem for file in task.files}
+    command = main.get_command(click.Context(main), "train")  # type: ignore[attr-defined]
+    command.make_context("train", [task.name, *said["flags"]])
+    if "values" in said:
+        assert len(read_ways(task, [f"{said['name']}={said['values']}"])) >= 2
+        assert said["worse"] in said["values"].split(",")
+
+
+def test_a_comparison_is_read_by_the_order_of_its_values(tmp_path: Path) -> None:
+    """Not by their words: 0 may come back as 0.0."""
+
+    class Said(Stage):
+        def call(self, *words: str | Path) -> str:
+            run = tmp_path / "row" / "comparison" / "temporal=1000.0,seed=0"
+            run.mkdir(parents=True)
+            (run / "summary.json").write_text('{"files": ["painted.png"], "launches": 3, "fused": {}}')
+            rows = [{"temporal": 1000.0, "mean": 0.5}, {"temporal": 0.0, "mean": 0.9}]
+            (run.parent / "table.json").write_text(json.dumps({"metric": find_task("videostyle").best, "rows": rows}))
+            return ""
+
+    shown = compared("videostyle", "temporal", "1000,0", "0", "each frame for itself", painted="Frames.")(
+        Said(tmp_path, "row", lambda name: tmp_path)
+    )
+    assert (shown.value, shown.baseline) == (0.5, 0.9)
+    assert tmp_path / "row" / "comparison" / "temporal=1000.0,seed=0" / "painted.png" in shown.files
 
 
 def test_times_are_for_people() -> None:

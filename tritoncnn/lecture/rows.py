@@ -9,6 +9,7 @@ from tritoncnn.lecture import by_hand
 from tritoncnn.lecture.row import Row, Shown
 from tritoncnn.lecture.stage import Stage
 from tritoncnn.tasks import find_task
+from tritoncnn.train.ways import folder_of
 
 CURVES = "Loss and metrics over the epochs."
 MISTAKES = "The surest mistakes on the test part: the truth, and what the net took it for."
@@ -41,7 +42,7 @@ def trained(task: str, *flags: str, **pictures: str) -> Callable[[Stage], Shown]
 def compared(
     task: str, name: str, values: str, worse: str, by: str, *flags: str, seeds: int = 1, **pictures: str
 ) -> Callable[[Stage], Shown]:
-    """A row that trains a task once for each of the ``values`` of its option ``name``; the baseline is the value ``worse``.
+    """A row that trains a task once for each of the ``values`` of its option ``name``; the baseline is ``worse``, one of them.
 
     ``pictures``: a file of the run folder of the first value that is not ``worse``, without its ending -> the caption.
     """
@@ -53,14 +54,14 @@ def compared(
         )
         table = stage.read("comparison", "table.json")
         metric = find_task(task).metrics[table["metric"]]
-        found = {str(row[name]): row["mean"] for row in table["rows"]}
-        baseline = found.pop(worse)
-        run = folder / f"{name}={next(iter(found))},seed=0"
+        rows = list(table["rows"])
+        baseline = rows.pop(values.split(",").index(worse))["mean"]
+        run = folder / folder_of({name: rows[0][name]}, 0)
         summary = stage.read(str(run.relative_to(stage.folder)), "summary.json")
         drawn = {Path(file).stem: run / file for file in summary["files"]}
         return Shown(
             metric=table["metric"].replace("_", " "),
-            value=(min if metric.falls else max)(found.values()),
+            value=(min if metric.falls else max)(row["mean"] for row in rows),
             baseline=baseline,
             by=by,
             falls=metric.falls,
@@ -203,7 +204,7 @@ _ROWS = (
             "unet",
             "skips",
             "true,false",
-            "False",
+            "false",
             "the same net without skips",
             "--size",
             "32",
