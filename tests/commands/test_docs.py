@@ -63,6 +63,12 @@ def test_words_that_are_wrong_are_found_out() -> None:
     assert not refused(["dream", "RUN", "PICTURE", "--layer", "conv1"])
 
 
+def test_the_lectures_page_leads_to_a_page_of_each_row_in_their_order() -> None:
+    table = (ROOT / "docs" / "lecture.md").read_text().split("## The rows and their pages")[1].split("\n## ")[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`([^`]+)`", "".join(first)) == list(ROWS)
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_tells_a_command_to_go_on_with(name: str) -> None:
     assert not refused(shlex.split(ROWS[name].more))
