@@ -135,10 +135,14 @@ class Options(Flags):
     def fitted(self, examples: int) -> Options:
         """Fill in batch size and epochs where they were not said, after the number of training examples.
 
-        An epoch has 8 steps or more, as far as there are examples, and the run at least the recipe's number of steps.
+        An epoch has 8 steps or more, as far as there are two examples for each, and the run the recipe's number of steps or
+        more.
         """
         recipe = self.task.recipe_for(self.data)
-        small = 1 << (max(1, examples // LEAST_STEPS).bit_length() - 1)  # a power of two
+        least = min(
+            2, max(1, examples)
+        )  # a batch norm over one pixel, as DeepLab's, has no variance of a single example
+        small = 1 << (max(least, examples // LEAST_STEPS).bit_length() - 1)  # a power of two
         batch = self.batch_size or min(recipe.batch, small)
         epochs = self.epochs or max(recipe.epochs, math.ceil(recipe.steps / max(1, examples // batch)))
         return dataclasses.replace(self, batch_size=batch, epochs=epochs)
