@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
+import tritoncnn
 from tests.passes.golden import POOL, STEPS, after, graph
 from tritoncnn.ir import Rewriter, TensorType
 from tritoncnn.ops import Sym
@@ -102,6 +105,27 @@ def test_fuse_pool_wants_windows_that_tile_the_picture(size: int, fused: bool) -
         }}"""))  # fmt: skip
     assert [node.op for node in new.nodes] == (["conv2d"] if fused else ["conv2d", "max_pool2d"])
     assert bool(note) == fused
+
+
+def test_fuse_pool_leaves_a_pooling_that_has_an_epilogue() -> None:
+    """In the convolution's kernel pooling comes last: a relu behind it would be lost."""
+    new, note = FusePool()(graph(f"""
+        graph g(x: f32[2,3,4,4], w: f32[5,3,1,1]) {{
+          %1 = conv2d(x, w) {{{STEPS}, groups=1}} : f32[2,5,4,4]
+          %2, %3 = max_pool2d(%1) {{{POOL}, ceil_mode=False, epilogue='relu(acc)'}} : f32[2,5,2,2], u8[2,5,2,2]
+          return %2
+        }}"""))  # fmt: skip
+    assert [node.op for node in new.nodes] == ["conv2d", "max_pool2d"]
+    assert not note
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (0, 1, 3, 2), (0, 3, 1, 2)])
+def test_a_convolution_its_pooling_and_what_follows_agree_with_torch(order: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(4)
+    net, x = nn.Sequential(*(layers[i] for i in order)).eval(), torch.randn(2, 2, 10, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(tritoncnn.compile(net, x)(x), net(x), rtol=1e-5, atol=1e-5)
 
 
 def test_mask_before_pool_grad_masks_the_pooled_gradient() -> None:

@@ -27,6 +27,19 @@ def lines(graph: Graph) -> list[str]:
     return [line.split("  :")[0].split(" : ")[0].strip() for line in str(graph).splitlines()[1:-1]]
 
 
+def test_a_sum_over_dims_that_are_not_there_before_the_reshape_stays() -> None:
+    before = graph("""
+        graph g(x: f32[2,3], w: f32[3,8]) {
+          %1 = matmul(x, w) : f32[2,8]
+          %2 = reshape(%1) {shape=[2,1,8]} : f32[2,1,8]
+          %3 = sum(%2) {dims=[1]} : f32[2,8]
+          return %3
+        }""")
+    after, _ = SinkReshape()(before)
+    verify(after, check_node, after="SinkReshape")
+    assert lines(after)[-2].endswith("{dims=[1]}")
+
+
 def test_pointwise_work_its_operands_and_reductions_come_before_the_reshape() -> None:
     before = graph(f"""
         graph g(x: f32[2,3,1,9], w: f32[5,3,1,1], b: f32[5,1], r: f32[2,5,9]) {{

@@ -16,7 +16,8 @@ class FusePool(Pass):
     """%1 = conv2d(x, w) {...};  %2, %3 = max_pool2d(%1) {window=[2,2], stride=[2,2]}
        =>   %2, %3 = conv2d(x, w) {..., pool=[2,2]}
 
-    When   windows neither overlap nor hang over the edge, P and Q are multiples of the window, and %1 has no other reader.
+    When   windows neither overlap nor hang over the edge, P and Q are multiples of the window, %1 has no other reader, and the
+    pooling has no epilogue: in the convolution's kernel it comes last.
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
@@ -39,7 +40,7 @@ def _match(graph: Graph, node: Node) -> Node | None:
     above = found.nodes["conv"]
     window = node.attrs["window"]
     plain = node.attrs["stride"] == window and node.attrs["padding"] == (0, 0) and node.attrs["dilation"] == (1, 1)
-    if not plain or "pool" in above.attrs:
+    if not plain or "pool" in above.attrs or "epilogue" in node.attrs:
         return None
     if above.attrs["groups"] > 1:  # depthwise kernels do not pool
         return None

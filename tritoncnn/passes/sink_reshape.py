@@ -90,13 +90,12 @@ class _Sink:
     def _reduces(self, node: Node, wide: tuple[int, ...]) -> bool:
         """Whether only dims of size 1 were left out: a sum of what was joined may be a bias gradient, which a product computes
         of the operand that it reads (FuseBiasGrad)."""
-        return all(len(new) + len(old) == 2 for new, old in dim_groups(wide, node.operands[0].type.shape))
+        groups = dim_groups(wide, node.operands[0].type.shape)
+        return all(len(new) + len(old) == 2 for new, old in groups) and bool(_reduced_dims(wide, node))
 
     def _reduce(self, out: Rewriter, node: Node, y: Value) -> None:
         """Reduce those dims of y."""
-        groups = dim_groups(y.type.shape, node.operands[0].type.shape)
-        kept = {new[0] for new, old in groups if old[0] not in node.attrs["dims"]}
-        dims = tuple(d for d in range(y.type.rank) if d not in kept)
+        dims = _reduced_dims(y.type.shape, node)
         total = OPS[node.op](Sym(out, y), **{**node.attrs, "dims": dims})
         shape = node.result.type.shape
         out.replace(node.result, (total if total.shape == shape else OPS["reshape"](total, shape=shape)).value)
@@ -139,3 +138,10 @@ def _rewritten(small: tuple[int, ...], shape: tuple[int, ...], wide: tuple[int, 
             for d in new:
                 found[d] = wide[d]
     return tuple(found)
+
+
+def _reduced_dims(wide: tuple[int, ...], node: Node) -> tuple[int, ...]:
+    """Those of the shape ``wide`` over which ``node`` would go; none where it goes over dims of size 1 that ``wide`` lacks."""
+    groups = dim_groups(wide, node.operands[0].type.shape)
+    kept = {new[0] for new, old in groups if old[0] not in node.attrs["dims"]}
+    return tuple(d for d in range(len(wide)) if d not in kept)
