@@ -68,7 +68,7 @@ class Compiled:
         objects, text = Objects(current().cache), f"; with fewer of LLVM's passes\n{text}"
         obj = objects.find(text)
         if obj is None:
-            obj = engine.compile_text(text, 1)
+            obj = engine.compile_text(text)
             objects.keep(text, obj)
         self.code = engine.load(obj, ("launch",))
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.code.addresses["launch"])

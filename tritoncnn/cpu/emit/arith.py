@@ -10,7 +10,7 @@ from tritoncnn.cpu.front.ttir import Op, Type, Value
 
 from .casts import convert
 from .state import Apply, Lanes, State
-from .values import Res
+from .values import Move, Res
 
 
 def apply(code: State, op: Op, rs: list[Res]) -> Res:
@@ -70,7 +70,15 @@ def wrapping(name: str) -> Apply:
         fits = " nsw" if code.facts.fits(op.results[0]) else ""
         return code.let(lvl, f"{name}{fits} {llvm_type(op.operands[0].type.elem, vl)} {xs[0]}, {xs[1]}")
 
-    return on_lanes(write)
+    plainly = on_lanes(write)
+
+    def apply_to(code: State, op: Op, rs: list[Res]) -> Res:
+        result = plainly(code, op, rs)
+        if name == "add" and not result.vl and op.results[0].type.elem == "i32" and code.facts.fits(op.results[0]):
+            code.sums[result.v] = (rs[0], rs[1])
+        return result
+
+    return apply_to
 
 
 def intrinsic(name: str) -> Apply:
@@ -139,10 +147,29 @@ def add_pointer(code: State, op: Op, rs: list[Res]) -> Res:
     p, i = rs
     if i.v == "0":
         return p
-    lvl, vl = max(p.lvl, i.lvl), max(p.vl, i.vl)
     pointee, index = llvm_type(stored(op.results[0].type.pointee)), llvm_type(op.operands[1].type.elem, i.vl)
-    text = f"getelementptr {pointee}, {llvm_type('ptr', p.vl)} {p.v}, {index} {i.v}"
-    return Res(code.let(lvl, text), lvl, vl)
+    if p.vl or i.vl:
+        text = f"getelementptr {pointee}, {llvm_type('ptr', p.vl)} {p.v}, {index} {i.v}"
+        return Res(code.let(max(p.lvl, i.lvl), text), max(p.lvl, i.lvl), max(p.vl, i.vl))
+    move = code.moves.get(p.v)
+    if move is None or move.pointee != pointee:
+        move = Move(p, pointee, ())
+    move = replace(move, offsets=(*move.offsets, *((part, index) for part in _parts(code, i))))
+    # What changes least is added first, numbers last: a loop adds what changes in it alone.
+    at = move.pointer
+    for part, index in sorted(move.offsets, key=lambda offset: (offset[0].constant, offset[0].lvl)):
+        key = ("moved", at.v, part.v, pointee, index)
+        if key not in code.memo:
+            lvl = max(at.lvl, part.lvl)
+            code.memo[key] = Res(code.let(lvl, f"getelementptr {pointee}, ptr {at.v}, {index} {part.v}"), lvl)
+        at = code.memo[key]
+    code.moves[at.v] = move
+    return at
+
+
+def _parts(code: State, i: Res) -> list[Res]:
+    """The terms of which an offset is the sum: widened to an address's width one by one they add up to the same."""
+    return [part for term in code.sums.get(i.v, ()) for part in _parts(code, term)] or [i]
 
 
 # ---- what literals decide: masks mostly ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from tritoncnn.cpu.front.elements import llvm_type, stored
 from tritoncnn.cpu.front.ttir import Value
 
-from .values import ZERO, Buffer, Coord, Coords, Res
+from .values import ZERO, Buffer, Coord, Coords, Move, Res
 
 
 @dataclass(eq=False)
@@ -30,6 +30,8 @@ class Builder:
     buffers       tensors in scratch memory
     scalars       values that are one register
     spans         least and greatest value of an index
+    sums          an i32 -> the two of which it is the sum, where that fits
+    moves         an address -> the address and the offsets of which it is the sum
     """
 
     lanes: int
@@ -42,6 +44,8 @@ class Builder:
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     scalars: dict[Value, Res] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sums: dict[str, tuple[Res, Res]] = field(default_factory=dict)
+    moves: dict[str, Move] = field(default_factory=dict)
     count: int = 0
 
     # ---- lines -------------------------------------------------------------------------------------------------
@@ -255,6 +259,7 @@ class Builder:
         key = ("plus", c.name, offset.name)
         if key not in self.memo:
             self.memo[key] = Res(self.let(lvl, f"add nsw i32 {c.name}, {offset.name}"), lvl)
+            self.sums[self.memo[key].v] = (Res(c.name, c.lvl), Res(offset.name, offset.lvl))
             if offset.number is not None and c.name in self.spans:
                 low, high = self.spans[c.name]
                 self.spans[self.memo[key].v] = (low + offset.number, high + offset.number)
@@ -267,9 +272,20 @@ class Builder:
             return replace(c, name=str(c.number * factor), step=step)
         if factor == 1:
             return c
+        if c.name in self.sums:
+            base, offset = self.sums[c.name]
+            if (
+                offset.v.isdigit() and self.spans.get(base.v, (-1, 0))[0] >= 0
+            ):  # then base * factor fits where the sum's does
+                # LLVM would multiply out too, but forget that nothing overflows, and compute each row's address anew.
+                total = self.plus(self.times(Coord(base.v, base.lvl), factor), int(offset.v) * factor)
+                return replace(c, name=total.name, lvl=total.lvl, step=step)
         key = ("times", c.name, factor)
         if key not in self.memo:
             self.memo[key] = Res(self.let(c.lvl, f"mul nsw i32 {c.name}, {factor}"), c.lvl)
+            if c.name in self.spans and factor > 0:
+                low, high = self.spans[c.name]
+                self.spans[self.memo[key].v] = (low * factor, high * factor)
         return replace(c, name=self.memo[key].v, step=step)
 
     def index(self, c: Coord, start: int = 0) -> Res:

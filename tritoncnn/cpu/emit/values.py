@@ -44,6 +44,15 @@ class Res:
 
 
 @dataclass(frozen=True)
+class Move:
+    """An address: ``pointer`` moved by offsets, each with its LLVM type, in elements of LLVM type ``pointee``."""
+
+    pointer: Res
+    pointee: str
+    offsets: tuple[tuple[Res, str], ...]
+
+
+@dataclass(frozen=True)
 class Buffer:
     """A tensor in scratch memory; ``lvl`` is the level at which it was filled."""
 

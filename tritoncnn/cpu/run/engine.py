@@ -23,7 +23,10 @@ from tritoncnn.settings import current
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
 
-SPEED_LEVEL = 3  # LLVM's passes: filter gradients run 1.15 times as fast as with 2, for 6 % more time to compile
+# LLVM's passes. The lowering has chosen vectors and loops, computes nothing twice, and puts each line outside the loops that it
+# does not depend on: LLVM only has to inline and to hold in registers what is in memory. All of O3 took twice as long, for
+# steps of single layers that run no faster.
+PASSES = ("always_inliner", "sroa", "simplify_cfg", "instruction_combine")
 _OPENMP_NAMES = ("libgomp", "libiomp5", "libomp")  # each of them exports GOMP_parallel
 _OF_NOTE = (
     "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512vnni", "avx512fp16", "amx-tile", "amx-bf16", "amx-int8",
@@ -48,7 +51,7 @@ class Host:
     @property
     def key(self) -> str:
         """All that makes object code differ between machines and LLVM versions."""
-        llvm_and_lite = f"llvm {llvm_version()} llvmlite {llvmlite.__version__} O{SPEED_LEVEL}"
+        llvm_and_lite = f"llvm {llvm_version()} llvmlite {llvmlite.__version__} {' '.join(PASSES)}"
         return f"{self.cpu} {self.features} {self.lanes} {llvm_and_lite}"
 
 
@@ -132,7 +135,7 @@ def _machine(target: Host) -> Any:
     )
 
 
-def _optimised(text: str, level: int) -> tuple[Any, Any]:
+def _optimised(text: str) -> tuple[Any, Any]:
     machine = _machine(host())
     try:
         module = llvm.parse_assembly(text)
@@ -141,26 +144,24 @@ def _optimised(text: str, level: int) -> tuple[Any, Any]:
         raise KernelError(f"LLVM refused the code generated for a kernel: {' '.join(str(error).split())}") from error
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=level)
-    options.loop_vectorization = False  # the lowering has chosen the vectors
-    options.slp_vectorization = False
-    options.loop_unrolling = False  # nor needs it more copies of them: a quarter of the time to compile, for nothing
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    passes = llvm.create_new_module_pass_manager()
+    for name in PASSES:
+        getattr(passes, f"add_{name}_pass")()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
     return machine, module
 
 
 @_alone
-def compile_text(text: str, level: int = SPEED_LEVEL) -> bytes:
+def compile_text(text: str) -> bytes:
     """Object code of a module. Raises KernelError when LLVM cannot read the text."""
-    machine, module = _optimised(text, level)
+    machine, module = _optimised(text)
     return machine.emit_object(module)
 
 
 @_alone
-def assembly(text: str, level: int = SPEED_LEVEL) -> str:
+def assembly(text: str) -> str:
     """The machine code of a module, as a person reads it."""
-    machine, module = _optimised(text, level)
+    machine, module = _optimised(text)
     return machine.emit_assembly(module)
 
 

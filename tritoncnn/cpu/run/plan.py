@@ -218,7 +218,7 @@ def _runner() -> tuple[Any, Any]:
     """(the code, its ``repeat(plan, threads, times)``); compiled once a process, in a few milliseconds."""
     pause, declaration = _PAUSE.get(engine.architecture(), ("", ""))
     text = _TEXT.replace("PAUSE", pause).replace("SPINS", str(SPINS)) + declaration
-    code = engine.load(engine.compile_text(text, 1), ("repeat",))
+    code = engine.load(engine.compile_text(text), ("repeat",))
     return code, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.addresses["repeat"])
 
 
