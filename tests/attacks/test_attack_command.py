@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from tritoncnn.attacks.attacker import start_of
 from tritoncnn.commands import main
 from tritoncnn.errors import InputError
 from tritoncnn.robust import Victim, attack_curve
+from tritoncnn.robust.draw import draw_sheet
 from tritoncnn.train import measure, train
 from tritoncnn.train.folder import open_run, read_config
 from tritoncnn.train.measure import parts_of
@@ -155,3 +157,13 @@ def test_a_run_without_classes_or_without_a_run_is_told(run: Path, tmp_path: Pat
     assert "gone does not exist; wanted a folder made by train" in result.stderr
     (tmp_path / "empty").mkdir()
     assert "is not a run folder: it holds no config.json" in call(tmp_path / "empty").stderr
+
+
+def test_a_sheets_pictures_stand_below_each_other_whatever_is_said_of_them() -> None:
+    black, white = np.zeros((1, 20, 20), np.float32), np.ones((1, 20, 20), np.float32)
+    long = "a class with a very long name indeed, taken for another one"
+    page = np.asarray(Image.open(io.BytesIO(draw_sheet([(black, white, "0", "1"), (black, white, long, "1")], "pgd"))))
+    height = 200  # 20 pixels, ten times as large
+    dark = np.nonzero((page == 0).all(2).sum(0) >= 2 * height)[0]  # columns of the page that are black in both rows
+    assert (dark[0], dark[-1]) == (0, height - 1)
+    assert page.shape[1] > 3 * height  # the words have room
