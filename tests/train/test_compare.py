@@ -69,6 +69,11 @@ def test_a_comparison_tells_means_and_spreads_and_goes_on_where_it_was(
     before = (out / "table.json").read_bytes()
     assert CliRunner().invoke(main, words(data, out, "--seeds", 2, "-q")).exit_code == 0
     assert (out / "table.json").read_bytes() == before
+    (out / names[0] / "summary.json").write_text('{"task": "stack", "metrics": {"accuracy": "good"}, "seconds": 1}')
+    result = CliRunner().invoke(main, words(data, out, "--seeds", 2, "-q"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"tritoncnn: error: {names[0]} failed, and is in no mean: {out / names[0]}")
+    assert result.stderr.endswith("is no summary of a run of task 'stack'; remove its folder to train it again\n")
     result = CliRunner().invoke(main, words(data, out, "--lr", 0.5))
     assert (result.exit_code, result.stdout) == (2, "")
     assert "holds a comparison of task 'stack' with the flags" in result.stderr

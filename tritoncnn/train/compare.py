@@ -145,7 +145,7 @@ def _run(task: Task, options: Options, place: Path, progress: Silent) -> dict[st
     """The summary of a run: as it is there, of one that goes on, or of a new one."""
     summary = place / "summary.json"
     if look(summary) != "none":
-        found = parse_json(summary, read_file(summary, "", MAX_CONFIG, CheckpointError), "JSON")
+        found = _read_summary(task, summary)
     else:
         try:
             started = look(place / "checkpoint.safetensors") != "none"
@@ -157,6 +157,20 @@ def _run(task: Task, options: Options, place: Path, progress: Silent) -> dict[st
     progress.say(
         f"{place.name.replace(',', '  ')}: {task.best.replace('_', ' ')} {shown} after {found['seconds']:.1f} s"
     )
+    return found
+
+
+def _read_summary(task: Task, path: Path) -> dict[str, Any]:
+    """Raises CheckpointError: unreadable, damaged, or of another task."""
+    found = parse_json(path, read_file(path, "", MAX_CONFIG, CheckpointError), "JSON")
+    metrics, seconds = found.get("metrics"), found.get("seconds")
+    numbers = [*metrics.values(), seconds] if isinstance(metrics, dict) else [None]
+    if found.get("task") != task.name or not all(type(value) in (int, float) for value in numbers):
+        raise CheckpointError(
+            f"{path} is no summary of a run of task {task.name!r}; remove its folder to train it again"
+        )
+    if task.best not in found["metrics"] or not isinstance(found.get("baseline"), dict | None):
+        raise CheckpointError(f"{path} is damaged; remove its folder to train it again")
     return found
 
 
