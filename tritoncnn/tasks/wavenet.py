@@ -18,7 +18,7 @@ WINDOW = 256  # samples that the example has to tell
 DEEP = Rule("from 1 to 12", lambda value: 1 <= value <= 12)
 TALL = Rule("from 1 to 8", lambda value: 1 <= value <= 8)
 RECIPE = Recipe(
-    epochs=2, batch=2, steps=768, optimizer="adam", lr=0.004, momentum=0.0, weight_decay=0.0, flags={"clip": 1.0}
+    epochs=4, batch=2, steps=1536, optimizer="adam", lr=0.004, momentum=0.0, weight_decay=0.0, flags={"clip": 1.0}
 )
 
 
