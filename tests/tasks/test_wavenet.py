@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from torch.nn import functional as F
 
 import tritoncnn
-from tests.computing import Computing
+from tests.computing import Computing, assert_as_near_as_torch
 from tests.train.runs import StopAt, assert_same_run
 from tritoncnn.commands import main
 from tritoncnn.data import Examples, Facts
@@ -89,23 +89,30 @@ def test_one_step_is_computed_by_our_kernels_and_agrees_with_torch() -> None:
     net, x = tiny(), windows(4)
     there = torch.ones(4, WINDOW, dtype=torch.bool)
     there[1, 10:] = False
-    weights = {name: t.clone().requires_grad_(t.is_floating_point()) for name, t in net.state_dict().items()}
+    weights = {name: t.double().requires_grad_() for name, t in net.state_dict().items()}
     expected = by_hand(weights, x)[there].mean()
     expected.backward()
+    torchs = loss(net(x), there)
+    torchs.backward()
+    single = {name: parameter.grad for name, parameter in net.named_parameters()}
     step = tritoncnn.compile_step(net, loss, Adam(0.001), (x, there), seed=0)
     with Computing() as mode:
         value = step(x, there)
         assert not mode.seen
-    torch.testing.assert_close(value.double(), expected.detach(), rtol=1e-5, atol=0.0)
+    assert_as_near_as_torch("loss", value, torchs.detach(), expected.detach())
     for name, gradient in step.gradients().items():
         wanted = weights[name].grad
         if wanted is None:  # the last layer's residual goes nowhere
             assert name.startswith("layers.2.residual")
             continue
-        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
-    outputs, moved = step.model(example=x)(x), by_hand(step.state_dict(), x)
-    torch.testing.assert_close(outputs.double(), moved, rtol=1e-4, atol=1e-5)
-    assert bits(outputs, there) == pytest.approx(float(moved[there].mean()) / math.log(2), rel=1e-5)
+        torchs_own = single[name]
+        assert torchs_own is not None
+        assert_as_near_as_torch(name, gradient, torchs_own, wanted)
+    state = step.state_dict()
+    outputs, moved = step.model(example=x)(x), by_hand(state, x)
+    with torch.no_grad():
+        assert_as_near_as_torch("outputs", outputs, WaveNet.of(state)(x), moved)
+    assert bits(outputs, there) == float(outputs[there].double().mean()) / math.log(2)
 
 
 def draw_anew(net: WaveNet, given: torch.Tensor, samples: int, temperature: float, seed: int) -> torch.Tensor:
