@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOM_AND_VIEWS = ("empty_strided", "empty", "as_strided", "view", "detach", "alias")
