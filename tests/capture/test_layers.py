@@ -208,6 +208,12 @@ LOSSES: dict[str, tuple[Callable[..., torch.Tensor], torch.Tensor]] = {
     ),
     "pictures of u8": (lambda y, t: ((t / 255 - 0.5) / 0.25 * y).mean(), torch.arange(24, dtype=torch.uint8).reshape(6, 4) * 10),
     "half target": (lambda y, t: F.mse_loss(y, t.float()), torch.rand(6, 4).half()),
+    "multilabel_margin": (
+        lambda y, t: F.multilabel_margin_loss(y, t),
+        torch.tensor([[1, 2, -1, 0], [3, -1, 0, 0], [-1, 0, 0, 0], [0, 1, 2, 3], [2, 2, 0, -1], [3, 1, 2, 0]]),
+    ),
+    "multilabel_margin of one": (lambda y, t: F.multilabel_margin_loss(y[0], t, **R), torch.tensor([2, 0, -1, 1])),
+    "pdist": (lambda y, t: (F.pdist(y) * t).sum() + F.pdist(torch.cat([y, y]), 1.5).sum(), torch.rand(15)),
     "ctc": (lambda y, t: F.ctc_loss(*steps(y, 5), t, (4, 5), (2, 1)), labels(2, 3) % 3 + 1),
     "ctc of tensors": (
         lambda y, t: F.ctc_loss(*steps(y, 5), t, torch.tensor([5, 3]), torch.tensor([2, 0]), 3, **R), labels(2, 3) % 3

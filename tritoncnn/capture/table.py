@@ -125,11 +125,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "take.default": index.take_flat,
     "embedding.default": index.embedding,
     "one_hot.default": index.one_hot,
-    **{
-        f"{name}.{kind}": bags.embedding_bag
-        for name in ("embedding_bag", "_embedding_bag")
-        for kind in ("default", "padding_idx")
-    },
+    **{f"embedding_bag.{kind}": bags.embedding_bag for kind in ("default", "padding_idx")},
     # writing at places
     "scatter_add.default": scatter.scatter_add,
     "scatter.src": scatter.scatter,
@@ -185,6 +181,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "linear.default": matrix.linear,
     "bilinear.default": matrix.bilinear,
     "cdist.default": matrix.cdist,
+    "pdist.default": matrix.pdist,
     "addmm.default": matrix.addmm,
     **{f"{name}.default": matrix.matmul for name in ("mm", "matmul", "bmm", "mv", "dot", "vdot")},
     "baddbmm.default": matrix.addmm,
@@ -229,6 +226,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "l1_loss.default": loss.l1_loss,
     "smooth_l1_loss.default": loss.smooth_l1_loss,
     "huber_loss.default": loss.huber_loss,
+    "multilabel_margin_loss.default": loss.multilabel_margin_loss,
     "binary_cross_entropy.default": loss.binary_cross_entropy,
     "binary_cross_entropy_with_logits.default": loss.bce_with_logits,
     # arithmetic

@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 from tritoncnn.errors import InputError, ShapeError
-from tritoncnn.formulas.dtypes import narrow, widen
+from tritoncnn.formulas.dtypes import cast, narrow, widen
+from tritoncnn.formulas.index import gather
 from tritoncnn.formulas.matrix import log_softmax, mean, total
 from tritoncnn.formulas.pointwise import log_one_plus_exp
+from tritoncnn.formulas.running import cumsum
 from tritoncnn.ops import OPS
 from tritoncnn.ops.table import table_for
 
@@ -248,3 +250,27 @@ def gram_matrix(x: Any) -> Any:
     F = op["reshape"](x, shape=(C, math.prod(pixels)))
     G = op["matmul"](F, op["permute"](F, dims=(1, 0))) * (1 / max(math.prod(x.shape[1:]), 1))
     return op["reshape"](G, shape=(1, C, C))
+
+
+def multilabel_margin_loss(x: Any, target: Any, reduction: int = 1) -> Any:
+    """Mean over classes of max(0, 1 - x[label] + x[k]) for all labels of a sample and all k that are none of them.
+
+    x is [N, C] or [C]; the labels of a sample are those of target before its first -1. (torch's formula, in
+    torch._decomp, counts class 0 for each place behind.)
+    """
+    _same("multilabel_margin_loss", x, target)
+    if len(x.shape) > 2:
+        raise ShapeError(f"multilabel_margin_loss: input must be [N, C] or [C]; got {list(x.shape)}")
+    N, C = (1, 1, *x.shape)[-2:]
+    z, labels = op["reshape"](widen(x), shape=(N, C)), op["reshape"](target, shape=(N, C))
+    valid = op["eq"](cumsum(cast(op["eq"](labels, -1), "i64"), 1), 0)
+    label = op["where"](valid, labels, table_for(labels, (0,), (), labels.dtype))
+    valid = op["reshape"](valid, shape=(N, C, 1))
+    classes = op["eq"](op["reshape"](label, shape=(N, C, 1)), table_for(labels, range(C), (C,), labels.dtype))
+    named = op["sum"](op["cast_f32"](op["bit_and"](classes, valid)), dims=(1,)) > 0.0
+    counts = op["bit_and"](valid, op["reshape"](op["bit_not"](named), shape=(N, 1, C)))
+    chosen = op["reshape"](gather(z, 1, label), shape=(N, C, 1))
+    each = op["relu"](op["reshape"](z, shape=(N, 1, C)) + 1.0 - chosen)
+    y = op["sum"](op["where"](counts, each, 0.0), dims=(1, 2)) * (1.0 / C)
+    y = y if len(x.shape) == 2 else op["reshape"](y, shape=())
+    return narrow(reduced(y, reduction), x)

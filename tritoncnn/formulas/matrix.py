@@ -13,6 +13,7 @@ from tritoncnn.formulas.dtypes import FLOATS, cast, filled, result_dtype, widen
 from tritoncnn.formulas.order import amax, amin
 from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
+from tritoncnn.ops.table import table_for
 
 op = OPS
 
@@ -234,6 +235,17 @@ def vector_norm(x: Any, order: Any = 2, dims: Any = None, keepdim: bool = False,
     else:
         y = root(total(root(op["abs"](z), p), dims, keepdim), 1 / p)
     return cast(y, wanted)
+
+
+def pdist(x: Any, p: float = 2.0) -> Any:
+    """Distances of the rows of x [N, M], each pair once: [N * (N - 1) / 2]. Raises ShapeError."""
+    if len(x.shape) != 2:
+        raise ShapeError(f"pdist: x must be [N, M]; got {list(x.shape)}")
+    pairs = [(i, j) for i in range(x.shape[0]) for j in range(i + 1, x.shape[0])]
+    first, second = (
+        op["take"](x, table_for(x, [pair[side] for pair in pairs], (len(pairs), 1), "i64"), dim=0) for side in (0, 1)
+    )
+    return vector_norm(first - second, p, (1,))
 
 
 def _along_rows(name: str, x: Any, dim: int) -> Any:
