@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tritoncnn.capture import Captured, capture, export
-from tritoncnn.capture.plain import trace_plain
+from tritoncnn.capture.plain import trace_twice
 from tritoncnn.capture.shadow import NotPlain
 from tritoncnn.capture.sizes import SIZES
 from tritoncnn.capture.watch import Watch
@@ -321,7 +321,7 @@ def traced(net: nn.Module) -> nn.Module:
 def test_what_is_not_plain_is_torch_exports(name: str) -> None:
     net = Holds(NOT_PLAIN[name])
     with pytest.raises(Exception) as raised:  # noqa: PT011  NotPlain, or what the module raises
-        trace_plain(traced(net), (torch.rand(3),))
+        trace_twice(traced(net), (torch.rand(3),))
     assert type(raised.value) is NotPlain or name in FAILS
     assert net.seen == []  # the module is as it was
     assert type(net.weight) is nn.Parameter
@@ -330,7 +330,7 @@ def test_what_is_not_plain_is_torch_exports(name: str) -> None:
 def test_a_change_of_memory_that_two_buffers_have_is_torch_exports() -> None:
     net = Views()
     with pytest.raises(NotPlain, match="in place"):
-        trace_plain(traced(net), (torch.rand(3),))
+        trace_twice(traced(net), (torch.rand(3),))
 
 
 def test_classifiers_are_captured_and_steps_compiled_without_dynamo_and_sympy() -> None:

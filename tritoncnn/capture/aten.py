@@ -29,6 +29,7 @@ from tritoncnn.ops.define import constant
 from tritoncnn.ops.table import table_for
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
+_PYTHON = str(Path(os.__file__).parent) + os.sep
 _OURS = str(Path(__file__).parent.parent) + os.sep
 _MODELS = str(Path(__file__).parent.parent / "models") + os.sep
 
@@ -39,7 +40,12 @@ DEEPEST = 8  # formulas of formulas
 def model_line(frames: list[tuple[str, int]]) -> str:
     """The innermost line that is the user's, as folder/file.py:12."""
     for file, line in reversed(frames):
-        if not file.startswith((_TORCH, "<")) and (not file.startswith(_OURS) or file.startswith(_MODELS)):
+        python = file.startswith(_PYTHON) and "site-packages" not in file
+        if (
+            not python
+            and not file.startswith((_TORCH, "<"))
+            and (not file.startswith(_OURS) or file.startswith(_MODELS))
+        ):
             return f"{'/'.join(Path(file).parts[-2:])}:{line}"
     return ""
 

@@ -11,7 +11,9 @@ import contextlib
 import inspect
 import io
 import logging
+import random
 import re
+import sys
 import threading
 import traceback
 import warnings
@@ -26,7 +28,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.layers import in_tensors
-from tritoncnn.capture.regions import detach_no_grad, is_write, no_grad_kept
+from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
 from tritoncnn.capture.watch import Watch, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
@@ -84,9 +86,21 @@ class _Traced(torch.nn.Module):
         self.function = function
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        numbers = _drawn_by_python()
         found, self.result.form = flatten(self.function(*tensors))
+        if _drawn_by_python() != numbers:
+            self.result.watch.note(
+                "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
+            )
         self.result.watch.settle()
         return tuple(found)
+
+
+def _drawn_by_python() -> tuple[object, ...]:
+    """Where the random numbers of Python, and those of NumPy where it is in use, have come to."""
+    numpy = sys.modules.get("numpy")
+    _, words, place, *_ = ("", b"", 0) if numpy is None else numpy.random.get_state()
+    return random.getstate(), bytes(words), place
 
 
 class _Result:
@@ -211,18 +225,25 @@ def _kept_whole() -> Iterator[None]:
             op._dispatch_cache.clear()
 
 
-def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool) -> Program | str:
-    """The ops of a plain call; for one that is torch.export's, which also says what is wrong where the module fails, why."""
+def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool, walk: Walk) -> Program | str:
+    """The ops of a plain call; for one that is torch.export's, which also says what is wrong where the module fails, why.
+
+    It is traced twice, the second time with what the first has left on objects: what is then another call is refused.
+    """
     try:
-        from tritoncnn.capture.plain import trace_plain  # late: another torch may lack names of its own that this needs
+        from tritoncnn.capture.plain import trace_twice  # late: another torch may lack names of its own that this needs
 
         with in_tensors(), watched(gradients) as watch:
             module.result.watch = watch
-            program = trace_plain(module, example)
+            program, kept = trace_twice(module, example)
     except Exception as error:
         return next(iter(str(error).splitlines()), "") or type(error).__name__
     if watch.differentiated:
         return "gradients are taken inside"
+    if kept:
+        for what in watch.lost or (kept,):
+            walk.refuse(what, "")
+        return program
     return next(iter(watch.lost), program)
 
 
@@ -235,7 +256,7 @@ def _export(
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
             logging.disable(logging.CRITICAL)  # torch logs at length what the one sentence below says
-            plain = _plain(module, example, gradients)
+            plain = _plain(module, example, gradients, walk)
             if not isinstance(plain, str):
                 module.result.way = "written down as the model ran"
                 return plain
@@ -245,6 +266,9 @@ def _export(
                 program = torch.export.export(module, example, strict=False)
             for what in module.result.watch.lost:
                 walk.refuse(what, "")
+            keep_detached(program.graph_module)
+            if gradients:
+                check_detached_writes(program.graph)
             regions = detach_no_grad(program.graph_module)
             writes = any(_writes(node) for node in program.graph.nodes)
             # The empty table: nothing is decomposed that we know, writes become functional, regions are inlined.

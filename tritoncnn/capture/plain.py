@@ -44,6 +44,7 @@ DRAWN = {
     aten.alpha_dropout.default,
     aten.feature_alpha_dropout.default,
 }  # torch tags not all
+KEEPS = "something that forward keeps outside of parameters and buffers"
 NORM = aten._native_batch_norm_legit_functional.default
 
 
@@ -75,8 +76,10 @@ class _Watching(TorchFunctionMode):
 class _Recorder(SchemaCheckMode):
     """Above autograd: write each op down. (torch takes three kinds of modes there; this one needs nothing of torch's others.)"""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: _Recorder | None = None) -> None:
+        """``earlier``: that of a call before."""
         super().__init__()
+        self.earlier = earlier
         self.__dict__["_dispatch_key"] = DispatchKey.PreDispatch
         self.graph = torch.fx.Graph()
         self.nodes: dict[int, torch.fx.Node] = {}  # by identity of the shadow
@@ -123,6 +126,10 @@ class _Recorder(SchemaCheckMode):
             self.within = False
         if func is aten.batch_norm.default and args[3] is not None and args[5]:
             self._normalise(found, args, operands[0])
+        elif func is aten.detach_.default:
+            node = self._call(aten.detach.default, *operands)
+            node.meta["val"] = found.twin
+            self.nodes[id(found)] = node  # the memory stays; views of it keep their gradients
         elif func._schema.is_mutable:
             self._write(func, found, args, kwargs, operands)
         else:
@@ -149,6 +156,8 @@ class _Recorder(SchemaCheckMode):
 
         def name(value: Any) -> Any:
             if isinstance(value, torch.Tensor) and id(value) not in self.nodes:
+                if self.earlier is not None and id(value) in self.earlier.nodes:
+                    raise _Kept(_fixed(self.earlier.nodes[id(value)], set(self.earlier.constants)))
                 raise NotPlain("a tensor that the code holds")
             return self.nodes[id(value)] if isinstance(value, torch.Tensor) else value
 
@@ -212,6 +221,13 @@ class _Recorder(SchemaCheckMode):
         self._change(var, self._item(node, 4))
 
 
+def _fixed(node: torch.fx.Node, constants: set[str]) -> bool:
+    """Whether a result follows from numbers of the code alone."""
+    if node.op == "placeholder":
+        return node.name in constants
+    return all(_fixed(one, constants) for one in node.all_input_nodes)
+
+
 def _fills(node: torch.fx.Node) -> bool:
     """Whether an op reads sizes and dtypes of tensors at most."""
     return not node.all_input_nodes or node.name.startswith("new_") or "_like" in node.name
@@ -259,18 +275,43 @@ def _exporting() -> Iterator[None]:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
 
 
-def trace_plain(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Program:
-    """The ops of ``module(*example)``. Raises NotPlain, or whatever the module raises."""
+class _Kept(NotPlain):
+    """A tensor that an earlier call has left somewhere. ``fixed``: it is the same after each call."""
+
+    def __init__(self, fixed: bool) -> None:
+        super().__init__("a tensor that an earlier call has left")
+        self.fixed = fixed
+
+
+def trace_twice(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> tuple[Program, str]:
+    """(the ops of ``module(*example)``, what a second call would do otherwise, in words, or ""): a counter, a list that grows,
+    a tensor kept for the next call. Raises NotPlain, or whatever the module raises.
+    """
+    with _as_before(module):
+        first = _Recorder()
+        program = _trace(module, example, first)
+        try:
+            again = _trace(module, example, _Recorder(first))
+        except _Kept as kept:
+            return program, "" if kept.fixed else f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
+        except Exception as error:  # whatever the module raises
+            return program, f"{KEEPS}: called again, it ends in {type(error).__name__}: {error}"
+    same = str(program.graph) == str(again.graph) and all(
+        torch.equal(one, again.constants[name]) for name, one in program.constants.items()
+    )
+    return program, "" if same else f"{KEEPS}: it would do something else in the next call"
+
+
+def _trace(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _Recorder) -> Program:
     if torch.is_autocast_enabled("cpu"):
         raise NotPlain("a call within autocast")
-    recorder, signature = _Recorder(), Signature()
+    signature = Signature()
     state, buffers = _hold_state(module, example, recorder, signature)
     inputs = [Shadow.of(tensor) for tensor in example]
     for place, shadow in enumerate(inputs):
         node = recorder.hold(shadow, f"input_{place}", fixed=True)
         signature.input_specs.append(InputSpec(InputKind.USER_INPUT, TensorArgument(node.name), None))
     contexts = (
-        _as_before(module),
         _exporting(),
         _reparametrize_module(module, state, tie_weights=True, strict=True, stack_weights=True),
         enable_python_dispatcher(),

@@ -78,6 +78,42 @@ def _regions(module: torch.fx.GraphModule) -> Iterator[tuple[torch.fx.Node, torc
         yield from _regions(body)
 
 
+def keep_detached(module: torch.fx.GraphModule) -> None:
+    """x.detach_()   =>   x = x.detach(), which torch's functional form would forget."""
+    for graph in (module.graph, *(body.graph for _, body in _regions(module))):
+        for node in graph.nodes:
+            if node.target is torch.ops.aten.detach_.default:
+                node.target = torch.ops.aten.detach.default
+
+
+def check_detached_writes(graph: torch.fx.Graph) -> None:
+    """Raise UnsupportedError for a change, through detach() or .data, of a tensor that is read with its gradient afterwards:
+    torch lets the gradient pass as if nothing had been changed."""
+    places = {node: place for place, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        if node.op != "call_function" or not is_write(node) or not node.all_input_nodes:
+            continue
+        base = _base(written := node.all_input_nodes[0])
+        if not _through_detach(written) or not _has_gradient(base):
+            continue
+        alike = [one for one in places if _base(one) is base and not _through_detach(one)]
+        if any(places[user] > places[node] for one in alike for user in one.users if user is not node):
+            raise UnsupportedError(
+                f"{name_of(node).split('.')[0]} changes, through detach or .data, a tensor whose gradient is taken; "
+                "compute a new one"
+            )
+
+
+def _through_detach(node: torch.fx.Node) -> bool:
+    """Whether a view of a tensor came by detach."""
+    base = _base(node)
+    while node is not base:
+        if name_of(node).startswith("detach"):
+            return True
+        node = node.all_input_nodes[0]
+    return False
+
+
 def detach_no_grad(module: torch.fx.GraphModule) -> bool:
     """Detach what enters each no_grad block of the graph. Returns whether the graph has regions at all.
 

@@ -26,23 +26,23 @@ class Watch:
     ``differentiated``: gradients were taken inside, of which the tracer follows a few only."""
 
     lost: dict[str, None] = field(default_factory=dict)
-    assigned: dict[tuple[int, str], tuple[torch.nn.Module, str, torch.Tensor]] = field(default_factory=dict)
+    assigned: dict[tuple[int, str], tuple[torch.nn.Module, str, torch.Tensor, str]] = field(default_factory=dict)
     differentiated: bool = False
 
-    def note(self, what: str) -> None:
-        frames = traceback.extract_stack()[:-2]
-        line = model_line([(frame.filename, frame.lineno or 0) for frame in frames])
+    def note(self, what: str, line: str = "") -> None:
+        line = line or _line()
         self.lost[f"{what} ({line})" if line else what] = None
 
     def settle(self) -> None:
         """Put back each buffer that was set anew, with its new content: the tracer follows changes in place alone."""
-        for module, name, buffer in self.assigned.values():
+        for module, name, buffer, line in self.assigned.values():
             new = module._buffers[name]
             module._buffers[name] = buffer
             if new is None or new.shape != buffer.shape or new.dtype != buffer.dtype:
                 got = "None" if new is None else f"{new.dtype} {list(new.shape)}"
                 self.note(
-                    f"self.{name} = {got} in {type(module).__name__}, where the buffer is {buffer.dtype} {list(buffer.shape)}"
+                    f"self.{name} = {got} in {type(module).__name__}, where the buffer is {buffer.dtype} {list(buffer.shape)}",
+                    line,
                 )
             elif new is not buffer:
                 buffer.copy_(new)
@@ -58,12 +58,20 @@ def watched(gradients: bool) -> Iterator[Watch]:
         (torch.nn.Module, "__setattr__", functools.partial(_setattr, watch)),
         (torch.Tensor, "backward", functools.partial(_refuse, note, "backward() inside what is traced")),
         (torch.autograd, "grad", functools.partial(_grad, watch, gradients)),
+        (torch.Tensor, "data", functools.partial(_data, note)),
     ]
     if gradients:
+        function = torch.autograd.Function
         patches += [
-            (torch.autograd.Function, "apply", functools.partial(_apply, note)),
+            # The class below it, too: who has taken Function.apply before calls the one there.
+            *((owner, "apply", functools.partial(_apply, note)) for owner in (function, function.__bases__[0])),
             *((torch.Tensor, name, functools.partial(_refuse, note, f"Tensor.{name}"))
               for name in ("register_hook", "register_post_accumulate_grad_hook")),
+            (torch.Tensor, "grad_fn", functools.partial(_grad_fn, note)),
+            (torch.Tensor, "requires_grad", functools.partial(_requires_grad, note)),
+            (torch.Tensor, "requires_grad_", functools.partial(_requires_grad_, note)),
+            (torch.autograd.graph.saved_tensors_hooks, "__enter__", functools.partial(_saved_hooks, note)),
+            (torch.inference_mode, "__enter__", functools.partial(_inference, note)),
         ]  # fmt: skip
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches if name in vars(owner)]
     inherited = [(owner, name) for owner, name, _ in patches if name not in vars(owner)]
@@ -76,6 +84,12 @@ def watched(gradients: bool) -> Iterator[Watch]:
             setattr(owner, name, value)
         for owner, name in inherited:
             delattr(owner, name)
+
+
+def _line() -> str:
+    """The line of the model that is running."""
+    frames = traceback.extract_stack()[:-2]
+    return model_line([(frame.filename, frame.lineno or 0) for frame in frames])
 
 
 def _ours_or_torchs(depth: int) -> bool:
@@ -95,13 +109,98 @@ def _refuse(note: Callable[[str], None], what: str, call: Any) -> Any:
 
 def _apply(note: Callable[[str], None], call: Any) -> Any:
     """A custom gradient is dropped by the tracer, which sees the forward ops alone."""
+    own = getattr(call, "__func__", None)
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if cls.__module__.partition(".")[0] != "torch":
+        if not (cls.__module__.startswith("torch.") and "._" in cls.__module__):  # torch's tracer knows its own
             note(f"the gradient of the autograd.Function {cls.__name__}")
-        return call.__func__(cls, *args, **kwargs)
+        return own(cls, *args, **kwargs) if own else _below(cls)(*args, **kwargs)
 
     return classmethod(apply)
+
+
+def _below(cls: Any) -> Any:
+    """``apply`` of torch's C++ base."""
+    base: Any = torch.autograd.Function.__bases__[0]
+    return super(base, cls).apply
+
+
+def _data(note: Callable[[str], None], data: Any) -> property:
+    """The tracer loses track of ``x.data``; it is ``x.detach()``."""
+
+    def get(tensor: torch.Tensor) -> torch.Tensor:
+        return data.__get__(tensor) if _ours_or_torchs(1) else tensor.detach()
+
+    def set_(tensor: torch.Tensor, value: torch.Tensor) -> None:
+        if not _ours_or_torchs(1):
+            note("an assignment to .data inside what is traced")
+        data.__set__(tensor, value)
+
+    return property(get, set_)
+
+
+class _Node:
+    """A node of autograd that tells of hooks, which the tracer drops."""
+
+    def __init__(self, node: Any, note: Callable[[str], None]) -> None:
+        self._node, self._note = node, note
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("register_hook", "register_prehook"):
+            self._note(f"grad_fn.{name}")
+        return getattr(self._node, name)
+
+
+def _grad_fn(note: Callable[[str], None], grad_fn: Any) -> property:
+    def get(tensor: torch.Tensor) -> Any:
+        node = grad_fn.__get__(tensor)
+        return node if node is None or _ours_or_torchs(1) else _Node(node, note)
+
+    return property(get)
+
+
+def _requires_grad(note: Callable[[str], None], switch: Any) -> property:
+    def set_(tensor: torch.Tensor, value: bool) -> None:
+        if not _ours_or_torchs(1):
+            _note_switch(note, tensor, value)
+        switch.__set__(tensor, value)
+
+    return property(switch.__get__, set_)
+
+
+def _requires_grad_(note: Callable[[str], None], call: Any) -> Any:
+    def requires_grad_(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+        _note_switch(note, tensor, requires_grad)
+        found: torch.Tensor = call(tensor, requires_grad)
+        return found
+
+    return requires_grad_
+
+
+def _note_switch(note: Callable[[str], None], tensor: torch.Tensor, value: bool) -> None:
+    """What is trained is chosen before the call, not inside."""
+    if isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad != value:
+        note(f"a parameter's requires_grad = {value} in forward; set it before it is compiled")
+
+
+def _inference(note: Callable[[str], None], call: Any) -> Any:
+    def enter(switch: Any) -> Any:
+        if switch.mode:
+            note("torch.inference_mode inside what is differentiated; use torch.no_grad")
+        return call(switch)
+
+    return enter
+
+
+def _saved_hooks(note: Callable[[str], None], call: Any) -> Any:
+    """What changes the tensors that torch keeps for its backward, which a plan does not have; torch's own give them back."""
+
+    def enter(hooks: Any) -> Any:
+        if type(hooks) is torch.autograd.graph.saved_tensors_hooks or not type(hooks).__module__.startswith("torch."):
+            note("torch.autograd.graph.saved_tensors_hooks")
+        return call(hooks)
+
+    return enter
 
 
 def _grad(watch: Watch, again: bool, call: Any) -> Any:
@@ -126,16 +225,26 @@ def _setattr(watch: Watch, call: Any) -> Any:
 
     def setattr_(module: torch.nn.Module, name: str, value: Any) -> None:
         before = module.__dict__.get(name, MISSING)
-        state = any(name in module.__dict__.get(kind, ()) for kind in ("_buffers", "_parameters"))
+        buffer = module._buffers.get(name) if "_buffers" in module.__dict__ else None
         number = isinstance(value, (bool, int, float)) and isinstance(before, (bool, int, float)) and value != before
-        if not _ours_or_torchs(1) and not state and (isinstance(value, torch.Tensor) or number) and name != "training":
+        if (
+            not _ours_or_torchs(1)
+            and buffer is None
+            and (isinstance(value, torch.Tensor) or number)
+            and name != "training"
+        ):
             kind = type(module).__name__
             note(
                 f"self.{name} = ... in the forward of {kind}: register_buffer({name!r}, ...) keeps it from call to call"
             )
-        buffer = module._buffers.get(name) if "_buffers" in module.__dict__ else None
         if buffer is not None:
-            watch.assigned.setdefault((id(module), name), (module, name, buffer))
+            watch.assigned[id(module), name] = (module, name, _first(watch, module, name, buffer), _line())
         call(module, name, value)
 
     return setattr_
+
+
+def _first(watch: Watch, module: torch.nn.Module, name: str, buffer: torch.Tensor) -> torch.Tensor:
+    """What a buffer held before the call."""
+    known = watch.assigned.get((id(module), name))
+    return buffer if known is None else known[2]
