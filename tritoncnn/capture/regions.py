@@ -79,10 +79,10 @@ def _regions(module: torch.fx.GraphModule) -> Iterator[tuple[torch.fx.Node, torc
 
 
 def keep_detached(module: torch.fx.GraphModule) -> None:
-    """x.detach_()   =>   x = x.detach(), which torch's functional form would forget."""
+    """x.detach_()   =>   x = x.detach(), which torch's functional form would forget; torch.tensor's own is let be."""
     for graph in (module.graph, *(body.graph for _, body in _regions(module))):
         for node in graph.nodes:
-            if node.target is torch.ops.aten.detach_.default:
+            if node.target is torch.ops.aten.detach_.default and not name_of(node.args[0]).startswith("lift_fresh"):
                 node.target = torch.ops.aten.detach.default
 
 
