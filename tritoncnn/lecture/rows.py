@@ -24,6 +24,7 @@ def trained(task: str, *flags: str, **pictures: str) -> Callable[[Stage], Shown]
         summary = stage.read("run", "summary.json")
         metric = find_task(task).metrics[(best := find_task(task).best)]
         drawn = {Path(name).stem: stage.folder / "run" / name for name in summary["files"]}
+        curves = {"curves": CURVES} if summary["epochs"] > 1 else {}  # of one epoch they are dots
         return Shown(
             metric=best.replace("_", " "),
             value=summary["metrics"][best],
@@ -31,7 +32,7 @@ def trained(task: str, *flags: str, **pictures: str) -> Callable[[Stage], Shown]
             by=summary["baseline"]["by"],
             falls=metric.falls,
             percent=metric.percent,
-            files={drawn[name]: text for name, text in {**pictures, "curves": CURVES}.items()},
+            files={drawn[name]: text for name, text in (pictures | curves).items()},
             launches=summary["launches"],
             fused=summary["fused"],
         )
