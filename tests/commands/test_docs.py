@@ -21,7 +21,7 @@ CODE = re.compile(r"`[^`]+`")
 
 def commands_of(page: Path) -> list[list[str]]:
     """The words behind ``tritoncnn`` of each line of shell in a page, and of each that stands in its text."""
-    text = page.read_text()
+    text = page.read_text().replace("\\\n", " ")  # a command that goes on in the next line
     lines = [line for block in BLOCK.finditer(text) if block["kind"] == "sh" for line in block["text"].splitlines()]
     lines += [one.replace("\n", " ") for one in re.findall(r"`([^`]+)`", BLOCK.sub("", text))]
     bare = (

@@ -147,7 +147,9 @@ CORNERS = [
 ], ids=lambda f: f.__name__)  # fmt: skip
 def test_what_functions_give_at_infinity_nan_and_zero(function: Callable[..., torch.Tensor]) -> None:
     x = torch.tensor(CORNERS)
-    found, wanted = tritoncnn.compile(Applied(function).eval(), x)(x), function(x)
+    # torch's own vectors of some CPUs give NaN for gelu(inf), and inf for gelu(3e38).
+    wanted = function(x.double()).float() if function is F.gelu else function(x)
+    found = tritoncnn.compile(Applied(function).eval(), x)(x)
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=2e-7, equal_nan=True)
     if function in (torch.log1p, torch.tanh, F.elu):  # torch's own vectors and scalars differ in others
         zeros = wanted == 0

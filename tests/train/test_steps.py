@@ -222,7 +222,7 @@ def test_a_run_begins_with_the_model_of_another_and_a_new_judge(whole: Path, tmp
 
 
 def test_ways_that_differ_in_an_option_of_the_step_are_compared(tmp_path: Path) -> None:
-    found = compare(PAIR, {"epochs": 1}, {"pull": [0.0, 5.0]}, tmp_path / "ways", seeds=1)
+    found = compare(PAIR, {"epochs": 1}, [{"pull": 0.0}, {"pull": 5.0}], tmp_path / "ways", seeds=1)
     assert [row["pull"] for row in found.rows] == [0.0, 5.0]
     assert rehearse(Options.of(PAIR)).summary["metrics"].keys() == {"off"}
 

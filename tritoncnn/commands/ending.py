@@ -49,12 +49,16 @@ def ending_promptly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def telling_warnings() -> Iterator[None]:
-    """Python's warnings as lines of ours: what is said, without the file and the line of code that said it."""
+    """Python's warnings as lines of ours: what is said, without the file and the line of code that said it.
+
+    What is said to programmers, of what will go, is not told.
+    """
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         complain(f"warning: {message}")
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = show
         yield
 
