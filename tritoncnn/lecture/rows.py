@@ -180,7 +180,7 @@ _ROWS = (
         "Object detection",
         "Where is what, and how many? Each place of the map tells a class and the four sides of a box (Tian et al. 2019).",
         "train detection --data coco --data-dir DIR",
-        trained("detection", "--epochs", "3", found="Boxes that were found on test pictures, with class and score."),
+        trained("detection", "--epochs", "5", found="Boxes that were found on test pictures, with class and score."),
     ),
     Row(
         "detection3d",
@@ -237,7 +237,7 @@ _ROWS = (
         "(Isola et al. 2017).",
         "infer RUN MAP.png --out DIR",
         trained(
-            "synthesis", "--epochs", "3", made="Label maps (made: clusters of colours), what is painted, photographs."
+            "synthesis", "--epochs", "5", made="Label maps (made: clusters of colours), what is painted, photographs."
         ),
     ),
     Row(
