@@ -14,5 +14,5 @@ task = of_photographs(
         "alexnet": (alexnet, Side(usual=96, least=63)),
         "alexnet2012": (alexnet2012, Side(usual=96, least=63)),
     },
-    recipe=Recipe(epochs=2, batch=32, steps=400, optimizer="adamw", lr=0.0007, momentum=0.0, weight_decay=0.02),
+    recipe=Recipe(epochs=4, batch=32, steps=400, optimizer="adamw", lr=0.0007, momentum=0.0, weight_decay=0.02),
 )
