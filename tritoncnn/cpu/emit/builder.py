@@ -274,9 +274,8 @@ class Builder:
             return c
         if c.name in self.sums:
             base, offset = self.sums[c.name]
-            if (
-                offset.v.isdigit() and self.spans.get(base.v, (-1, 0))[0] >= 0
-            ):  # then base * factor fits where the sum's does
+            rising = offset.v.isdigit() and self.spans.get(base.v, (-1, 0))[0] >= 0
+            if rising:  # then base * factor fits where the sum's does
                 # LLVM would multiply out too, but forget that nothing overflows, and compute each row's address anew.
                 total = self.plus(self.times(Coord(base.v, base.lvl), factor), int(offset.v) * factor)
                 return replace(c, name=total.name, lvl=total.lvl, step=step)

@@ -25,7 +25,7 @@ llvm.initialize_native_asmprinter()
 
 # LLVM's passes. The lowering has chosen vectors and loops, computes nothing twice, and puts each line outside the loops that it
 # does not depend on: LLVM only has to inline and to hold in registers what is in memory. All of O3 took twice as long, for
-# steps of single layers that run no faster.
+# steps of single layers that run no faster, but for depthwise ones (1.05 times).
 PASSES = ("always_inliner", "sroa", "simplify_cfg", "instruction_combine")
 _OPENMP_NAMES = ("libgomp", "libiomp5", "libomp")  # each of them exports GOMP_parallel
 _OF_NOTE = (
