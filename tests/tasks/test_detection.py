@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 import tritoncnn
-from tests.computing import Computing
+from tests.computing import Computing, assert_as_near_as_torch, assert_gradients_as_near_as_torchs
 from tests.data.boxed import save, write_yolo
+from tests.train.runs import assert_goes_on
 from tritoncnn import train as library
 from tritoncnn.commands.infer import infer
 from tritoncnn.data import Examples, Facts, load_data, pasted
@@ -118,21 +120,21 @@ def batch(seed: int = 0, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_step_is_kernels_alone_and_its_loss_and_gradients_are_torchs() -> None:
     x, y = batch()
     net = TASK.models["fcos-small"](FACTS)
-    twin = TASK.models["fcos-small"](FACTS)
-    twin.load_state_dict(net.state_dict())
-    wanted = one_stage_loss(twin(x), y)
-    wanted.backward()
+    twin, double = copy.deepcopy(net), copy.deepcopy(net).double()
+    exact = one_stage_loss(double(x.double()), y.double())
+    exact.backward()
+    single = one_stage_loss(twin(x), y)
+    single.backward()
     step = tritoncnn.compile_step(net, TASK.loss, tritoncnn.SGD(lr=0.01), (x, y))
     with Computing() as mode:
         loss = step(x, y)
     assert mode.seen == []
-    torch.testing.assert_close(float(loss), wanted.item(), rtol=1e-4, atol=0)
-    found = step.gradients()
-    for name, parameter in twin.named_parameters():
-        assert parameter.grad is not None, name
-        # Sums of some thousand products in another order, through statistics of 3 pictures: relative to the largest.
-        scale = float(parameter.grad.abs().max()) + 1e-3
-        assert float((found[name] - parameter.grad).abs().max()) < 2e-3 * scale, name
+    assert_as_near_as_torch("loss", loss, single.detach(), exact.detach())
+    assert_gradients_as_near_as_torchs(step.gradients(), twin, dict(double.named_parameters()))
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(run: Path, tmp_path: Path) -> None:
+    assert_goes_on(TASK, options(run.parent / "data"), run, tmp_path, step=5)
 
 
 def slowly(places: torch.Tensor, boxes: torch.Tensor) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 import tritoncnn
-from tests.computing import Computing
+from tests.computing import Computing, assert_as_near_as_torch, assert_gradients_as_near_as_torchs, assert_same_meaning
 from tests.models import independent_dense
 from tests.train.runs import assert_goes_on
 from tritoncnn import train as library
@@ -137,7 +138,7 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def slow_loss(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """The loss once more: by rows of pixels that count."""
     rows, labels = scores.permute(0, 2, 3, 1)[target >= 0], target[target >= 0]
-    shares, wanted = rows.softmax(1), torch.eye(scores.shape[1])[labels]
+    shares, wanted = rows.softmax(1), torch.eye(scores.shape[1], dtype=scores.dtype)[labels]
     dice = (2 * (shares * wanted).sum(0) + 1) / (shares.sum(0) + wanted.sum(0) + 1)
     return -(rows.log_softmax(1) * wanted).sum(1).mean() + 1 - dice.mean()
 
@@ -150,23 +151,20 @@ def test_a_step_is_kernels_alone_and_its_outputs_and_gradients_are_those_of_othe
     torch.manual_seed(3 if name == "deeplab" else 1)
     build, other = NETS[name]
     net = build()
-    state = {key: value.detach().clone().requires_grad_() for key, value in net.named_parameters()}
-    outputs = other(state, x)
-    with torch.no_grad():
-        # fp32 through norms of few values: relative to the largest
-        torch.testing.assert_close(net(x), outputs, rtol=0, atol=1e-4 * float(outputs.abs().max()))
-    wanted = slow_loss(outputs, y)
-    wanted.backward()
+    twin = copy.deepcopy(net)
+    state = {key: value.detach().double().requires_grad_() for key, value in net.named_parameters()}
+    outputs = other(state, x.double())
+    assert_same_meaning(copy.deepcopy(net).double()(x.double()), outputs)
+    exact = slow_loss(outputs, y)
+    exact.backward()
+    single = segmentation_loss(twin(x), y)
+    single.backward()
     step = tritoncnn.compile_step(net, TASK.loss, tritoncnn.SGD(lr=0.01), (x, y))
     with Computing() as mode:
         loss = step(x, y)
     assert set(mode.seen) <= LABELS_LOOKED_AT
-    torch.testing.assert_close(float(loss), wanted.item(), rtol=1e-4, atol=0)
-    found = step.gradients()
-    for key, parameter in state.items():
-        assert parameter.grad is not None, key
-        scale = float(parameter.grad.abs().max()) + 1e-3
-        assert float((found[key] - parameter.grad).abs().max()) < 5e-3 * scale, key
+    assert_as_near_as_torch("loss", loss, single.detach(), exact.detach())
+    assert_gradients_as_near_as_torchs(step.gradients(), twin, state)
 
 
 def test_pixels_that_do_not_count_change_nothing_and_none_that_count_make_no_nan() -> None:
