@@ -3,7 +3,10 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import signal
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,26 @@ from tritoncnn.commands import main
 from tritoncnn.errors import InputError
 from tritoncnn.tasks import find_task
 from tritoncnn.train import Interrupted, Outcome, compare, read_ways
+from tritoncnn.train.compare import FILES, PLAN
 from tritoncnn.train.comparison import columns_of, draw_table, tell_table
 
 STACK = find_task("stack")
+KILLED = """
+import signal, sys
+from tritoncnn.commands import main
+from tritoncnn.train import Silent
+
+left = int(sys.argv[1])
+
+def step(self, examples, loss):
+    global left
+    left -= 1
+    if not left:
+        signal.raise_signal(signal.SIGKILL)
+
+Silent.step = step
+main(sys.argv[2:])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +97,43 @@ def test_a_comparison_tells_means_and_spreads_and_goes_on_where_it_was(
     result = CliRunner().invoke(main, words(data, out, "--lr", 0.5))
     assert (result.exit_code, result.stdout) == (2, "")
     assert "holds a comparison of task 'stack' with the flags" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_comparison_that_was_killed_ends_with_the_same_table_by_the_same_command(data: Path, tmp_path: Path) -> None:
+    flags = ("--seeds", 2, "--save-every", 0, "--threads", 1)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert CliRunner().invoke(main, words(data, whole, *flags)).exit_code == 0
+    for step, finished in ((11, 1), (9, 2)):  # a run has 8 steps, and goes on from the one before
+        done = subprocess.run([sys.executable, "-c", KILLED, str(step), *words(data, out, *flags)], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert len(list(out.glob("*/summary.json"))) == finished
+        assert len(list(out.glob("*/checkpoint.safetensors"))) == finished + 1
+        assert not (out / FILES[0]).exists()
+    (out / f".{PLAN}.{'0' * 16}.tmp").write_text("half of it")
+    assert CliRunner().invoke(main, words(data, out, *flags)).exit_code == 0
+    assert not list(out.glob("**/.*"))
+
+    one, other = (json.loads((place / FILES[0]).read_text()) for place in (whole, out))
+    for row in (*one["rows"], *other["rows"]):
+        assert row.pop("seconds") > 0
+    assert one == other
+    for run in whole.glob("depth=*"):
+        assert (run / "model.safetensors").read_bytes() == (out / run.name / "model.safetensors").read_bytes()
+
+
+def test_a_run_and_half_a_plan_are_no_comparison(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "checkpoint.safetensors").write_bytes(b"")
+    told = CliRunner().invoke(main, words(data, out))
+    assert told.exit_code == 2
+    assert told.stderr == (
+        f"tritoncnn: error: --out {out} holds a run, not a comparison; name a new or empty folder, for the runs of all ways\n"
+    )
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / f".{PLAN}.{'0' * 16}.tmp").write_text("half of it")
+    assert CliRunner().invoke(main, words(data, tmp_path / "killed", "--seeds", 1)).exit_code == 0
 
 
 WRONG_VARY = [

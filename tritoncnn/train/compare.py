@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tritoncnn.atomic import write_file
+from tritoncnn.atomic import unfinished, write_file
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError, TritonCNNError
 from tritoncnn.task import Task
@@ -120,7 +120,14 @@ def _all_options(
 def _open(task: Task, given: Mapping[str, Any], out: Path) -> bool:
     """Make the folder of a comparison, or take one up that began with the same flags; whether it is new. Raises InputError."""
     plan = {"task": task.name, "given": dict(given)}
+    if look(out) == "folder":
+        for entry in unfinished(out, {PLAN, *FILES}):  # of a comparison that was killed
+            entry.unlink(missing_ok=True)
     if look(out / PLAN) == "none":
+        if look(out / "checkpoint.safetensors") != "none":
+            raise InputError(
+                f"--out {out} holds a run, not a comparison; name a new or empty folder, for the runs of all ways"
+            )
         check_out(out, task)
         make_folder(out)
         write_json(out / PLAN, plan)
