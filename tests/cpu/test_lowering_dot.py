@@ -103,6 +103,19 @@ def test_products_of_random_shapes(
     gemm(mode, m, n, k, blocks, lanes, layout)
 
 
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("mode", ["plain", "ta"])
+def test_each_product_of_a_loop_is_summed_by_itself(mode: str, lanes: int) -> None:
+    """After 2**24 no single 1 changes a sum of f32, the 32 of a product do."""
+    a, b, c = torch.ones(16, 256), torch.ones(256, 32), torch.zeros(16, 32)
+    b[0] = 2.0**24 - 31  # the first product's sum is 2**24
+    harness.run(
+        gemm_kernel, (1, 1), {"C": c, "A": a, "B": b, "D": b[0]}, lanes,
+        M=16, N=32, K=256, sam=256, sak=1, sbk=32, sbn=1, MODE=mode, BM=16, BN=32, BK=32,
+    )  # fmt: skip
+    assert (c == 2.0**24 + 7 * 32).all()
+
+
 @triton.jit
 def conv_kernel(
     Y, X, Wt, Bias, N: tl.constexpr, H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, K: tl.constexpr, R: tl.constexpr,

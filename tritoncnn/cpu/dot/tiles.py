@@ -7,6 +7,7 @@ Elements that are masked to zero add nothing to the result, whatever stands oppo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from tritoncnn.cpu.emit.arith import call_intrinsic
@@ -79,12 +80,19 @@ def _row_pointer(code: State, A: Operand, i: Coord, x: int) -> Res:
 
 def _tile(code: State, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: Coord, j: Coord, K: int, mr: int, nv: int,
           vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
-    """C[i : i + mr, j : j + nv * vl] += A B, the sums in registers."""
+    """C[i : i + mr, j : j + nv * vl] += A B, the sums in registers.
+
+    Sums of floats begin at 0 and what was there is added last: over a loop of products rounding grows with the root of a
+    product's depth, not of the whole loop's.
+    Source: Blanchard, Higham & Mary 2020, "A class of fast and accurate summation algorithms", blocked summation.
+    """
     elem = C.elem
     lanes = vl if vl > 1 else 0
     t = llvm_type(elem, lanes)
     where = [(code.plus(i, x), code.plus(Coord(j.name, j.lvl, lanes), y * vl)) for x in range(mr) for y in range(nv)]
-    sums = [_begin(code, c, at, B, elem, lanes) for at in where]
+    apart = elem in FLOATS
+    zero = "zeroinitializer" if lanes else "0.0"
+    sums = [zero if apart else _before(code, c, at, B, elem, lanes) for at in where]
     types = [t] * len(sums)
     for lo, hi, unroll in turns([x.offsets for x in (A, B) if x.kind != "columns"], K, mr * nv):
 
@@ -100,12 +108,17 @@ def _tile(code: State, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: C
 
         sums = code.loop(lo, hi, unroll, body, list(zip(types, sums, strict=True)))
     for at, total in zip(where, sums, strict=True):
+        if apart:
+            total = code.let(code.depth, f"fadd {t} {_before(code, c, at, B, elem, lanes)}, {total}")
         write(code, C, at, Res(total, code.depth, lanes))
 
 
-def _begin(code: State, c: Value, at: tuple[Coord, Coord], B: Operand, elem: str, lanes: int) -> str:
-    """What the sums of one vector of the result begin with."""
-    start = code.widen(pull(code, c, at), elem, lanes)
+def _before(code: State, c: Value, at: tuple[Coord, Coord], B: Operand, elem: str, lanes: int) -> str:
+    """One vector of what the product is added to. A buffer is read here, not further out: no register is free for long."""
+    if c in code.buffers:
+        start = code.widen(read(code, replace(code.buffers[c], lvl=code.depth), at), elem, lanes)
+    else:
+        start = code.widen(pull(code, c, at), elem, lanes)
     if B.lower is None:
         return start
     lower = code.widen(read(code, B.lower, at[1:]), elem, lanes)
