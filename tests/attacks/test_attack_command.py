@@ -53,6 +53,7 @@ def test_a_curve_begins_at_the_runs_accuracy_and_falls_below_that_under_noise(ru
     assert curve[0]["accuracy"] == curve[0]["noise_accuracy"] == measure(LENET, run).note["metrics"]["accuracy"] > 0.8
     assert curve[-1]["accuracy"] <= curve[-1]["noise_accuracy"] - 0.3
     assert curve[-1]["mean_linf"] <= 0.4 + 1e-6
+    assert note["launches"] > 1
     table = list(csv.DictReader((run / "attack" / "curve.csv").open()))
     assert [float(row["accuracy"]) for row in table] == [row["accuracy"] for row in curve]
     for name in ("curve.png", "examples.png"):

@@ -217,6 +217,7 @@ def test_the_command_writes_the_dream_and_its_figures(run: Path, tmp_path: Path)
     assert result.exit_code == 0, result.output
     note = json.loads((out / "dream.json").read_text())
     assert note["after"] > note["before"]
+    assert note["launches"] > 1
     assert Image.open(out / "dream.png").size == (44, 30)
     usual = call(run, picture, "--size", 30, "--octaves", 1, "--steps", 2, "--out", tmp_path / "usual", "--json")
     assert usual.exit_code == 0, usual.output

@@ -108,6 +108,13 @@ def test_an_interruption_ends_it_and_what_was_shown_stays(tmp_path: Path, play: 
     assert [note["row"] for note in json.loads((tmp_path / "lecture.json").read_text())] == [FIRST]
 
 
+@pytest.mark.parametrize(
+    ("value", "falls", "better"), [(0.11, True, False), (0.09, True, True), (9, False, False), (11, False, True)]
+)
+def test_better_is_as_much_better_as_was_asked_for(value: float, falls: bool, better: bool) -> None:
+    assert Shown("metric", value, 1.0, "doing nothing", falls=falls, times=10).better is better
+
+
 def test_a_row_trains_the_net_of_another_once(tmp_path: Path, play: Callable[..., None]) -> None:
     ran: list[str] = []
 

@@ -59,6 +59,11 @@ class Attacker:
         self.numbers = tuple(torch.zeros(()) for _ in range(4))  # epsilon, step, low, high
         self._move = tritoncnn.compile(MOVES[norm]().eval(), (self.x, self.x, self.picture, *self.numbers))
 
+    @property
+    def launches(self) -> int:
+        """Of one step: the gradient's and the move's."""
+        return len(self.gradient.plan.calls) + len(self._move.plan.calls)
+
     def step(self) -> None:
         """Move the batch by one step. Launches of our kernels alone."""
         _, gradient = self.gradient(self.x, self.classes)

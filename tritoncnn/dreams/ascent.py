@@ -70,6 +70,11 @@ class Ascent:
         self._gradient = tritoncnn.compile_grad(Climbed(shown, channel).eval(), wrt="picture", example=(picture,))
         self._uphill = tritoncnn.compile(Uphill().eval())
 
+    @property
+    def launches(self) -> int:
+        """Of one step, at the last size."""
+        return len(self._gradient.plan.calls) + len(self._uphill.plan.calls)
+
     def step(self, picture: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
         """The picture after a step of this size, f32[]. Launches of our kernels alone."""
         _, gradient = self._gradient(picture)

@@ -102,6 +102,7 @@ def dream(
         "layer": layer, "channel": ALL if channel is None else channel, "octaves": [[width, height] for height, width in octaves],
         "steps": how.steps, "step_size": how.step_size, "jitter": how.jitter, "seed": how.seed,
         "before": before, "after": after, "noise": noise, "ratio": after / before if before > 0 else None,
+        "launches": ascent.launches,
     }  # fmt: skip
     return Dream(written[0].numpy(), note)
 

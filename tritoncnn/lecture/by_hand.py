@@ -75,6 +75,7 @@ def painted(stage: Stage) -> Shown:
         baseline=note["before"]["total"],
         by="the photograph as it is",
         falls=True,
+        times=10,
         files={
             out: "The temple (danielbuechele, CC BY 2.0, with scikit-learn) in strokes that are made.",
             out.with_name("temple-strip.png"): "Content, style, result.",
@@ -87,7 +88,8 @@ def attacked(stage: Stage) -> Shown:
     """Accuracy of the lecture's ResNet under PGD, beside that under noise of the same size."""
     run, out = stage.train("resnet"), stage.folder / "attack"
     stage.call("attack", run, "--epsilon", str(EPSILON), "--examples", "200", "--out", out)
-    last = stage.read("attack", "curve.json")["curve"][-1]
+    note = stage.read("attack", "curve.json")
+    last = note["curve"][-1]
     return Shown(
         metric=f"accuracy under attack, no pixel changed by more than {EPSILON:.0%}",
         value=last["accuracy"],
@@ -99,6 +101,7 @@ def attacked(stage: Stage) -> Shown:
             out / "examples.png": "Before, the change magnified, after; with what the net takes it for.",
             out / "curve.png": "Accuracy over the size of the change.",
         },
+        launches=note["launches"],
     )
 
 
@@ -113,10 +116,13 @@ def dreamt(stage: Stage) -> Shown:
     return Shown(
         metric="mean answer of channel 20 of layer2",
         value=note["after"],
-        baseline=note["noise"],
-        by="under noise of the same size",
+        baseline=note["before"],
+        by="to the picture as it is",
+        times=10,
         files={
             picture: "Before (R. Michetti, CC0, with scikit-image).",
-            out / "dream.png": "After: what the channel looks for.",
+            out
+            / "dream.png": f"After: what the channel looks for. To noise of the same size it answers {note['noise']:.3g}.",
         },
+        launches=note["launches"],
     )

@@ -19,6 +19,7 @@ class Shown:
     metric    what was measured, in words
     value     and how much it is; ``baseline`` is that of what a sceptic would try, named in ``by``
     falls     less is better
+    times     by which the value has to be better than the baseline
     percent   both are shares, shown in %
     files     path of a picture or sound -> the sentence below it
     launches  of one step, or of what the row runs again and again; None where nothing tells it
@@ -30,6 +31,7 @@ class Shown:
     baseline: float
     by: str
     falls: bool = False
+    times: float = 1.0
     percent: bool = False
     files: Mapping[Path, str] = field(default_factory=dict)
     launches: int | None = None
@@ -37,7 +39,8 @@ class Shown:
 
     @property
     def better(self) -> bool:
-        return self.value < self.baseline if self.falls else self.value > self.baseline
+        """As much as was asked for."""
+        return self.value * self.times < self.baseline if self.falls else self.value > self.baseline * self.times
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Result:
     by: str = ""
     better: bool = False
     falls: bool = False
+    times: float = 1.0
     percent: bool = False
     seconds: float = 0.0
     megabytes: int = 0
@@ -93,6 +97,7 @@ class Result:
             by=shown.by,
             better=shown.better,
             falls=shown.falls,
+            times=shown.times,
             percent=shown.percent,
             seconds=round(seconds, 1),
             megabytes=stage.megabytes,

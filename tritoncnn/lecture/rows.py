@@ -41,9 +41,18 @@ def trained(task: str, *flags: str, **pictures: str) -> Callable[[Stage], Shown]
 
 
 def compared(
-    task: str, name: str, values: str, worse: str, by: str, *flags: str, seeds: int = 1, **pictures: str
+    task: str,
+    name: str,
+    values: str,
+    worse: str,
+    by: str,
+    *flags: str,
+    seeds: int = 1,
+    times: float = 1.0,
+    **pictures: str,
 ) -> Callable[[Stage], Shown]:
-    """A row that trains a task once for each of the ``values`` of its option ``name``; the baseline is ``worse``, one of them.
+    """A row that trains a task once for each of the ``values`` of its option ``name``; the baseline is ``worse``, one of them,
+    and has to be ``times`` worse.
 
     ``pictures``: a file of the run folder of the first value that is not ``worse``, without its ending -> the caption.
     """
@@ -66,6 +75,7 @@ def compared(
             baseline=baseline,
             by=by,
             falls=metric.falls,
+            times=times,
             percent=metric.percent,
             files={
                 **{drawn[file]: text for file, text in pictures.items()},
@@ -262,6 +272,7 @@ _ROWS = (
             "the same net, each frame for itself",
             "--epochs",
             "1",
+            times=2,
             painted="Frames of made pans over photographs, and what the net paints.",
         ),
     ),

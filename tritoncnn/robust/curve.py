@@ -62,7 +62,8 @@ def attack_curve(
     note: dict[str, Any] = {
         "run": str(run), "data": data.name, "part": "test", "examples": len(part), "method": attack.method,
         "norm": attack.norm, "epsilon": attack.epsilon, "steps": attack.steps, "step_size": attack.step_size,
-        "random_start": attack.random_start, "seed": attack.seed, "target": target, "bounded": high == 1, "curve": rows,
+        "random_start": attack.random_start, "seed": attack.seed, "target": target, "bounded": high == 1,
+        "launches": victim.launches, "curve": rows,
     }  # fmt: skip
     files = [place / name for name in ("curve.json", "curve.csv", "curve.png", "examples.png")]
     write_json(files[0], note)

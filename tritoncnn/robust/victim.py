@@ -40,6 +40,11 @@ class Victim:
         known("class", name, self.classes, " for --target")
         return self.classes.index(name)
 
+    @property
+    def launches(self) -> int | None:
+        """Of one step of the attacks so far; None where there was none."""
+        return None if self._attacker is None else self._attacker.launches
+
     def probabilities(self, pictures: torch.Tensor) -> torch.Tensor:
         """f64[N,classes]: what ``tritoncnn infer`` would say, by the same plan as there."""
         x = self.trained.facts.normalise(pictures.numpy())
