@@ -14,7 +14,7 @@ Moments  optional: per block of rows and filter the sum and the squared distance
          what the epilogue gets.
 Tile     one program makes BLOCK_NPQ rows of BLOCK_K filters.
 Traffic  x once per block of filters, w once per block of rows, y once (a POOL_H*POOL_W-th of it when pooled).
-Layout   any strides; fast: x and y NHWC, w RSCK (filters innermost).
+Layout   any strides; fast: x and y NHWC, w RSCK (filters innermost), or w in panels of filters (``panels.py``).
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from tritoncnn.kernels.depthwise import depthwise, is_depthwise
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.moments import parts_of_blocks
+from tritoncnn.kernels.panels import ROWS, check_panels, panel_gap
 from tritoncnn.kernels.target import Target
 
 
@@ -68,21 +69,23 @@ def is_flat(C: int, CRS: int, padded: bool) -> bool:
 
 
 def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int, target: Target,
-              dtype: str = "f32") -> Tile:  # fmt: skip
-    """Tile for NPQ rows, K filters, a reduction of CRS over operands of ``dtype``; ``window`` rows are pooled into one."""
+              dtype: str = "f32", panel: int = 0) -> Tile:  # fmt: skip
+    """Tile for NPQ rows, K filters, a reduction of CRS over operands of ``dtype``; ``window`` rows are pooled into one, and
+    filters lie in panels of ``panel``, if not 0."""
     if target.kind != "cpu":
-        return gpu_tile(GPU_TILES, NPQ, K, dtype)
+        return gpu_tile(GPU_TILES, NPQ, K, dtype)._replace(**({"BLOCK_K": panel} if panel else {}))
     programs = CPU_PROGRAMS if 2 * NPQ * K * CRS > SMALL_FLOPS else CPU_PROGRAMS_SMALL
     # Filters heavier than the picture: many rows, for they are packed once per block of rows. Else many filters, for the
     # picture is read once per block of filters. Sums that are taken up again at each tap for few channels stay in L1.
     heavy = CRS * K > NPQ * C
     area = 32768 if heavy else 65536 if flat else 32768 if C > 32 else 4096
-    block_k = min(power_of_2(K), 64 if heavy else 256)
+    block_k = panel or min(power_of_2(K), 64 if heavy else 256)
     while block_k > 64 and ceil_div(NPQ, 64) * ceil_div(K, block_k) < programs:
         block_k //= 2
     largest = min(area // block_k, 512 if heavy or block_k < 64 else 256)
     rows = max(row_block(NPQ, programs, largest, 16, ceil_div(K, block_k)), window)
     length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
+    length = min(length, ROWS) if panel else length
     return Tile(rows, block_k, length)
 
 
@@ -107,6 +110,7 @@ def conv2d_kernel(
     STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr,  # by axis: d, h, w
     POOL_H: tl.constexpr, POOL_W: tl.constexpr, WINDOW: tl.constexpr,  # pooling window and its rows: all 1 without
     Y: tl.constexpr, I: tl.constexpr, X: tl.constexpr, F: tl.constexpr,  # memory strides: y, i: nkopq; x: ncdhw; w: kctrs
+    GAP: tl.constexpr,  # of filters in panels of BLOCK_K: elements from the end of a row to the next panel
     RANK: tl.constexpr, FLAT: tl.constexpr, PROLOGUE: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK_NPQ: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_CRS: tl.constexpr,
@@ -131,6 +135,8 @@ def conv2d_kernel(
         group = tl.full((), 0, tl.int32)
         offs_k = block_offsets(pid_k * BLOCK_K, BLOCK_K, WIDE)
         mask_k = offs_k < K
+        if GAP > 0:
+            w_ptr += pid_k * GAP
     else:
         group = pid_k // BLOCKS
         offs_k = block_offsets(pid_k % BLOCKS * BLOCK_K, BLOCK_K, WIDE)
@@ -226,6 +232,19 @@ def conv2d_kernel(
             tl.store(i_ptr + offs_i, tap.to(tl.uint8), mask=mask)
 
 
+def filters_of_panels(panels: TensorType, taps: Ints, groups: int) -> TensorType:
+    """Panels [K / B, RSC, B] as filters [K, C, R, S], with the strides that hold inside of the first panel."""
+    rows, K = check_panels("conv2d", "w", panels)
+    if groups != 1 or len(taps) != 2 or min(taps) < 1 or rows % (taps[0] * taps[1]):
+        raise ShapeError(
+            f"conv2d: panels {list(panels.shape)} must hold whole filters of one group, of two numbers of taps; got "
+            f"groups={groups}, taps={list(taps)}"
+        )
+    R, S = taps
+    C, width = rows // (R * S), panels.shape[2]
+    return TensorType(panels.dtype, (K, C, R, S), (1, width, S * C * width, C * width))
+
+
 def conv2d(
     y: TensorType,
     x: TensorType,
@@ -240,6 +259,7 @@ def conv2d(
     pool: tuple[int, int] | None = None,
     indices: TensorType | None = None,
     statistics: bool = False,
+    taps: Ints | None = None,
     tile: Tile | None = None,
     target: Target,
 ) -> Launch:
@@ -250,13 +270,15 @@ def conv2d(
     y's shape, second result). The epilogue comes before the pooling; its coordinates are n, k, (o,) p, q of the convolution.
     ``prologue`` is applied to x (coordinates n, c, (d,) h, w), where filters have one tap and nothing is padded; it and the
     epilogue are made for the same operands.
+    With ``taps``, (R, S), w are panels [K / B, RSC, B] of filters of one group, whose channels are their innermost rows.
     With ``statistics`` the second result is ``moments.parts_of_blocks`` of BLOCK_NPQ rows each; not with a pool, or depthwise.
     Raises ShapeError, DTypeError; UnsupportedError for larger windows.
     """
     check_floats("conv2d", y=y, x=x, w=w)
     if w.dtype != x.dtype:
         raise DTypeError(f"conv2d: w must be {x.dtype}, as x is; got {w.dtype}")
-    problem = conv_problem("conv2d", x, w, ("x", "w"), stride, padding, dilation, groups)
+    filters = w if taps is None else filters_of_panels(w, taps, groups)
+    problem = conv_problem("conv2d", x, filters, ("x", "w"), stride, padding, dilation, groups)
     (N, K, O, P, Q), (POOL_H, POOL_W) = (problem.N, problem.K, problem.O, problem.P, problem.Q), pool or (1, 1)
     check_positive("conv2d", POOL_H=POOL_H, POOL_W=POOL_W)
     window = power_of_2(POOL_H * POOL_W)
@@ -265,6 +287,7 @@ def conv2d(
             f"conv2d: a fused pooling window must have at most 64 pixels of a picture; got {POOL_H} x {POOL_W}"
         )
     depth = (O,) if x.rank == 5 else ()
+    panel = 0 if taps is None else w.shape[2]
     wanted = (N, K, *depth, P // POOL_H, Q // POOL_W)
     if 0 in wanted[1:]:
         raise ShapeError(f"conv2d: a pooling window of {POOL_H} x {POOL_W} is larger than the result of {P} x {Q}")
@@ -287,7 +310,9 @@ def conv2d(
     rows = N * O * wanted[-2] * wanted[-1] * window
     CRS = problem.C_G * problem.taps
     flat = is_flat(problem.C_G, CRS, problem.padded)
-    tile = tile or pick_tile(rows, problem.K_G, problem.C_G, CRS, flat, window, target, x.dtype)
+    tile = tile or pick_tile(rows, problem.K_G, problem.C_G, CRS, flat, window, target, x.dtype, panel)
+    if panel not in (0, tile.BLOCK_K):
+        raise UnsupportedError(f"conv2d: a tile for panels of {panel} filters must have as many; got {tile}")
     parts = parts_of_blocks(rows, tile.BLOCK_NPQ, K) if statistics else None
     return build(
         conv2d_kernel,
@@ -295,7 +320,7 @@ def conv2d(
         {"y_ptr": y, "i_ptr": indices, "s_ptr": parts, "x_ptr": x, "w_ptr": w},
         **problem._asdict(),
         POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=volume(y).strides, I=volume(indices).strides if indices else None,
-        X=volume(x).strides, F=volume(w).strides, RANK=x.rank, FLAT=flat,
+        X=volume(x).strides, F=volume(filters).strides, GAP=panel_gap(w) if panel else 0, RANK=x.rank, FLAT=flat,
         BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
         prologue=prologue,

@@ -7,7 +7,7 @@ Tile     one program makes BLOCK_M x BLOCK_N of y, in steps of BLOCK_K.
 Split    a long K with a small y is cut into SPLIT parts, whose partial results a second launch adds in fixed order; not in a
          batch, which has programs enough.
 Traffic  a once per block of columns, b once per block of rows, y once.
-Layout   any strides; fast: b and y with n contiguous; a with k or m contiguous.
+Layout   any strides; fast: b and y with n contiguous, or b in panels of columns (``panels.py``); a with k or m contiguous.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tritoncnn.kernels.building import (
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.dims import stretch
 from tritoncnn.kernels.launch import Launch, Slot
+from tritoncnn.kernels.panels import ROWS, check_panels, panel_gap
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
 from tritoncnn.kernels.target import Target
 
@@ -51,6 +52,7 @@ GPU_TILES = (
 )  # fmt: skip
 CPU_PROGRAMS = 8
 WHOLE_K = 512  # longest reduction taken in one piece on a CPU
+FEW_ROWS = 8  # of a, made in one go: a panel of b is read once
 SPLIT_K = 1024  # on a CPU, K is split from here on ...
 SPLIT_MAX = 16  # ... into at most so many parts, until there are SPLIT_PROGRAMS programs
 SPLIT_PROGRAMS = 16
@@ -59,15 +61,19 @@ SPLIT_PROGRAMS = 16
 BATCH_DIMS = 4
 
 
-def pick_tile(M: int, N: int, K: int, target: Target, split: bool = True, dtype: str = "f32", batch: int = 1) -> Tile:
-    """Tile for y [batch, M, N] reduced over K. The split depends on sizes only, never on threads: results keep their bits."""
+def pick_tile(
+    M: int, N: int, K: int, target: Target, split: bool = True, dtype: str = "f32", batch: int = 1, panel: int = 0
+) -> Tile:
+    """Tile for y [batch, M, N] reduced over K, of b in panels of ``panel`` columns, if not 0. The split depends on sizes only,
+    never on threads: results keep their bits."""
     if target.kind != "cpu":
-        tile = gpu_tile(GPU_TILES, M, N, dtype, batch)
+        tile = gpu_tile(GPU_TILES, M, N, dtype, batch)._replace(**({"BLOCK_N": panel} if panel else {}))
         programs, most, wanted = ceil_div(M, tile.BLOCK_M) * ceil_div(N, tile.BLOCK_N), K // 512, 128
     else:
-        block_n = min(power_of_2(N), 64)
+        block_n = panel or min(power_of_2(N), 64)
         block_m = row_block(M, CPU_PROGRAMS, 256, min(power_of_2(M), 16), ceil_div(N, block_n) * batch)
-        tile = Tile(block_m, block_n, power_of_2(K) if K <= WHOLE_K else 256)
+        block_k = power_of_2(K) if K <= WHOLE_K else 256
+        tile = Tile(block_m, block_n, min(block_k, ROWS) if panel and M > FEW_ROWS else block_k)
         programs, most, wanted = ceil_div(M, block_m) * ceil_div(N, block_n), K // SPLIT_K, SPLIT_PROGRAMS
     parts = min(wanted // max(programs, 1), most, SPLIT_MAX)
     return tile._replace(SPLIT=parts) if split and parts > 1 and batch == 1 else tile
@@ -85,6 +91,7 @@ def matmul_kernel(
     Y: tl.constexpr, A: tl.constexpr, B: tl.constexpr, STRIDE_SUMS: tl.constexpr,  # memory strides
     RANK: tl.constexpr, BATCH: tl.constexpr,  # of y; sizes of its batch dims, filled up to four
     BATCH_Y: tl.constexpr, BATCH_A: tl.constexpr, BATCH_B: tl.constexpr,  # memory strides of the four
+    GAP: tl.constexpr,  # of b in panels of BLOCK_N: elements from the end of a row to the next panel
     SUMS: tl.constexpr, EPILOGUE: tl.constexpr, GRID: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
@@ -98,6 +105,8 @@ def matmul_kernel(
     offs_m = block_offsets(pid_m * BLOCK_M, BLOCK_M, WIDE)
     offs_n = block_offsets(pid_n * BLOCK_N, BLOCK_N, WIDE)
     mask_m, mask_n = offs_m < M, offs_n < N
+    if GAP > 0:
+        b_ptr += pid_n * GAP
     STEPS: tl.constexpr = ((K + BLOCK_K - 1) // BLOCK_K + SPLIT - 1) // SPLIT  # of BLOCK_K, in a part
     if SPLIT == 1:
         first = 0
@@ -153,17 +162,23 @@ def matmul(
     *,
     sums: TensorType | None = None,
     epilogue: Slot | None = None,
+    panels: bool = False,
     tile: Tile | None = None,
     target: Target,
 ) -> tuple[tuple[Launch, ...], TensorType | None]:
     """y [M,N] = epilogue(a [M,K] @ b [K,N]); sums [N], if given, gets b's column sums (second result).
 
     Or y [..., M, N], the products of batches of matrices whose leading dims broadcast to y's, without sums.
+    With ``panels`` b are panels [N / B, K, B] of one matrix.
     Returns the launches and the workspace they need: ((y, [sums], a, b, *args), None), or when K is split
     ((workspace, a, b), (y, [sums], workspace, *args)) with the workspace's type.
     Raises ShapeError, DTypeError; UnsupportedError for more than four batch dims.
     """
     check_floats("matmul", y=y, a=a, b=b, sums=sums)
+    given = b
+    if panels:
+        rows, columns = check_panels("matmul", "b", b)
+        b = TensorType(b.dtype, (rows, columns), b.strides[1:])  # the strides that hold inside of the first panel
     for name, tensor in (("y", y), ("a", a), ("b", b)):
         if tensor.rank < 2 or (sums is not None and tensor.rank != 2):
             wanted = "2 dims beside sums" if sums is not None else "at least 2 dims"
@@ -184,17 +199,21 @@ def matmul(
     batch_y, batch_a, batch_b = (
         filled + t.strides[:-2] for t in (y, stretch(a, (*lead, M, K)), stretch(b, (*lead, K, N)))
     )
-    tile = tile or pick_tile(M, N, K, target, dtype=a.dtype, batch=batch)
+    panel = given.shape[2] if panels else 0
+    tile = tile or pick_tile(M, N, K, target, dtype=a.dtype, batch=batch, panel=panel)
+    if panel not in (0, tile.BLOCK_N):
+        raise UnsupportedError(f"matmul: a tile for panels of {panel} columns must have as many; got {tile}")
     parts = parts_type(y, sums, tile.SPLIT) if tile.SPLIT > 1 else None
     # Sums need a row of programs even when y has no rows.
     grid = (max(ceil_div(M, tile.BLOCK_M), int(sums is not None)), ceil_div(N, tile.BLOCK_N), tile.SPLIT * batch)
     product = build(
         matmul_kernel,
         grid,
-        {"y_ptr": parts or y, "sums_ptr": None if parts else sums, "a_ptr": a, "b_ptr": b},
+        {"y_ptr": parts or y, "sums_ptr": None if parts else sums, "a_ptr": a, "b_ptr": given},
         M=M, N=N, K=K, Y=y.strides[-2:], A=a.strides[-2:], B=b.strides[-2:], STRIDE_SUMS=sums.strides[0] if sums else 0,
         RANK=y.rank, BATCH=(1,) * len(filled) + lead, BATCH_Y=batch_y, BATCH_A=batch_a, BATCH_B=batch_b,
-        SUMS=int(sums is not None), BLOCK_M=tile.BLOCK_M, BLOCK_N=tile.BLOCK_N, BLOCK_K=tile.BLOCK_K, SPLIT=tile.SPLIT,
+        GAP=panel_gap(given) if panel else 0, SUMS=int(sums is not None),
+        BLOCK_M=tile.BLOCK_M, BLOCK_N=tile.BLOCK_N, BLOCK_K=tile.BLOCK_K, SPLIT=tile.SPLIT,
         slot=None if parts else epilogue,
         results=2 if sums and not parts else 1,
         flops=2 * batch * M * N * K,

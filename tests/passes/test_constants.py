@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from textwrap import dedent
 
@@ -16,8 +17,11 @@ from tritoncnn.ops.evaluate import evaluate
 from tritoncnn.passes.fold_batch_norm import FoldBatchNorm
 from tritoncnn.passes.simplify import Simplify
 from tritoncnn.passes.split_constants import split_constants
+from tritoncnn.passes.store_in_panels import StoreInPanels
+from tritoncnn.runtime import target_of
 
 CONV = "{stride=[1,1], padding=[0,0], dilation=[1,1]}"
+CPU = target_of(torch.device("cpu"))
 WEIGHTS = frozenset({"w", "b", "s", "t"})
 
 
@@ -253,3 +257,87 @@ def test_variances_near_zero_and_factors_of_zero_are_folded_without_loss() -> No
     # Each factor, product and sum is rounded: a few units of 27 products of about 1 times at most 2 / sqrt(1e-5).
     torch.testing.assert_close(model(x).double(), exact, rtol=1e-5, atol=1e-4)
     assert torch.equal(model(x)[:, 3], norm.bias[3].detach().expand(2, 4, 4))
+
+
+def in_panels(text: str) -> Graph:
+    before = graph(text)
+    after, _ = StoreInPanels(WEIGHTS, CPU)(before)
+    verify(after, check_node, after="StoreInPanels")
+    assert same_meaning(before, after)
+    return after
+
+
+def test_heavy_filters_are_stored_in_panels_with_the_factor_before_them() -> None:
+    after = in_panels(f"""
+        graph g(x: f32[2,3,4,4], w: f32[192,3,2,1], s: f32[192,1,1,1]) {{
+          %1 = mul(w, s) : f32[192,3,2,1]
+          %2 = conv2d(x, %1) {CONV} : f32[2,192,3,4]
+          return %2
+        }}""")
+    *_, laid, flat, conv = after.nodes
+    assert laid.result.type.shape == (3, 2, 1, 3, 64)
+    assert flat.result.type.shape == (3, 6, 64)
+    assert conv.attrs["taps"] == (2, 1)
+    assert [node.op for node in after.nodes] == ["reshape", "reshape", "mul", "permute", "copy", "reshape", "conv2d"]
+
+
+def test_a_matrix_in_the_order_of_a_flattened_picture_is_copied_once() -> None:
+    after = in_panels("""
+        graph g(x: f32[2,12], w: f32[96,3,2,2]) {
+          %1 = permute(w) {dims=[2,3,1,0]} : f32[2,2,3,96]
+          %2 = reshape(%1) {shape=[12,96]} : f32[12,96]
+          %3 = copy(%2) {order=[0,1]} : f32[12,96]
+          %4 = matmul(x, %3) : f32[2,96]
+          return %4
+        }""")
+    assert [node.op for node in after.nodes].count("copy") == 1
+    assert after.nodes[-1].attrs["panels"]
+    assert after.nodes[-1].operands[1].type.shape == (3, 12, 32)
+
+
+@pytest.mark.parametrize(("x", "w", "y", "more"), [
+    ("2,3,4,4", "64,3,1,1", "2,64,4,4", ""),  # one panel
+    ("2,3,4,4", "200,3,1,1", "2,200,4,4", ""),  # a rest
+    ("2,3,9,9", "96,3,1,1", "2,96,9,9", ""),  # lighter than the picture
+    ("2,6,4,4", "192,3,1,1", "2,192,4,4", ", groups=2"),
+])  # fmt: skip
+def test_filters_that_would_gain_nothing_stay(x: str, w: str, y: str, more: str) -> None:
+    attrs = CONV.replace("}", f"{more}}}")
+    text = f"graph g(x: f32[{x}], w: f32[{w}]) {{\n  %1 = conv2d(x, w) {attrs} : f32[{y}]\n  return %1\n}}"
+    before = graph(text)
+    assert StoreInPanels(WEIGHTS, CPU)(before) == (before, "")
+    assert StoreInPanels(frozenset(), CPU)(before) == (before, "")
+
+
+class Heavy(nn.Module):
+    """Few pixels, many filters: convolutions with batch norm, a flatten, matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(70, 128, 3, padding=1), nn.BatchNorm2d(128)
+        self.last = nn.Conv2d(128, 96, (2, 1), stride=2)
+        self.linear, self.out = nn.Linear(96 * 4, 160), nn.Linear(160, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.max_pool2d(torch.relu(self.norm(self.conv(x))), 2)
+        return self.out(torch.relu(self.linear(self.last(y).flatten(1))))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 17])
+def test_a_net_of_weights_in_panels_computes_what_torch_does(batch: int) -> None:
+    torch.manual_seed(0)
+    net, x = Heavy().eval(), torch.randn(batch, 70, 8, 8)
+    net.norm.running_mean.normal_()
+    net.norm.running_var.uniform_(0.5, 2)
+    model = tritoncnn.compile(net, x)
+    wanted = copy.deepcopy(net).double()(x.double()).detach()
+    # Sums of 630, 256, 384 and 160 terms: a random walk of rounding errors, the factors' own among them.
+    bound = 4 * (630**0.5 + 256**0.5 + 384**0.5 + 160**0.5) * 2**-24 * float(wanted.abs().max())
+    assert float((model(x) - wanted).abs().max()) <= bound
+    nodes = [node for stage in model.stages if stage.name == "StoreInPanels" for node in stage.graph.nodes]
+    assert sum(node.attrs.get("taps", ()) != () or bool(node.attrs.get("panels")) for node in nodes) >= 2
+    with torch.no_grad():
+        net.linear.weight.mul_(2)
+        net.conv.weight.mul_(0.5)
+    wanted = copy.deepcopy(net).double()(x.double()).detach()
+    assert float((model(x) - wanted).abs().max()) <= 2 * bound

@@ -28,6 +28,7 @@ from tritoncnn.passes.fold_batch_norm import FoldBatchNorm
 from tritoncnn.passes.pack_parameters import ParameterLayout, lay_out_prepared, pack_outputs, pack_parameters
 from tritoncnn.passes.simplify import Simplify
 from tritoncnn.passes.split_constants import split_constants
+from tritoncnn.passes.store_in_panels import StoreInPanels
 from tritoncnn.passes.store_parameters import StoreParameters
 from tritoncnn.plan import Plan, make_plan
 from tritoncnn.runtime import target_of
@@ -89,7 +90,8 @@ def plan_prepared_call(captured: Captured, types: Mapping[str, TensorType]) -> P
     line = _Line(captured, types)
     line.passes(FORWARD)
     fixed = frozenset({*captured.parameters, *captured.buffers, *captured.constants} - set(captured.updated))
-    line.passes((FoldBatchNorm(fixed), FlattenIntoMatmul(fixed), Simplify(), StoreParameters(fixed)))
+    line.passes((FoldBatchNorm(fixed), FlattenIntoMatmul(fixed), Simplify(), StoreInPanels(fixed, line.target), Simplify(),
+                 StoreParameters(fixed)))  # fmt: skip
     line.assign(captured)
     once, graph = split_constants(line.graph, fixed)
     line.stage("SplitConstants", f"{count(len(once.nodes), 'node')} follow from parameters alone: run at load", graph)

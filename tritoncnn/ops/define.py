@@ -50,6 +50,9 @@ class Lowering:
     tables: tuple[Table, ...] = ()
 
 
+InPanels = tuple[int, tuple[int, ...], Mapping[str, Attr]]  # column dim, row dims, what the attrs become
+
+
 @dataclass(frozen=True)
 class OpDef:
     """All that is known of one op.
@@ -91,6 +94,8 @@ class OpDef:
     any_order  the kernel writes a first result of any strides as well as the usual ones
     suits      (i, operand types, attrs, target) -> whether operand i, which is wanted otherwise, had better stay as it lies
     scaled     (s, *operands, **attrs) -> operands whose result has channel c times s[c], by a formula over operands but the first
+    panelled   (operand types, attrs) -> how operand 1 is read in panels (``kernels/panels.py``): the dim that counts its columns,
+               its other dims as rows, outermost first, and what the attrs become; None where it is not
     channel    dim of the result that counts its channels
     whole      holds every whole number of its operand as it is, a cast to a wider dtype
     within     name of the op that does the same within the memory of operand 0, whose readers must come before it
@@ -134,6 +139,7 @@ class OpDef:
     any_order: bool = False
     suits: Callable[[int, tuple[TensorType, ...], Mapping[str, Attr], Target], bool] | None = None
     scaled: Callable[..., tuple[Any, ...]] | None = None
+    panelled: Callable[[tuple[TensorType, ...], Mapping[str, Attr]], InPanels | None] | None = None
     channel: int = 1
     whole: bool = False
     within: str = ""
