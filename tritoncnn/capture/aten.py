@@ -17,6 +17,8 @@ import torch
 from tritoncnn.capture.decompose import decompose, formulas_of
 from tritoncnn.capture.gaps import gap
 from tritoncnn.capture.regions import name_of
+from tritoncnn.capture.selecting import STAND_INS, printed
+from tritoncnn.capture.selection import Call, Selection, emit_selected, is_selecting
 from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.formulas.dtypes import COMPUTED, cast
@@ -61,6 +63,12 @@ def _is_one_number(tensor: torch.Tensor) -> bool:
     """Whether all elements are the same; 0.0 is not -0.0."""
     first = tensor.reshape(-1)[:1]
     return tensor.numel() <= 1 or bool(((tensor == first) & (tensor.signbit() == first.signbit())).all())
+
+
+def _is_free_of_sizes(node: torch.fx.Node, found: torch.fx.GraphModule) -> bool:
+    """Whether torch's formula for an op is the same one however many places are selected."""
+    again = decompose(node, dict([STAND_INS]))
+    return again is not None and printed(found.graph) == printed(again[0].graph)
 
 
 @dataclass
@@ -117,7 +125,8 @@ class Walk:
             return
         if getattr(node.target, "__module__", "") == "_operator":
             return  # arithmetic on a size that data decide: the op that makes it was refused
-        if self._compute_now(node, name):
+        selecting = is_selecting(node, self.known)
+        if not selecting and self._compute_now(node, name):
             return
         for x in node.all_input_nodes:
             self.argument(x)  # what the code holds goes into the graph, where its dtype can
@@ -127,9 +136,10 @@ class Walk:
                 self.refuse(gap(name), source)
             return
         why = gap(name)
-        if self._listed(name):
+        if selecting or self._listed(name):
             try:
-                self.known[node] = self._agreed(node, name, self._emit(node, name))
+                emit = self._emit_selected if selecting else self._emit
+                self.known[node] = self._agreed(node, name, emit(node, name))
                 return
             except UnsupportedError as error:
                 why = str(error)
@@ -197,9 +207,23 @@ class Walk:
         taken = {value.name for value in self.out.inputs}
         return next(one for one in (name, *(f"{name}_{i}" for i in range(2, 2 + len(taken)))) if one not in taken)
 
-    def _emit(self, node: torch.fx.Node, name: str) -> Any:
+    def _operands(self, node: torch.fx.Node) -> tuple[list[Any], dict[str, Any]]:
         args = [self.argument(value) for value in node.args]
-        kwargs = {key: self.argument(value) for key, value in node.kwargs.items() if key not in PLACEMENT}
+        return args, {key: self.argument(value) for key, value in node.kwargs.items() if key not in PLACEMENT}
+
+    def _emit_selected(self, node: torch.fx.Node, name: str) -> Any:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if name not in TABLE and name not in IDENTITIES:
+                raise UnsupportedError(gap(name))
+            return self._emitted(node, name, list(args), kwargs)
+
+        args, kwargs = self._operands(node)
+        return emit_selected(Call(node, name, tuple(args), kwargs, run))
+
+    def _emit(self, node: torch.fx.Node, name: str) -> Any:
+        return self._emitted(node, name, *self._operands(node))
+
+    def _emitted(self, node: torch.fx.Node, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if name in RANDOM:
             return RANDOM[name](self._draw, node.meta["val"], *args, **kwargs)
         if name in NORMS:
@@ -231,13 +255,13 @@ class Walk:
             if isinstance(theirs, (tuple, list)) and isinstance(ours, (tuple, list)):
                 for one, other in zip(ours, theirs, strict=False):
                     check(one, other)
-            if not isinstance(ours, Sym) or not isinstance(theirs, torch.Tensor):
+            if not isinstance(ours, (Sym, Selection)) or not isinstance(theirs, torch.Tensor):
                 return
             dtype = IR_DTYPE.get(theirs.dtype, str(theirs.dtype))
             if (dtype, tuple(theirs.shape)) != (ours.dtype, ours.shape):
                 what = f"{dtype}{list(theirs.shape)}"
                 raise UnsupportedError(
-                    f"{name.removesuffix('.default')} that gives {what}: ours gives {ours.value.type}"
+                    f"{name.removesuffix('.default')} that gives {what}: ours gives {ours.dtype}{list(ours.shape)}"
                 )
 
         check(found, node.meta.get("val"))
@@ -246,7 +270,7 @@ class Walk:
     def _take_apart(self, node: torch.fx.Node, source: str) -> bool:
         """Emit what torch's formula for the op consists of; False when it has none, or one that is unsupported."""
         parts = decompose(node) if len(self.inside) < DEEPEST else None
-        if parts is None:
+        if parts is None or (is_selecting(node, self.known) and not _is_free_of_sizes(node, parts[0])):
             return False
         graph, operands = parts
         before = dict(self.refused)

@@ -8,6 +8,7 @@ told in one error, with the lines of the model.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import logging
@@ -17,18 +18,20 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._C import DispatchKey
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from tritoncnn.capture.aten import SEED, Walk, model_line
+from tritoncnn.capture.decompose import kept_whole
 from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
+from tritoncnn.capture.selecting import READ, STAND_INS, Selecting, printed, selects
+from tritoncnn.capture.selection import ADVICE, Selection
 from tritoncnn.capture.watch import Watch, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from tritoncnn.capture.plain import Program
 
 _TRACING = threading.RLock()  # torch.export and the watch are not re-entrant: one capture of the process at a time
-_IN_PYTHON = (torch.ops.aten.hardshrink.default, torch.ops.aten.softshrink.default)  # torch has Python kernels of them
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class _Traced(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         numbers = _drawn_by_python()
-        found, self.result.form = flatten(self.function(*tensors))
+        with Selecting(self.result.stand_in):
+            found, self.result.form = flatten(self.function(*tensors))
         if _drawn_by_python() != numbers:
             self.result.watch.note(
                 "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
@@ -109,6 +112,7 @@ class _Result:
     form: Form
     watch: Watch
     way: str
+    stand_in: int = STAND_INS[0]  # for the size of x[mask]
 
 
 def capture(
@@ -207,24 +211,6 @@ def _writes(node: torch.fx.Node) -> bool:
     return is_write(node)
 
 
-@contextlib.contextmanager
-def _kept_whole() -> Iterator[None]:
-    """Keep torch from taking apart, whatever the table of decompositions says, the ops for which it has Python kernels: the
-    gradients of their parts are others at NaN. To be entered under the lock.
-    """
-    kernels = {
-        op: op.py_kernels.pop(DispatchKey.Autograd) for op in _IN_PYTHON if DispatchKey.Autograd in op.py_kernels
-    }
-    try:
-        for op in kernels:
-            op._dispatch_cache.clear()
-        yield
-    finally:
-        for op, kernel in kernels.items():
-            op.py_kernels[DispatchKey.Autograd] = kernel
-            op._dispatch_cache.clear()
-
-
 def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool, walk: Walk) -> Program | str:
     """The ops of a plain call; for one that is torch.export's, which also says what is wrong where the module fails, why.
 
@@ -235,7 +221,7 @@ def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool, 
 
         with in_tensors(), watched(gradients) as watch:
             module.result.watch = watch
-            program, kept = trace_twice(module, example)
+            program, kept = trace_twice(module, example, functools.partial(_stand_in, module))
     except Exception as error:
         return next(iter(str(error).splitlines()), "") or type(error).__name__
     if watch.differentiated:
@@ -261,9 +247,12 @@ def _export(
                 module.result.way = "written down as the model ran"
                 return plain
             module.result.way = f"by torch.export: {plain}"
+            _stand_in(module, STAND_INS[0])
             regions_kept = no_grad_kept() if gradients else contextlib.nullcontext()
             with in_tensors(), regions_kept, watched(gradients) as module.result.watch:
                 program = torch.export.export(module, example, strict=False)
+                if selects(program.graph_module) and _reads_sizes(module, example, program.graph_module):
+                    raise UnsupportedError(READ)
             for what in module.result.watch.lost:
                 walk.refuse(what, "")
             keep_detached(program.graph_module)
@@ -274,13 +263,13 @@ def _export(
             # The empty table: nothing is decomposed that we know, writes become functional, regions are inlined.
             if not writes and not regions:
                 return program
-            with _kept_whole():
+            with kept_whole():
                 return program.run_decompositions({})
     except Exception as error:
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = any(
             word in f"{type(error).__name__} {error}".lower()
-            for word in ("data-dependent", "datadependent", "unbacked")
+            for word in ("data-dependent", "datadependent", "unbacked", *map(str, STAND_INS))
         )
         why = (
             "its control flow or shapes depend on data; torch.where computes both ways, a product with a mask keeps the shape"
@@ -292,6 +281,21 @@ def _export(
         raise UnsupportedError(f"the model cannot be captured{f' (at {line})' if line else ''}: {why}") from error
     finally:
         logging.disable(logged)
+
+
+def _stand_in(module: _Traced, size: int) -> None:
+    module.result.stand_in = size
+
+
+def _reads_sizes(module: _Traced, example: tuple[torch.Tensor, ...], traced: torch.fx.GraphModule) -> bool:
+    """Whether the call is another one where a mask selects another number of places; no_grad is known to be kept by now."""
+    _stand_in(module, STAND_INS[1])
+    again = torch.export.export(module, example, strict=False).graph_module
+    graphs, others = (
+        [printed(one.graph) for one in found.modules() if isinstance(one, torch.fx.GraphModule)]
+        for found in (traced, again)
+    )
+    return graphs != others
 
 
 @dataclass
@@ -315,6 +319,9 @@ class _Capture:
         self._take_inputs(program, _own(module))
         walk.run(program.graph.nodes)
         outputs = tuple(walk.argument(value) for value in results)
+        for value in outputs:
+            if isinstance(value, Selection):
+                walk.refuse(f"a selection x[mask] as a result, whose size data decide; {ADVICE}", "")
         self._tell()
         buffers = {walk.known[old].value.name: walk.known[new] for old, new in self.changed.items()}
         graph = remove_dead(walk.out.finish(tuple(value.value for value in (*outputs, *buffers.values()))))

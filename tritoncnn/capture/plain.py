@@ -20,7 +20,7 @@ import contextlib
 import operator
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -31,11 +31,11 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec, TensorArgument
 from torch.nn.utils.stateless import _reparametrize_module
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map
 
 from tritoncnn.capture.aten import model_line
+from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
 aten = torch.ops.aten
@@ -64,13 +64,6 @@ class Program:
     graph_signature: Signature
     state_dict: dict[str, torch.Tensor] = field(default_factory=dict)
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
-
-
-class _Watching(TorchFunctionMode):
-    """Does nothing. That there is such a mode keeps layers of torch.nn from taking fast paths, as torch.export's does."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **(kwargs or {}))
 
 
 class _Recorder(SchemaCheckMode):
@@ -108,7 +101,8 @@ class _Recorder(SchemaCheckMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         returns = [str(one.type) for one in func._schema.returns]
-        if func.namespace not in ("aten", "prims") or not returns or any("Tensor" not in kind for kind in returns):
+        known = func.namespace in ("aten", "prims") or func in (SELECTION, SELECTED)
+        if not known or not returns or any("Tensor" not in kind for kind in returns):
             raise NotPlain(str(func))
         if _switches() != self._switches or torch._C._functorch.peek_interpreter_stack() is not None:
             raise NotPlain("a region of its own")
@@ -283,23 +277,40 @@ class _Kept(NotPlain):
         self.fixed = fixed
 
 
-def trace_twice(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> tuple[Program, str]:
+def trace_twice(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], stand_in: Callable[[int], None] = lambda size: None
+) -> tuple[Program, str]:
     """(the ops of ``module(*example)``, what a second call would do otherwise, in words, or ""): a counter, a list that grows,
-    a tensor kept for the next call. Raises NotPlain, or whatever the module raises.
+    a tensor kept for the next call, how many places a mask selects, for which ``stand_in`` is told another number. Raises
+    NotPlain, or whatever the module raises.
     """
     with _as_before(module):
         first = _Recorder()
+        stand_in(STAND_INS[0])
         program = _trace(module, example, first)
+        stand_in(STAND_INS[1])
         try:
             again = _trace(module, example, _Recorder(first))
         except _Kept as kept:
             return program, "" if kept.fixed else f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
         except Exception as error:  # whatever the module raises
             return program, f"{KEEPS}: called again, it ends in {type(error).__name__}: {error}"
-    same = str(program.graph) == str(again.graph) and all(
-        torch.equal(one, again.constants[name]) for name, one in program.constants.items()
+    if _alike(program, again):
+        return program, ""
+    if selects(program.graph):
+        stand_in(STAND_INS[0])
+        if _alike(program, _trace(module, example, _Recorder(first))):
+            return program, READ
+    return program, f"{KEEPS}: it would do something else in the next call"
+
+
+def _alike(one: Program, other: Program) -> bool:
+    """Whether two traces are the same, whatever number stands for how many places a mask selects."""
+    graphs = [printed(program.graph) for program in (one, other)]
+    held = [program.constants.items() for program in (one, other)]
+    return graphs[0] == graphs[1] and all(
+        name == again and torch.equal(x, y) for (name, x), (again, y) in zip(*held, strict=True)
     )
-    return program, "" if same else f"{KEEPS}: it would do something else in the next call"
 
 
 def _trace(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _Recorder) -> Program:
@@ -316,7 +327,6 @@ def _trace(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _
         _reparametrize_module(module, state, tie_weights=True, strict=True, stack_weights=True),
         enable_python_dispatcher(),
         Sizes(recorder.rename),
-        _Watching(),
         recorder,
     )
     with torch.set_grad_enabled(torch.is_grad_enabled()), contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import ShapeError, UnsupportedError
-from tritoncnn.formulas.dtypes import FLOATS, cast, filled, result_dtype, widen
+from tritoncnn.formulas.dtypes import FLOATS, cast, filled, narrow, result_dtype, widen
 from tritoncnn.formulas.order import amax, amin
 from tritoncnn.ops import OPS
 from tritoncnn.ops.define import broadcast_shape
@@ -143,64 +143,83 @@ def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Any:
     return y if tuple(y.shape) == tuple(shape) else op["expand"](y, shape=tuple(shape))
 
 
-def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def mean(x: Any, dims: Any = None, keepdim: bool = False, *, dtype: Any = None, among: Any = None) -> Any:
+    """The mean; of the elements alone at which ``among``, truth values of x's rank that broadcast to x, holds."""
     x = cast(x, result_dtype(dtype) or x.dtype)
     if not x.shape:
         return x
+    if among is not None:
+        z = widen(x)
+        return narrow(total(op["where"](among, z, 0.0), dims, keepdim) / _counted(x, dims, keepdim, among), x)
     count = math.prod(x.shape[d] for d in _dims(x, dims))
     return total(x, dims, keepdim) * (1 / count if count else math.nan)
 
 
-def _moments(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any, Any]:
+def _counted(x: Any, dims: Any, keepdim: bool, among: Any) -> Any:
+    """At how many elements of x ``among`` holds, over dims: f32."""
+    each = math.prod(x.shape[d] for d in _dims(x, dims) if among.shape[d] == 1)
+    return cast(total(among, dims, keepdim), "f32") * float(each)
+
+
+def _moments(x: Any, dims: Any, correction: float | None, keepdim: bool, among: Any = None) -> tuple[Any, Any, Any]:
     """(variance of x / scale, scale, mean) over dims; the squares' sum is divided by the count less ``correction`` (1).
 
     The scale is the largest distance from the mean, so that no square overflows or vanishes where the result does not: torch
-    adds up in f64.
+    adds up in f64. ``among``: only the elements count at which it holds.
     """
-    average = mean(x, dims, True)
+    average = mean(x, dims, True, among=among)
     apart = op["sub"](x, average)
+    less = 1 if correction is None else correction
     count = math.prod(x.shape[d] for d in _dims(x, dims)) if x.shape else 1
-    rest = max(count - (1 if correction is None else correction), 0)
+    rest = max(count - less, 0)
+    factor: Any = 1 / rest if rest else math.inf
+    if among is not None:
+        apart = op["where"](among, apart, 0.0)
+        factor = op["reciprocal"](op["maximum"](_counted(x, dims, keepdim, among) - float(less), 0.0))
     scale = filled(average, 1.0)
     if 0 not in x.shape:
         size = amax(op["abs"](op["detach"](apart)), _dims(x, dims) if x.shape else (), True)
         scale = op["where"](op["bit_and"](size > 0.0, op["lt"](size, math.inf)), size, 1.0)
     apart = apart / scale
-    variance = total(apart * apart, dims, keepdim) * (1 / rest if rest else math.inf)
+    variance = total(apart * apart, dims, keepdim) * factor
     if keepdim or not x.shape:
         return variance, scale, average
     return variance, *(op["reshape"](t, shape=tuple(variance.shape)) for t in (scale, average))
 
 
-def moments(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
+def moments(x: Any, dims: Any, correction: float | None, keepdim: bool, among: Any = None) -> tuple[Any, Any]:
     """(variance, mean) over dims."""
-    variance, scale, average = _moments(x, dims, correction, keepdim)
+    variance, scale, average = _moments(x, dims, correction, keepdim, among)
     return variance * scale * scale, average
 
 
-def deviations(x: Any, dims: Any, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
+def deviations(x: Any, dims: Any, correction: float | None, keepdim: bool, among: Any = None) -> tuple[Any, Any]:
     """(standard deviation, mean) over dims."""
-    variance, scale, average = _moments(x, dims, correction, keepdim)
+    variance, scale, average = _moments(x, dims, correction, keepdim, among)
     return root(variance) * scale, average
 
 
-Both = Callable[[Any, Any, float | None, bool], tuple[Any, Any]]
+Both = Callable[[Any, Any, float | None, bool, Any], tuple[Any, Any]]
 
 
 def over_dims(both: Both) -> Callable[..., tuple[Any, Any]]:
     """``moments`` or ``deviations`` with the arguments of var(x, dims, unbiased)."""
 
-    def emit(x: Any, dims: Any = None, unbiased: bool = True, keepdim: bool = False) -> tuple[Any, Any]:
+    def emit(
+        x: Any, dims: Any = None, unbiased: bool = True, keepdim: bool = False, *, among: Any = None
+    ) -> tuple[Any, Any]:
         if isinstance(dims, bool):  # var(x, unbiased)
             dims, unbiased = None, dims
-        return both(x, dims, float(unbiased), keepdim)
+        return both(x, dims, float(unbiased), keepdim, among)
 
     return emit
 
 
 def with_correction(both: Both) -> Callable[..., tuple[Any, Any]]:
-    def emit(x: Any, dims: Any = None, *, correction: float | None = None, keepdim: bool = False) -> tuple[Any, Any]:
-        return both(x, dims, correction, keepdim)
+    def emit(
+        x: Any, dims: Any = None, *, correction: float | None = None, keepdim: bool = False, among: Any = None
+    ) -> tuple[Any, Any]:
+        return both(x, dims, correction, keepdim, among)
 
     return emit
 
