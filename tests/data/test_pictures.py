@@ -8,7 +8,7 @@ from PIL import Image
 
 from tritoncnn.data import pictures
 from tritoncnn.data.ink import SIZE, adapt
-from tritoncnn.data.pictures import is_dark_on_light, read_grey
+from tritoncnn.data.pictures import is_dark_on_light, read_colour, read_grey
 from tritoncnn.errors import DataError
 
 
@@ -85,6 +85,19 @@ def test_the_same_drawing_reads_alike_in_all_formats_and_modes(tmp_path: Path) -
         np.testing.assert_allclose(adapt(read_grey(tmp_path / name)), wanted, atol=0.02, err_msg=name)
     plain.save(tmp_path / "j.jpg", quality=95)
     assert np.abs(adapt(read_grey(tmp_path / "j.jpg")) - wanted).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_of_16_bits_white_is_65535_and_floats_get_full_contrast(name: str, tmp_path: Path) -> None:
+    """A dim picture stays as dim as it is in 8 bits, in grey as in colour."""
+    dim = np.random.RandomState(0).randint(20, 90, (40, 30)).astype(np.uint8)
+    Image.fromarray(dim.astype(np.uint16) * 257).save(tmp_path / name)
+    np.testing.assert_array_equal(read_grey(tmp_path / name).round(), dim)
+    np.testing.assert_array_equal(np.asarray(read_colour(tmp_path / name)), dim[:, :, None].repeat(3, 2))
+    Image.fromarray(dim.astype(np.int32) * 70000).save(tmp_path / "wide.tif")
+    Image.fromarray(dim.astype(np.float32)).save(tmp_path / "float.tif")
+    for other in ("wide.tif", "float.tif"):
+        assert (read_grey(tmp_path / other).min(), read_grey(tmp_path / other).max()) == (0, 255)
 
 
 def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ Read = TypeVar("Read")
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1_000_000_000
+WHITE = 65535  # of 16 bits
 WORK_SIDE = 1024  # larger pictures are first reduced to about this side: their outlines stay
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm",
@@ -42,8 +43,8 @@ def read_grey(path: Path) -> Grey:
 def read_colour(path: Path) -> Image.Image:
     """The colours of a picture file, mode RGB, turned upright as its EXIF tag says; grey gives three equal channels.
 
-    Transparent parts become white, or black where what is visible is mostly light; values of more than 8 bits are stretched to
-    the full range. Raises DataError as ``read_grey`` does.
+    Transparent parts become white, or black where what is visible is mostly light. Of 16 bits white is 65535; floats get full
+    contrast. Raises DataError as ``read_grey`` does.
     """
     colour = open_picture(path, _colour)
     if colour is None:
@@ -101,8 +102,7 @@ def _grey(picture: Image.Image) -> Grey:
     if max(picture.size) >= 2 * WORK_SIDE:
         picture.draft("L", (WORK_SIDE, WORK_SIDE))  # a JPEG can be decoded small
     if _is_deep(picture):
-        values = _deep(picture)
-        return stretch(values) * 255 if np.isfinite(values).all() else values
+        return _deep(picture) * 255
     if picture.has_transparency_data:  # reduced first: what follows takes many bytes a pixel
         return np.asarray(ImageOps.exif_transpose(flatten(_reduce(picture.convert("RGBA")))).convert("L"), np.float32)
     return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
@@ -113,9 +113,8 @@ def _colour(picture: Image.Image) -> Image.Image | None:
     if max(picture.size) >= 2 * WORK_SIDE:
         picture.draft("RGB", (WORK_SIDE, WORK_SIDE))
     if _is_deep(picture):
-        values = _deep(picture)
-        grey = np.round(stretch(values) * 255).astype(np.uint8) if np.isfinite(values).all() else None
-        return None if grey is None else Image.fromarray(grey).convert("RGB")
+        grey = _deep(picture) * 255
+        return Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB") if np.isfinite(grey).all() else None
     if picture.has_transparency_data:
         return ImageOps.exif_transpose(flatten(_reduce(picture.convert("RGBA"))))
     return ImageOps.exif_transpose(_reduce(picture.convert("RGB")))
@@ -127,7 +126,15 @@ def _is_deep(picture: Image.Image) -> bool:
 
 
 def _deep(picture: Image.Image) -> Grey:
-    return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
+    """Values of more than 8 bits as shares of white.
+
+    Of 16 bits that is 65535, as OpenCV has it, and as Pillow reads colours of 16 bits; a camera's 12 bits in 16 are dark. Of
+    floats and of more bits nothing says what is white: they get full contrast. Not finite where a value is not.
+    """
+    values = np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
+    if picture.mode != "F" and values.min() >= 0 and values.max() <= WHITE:  # Pillow's "I" is 32 bits, of 16 in older versions
+        return values / np.float32(WHITE)
+    return stretch(values) if np.isfinite(values).all() else values
 
 
 def flatten(picture: Image.Image) -> Image.Image:
