@@ -10,6 +10,8 @@ pictures of 64. The scores of the finest level are scaled up by a fixed bilinear
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -18,12 +20,16 @@ WIDTHS = (16, 32, 64, 64)  # filters of each level, of strides 1, 2, 4, 8
 STEP = 8  # sides of pictures are multiples of it
 
 
-def pair(before: int, width: int) -> nn.Sequential:
-    """Two 3 x 3 convolutions, each with batch norm and relu."""
+def stack(before: int, *widths: int) -> nn.Sequential:
+    """3 x 3 convolutions of ``widths`` filters, each with batch norm and relu."""
     layers: list[nn.Module] = []
-    for channels in (before, width):
+    for channels, width in pairwise((before, *widths)):
         layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def pair(before: int, width: int) -> nn.Sequential:
+    return stack(before, width, width)
 
 
 def bilinear_(weight: torch.Tensor) -> None:

@@ -3,8 +3,9 @@
 The decoder has no filters of its own for scaling up: each value goes back to the pixel that its maximum was at in the encoder's
 pool, all others are zero, and convolutions fill the gaps.
 
-Departures: three levels with two convolutions each, where the paper has VGG-16's thirteen convolutions in five levels, with
-weights learned on ImageNet. The last convolution has 1 x 1 filters.
+Departures: three levels, where the paper has VGG-16's thirteen convolutions in five levels, with weights learned on ImageNet.
+The level of the pictures' own size has one convolution on each side, and as many filters as the next: there is only one way to
+the scores, and all that tells a class goes through them. The last convolution has 1 x 1 filters.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tritoncnn.models.fcn import pair
+from tritoncnn.models.fcn import stack
 
-WIDTHS = (16, 32, 64)  # filters of each level
+LEVELS = ((32, 1), (32, 2), (64, 2))  # filters, and how many convolutions, of each level
 STEP = 8  # sides of pictures are multiples of it
 
 
@@ -24,13 +25,16 @@ class SegNet(nn.Module):
 
     def __init__(self, classes: int, channels: int = 3) -> None:
         super().__init__()
+        first = LEVELS[0][0]
+        widths = [width for width, _ in LEVELS]
         self.encoder = nn.ModuleList(
-            pair(before, width) for before, width in zip((channels, *WIDTHS), WIDTHS, strict=False)
+            stack(before, *[width] * count) for before, (width, count) in zip((channels, *widths), LEVELS, strict=False)
         )
         self.decoder = nn.ModuleList(
-            pair(width, after) for width, after in zip(WIDTHS, (WIDTHS[0], *WIDTHS), strict=False)
+            stack(width, *[width] * (count - 1), after)
+            for after, (width, count) in zip((first, *widths), LEVELS, strict=False)
         )
-        self.last = nn.Conv2d(WIDTHS[0], classes, 1)
+        self.last = nn.Conv2d(first, classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         places = []

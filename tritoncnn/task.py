@@ -223,7 +223,7 @@ class Task:
     takes    what ``read`` reads, in a word, and how the names of such files end
     view     such a file -> the RGB picture on which answers are drawn
     answer   (outputs, facts, how much) -> one Answer per example; ``ask`` is how much where nobody says otherwise
-    recipe   of the default data; ``recipes`` has others by the name of the data set
+    recipe   of the default data and model; ``recipes`` has others by the name of the data set, else of the model
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
     options  further rows of the table of flags, for the models: ``option("depth", 3, "Layers of filters.", AT_LEAST_1)``
@@ -329,8 +329,8 @@ class Task:
         drawn |= {name: draw(weights, facts) for name, draw in self.portraits.items()}
         return drawn | dict(self.makes.make(examples, facts, weights) if self.makes is not None else {})
 
-    def recipe_for(self, data: str) -> Recipe:
-        return self.recipes.get(data, self.recipe)
+    def recipe_for(self, data: str, model: str) -> Recipe:
+        return self.recipes.get(data, self.recipes.get(model, self.recipe))
 
     def reader(self, size: int, facts: Facts | None = None) -> Reader:
         """``read`` for pictures of ``size`` x ``size``; 0 where pictures have one size. With ``facts`` for a trained model."""

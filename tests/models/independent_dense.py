@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from tests.models.independent import State, conv_norm
 
 
-def pair(state: State, name: str, x: torch.Tensor) -> torch.Tensor:
-    for conv, norm in ((0, 1), (3, 4)):
-        x = conv_norm(state, f"{name}.{conv}", f"{name}.{norm}", x).relu()
+def pair(state: State, name: str, x: torch.Tensor, count: int = 2) -> torch.Tensor:
+    for conv in range(0, 3 * count, 3):
+        x = conv_norm(state, f"{name}.{conv}", f"{name}.{conv + 1}", x).relu()
     return x
 
 
@@ -49,14 +49,14 @@ def fcn(state: State, x: torch.Tensor) -> torch.Tensor:
 def segnet(state: State, x: torch.Tensor) -> torch.Tensor:
     masks = []
     for number in range(3):
-        x = pair(state, f"encoder.{number}", x)
+        x = pair(state, f"encoder.{number}", x, 2 if number else 1)
         windows = torch.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)])
         masks.append(F.one_hot(windows.argmax(0), 4).permute(4, 0, 1, 2, 3))
         x = windows.amax(0)
     for number in (2, 1, 0):
         N, C, H, W = x.shape
         spread = (x * masks[number]).reshape(2, 2, N, C, H, W).permute(2, 3, 4, 0, 5, 1).reshape(N, C, 2 * H, 2 * W)
-        x = pair(state, f"decoder.{number}", spread)
+        x = pair(state, f"decoder.{number}", spread, 2 if number else 1)
     return dense(state, "last", x)
 
 

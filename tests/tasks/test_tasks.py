@@ -44,7 +44,8 @@ def test_a_task_learns_from_data_sets_that_there_are_and_the_first_needs_no_fold
     task = find_task(name)
     assert set(task.data) <= set(SOURCES)
     assert not SOURCES[task.data[0]].folder
-    assert set(task.recipes) <= set(task.data)
+    assert set(task.recipes) <= {*task.data, *task.models}
+    assert not set(task.data) & set(task.models)
 
 
 @pytest.mark.parametrize(("name", "model"), MODELS)

@@ -132,7 +132,9 @@ def _deep(picture: Image.Image) -> Grey:
     floats and of more bits nothing says what is white: they get full contrast. Not finite where a value is not.
     """
     values = np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
-    if picture.mode != "F" and values.min() >= 0 and values.max() <= WHITE:  # Pillow's "I" is 32 bits, of 16 in older versions
+    if (
+        picture.mode != "F" and values.min() >= 0 and values.max() <= WHITE
+    ):  # Pillow's "I" is 32 bits, of 16 in older versions
         return values / np.float32(WHITE)
     return stretch(values) if np.isfinite(values).all() else values
 

@@ -44,7 +44,9 @@ class Options(Flags):
         said = check_said(task, given)
         data = said.get("data", task.data[0])
         known("data set", data, task.data, f" of task {task.name!r}")
-        recipe = task.recipe_for(data)
+        model = said.get("model", next(iter(task.models)))
+        known("model", model, task.models, f" of task {task.name!r}")
+        recipe = task.recipe_for(data, model)
         own = {"optimizer": recipe.optimizer, "schedule": "cosine", **recipe.flags}
         chosen = {name: said.get(name, own[name]) for name in ("optimizer", "schedule")}
         known("optimizer", chosen["optimizer"], OPTIMIZERS)
@@ -55,8 +57,6 @@ class Options(Flags):
             usual = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         if chosen["schedule"] != own["schedule"] or "warm_up" not in own:
             own["warm_up"] = SCHEDULES[chosen["schedule"]]
-        model = said.get("model", next(iter(task.models)))
-        known("model", model, task.models, f" of task {task.name!r}")
         side, rows = task.sides.get(model), task.rows_of(model, data)
         check_owner(task, model, data, said)
         first = {name: row.default for name, row in rows.items()} | {"size": side.usual if side else 0}
@@ -138,7 +138,7 @@ class Options(Flags):
         An epoch has 8 steps or more, as far as there are two examples for each, and the run the recipe's number of steps or
         more.
         """
-        recipe = self.task.recipe_for(self.data)
+        recipe = self.task.recipe_for(self.data, self.model)
         least = min(
             2, max(1, examples)
         )  # a batch norm over one pixel, as DeepLab's, has no variance of a single example
