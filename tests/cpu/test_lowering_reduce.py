@@ -9,6 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
+from tritoncnn.cpu.emit.reduce import CHAINS
 from tritoncnn.cpu.lower import lower
 
 from . import harness
@@ -226,4 +227,22 @@ def pair_kernel(Y, X, ROWS):
 def test_sums_of_one_loop_read_their_tile_once() -> None:
     text = lower(harness.ttir(pair_kernel, {"Y": "*fp32", "X": "*fp32", "ROWS": "i32"}, {}), lanes=16)
     masked = re.findall(r"select i1 \S+, ptr", text)  # a mask of a row chooses what address a vector of it is read from
-    assert len(masked) == 2  # the first row, and the others in one loop
+    assert len(masked) == 2 * CHAINS  # the first row of each chain, and the others in one loop
+
+
+@triton.jit
+def column_sums_kernel(Y, X):
+    x = tl.load(X + tl.arange(0, 256)[:, None] * 16 + tl.arange(0, 16)[None, :])
+    tl.store(Y + tl.arange(0, 16), tl.sum(x * 2, 0))
+    tl.store(Y + 16 + tl.arange(0, 16), tl.sum(x, 0))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_sums_without_lanes_on_their_axis_are_sums_of_blocks(lanes: int) -> None:
+    """After 2**24 no single 1 changes a sum of f32, those of a block do."""
+    x, y = torch.ones(256, 16), torch.zeros(2, 16)
+    x[0] = 2.0**24
+    harness.run(column_sums_kernel, (1,), {"Y": y, "X": x}, lanes)
+    least = 2.0**24 + 256 * (1 - 1 / CHAINS)
+    assert (y[0] >= 2 * least).all()
+    assert (y[1] >= least).all()

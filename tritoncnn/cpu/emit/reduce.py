@@ -17,6 +17,7 @@ from .values import ZERO, Buffer, Coord, Coords, Res
 
 MOST_SUMS = 16  # partial results that are kept in registers
 CHAINS = 4  # independent partial results: a sum waits for an addition's latency otherwise
+BLOCKS = 8  # of an axis without lanes: rounding grows with the length of a block, not of the axis
 
 
 class Group:
@@ -63,38 +64,21 @@ def _outputs(code: State, op: Group, vaxis: int | None) -> list[Buffer]:
     return [new_buffer(code, r, vaxis) for r in op.results] if op.results[0].type.shape else []
 
 
-def _along(code: State, op: Group, start: list[Res], coords: Coords, axis: int, vl: int, first: int, step: int, stop: int,
-           width: int) -> list[Res]:  # fmt: skip
-    """Combine start with the elements first, first + step, ... < stop of the axis; ``width`` lanes lie on the axis."""
-    elems = op.elems
-
-    def body(c: Coord, args: list[str]) -> Sequence[str]:
-        at = Coord(c.name, c.lvl, width)
-        xs = [pull(code, x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
-        level = code.depth
-        known = [Res(a, level, vl) for a in args]
-        merged = _combined(
-            code, op, known, [Res(code.widen(x, e, vl), x.lvl, vl) for x, e in zip(xs, elems, strict=True)]
-        )
-        return [code.widen(m, e, vl) for m, e in zip(merged, elems, strict=True)]
-
-    carried = list(zip(op.types(vl), [code.widen(s, e, vl) for s, e in zip(start, elems, strict=True)], strict=True))
-    found = code.loop(first, stop, step, body, carried)
-    return [Res(f, code.depth, vl) for f in found]
-
-
 def _reduce_lanes_kept(code: State, op: Group, axis: int, vaxis: int) -> None:
-    """Lanes run along another axis: one chain of vectors per result vector."""
-    shape = op.shape
+    """Lanes run along another axis. The reduced one is cut into blocks, a chain of vectors each, which are combined in pairs."""
+    size = op.shape[axis]
     out_axis = vaxis - (vaxis > axis)
     outputs = _outputs(code, op, out_axis)
+    chains = BLOCKS if all(x in code.buffers for x in op.operands) else CHAINS  # what is computed is written for each
+    while chains > 1 and (chains * len(op.operands) > MOST_SUMS or size < 4 * chains):
+        chains //= 2
 
     def one(coords: Coords) -> None:
         inner = (*coords[:axis], ZERO, *coords[axis:])
-        vl = inner[vaxis].vl
-        start = [pull(code, x, inner) for x in op.operands]
-        found = _along(code, op, start, inner, axis, vl, 1, 1, shape[axis], 0)
-        for b, f in zip(outputs, found, strict=True):
+        merged = _chains(code, op, inner, axis, inner[vaxis].vl, 0, chains, size // chains, 1, [size // chains])
+        while len(merged) > 1:
+            merged = [_combined(code, op, a, b) for a, b in zip(merged[::2], merged[1::2], strict=True)]
+        for b, f in zip(outputs, merged[0], strict=True):
             write(code, b, coords, f)
 
     code.nest(op.results[0].type.shape, out_axis, one)
@@ -109,14 +93,12 @@ def _reduce_lanes_merged(code: State, op: Group, axis: int) -> None:
     width = max(vl, 1)
     chains = CHAINS if size >= 2 * CHAINS * width and len(op.operands) * CHAINS <= MOST_SUMS else 1
     outputs = _outputs(code, op, None)
+    step = chains * width
+    ends = [e for e in sorted(set(cuts_of(code, op.operands, axis, step))) if step < e < size]
 
     def one(coords: Coords) -> None:
         inner = (*coords[:axis], ZERO, *coords[axis:])
-        start = []
-        for k in range(chains):
-            at = (*inner[:axis], Coord(str(k * width), 0, vl), *inner[axis + 1 :])
-            start.append([pull(code, x, at) for x in op.operands])
-        merged = _chains(code, op, start, inner, axis, vl, width, size)
+        merged = _chains(code, op, inner, axis, vl, vl, chains, width, step, [*ends, size])
         for k in range(1, chains):
             merged[0] = _combined(code, op, merged[0], merged[k])
         final = _halves(code, op, merged[0], vl)
@@ -129,28 +111,36 @@ def _reduce_lanes_merged(code: State, op: Group, axis: int) -> None:
     code.buffers.update(zip(op.results, outputs, strict=False))
 
 
-def _chains(code: State, op: Group, start: list[list[Res]], coords: Coords, axis: int, vl: int, width: int,
-            size: int) -> list[list[Res]]:  # fmt: skip
-    """Several chains in one loop."""
+def _chains(code: State, op: Group, coords: Coords, axis: int, vl: int, along: int, chains: int, apart: int, step: int,
+            ends: Sequence[int]) -> list[list[Res]]:  # fmt: skip
+    """Several chains of vl lanes in one loop: chain k combines the elements k * apart + 0, step, 2 * step, ... < ends[-1].
+
+    ``along`` of the lanes lie on the axis. The loop is cut at ``ends``, where masks begin or end.
+    """
     elems, n = op.elems, len(op.operands)
+
+    def vectors(at: Coord) -> list[Res]:
+        return [pull(code, x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
 
     def body(c: Coord, args: list[str]) -> Sequence[str]:
         out: list[str] = []
-        for k in range(len(start)):
-            at = code.plus(Coord(c.name, c.lvl, vl), k * width)
-            xs = [pull(code, x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
+        for k in range(chains):
+            xs = vectors(code.plus(Coord(c.name, c.lvl, along), k * apart))
             known = [Res(a, code.depth, vl) for a in args[k * n : k * n + n]]
             wide = [Res(code.widen(x, e, vl), x.lvl, vl) for x, e in zip(xs, elems, strict=True)]
             out += [code.widen(m, e, vl) for m, e in zip(_combined(code, op, known, wide), elems, strict=True)]
         return out
 
-    carried = [(t, code.widen(s, e, vl)) for row in start for t, s, e in zip(op.types(vl), row, elems, strict=True)]
-    step = len(start) * width
-    ends = [e for e in sorted(set(cuts_of(code, op.operands, axis, step))) if step < e < size]
-    found = [start for _, start in carried]
-    for lo, hi in itertools.pairwise((step, *ends, size)):
-        found = code.loop(lo, hi, step, body, [(t, x) for (t, _), x in zip(carried, found, strict=True)])
-    return [[Res(f, code.depth, vl) for f in found[k * n : k * n + n]] for k in range(len(start))]
+    starts = [
+        code.widen(x, e, vl)
+        for k in range(chains)
+        for x, e in zip(vectors(Coord(str(k * apart), 0, along)), elems, strict=True)
+    ]
+    types = op.types(vl) * chains
+    found = starts
+    for lo, hi in itertools.pairwise((step, *ends)):
+        found = code.loop(lo, hi, step, body, list(zip(types, found, strict=True)))
+    return [[Res(f, code.depth, vl) for f in found[k * n : k * n + n]] for k in range(chains)]
 
 
 def _halves(code: State, op: Group, rs: list[Res], vl: int) -> list[Res]:
