@@ -10,6 +10,7 @@ from tritoncnn.ir import Graph, TensorType, verify
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops import check_node
 from tritoncnn.passes.choose_layout import ChooseLayout
+from tritoncnn.passes.clamp_before_pool import ClampBeforePool
 from tritoncnn.passes.decompose import Decompose
 from tritoncnn.passes.define import Pass
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
@@ -34,6 +35,7 @@ FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     Simplify(),
     SinkReshape(),
     Simplify(),  # after SinkReshape: reshapes that meet are one
+    ClampBeforePool(),  # after SinkReshape, which takes the reshape out that stands behind a pooling of lines
 )
 
 
