@@ -193,6 +193,11 @@ class Baseline(NamedTuple):
     rivals: Mapping[str, Mapping[str, float]] = {}
 
 
+Sceptic = Callable[
+    [Facts, Examples, Examples, Values], Baseline | None
+]  # (facts, training part, test part, values of options)
+
+
 @dataclass(frozen=True)
 class Maker:
     """Files that a trained net makes: their names, and (examples of the test part, facts, tensors by name) -> their bytes."""
@@ -234,7 +239,8 @@ class Task:
     each     (model, facts, file) -> Answer, where files have sizes of their own; None: they are read by ``read`` to one size and
              answered in batches, by ``answer``
     report   what ``eval`` says of outputs beside the metrics
-    baseline  (facts, training part, test part) -> what a sceptic would try first, and how good that is; None: nothing
+    baseline  (facts, training part, test part, values of ``options``) -> what a sceptic would try first, and how good that is;
+              None: nothing
     """
 
     name: str
@@ -261,7 +267,7 @@ class Task:
     makes: Maker | None = None
     each: Callable[[torch.nn.Module, Facts, Path], Answer] | None = None
     report: Judge | None = None
-    baseline: Callable[[Facts, Examples, Examples], Baseline | None] | None = None
+    baseline: Sceptic | None = None
 
     def __post_init__(self) -> None:
         assert self.models, f"task {self.name} has no model"

@@ -48,10 +48,10 @@ def test_baselines_are_counted_rightly() -> None:
     train = Examples(x, torch.tensor([0, 2, 2, 0]))  # of one class there is no picture
     test = Examples(x, torch.tensor([0, 2, 0, 1]))
     for baseline in (nearest_colour, nearest_picture):
-        assert baseline(facts, train, test).value == 0.5
+        assert baseline(facts, train, test, {}).value == 0.5
     halves = np.zeros((2, 3, 2, 2), np.float32)
     halves[0, :, 0] = halves[1, :, 1] = 1.0  # light above, light below: alike in mean
     parted = Examples(facts.normalise(halves), torch.tensor([0, 1]))
-    assert nearest_picture(facts, parted, parted).value == 1.0
-    assert nearest_colour(facts, parted, parted).value == 0.5
-    assert most_frequent(facts, Examples(x, torch.tensor([1, 2, 2, 0])), test)[:2] == ("always saying 'c'", 0.25)
+    assert nearest_picture(facts, parted, parted, {}).value == 1.0
+    assert nearest_colour(facts, parted, parted, {}).value == 0.5
+    assert most_frequent(facts, Examples(x, torch.tensor([1, 2, 2, 0])), test, {})[:2] == ("always saying 'c'", 0.25)

@@ -124,10 +124,10 @@ def test_the_baseline_is_the_mean_of_what_is_known_of_each_pixel() -> None:
     depth = torch.tensor([[[1.0, 0, 4]], [[3.0, 0, 0]]])
     torch.testing.assert_close(mean_logs(depth).exp(), torch.tensor([[[2.0, 8 / 3, 4.0]]]))
     test = Examples(torch.zeros(1, 3, 1, 3), torch.tensor([[[2.4, 8.0, 0.0]]]))
-    found = mean_depth(FACTS, Examples(torch.zeros(2, 3, 1, 3), depth), test)
+    found = mean_depth(FACTS, Examples(torch.zeros(2, 3, 1, 3), depth), test, {})
     assert found is not None
     assert found.value == 0.5
-    assert mean_depth(FACTS, Examples(test.x[:0], test.y[:0]), test) is None
+    assert mean_depth(FACTS, Examples(test.x[:0], test.y[:0]), test, {}) is None
 
 
 def test_the_report_tells_near_from_far_and_a_wrong_scale_from_a_wrong_shape() -> None:
@@ -286,7 +286,7 @@ def test_a_run_is_measured_on_another_data_set_of_its_task_against_what_it_could
     data, other = (
         load_data(name, place, task.read) for name, place in (("depths", run.parent / "data"), ("motorcycle", None))
     )
-    wanted = mean_depth(data.facts, data.train, other.test)
+    wanted = mean_depth(data.facts, data.train, other.test, {})
     assert wanted is not None
     assert note["baseline"]["value"] == wanted.value
     assert [row["depths"] for row in note["depths"]] == ["as it is", "scaled to the true median"]

@@ -291,14 +291,14 @@ def test_the_baseline_finds_what_always_looks_alike_and_nothing_where_all_is_bla
             y[number, 0, 1:] = torch.tensor([left, top, left + 16, top + 24]) / 96
         parts.append(Examples(x, y))
     facts = Facts(("t",), (0.0,) * 3, (1.0,) * 3)
-    found = laid_over(facts, *parts)
+    found = laid_over(facts, *parts, {})
     assert found is not None
     assert found.value > 0.9
-    blank = laid_over(facts, parts[0], Examples(torch.full_like(parts[1].x, 0.5), parts[1].y))
+    blank = laid_over(facts, parts[0], Examples(torch.full_like(parts[1].x, 0.5), parts[1].y), {})
     assert blank is not None
     assert blank.value == 0.0
     many = Examples(torch.zeros(1, 3, 1, 1).expand(6000, 3, 96, 96), torch.zeros(6000, 1, 5))
-    assert laid_over(facts, parts[0], many) is None
+    assert laid_over(facts, parts[0], many, {}) is None
 
 
 def test_the_papers_net_has_torchvisions_names() -> None:

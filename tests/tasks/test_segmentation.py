@@ -211,9 +211,9 @@ def test_the_baseline_finds_what_grey_values_tell() -> None:
     x[:, :, :, 2:] = 1
     y = (x[:, 0] > 0.5).long()
     examples = Examples(FACTS.normalise(x.numpy()), y)
-    assert likeliest_by_grey(FACTS, examples, examples).value == 1
+    assert likeliest_by_grey(FACTS, examples, examples, {}).value == 1
     blank = Examples(FACTS.normalise(np.zeros_like(x.numpy())), y)
-    assert likeliest_by_grey(FACTS, blank, blank).value == pytest.approx(
+    assert likeliest_by_grey(FACTS, blank, blank, {}).value == pytest.approx(
         0.25
     )  # half of one class, nothing of the other
 

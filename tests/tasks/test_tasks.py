@@ -72,7 +72,8 @@ def test_a_model_takes_its_example_and_the_loss_and_every_metric_take_what_it_gi
         assert data
     if task.report is not None:
         json.dumps(task.report(outputs, examples, facts).note, allow_nan=False)
-    if task.baseline is not None and (found := task.baseline(facts, examples, examples)) is not None:
+    own = {row.name: row.default for row in task.own_rows().values()}
+    if task.baseline is not None and (found := task.baseline(facts, examples, examples, own)) is not None:
         assert found.words
         assert math.isfinite(found.value)
     answers = task.answer(outputs, facts, Ask(2))

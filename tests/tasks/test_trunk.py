@@ -126,11 +126,24 @@ def test_the_baseline_is_one_answer_for_all_pictures() -> None:
     }
     train = Examples(torch.zeros(3, 1, 1, 2), y)
     test = Examples(torch.zeros(1, 1, 1, 2), {name: values[:1] for name, values in y.items()})
-    found = constant_maps(FACTS, train, test)
-    assert found is not None
+    found = {heads: constant_maps(FACTS, train, test, {"heads": heads}) for heads in ("all", "parts+colour", *HEADS)}
     parts, depth, colour = 1 / 2, 1 / 2, 1.0  # 0 and 2 for 0 and 1; 2 and 2 metres for 1 and 2; the colours
-    assert found.value == pytest.approx((parts + depth + colour) / 3)
-    assert "(50.00%, 50.00%, 100.00%)" in found.words
+    assert {heads: one.value for heads, one in found.items()} == pytest.approx(
+        {
+            "all": (parts + depth + colour) / 3,
+            "parts+colour": (parts + colour) / 2,
+            "parts": parts,
+            "depth": depth,
+            "colour": colour,
+        }
+    )
+    assert [one.words for one in found.values()] == [
+        "each pixel's usual part, mean depth and mean colour (50.00%, 50.00%, 100.00%)",
+        "each pixel's usual part and mean colour (50.00%, 100.00%)",
+        "each pixel's usual part",
+        "each pixel's mean depth",
+        "each pixel's mean colour",
+    ]
 
 
 def test_grey_and_colour_make_the_picture_again() -> None:

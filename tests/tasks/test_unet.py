@@ -114,7 +114,7 @@ def test_the_baseline_is_the_best_filter_and_beats_the_noise() -> None:
     clean = np.stack([rows, columns, rows * columns]).astype(np.float32)[None].repeat(4, 0)
     noisy = add_noise(clean, 0.1, np.random.RandomState(0))
     examples = Examples(torch.from_numpy(noisy), torch.from_numpy(clean))
-    found = best_filter(AS_THEY_ARE, examples, examples)
+    found = best_filter(AS_THEY_ARE, examples, examples, {})
     told = tell_noise(examples.x, examples, AS_THEY_ARE).note["PSNR"]
     assert found.value == pytest.approx(max(told.values()))
     assert found.value > psnr(examples.x, examples.y) + 5

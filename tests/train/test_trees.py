@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from tests.train.runs import StopAt
 from tritoncnn.data import SOURCES, Dataset, Examples, Facts, Source
 from tritoncnn.errors import InputError
-from tritoncnn.task import Answer, Baseline, Example, Metric, Recipe, Report, Task
+from tritoncnn.task import Answer, Baseline, Example, Metric, Recipe, Report, Task, Values
 from tritoncnn.train import Interrupted, Options, measure, rehearse, resume, train
 
 FACTS = Facts((), (0.0,), (1.0,))
@@ -57,7 +57,7 @@ def distance(found: Found, wanted: Targets) -> float:
     return float((found.place - wanted["place"]).norm(dim=1).mean())
 
 
-def always_the_middle(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def always_the_middle(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     found = Found(train.y["place"].mean(0).expand(len(test), 2), train.y["light"])
     return Baseline("always the middle", distance(found, test.y))
 

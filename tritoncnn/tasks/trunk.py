@@ -18,12 +18,13 @@ from tritoncnn.data.rooms_parts import GreyReader, to_rgb
 from tritoncnn.errors import InputError
 from tritoncnn.flags import option
 from tritoncnn.models.trunk import HEADS, Trunk
-from tritoncnn.task import Answer, Ask, Example, Metric, Recipe, Side, Task, Values
+from tritoncnn.task import Answer, Ask, Example, Metric, Recipe, Side, Task
 from tritoncnn.tasks.kinds.depth_pictures import EDGES, coloured, own_pixels
 from tritoncnn.tasks.kinds.three_answers import (
     constant_maps,
     depth_delta1,
     draw_answers,
+    has,
     miou,
     near_colour,
     painted,
@@ -40,10 +41,6 @@ def build(facts: Facts, heads: str = "all") -> torch.nn.Module:
     if not facts.classes:
         raise InputError("classes must be a list of 1 or more names; got []")
     return Trunk(len(facts.mean), len(facts.classes), HEADS if heads == "all" else heads.split("+"))
-
-
-def has(head: str, values: Values) -> bool:
-    return values["heads"] == "all" or head in values["heads"].split("+")
 
 
 def example(batch: int) -> Example:

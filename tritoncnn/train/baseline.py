@@ -7,15 +7,18 @@ from typing import Any
 
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.stream import on_disk, sampled
-from tritoncnn.task import Task
+from tritoncnn.task import Task, Values
 
 
-def baseline_of(task: Task, facts: Facts, train: Examples, test: Examples) -> dict[str, Any] | None:
-    """``by`` what, and the ``value`` of the task's best ``metric``; None where the task has no baseline for these data."""
+def baseline_of(task: Task, facts: Facts, train: Examples, test: Examples, own: Values) -> dict[str, Any] | None:
+    """``by`` what, and the ``value`` of the task's best ``metric``; None where the task has no baseline for these data.
+
+    ``own`` are the values of the task's own options.
+    """
     if task.baseline is None:
         return None
     some = any(on_disk(part) is not None for part in (train, test))
-    found = task.baseline(facts, train := sampled(train), test := sampled(test))
+    found = task.baseline(facts, train := sampled(train), test := sampled(test), own)
     if found is None:
         return None
     words = f"{found.words} of {len(train)} pictures, asked of {len(test)}" if some else found.words

@@ -352,7 +352,7 @@ class Trainer:
             "epochs": self.moment.epoch,
             "metrics": {name: last[name] for name in told if name in last},
             "best": {name: best[name] for name in ("epoch", *told) if name in best},
-            "baseline": baseline_of(options.task, self.data.facts, self.data.train, self.data.test),
+            "baseline": baseline_of(options.task, self.data.facts, self.data.train, self.data.test, options.own),
             "files": self._draw(),
             "seconds": round(self.moment.seconds, 2),
             "launches": self.step.launches,

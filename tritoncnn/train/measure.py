@@ -62,13 +62,14 @@ def measure(
     size = min(BATCH, len(examples))
     evaluator = Evaluator(lambda x: compile_kept(trained.module, x), examples.x, size)
     outputs = evaluator.outputs(examples.x)
-    told = task.told(missing_rows(task.own_rows().values(), config) | config)
+    own = missing_rows(task.own_rows().values(), config) | config
+    told = task.told(own)
     metrics = {name: metric.measure(outputs, examples.y) for name, metric in told.items()}
     shown = "  ".join(f"{name.replace('_', ' ')} {task.metrics[name].show(value)}" for name, value in metrics.items())
     note: dict[str, Any] = {
         "run": str(run), "weights": "best" if best else "last", "data": found.name, "part": part,
         "examples": len(examples), "metrics": metrics,
-        "baseline": baseline_of(task, trained.facts, learned, examples),
+        "baseline": baseline_of(task, trained.facts, learned, examples, own),
     }  # fmt: skip
     lines = [f"{part} part of {found.name}, {len(examples)} examples", shown]
     place = make_folder(out if out is not None else where.path / FOLDER)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from tritoncnn.data import Examples, Facts
-from tritoncnn.task import Baseline
+from tritoncnn.task import Baseline, Values
 
-Sceptic = Callable[[Facts, Examples, Examples], Baseline]
 ROWS = 1024  # test pictures that are compared at a time
 
 
-def most_frequent(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def most_frequent(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """The share of test pictures of the class that is the most frequent one in training."""
     label = int(train.y.bincount().argmax())
     return Baseline(f"always saying {facts.classes[label]!r}", float((test.y == label).double().mean()))
 
 
-def nearest_colour(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def nearest_colour(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """The share of test pictures whose mean colour is nearer to that of their own class than to any other's."""
     colours = [torch.from_numpy(facts.restore(part.x.mean((2, 3), keepdim=True))) for part in (train, test)]
     return Baseline("the nearest mean colour", _nearest(colours[0], train.y, colours[1], test.y))
 
 
-def nearest_picture(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def nearest_picture(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """The share of test pictures that are nearer to the mean picture of their own class than to any other's."""
     return Baseline("the nearest mean picture", _nearest(train.x, train.y, test.x, test.y))
 

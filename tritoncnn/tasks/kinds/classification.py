@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from tritoncnn.data import Examples, Facts, Reader, Targets
 from tritoncnn.errors import InputError
 from tritoncnn.flags import Row
-from tritoncnn.task import Answer, Ask, Build, Example, Metric, Recipe, Report, Side, Task
-from tritoncnn.tasks.kinds.baselines import Sceptic, most_frequent
+from tritoncnn.task import Answer, Ask, Build, Example, Metric, Recipe, Report, Sceptic, Side, Task
+from tritoncnn.tasks.kinds.baselines import most_frequent
 from tritoncnn.tasks.kinds.confusion import Confusion, draw_mistakes, worst_mistakes
 from tritoncnn.tasks.kinds.gallery import draw_examples, draw_filters
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
-from tritoncnn.task import Baseline
+from tritoncnn.task import Baseline, Values
 from tritoncnn.tasks.kinds.boxes3d import Cars, judge, true_boxes
 
 GROUND = 5.0  # percentile of the points' heights that is taken for the ground
@@ -16,7 +16,7 @@ NEAR, CROWD = 0.8, 5  # DBSCAN: points within so many metres are neighbours, so 
 LONGEST, NARROW = 6.5, 2.2  # a longer cluster is a wall; one shorter than that shows the rear or front alone
 
 
-def cluster_boxes(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def cluster_boxes(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """Average precision from above at overlap 0.5 of boxes as large as the mean car of the training part."""
     size = np.concatenate(true_boxes(train.y))[:, 3:6].mean(0)
     cars = [find_clusters(points, size) for points in test.x.numpy()]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tritoncnn.data import IGNORED, Examples, Facts
 from tritoncnn.errors import InputError, printable
 from tritoncnn.figure import new_figure, plain, show, to_png
-from tritoncnn.task import Answer, Ask, Baseline, Build, Report
+from tritoncnn.task import Answer, Ask, Baseline, Build, Report, Values
 from tritoncnn.tasks.kinds.confusion import Confusion
 from tritoncnn.tasks.kinds.detection import COLOURS
 
@@ -86,7 +86,7 @@ def pixel_accuracy(scores: torch.Tensor, target: torch.Tensor) -> float:
     return float(right.sum()) / max(1, int(counted.sum()))
 
 
-def likeliest_by_grey(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def likeliest_by_grey(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """Mean IoU of the class that is the most frequent one in training at each pixel's grey value: a threshold, of two classes."""
     classes = len(facts.classes)
     seen = train.y != IGNORED

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tritoncnn.data import Examples, Facts
-from tritoncnn.task import Baseline, Report
+from tritoncnn.task import Baseline, Report, Values
 
 NEAR = 1.25  # a depth is right whose ratio to the true one is between 1 / NEAR and NEAR
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # metres, of the report's rows
@@ -63,7 +63,7 @@ def rmse(logs: torch.Tensor, depth: torch.Tensor) -> float:
     return float(np.sqrt(((said - true) ** 2).mean())) if len(true) else 0.0
 
 
-def mean_depth(facts: Facts, train: Examples, test: Examples) -> Baseline | None:
+def mean_depth(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline | None:
     """delta1 of the mean depth of each pixel over the training pictures; None where there are none of that size."""
     if not len(train) or train.y.shape[1:] != test.y.shape[1:]:
         return None

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from tritoncnn.data import Examples, Facts
 from tritoncnn.models.wavenet import LEVELS
-from tritoncnn.task import Baseline
+from tritoncnn.task import Baseline, Values
 
 ORDERS = 4  # 0, 1, 2 and 3 samples that are looked back at
 
 
-def markov(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def markov(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """The fewest bits per sample of Markov models of the orders 0 to 3."""
     bits = markov_bits(train, test)
     order = int(np.argmin(bits))

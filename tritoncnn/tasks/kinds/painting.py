@@ -16,7 +16,7 @@ from tritoncnn.figure import new_figure, show, to_png
 from tritoncnn.flags import AT_LEAST_1, FROM_0, option
 from tritoncnn.models.perceptual import content_loss, gram, style_loss, total_variation
 from tritoncnn.models.style_net import StyleNet
-from tritoncnn.task import Answer, Ask, Baseline
+from tritoncnn.task import Answer, Ask, Baseline, Values
 
 SHOWN = 8  # test pictures that are drawn
 OPTIONS = (
@@ -75,7 +75,7 @@ def content_of(outputs: torch.Tensor, targets: Any) -> float:
         return float(content_loss(features(pictures).content, features(wanted).content))
 
 
-def untouched(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def untouched(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """The style loss of the pictures as they are."""
     return Baseline("the pictures as they are", style_of(test.x, test.y))
 

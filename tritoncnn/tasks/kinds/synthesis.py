@@ -15,7 +15,7 @@ from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.mask_files import VOID
 from tritoncnn.figure import new_figure, show, to_png
-from tritoncnn.task import Answer, Ask, Baseline
+from tritoncnn.task import Answer, Ask, Baseline, Values
 
 FILTERS, TAPS = 8, 5  # random filters, of 5 x 5
 SCALES = (1, 2, 4)  # by which pictures are reduced before they are filtered
@@ -95,7 +95,7 @@ def rivals(train: Examples, test: Examples, labels: int) -> dict[str, torch.Tens
     }
 
 
-def best_rival(facts: Facts, train: Examples, test: Examples) -> Baseline:
+def best_rival(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
     """Texture distance of maps painted in mean colours, beside all that is measured of all rivals."""
     measured = {
         name: {"L1": mean_difference(made, test.y), "texture": texture_distance(made, test.y)}

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tritoncnn.boxes import average_precisions, mean_over, overlaps, suppress
 from tritoncnn.data import Examples, Facts
-from tritoncnn.task import Baseline
+from tritoncnn.task import Baseline, Values
 from tritoncnn.tasks.kinds.detection import MOST, Finds, scenes_of
 
 HALF = 2  # pictures are looked at in half their size
@@ -25,7 +25,7 @@ LARGEST = 5 * 10**7  # test pixels times classes: with more it would take minute
 BLANK = 1e-3  # contrast below which a place of a picture fits nothing
 
 
-def laid_over(facts: Facts, train: Examples, test: Examples) -> Baseline | None:
+def laid_over(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline | None:
     """mAP50 of the absolute correlation: a thing may be lighter or darker than its ground. None for large data sets."""
     if len(test) * test.x.shape[2] * test.x.shape[3] * len(facts.classes) > LARGEST:
         return None

@@ -17,7 +17,7 @@ from tritoncnn.data import IGNORED, Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.rooms_parts import to_rgb
 from tritoncnn.figure import new_figure, plain, show, to_png
-from tritoncnn.task import Baseline
+from tritoncnn.task import Baseline, Values
 from tritoncnn.tasks.kinds.depth import delta1, depth_loss, mean_logs
 from tritoncnn.tasks.kinds.depth_pictures import EDGES, coloured
 
@@ -46,6 +46,11 @@ def summed_loss(outputs: Maps, target: Maps) -> torch.Tensor:
     """The weighted sum over the heads that there are."""
     parts = [WEIGHTS[name] * loss for name, loss in each_loss(outputs, target).items()]
     return torch.stack(parts).sum()
+
+
+def has(head: str, values: Values) -> bool:
+    """Whether nets with these values of the task's options have a head."""
+    return values["heads"] == "all" or head in values["heads"].split("+")
 
 
 def classes_of(outputs: Maps, target: Maps) -> torch.Tensor:
@@ -92,11 +97,18 @@ def score(outputs: Maps, target: Maps) -> float:
     return sum(found) / len(found)
 
 
-def constant_maps(facts: Facts, train: Examples, test: Examples) -> Baseline | None:
-    """The score of one answer for all pictures: each pixel's usual part, mean depth, and mean colour."""
-    values = [miou_of_usual(facts, train, test), depth_of_mean(train, test), colour_of_mean(train, test)]
-    words = "each pixel's usual part, mean depth and mean colour ({:.2%}, {:.2%}, {:.2%})".format(*values)
-    return Baseline(words, math.fsum(values) / len(values))
+def constant_maps(facts: Facts, train: Examples, test: Examples, own: Values) -> Baseline:
+    """The score of one answer for all pictures, of the heads that a net has: each pixel's usual part, mean depth, mean colour."""
+    constant = {
+        "parts": ("usual part", miou_of_usual),
+        "depth": ("mean depth", depth_of_mean),
+        "colour": ("mean colour", colour_of_mean),
+    }
+    found = {words: measure(facts, train, test) for name, (words, measure) in constant.items() if has(name, own)}
+    *most, last = found
+    words = f"each pixel's {' and '.join([', '.join(most)] * bool(most) + [last])}"
+    each = f" ({', '.join(f'{value:.2%}' for value in found.values())})" if most else ""
+    return Baseline(words + each, math.fsum(found.values()) / len(found))
 
 
 def miou_of_usual(facts: Facts, train: Examples, test: Examples) -> float:
@@ -104,11 +116,11 @@ def miou_of_usual(facts: Facts, train: Examples, test: Examples) -> float:
     return iou_of(counts.argmax(0).expand_as(test.y["parts"]), test.y["parts"])
 
 
-def depth_of_mean(train: Examples, test: Examples) -> float:
+def depth_of_mean(facts: Facts, train: Examples, test: Examples) -> float:
     return delta1(mean_logs(train.y["depth"]).expand_as(test.y["depth"]), test.y["depth"])
 
 
-def colour_of_mean(train: Examples, test: Examples) -> float:
+def colour_of_mean(facts: Facts, train: Examples, test: Examples) -> float:
     mean = train.y["colour"].double().mean(0, keepdim=True).float()
     return colours_near(mean.expand_as(test.y["colour"]), test.y["colour"])
 
