@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import nn
+
+# Edges are reflected. Zeros beyond the edge are of no label and of no colour, and would paint a rim on what is plain.
+Conv = partial(nn.Conv2d, padding_mode="reflect")
 
 
 def one_hot(x: torch.Tensor, labels: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 Source: Isola, Zhu, Zhou, Efros 2017, "Image-to-image translation with conditional adversarial networks", section 6.1.1.
 Departures: as many levels as small pictures have, and fewer channels; instance norm, which batch norm is in the paper's batches
 of one; on the way up pixels are repeated and convolved (Odena et al. 2016, "Deconvolution and checkerboard artifacts") where the
-paper has transposed convolutions; results are in [0, 1].
+paper has transposed convolutions; edges are reflected, not zeros; results are in [0, 1].
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tritoncnn.models.label_map import one_hot
+from tritoncnn.models.label_map import Conv, one_hot
 
 LEVELS = 4  # the innermost map has a sixteenth of the side
 
@@ -29,16 +29,16 @@ class Pix2Pix(nn.Module):
         super().__init__()
         self.labels = labels
         wide = [labels, *(width * min(8, 2**level) for level in range(levels))]
-        self.down = nn.ModuleList(nn.Conv2d(wide[i], wide[i + 1], 4, 2, 1) for i in range(levels))
+        self.down = nn.ModuleList(Conv(wide[i], wide[i + 1], 4, 2, 1) for i in range(levels))
         # Each but the first takes the result of the one below and the skip from the other side.
         self.up = nn.ModuleList(
-            nn.Conv2d(wide[i + 1] * (1 if i == levels - 1 else 2), wide[i] if i else width, 3, padding=1)
+            Conv(wide[i + 1] * (1 if i == levels - 1 else 2), wide[i] if i else width, 3, padding=1)
             for i in reversed(range(levels))
         )
         self.down_norms = nn.ModuleList(nn.InstanceNorm2d(wide[i + 1], affine=True) for i in range(1, levels))
         self.up_norms = nn.ModuleList(nn.InstanceNorm2d(wide[i], affine=True) for i in reversed(range(1, levels)))
         self.dropout = nn.Dropout(0.5)  # the paper's only source of chance, in the innermost levels
-        self.out = nn.Conv2d(width + labels, 3, 3, padding=1)
+        self.out = Conv(width + labels, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = one_hot(x, self.labels)

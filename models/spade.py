@@ -4,7 +4,7 @@
 
 Source: Park, Liu, Wang, Zhu 2019, "Semantic image synthesis with spatially-adaptive normalization", sections 3.1 and A.
 Departures: few channels and levels; instance norm for the paper's synchronised batch norm, and gamma about 1, as in its code; no
-spectral norm in the generator; the smallest map is the input, not noise; results are in [0, 1].
+spectral norm in the generator; the smallest map is the input, not noise; edges are reflected, not zeros; results are in [0, 1].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tritoncnn.models.label_map import one_hot
+from tritoncnn.models.label_map import Conv, one_hot
 
 START = 16  # the smallest map has this share of the side
 HIDDEN = 24  # channels between a map and its gamma and beta
@@ -25,9 +25,9 @@ class Spade(nn.Module):
     def __init__(self, channels: int, labels: int) -> None:
         super().__init__()
         self.norm = nn.InstanceNorm2d(channels)
-        self.shared = nn.Conv2d(labels, HIDDEN, 3, padding=1)
-        self.gamma = nn.Conv2d(HIDDEN, channels, 3, padding=1)
-        self.beta = nn.Conv2d(HIDDEN, channels, 3, padding=1)
+        self.shared = Conv(labels, HIDDEN, 3, padding=1)
+        self.gamma = Conv(HIDDEN, channels, 3, padding=1)
+        self.beta = Conv(HIDDEN, channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         step = maps.shape[2] // x.shape[2]
@@ -42,7 +42,7 @@ class Block(nn.Module):
         super().__init__()
         middle = min(c_in, c_out)
         self.first, self.second = Spade(c_in, labels), Spade(middle, labels)
-        self.conv1, self.conv2 = nn.Conv2d(c_in, middle, 3, padding=1), nn.Conv2d(middle, c_out, 3, padding=1)
+        self.conv1, self.conv2 = Conv(c_in, middle, 3, padding=1), Conv(middle, c_out, 3, padding=1)
         self.around = Spade(c_in, labels) if c_in != c_out else None
         self.skip = nn.Conv2d(c_in, c_out, 1, bias=False) if c_in != c_out else None
 
@@ -61,9 +61,9 @@ class SpadeGenerator(nn.Module):
         super().__init__()
         self.labels = labels
         wide = [4 * width, 4 * width, 2 * width, 2 * width, width]  # at 1/16, 1/8, 1/4, 1/2 and the whole side
-        self.start = nn.Conv2d(labels, wide[0], 3, padding=1)
+        self.start = Conv(labels, wide[0], 3, padding=1)
         self.blocks = nn.ModuleList(Block(wide[max(0, i - 1)], wide[i], labels) for i in range(len(wide)))
-        self.out = nn.Conv2d(width, 3, 3, padding=1)
+        self.out = Conv(width, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = one_hot(x, self.labels)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, Reader
-from tritoncnn.data.mask_files import VOID, Classes, Ids, read_mask
+from tritoncnn.data.mask_files import VOID, Classes, Ids, classes_of, read_mask
 from tritoncnn.errors import DataError
 
 
@@ -23,12 +23,16 @@ class MapReader(ColourReader):
     """A file of ids (a grey or palette PNG) -> f32[size,size], the number of each pixel's label, -1 where it has none.
 
     classes  the labels that a model knows; of a map for training these are told otherwise. Raises DataError.
+
+    Ids are their places, unless the file's name says otherwise, as that of Cityscapes' *_labelIds.png does.
     """
 
     classes: tuple[str, ...] = ()
 
     def __call__(self, path: Path) -> Array:
-        known = Classes(self.classes, "the run") if self.classes else None
+        named = classes_of(path)
+        same = named is not None and named.names == self.classes
+        known = named if same else Classes(self.classes, "the run") if self.classes else None
         return numbers(fit_map(read_mask(path, known), self.size))
 
     def of(self, facts: Facts) -> MapReader:
