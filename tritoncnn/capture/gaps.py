@@ -15,7 +15,29 @@ WHY = {  # ATen op, without its overload where all of them are meant
     "where.default": f"where of a mask alone, {SIZE}",
     "repeat_interleave.self_Tensor": f"repeat_interleave with counts in a tensor, {SIZE}; one number has a fixed one",
     "repeat_interleave.Tensor": f"repeat_interleave with counts in a tensor, {SIZE}; one number has a fixed one",
-    "histc": "histc; a comparison with the edges of the bins, summed, counts the same",
+    **{
+        name: f"{name}; a comparison with the edges of the bins, summed, counts the same"
+        for name in ("histc", "histogram")
+    },
+    "_pack_padded_sequence": f"a packed sequence, {SIZE}; keep it padded, and multiply what lies behind its end by 0",
+    "_pad_packed_sequence": f"a packed sequence, {SIZE}; keep it padded, and multiply what lies behind its end by 0",
+    "mode": "mode; (x.unsqueeze(-1) == x.unsqueeze(-2)).sum(-1) counts how often each value comes, argmax finds the place",
+    "frexp": "frexp; torch.floor(torch.log2(x.abs())) + 1 is the exponent, x / 2**exponent the mantissa",
+    "special_ndtri": "ndtri; 2**0.5 * torch.erfinv(2 * p - 1) is the same",
+    "special_erfcx": "erfcx; torch.exp(x * x) * torch.erfc(x) is the same for x below 9",
+    "special_log_ndtr": "log_ndtr; torch.log(torch.special.ndtr(x)) is the same for x from -12 to 4",
+    **{
+        name: f"random numbers by {name.strip('_')}; draw normal or uniform ones, or hand the numbers in"
+        for name in ("poisson", "_standard_gamma", "_sample_dirichlet", "binomial")
+    },
+    **{
+        f"fractional_max_pool{d}d": f"fractional_max_pool{d}d, whose windows are random; use adaptive_max_pool{d}d"
+        for d in (2, 3)
+    },
+    **{
+        name: f"{name.strip('_')}; sparse tensors are not computed with, dense ones are"
+        for name in ("to_sparse", "_to_sparse", "to_dense", "_to_dense", "sparse_coo_tensor", "_sparse_mm")
+    },
     "float_power": "float_power, which computes in f64; use torch.pow",
     "embedding_renorm": "an embedding with max_norm, which changes its weight when called; normalise the rows that it gives",
     "_add_batch_dim": "torch.vmap; let the batch be a dim of the tensors",
@@ -41,6 +63,9 @@ FACTORISED = frozenset({
 })  # fmt: skip
 
 
+HANDED = "has no formula here; what no gradient passes, torch can compute beforehand and hand in"
+
+
 def gap(name: str) -> str:
     """What an error says of the ATen op ``name``, such as nonzero.default."""
     plain = name.split(".")[0]
@@ -48,4 +73,8 @@ def gap(name: str) -> str:
         return f"{plain}: {FACTORS}"
     if plain.startswith("fft_"):
         return f"{plain}: {COMPLEX}; a product with matrices of cosines and of sines gives both parts"
+    if "_polynomial_" in plain:
+        return f"{plain.removeprefix('special_')}; write the polynomial of a fixed degree with its coefficients"
+    if (plain.startswith("special_") or plain in ("igamma", "igammac", "gcd", "lcm")) and plain not in WHY:
+        return f"{plain.removeprefix('special_')}, which {HANDED}"
     return WHY.get(name) or WHY.get(plain, name.removesuffix(".default"))

@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.distributions import Distribution
 from torch.nn.modules import transformer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tritoncnn.capture.ctc import ctc_loss
+from tritoncnn.errors import UnsupportedError
 
 Tensor = torch.Tensor
 
@@ -35,10 +37,14 @@ def in_tensors() -> Iterator[None]:
         (F, "ctc_loss", ctc_loss),
         (torch, "cov", _cov),
         (torch, "corrcoef", _corrcoef),
+        (torch.Tensor, "cov", _cov),
+        (torch.Tensor, "corrcoef", _corrcoef),
+        (nn.CrossMapLRN2d, "forward", _cross_map_lrn),
         (transformer, "_detect_is_causal_mask", _hinted),
         (Distribution, "_validate_args", False),
     )
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches]
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches if name in vars(owner)]
+    inherited = [(owner, name) for owner, name, _ in patches if name not in vars(owner)]
     try:
         for owner, name, ours in patches:
             setattr(owner, name, ours)
@@ -46,6 +52,8 @@ def in_tensors() -> Iterator[None]:
     finally:
         for owner, name, theirs in before:
             setattr(owner, name, theirs)
+        for owner, name in inherited:
+            delattr(owner, name)
 
 
 def _batch_norm(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -73,6 +81,11 @@ def _instance_norm(instance_norm: Callable[..., Tensor]) -> Callable[..., Tensor
 def _hinted(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
     """Whether a mask may be taken for the causal one: by the caller's word alone. The mask itself says the same."""
     return is_causal is True
+
+
+def _cross_map_lrn(layer: nn.CrossMapLRN2d, x: Tensor) -> Tensor:
+    """It is a Function with memory of its own; from channel size // 2 + 1 on it adds the square of the first one, too."""
+    raise UnsupportedError("CrossMapLRN2d; nn.LocalResponseNorm is Krizhevsky's formula")
 
 
 def _cov(

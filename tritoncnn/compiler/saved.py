@@ -27,6 +27,7 @@ from tritoncnn.ir import Graph, TensorType, parse_graph, parse_type, verify
 from tritoncnn.ops import TORCH_DTYPE, check_node
 from tritoncnn.tree import Form, form_from_words, form_to_words
 
+OF_TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19")  # zip files, and torch.save's before 1.6
 KIND, VERSION = "tritoncnn.model", 3
 BLANK = "0" * hashlib.sha256().digest_size * 2  # what stands for the checksum while it is made
 
@@ -93,6 +94,10 @@ def reading(name: str) -> Iterator[None]:
 
 def loads(data: bytes, name: str) -> Saved:
     """What ``dumps`` wrote; to be called under ``reading``."""
+    if data.startswith(OF_TORCH):
+        raise CheckpointError(
+            f"{name} was written by torch.save or torch.jit.save, not by model.save(): torch reads it"
+        )
     size = int.from_bytes(data[:8], "little")
     metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
     tensors = safetensors.torch.load(data)

@@ -14,8 +14,10 @@ import torch
 
 from tritoncnn.capture import Captured, capture
 from tritoncnn.compiler.memory import Locks, Slot, slots
+from tritoncnn.compiler.parts import check_parts
 from tritoncnn.compiler.unchanged import Unchanged
-from tritoncnn.errors import CheckpointError, InputError
+from tritoncnn.errors import CheckpointError, InputError, input_named
+from tritoncnn.runtime import readable
 from tritoncnn.tree import Form, builder, flatten
 
 EXTRA = "_extra_state"  # torch's name of what get_extra_state gives
@@ -37,6 +39,7 @@ class Subject:
         self.nets = dict(nets)
         self.names = tuple(names)  # of positional arguments
         self.hidden = tuple(hidden)  # nets whose state is not the caller's: those found in a function
+        check_parts(title, self.nets)
         self._modes = [(module, module.training) for net in self.nets.values() for module in net.modules()]
         self._unchanged = Unchanged(title, [module for module, _ in self._modes])
         self.check = self._unchanged.check
@@ -46,6 +49,9 @@ class Subject:
     def capture(self, arguments: Arguments, *, gradients: bool) -> Captured:
         """The graph of one call with arguments of this form."""
         build = builder(arguments.form)
+        names = self.input_names(arguments.form)
+        for name, tensor in zip(names, arguments.tensors, strict=True):
+            readable(tensor, input_named(name))
         self._unchanged.take_hooks(gradients=gradients)
 
         def traced(*tensors: torch.Tensor) -> Any:
@@ -57,7 +63,7 @@ class Subject:
 
         with self._in_mode(), torch.autocast("cpu", enabled=False):
             return capture(
-                self.nets, traced, arguments.tensors, self.input_names(arguments.form), title=self.title,
+                self.nets, traced, arguments.tensors, names, title=self.title,
                 gradients=gradients, prefix=self.prefix,
             )  # fmt: skip
 
@@ -207,6 +213,7 @@ def module_of(what: str, module: Any) -> torch.nn.Module:
         elif callable(module):
             got = f"the function {getattr(module, '__name__', module)}; wrap it in a module"
         raise InputError(f"{what} must be a torch.nn.Module; got {got}")
+    check_parts(type(module).__name__, {"module": module})
     return module
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -102,16 +103,21 @@ def readable(tensor: torch.Tensor, what: str) -> torch.Tensor:
 
     Raises InputError or LayoutError for a tensor that has no such memory, or whose transformation would be lost.
     """
-    if forward_ad._current_level < 0 and torch._C._dispatch_keys(tensor).raw_repr() in _PLAIN_KEYS:
+    plain = type(tensor) in PLAIN
+    if plain and forward_ad._current_level < 0 and torch._C._dispatch_keys(tensor).raw_repr() in _PLAIN_KEYS:
         return tensor  # nearly all are, and this is looked at in every call
     if tensor.layout is not torch.strided:
         raise LayoutError(f"{what} must be a dense tensor; got {tensor.layout}; use .to_dense()")
+    if tensor.is_meta:
+        raise InputError(f"{what} must hold numbers, on the cpu; it is on meta, where tensors have none")
     if tensor.device.type != "cpu":
         raise InputError(f"{what} must be on the cpu; it is on {tensor.device}; move it with .cpu()")
-    if type(tensor) not in PLAIN and not _plain_subclass(tensor):
-        raise InputError(f"{what} must be a plain tensor with memory; got {type(tensor).__name__}")
+    if not plain and not is_plain_kind(tensor):
+        raise InputError(f"{what} must be a plain tensor with memory; got {type(tensor).__name__}{_own_rules(tensor)}")
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        raise InputError(f"{what} is inside a torch.func transform, which a compiled plan cannot follow")
+        raise InputError(
+            f"{what} is inside a torch.func transform, which a plan cannot follow; in place of torch.vmap, make the batch a dim"
+        )
     if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
         raise InputError(f"{what} carries a forward-mode tangent, which a compiled plan cannot follow")
     if tensor._is_zerotensor() or tensor.is_neg() or tensor.is_conj():
@@ -121,10 +127,22 @@ def readable(tensor: torch.Tensor, what: str) -> torch.Tensor:
     return tensor
 
 
-def _plain_subclass(tensor: torch.Tensor) -> bool:
-    """A subclass that only adds Python methods: it has memory of its own and no dispatch of its own."""
+def is_plain_kind(tensor: torch.Tensor) -> bool:
+    """Whether it is a tensor, or of a subclass that only adds Python methods: no rules of its own for what torch computes."""
     kind = type(tensor)
-    return kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+    return kind in PLAIN or (
+        kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__ and _function_of(kind) in map(_function_of, PLAIN)
+    )
+
+
+def _function_of(kind: Any) -> Any:
+    return getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+
+
+def _own_rules(tensor: torch.Tensor) -> str:
+    """What to do about a kind that has memory, and rules of its own for what torch computes of it."""
+    alone = type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+    return ", whose __torch_function__ would not be called; use .as_subclass(torch.Tensor)" if alone else ""
 
 
 def fit(value: Value, tensor: torch.Tensor) -> torch.Tensor:
