@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import triton
@@ -252,8 +254,15 @@ def assembly_kernel(X):
     tl.store(X, tl.inline_asm_elementwise("nop", "=r,r", [x], dtype=tl.float32, is_pure=True, pack=1))
 
 
-def test_an_unknown_op_is_named_with_its_line() -> None:
-    text = harness.ttir(assembly_kernel, {"X": "*fp32"}, {})
+@triton.jit
+def clock_kernel(X):
+    """Assembly whose text holds what is a value's name elsewhere."""
+    tl.store(X, tl.extra.cuda.globaltimer().to(tl.float32))
+
+
+@pytest.mark.parametrize("kernel", [assembly_kernel, clock_kernel])
+def test_an_unknown_op_is_named_with_its_line(kernel: Any) -> None:
+    text = harness.ttir(kernel, {"X": "*fp32"}, {})
     with pytest.raises(UnsupportedError, match=r"tt\.elementwise_inline_asm at .*test_lowering_memory\.py:\d+: "):
         harness.lower(text, lanes=8)
 

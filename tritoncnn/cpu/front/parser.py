@@ -15,6 +15,7 @@ from .traits import Traits
 from .ttir import Block, Function, Op, Type, Value, unsupported
 
 _ATTR_WORDS = re.compile(r"\{[^{}]*\}")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _UNKNOWN = Traits()
 
 
@@ -198,11 +199,12 @@ class Parser:
         op.results = [self.define(n, t, op, block) for n, t in zip(names, self.types(op, rest), strict=False)]
 
     def values(self, text: str) -> list[Value]:
-        return [self.scope[name] for name in re.findall(NAME, text)]
+        """The values named outside of strings, which may hold anything: PTX has registers with a percent sign."""
+        return [self.scope[name] for name in re.findall(NAME, _STRING.sub('""', text))]
 
     def plain(self, op: Op, rest: str) -> list[Type]:
         """An op without regions: operands, words, attributes; the types of its results."""
-        if match := re.search(r"(?:^|<| )(\{[^{}]*\})(?:$|>| )", re.sub(r'"[^"]*"', '""', rest)):
+        if match := re.search(r"(?:^|<| )(\{[^{}]*\})(?:$|>| )", _STRING.sub('""', rest)):
             op.attrs |= attributes(match.group(1))
             rest = rest.replace(match.group(1), "", 1).strip()
         body, _, types = (
