@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +25,7 @@ from tritoncnn.lecture import ROWS, Result, give, giving
 from tritoncnn.lecture.page import clock, page_of
 from tritoncnn.lecture.row import Row, Shown
 from tritoncnn.lecture.rows import compared
-from tritoncnn.lecture.stage import RowError, Stage
+from tritoncnn.lecture.stage import RowError, Stage, ending_as_by_ctrl_c
 from tritoncnn.tasks import find_task
 from tritoncnn.train.ways import read_ways
 
@@ -96,6 +100,19 @@ def test_a_row_of_another_version_or_a_damaged_record_runs_again(tmp_path: Path,
         assert giving.Lecture(tmp_path).kept(FIRST) is None, text
     path.write_text(whole)
     assert giving.Lecture(tmp_path).kept(FIRST) is not None
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_what_ends_the_lecture_ends_the_command_that_runs(tmp_path: Path, name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+    stage = Stage(tmp_path, "row", lambda name: tmp_path)
+    with pytest.raises(KeyboardInterrupt), ending_as_by_ctrl_c():
+        stage._wait(process)
+    assert process.returncode is not None
+    assert signal.getsignal(number) == before
 
 
 def test_an_interruption_ends_it_and_what_was_shown_stays(tmp_path: Path, play: Callable[..., None]) -> None:

@@ -5,14 +5,17 @@ A process of its own ends with its memory, cannot take the page down, and is wha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tritoncnn import settings
@@ -45,8 +48,10 @@ class Stage:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tritoncnn", *line],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=settings.for_a_command(),
+                start_new_session=True,  # else Ctrl-C would come twice, from the terminal and from us: the second acts at once
             )  # fmt: skip
-            code = self._wait(process)
+            with ending_as_by_ctrl_c():
+                code = self._wait(process)
         if code == 130:
             raise KeyboardInterrupt
         if code:
@@ -55,7 +60,7 @@ class Stage:
         return _text(said)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        """The exit code; the memory is noted, where the system tells it. Ctrl-C reaches the command by itself."""
+        """The exit code; the memory is noted, where the system tells it. What ends us is passed on, once."""
         try:
             if not hasattr(os, "wait4"):
                 return process.wait()
@@ -87,6 +92,25 @@ class Stage:
             return json.loads(read_file(path, "", MOST))
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def ending_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, so that what we started does not go on without us; ``nohup`` is kept."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
+        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _text(path: Path) -> str:
