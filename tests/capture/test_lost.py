@@ -149,6 +149,24 @@ def test_what_a_plan_would_drop_is_refused_by_name(name: str) -> None:
             capture({"net": net}, lambda x, net=net: net(x).sum(), (X,), ("x",), title="Net", gradients=gradients)
 
 
+KEPT = ("a tensor in a dict", "a list", "an object", "a word", "a tuple", "a default")
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_is_refused_in_a_call_that_is_not_plain(name: str) -> None:
+    function, words = ALWAYS[name]
+
+    def forward(net: Net, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            scale = net.line.weight.abs().max()
+        return function(net, x) / scale
+
+    net = Net(forward)
+    with pytest.raises(UnsupportedError, match=words):
+        capture({"net": net}, lambda x: net(x).sum(), (X,), ("x",), title="Net", gradients=True)
+    assert (net.list, net.dict, net.word, net.tuple) == ([], {}, "a", ())
+
+
 def _memo(net: Net, x: torch.Tensor) -> torch.Tensor:
     """A constant made in the first call, and kept."""
     if "grid" not in net.dict:
@@ -162,7 +180,16 @@ def _detached_in_place(net: Net, x: torch.Tensor) -> torch.Tensor:
     return y * net.line.bias
 
 
+def _memo_beside_no_grad(net: Net, x: torch.Tensor) -> torch.Tensor:
+    """Not plain, and with something kept that no call depends on."""
+    with torch.no_grad():
+        scale = net.line.weight.abs().max()
+    net.list.append(scale)
+    return _memo(net, x) / scale
+
+
 RIGHT: dict[str, Forward] = {
+    "a constant that is kept, in a call that is not plain": _memo_beside_no_grad,
     "detach_": _detached_in_place,
     "detach_, in a call that is not plain": lambda net, x: _detached_in_place(net, x[:, torch.tensor([0, 1, 2, 3, 4, 5])]),
     "data": lambda net, x: net.line(x) * net.line.weight.data.sum(),

@@ -28,6 +28,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.decompose import kept_whole
 from tritoncnn.capture.hooks import backward_hooks
+from tritoncnn.capture.kept import kept_by
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
 from tritoncnn.capture.selecting import READ, STAND_INS, Selecting, printed, selects
@@ -253,7 +254,10 @@ def _export(
                 program = torch.export.export(module, example, strict=False)
                 if selects(program.graph_module) and _reads_sizes(module, example, program.graph_module):
                     raise UnsupportedError(READ)
-            for what in module.result.watch.lost:
+            lost = dict(module.result.watch.lost)
+            with in_tensors(), watched(gradients) as module.result.watch:
+                kept = kept_by(module, example)
+            for what in lost or ((kept,) if kept else ()):
                 walk.refuse(what, "")
             keep_detached(program.graph_module)
             if gradients:

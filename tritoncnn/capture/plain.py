@@ -35,6 +35,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map
 
 from tritoncnn.capture.aten import model_line
+from tritoncnn.capture.kept import KEEPS, OTHERWISE, TENSOR, as_before
 from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
@@ -44,7 +45,6 @@ DRAWN = {
     aten.alpha_dropout.default,
     aten.feature_alpha_dropout.default,
 }  # torch tags not all
-KEEPS = "something that forward keeps outside of parameters and buffers"
 NORM = aten._native_batch_norm_legit_functional.default
 
 
@@ -242,23 +242,6 @@ def _source(frame: FrameType | None) -> str:
 
 
 @contextlib.contextmanager
-def _as_before(module: torch.nn.Module) -> Iterator[None]:
-    """Undo afterwards what is set on modules and put into their containers."""
-    attributes = [(part.__dict__, dict(part.__dict__)) for part in module.modules()]
-    held = [value for _, known in attributes for value in known.values() if type(value) in (dict, list, set)]
-    contents = [(value, value.copy()) for value in held]
-    try:
-        yield
-    finally:
-        for now, before in attributes:
-            now.clear()
-            now.update(before)
-        for now, before in contents:
-            now.clear()
-            now.extend(before) if isinstance(now, list) else now.update(before)
-
-
-@contextlib.contextmanager
 def _exporting() -> Iterator[None]:
     """torch.compiler.is_exporting(), which some models ask, as it is within torch.export."""
     before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
@@ -284,7 +267,7 @@ def trace_twice(
     a tensor kept for the next call, how many places a mask selects, for which ``stand_in`` is told another number. Raises
     NotPlain, or whatever the module raises.
     """
-    with _as_before(module):
+    with as_before(module):
         first = _Recorder()
         stand_in(STAND_INS[0])
         program = _trace(module, example, first)
@@ -292,7 +275,7 @@ def trace_twice(
         try:
             again = _trace(module, example, _Recorder(first))
         except _Kept as kept:
-            return program, "" if kept.fixed else f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
+            return program, "" if kept.fixed else TENSOR
         except Exception as error:  # whatever the module raises
             return program, f"{KEEPS}: called again, it ends in {type(error).__name__}: {error}"
     if _alike(program, again):
@@ -301,7 +284,7 @@ def trace_twice(
         stand_in(STAND_INS[0])
         if _alike(program, _trace(module, example, _Recorder(first))):
             return program, READ
-    return program, f"{KEEPS}: it would do something else in the next call"
+    return program, OTHERWISE
 
 
 def _alike(one: Program, other: Program) -> bool:
