@@ -207,6 +207,23 @@ def test_a_convolution_finds_the_statistics_that_its_norm_needs() -> None:
     assert [line.split("=")[1].split("(")[0].strip() for line in fused[1:-1]].count("reshape") == 2
     assert "standardize" in after(FuseStatistics(), text("[0,2,3]", 4))[1]  # depthwise
 
+    def moved(shape: str, by: str) -> str:
+        return (
+            text("[0,2,3]", 2)
+            .replace("standardize(%1)", "standardize(%5)")
+            .replace("w: f32", f"b: f32[{shape}], w: f32")
+            .replace("%2, %3, %4 =", f"%5 = add({by}) : f32[2,8,6,6]\n%2, %3, %4 =")
+            .replace("return %2", "%6 = sub(%5, %3) : f32[2,8,6,6]\nreturn %2, %6")
+        )
+
+    for by in ("%1, b", "b, %1"):
+        for shape in ("8,1,1", "1,8,1,1"):
+            found = "\n".join(after(FuseStatistics(), moved(shape, by)))
+            assert "statistics=True" in found
+            assert found.count("%4") == 1  # the sum itself is read by nothing
+        for shape in ("6,6", "2,8,6,6", "1,1,1,1"):
+            assert "standardize" in "\n".join(after(FuseStatistics(), moved(shape, by)))  # no number for each channel
+
 
 def test_pointwise_work_before_a_convolution_of_one_tap_moves_into_its_loads() -> None:
     def text(size: int, taps: int, extra: str = "") -> str:

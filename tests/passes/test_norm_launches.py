@@ -56,3 +56,23 @@ def test_a_norm_costs_six_launches_and_trains_as_torch_does(name: str) -> None:
         torch.testing.assert_close(step(x, target).double(), loss.detach(), rtol=1e-5, atol=0.0)
     for ours, theirs in zip(net.parameters(), exact.parameters(), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-5)  # sums of 510 products, thrice
+
+
+def test_a_bias_before_a_batch_norm_moves_its_mean_alone() -> None:
+    torch.manual_seed(0)
+    x, target = torch.randn(2, 16, 15, 17), torch.randn(2, 2, 15, 17)
+    net, bare = Block(nn.BatchNorm2d(16)), Block(nn.BatchNorm2d(16))
+    bare.conv = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+    nn.init.constant_(net.conv.bias, 8.0)  # type: ignore[arg-type]
+    exact = copy.deepcopy(net).double()
+    step = step_of(net, x, target)
+    assert len(step.plan.calls) - len(step_of(bare, x, target).plan.calls) <= 1
+    loss = F.mse_loss(exact(x.double()), target.double())
+    loss.backward()
+    torch.testing.assert_close(step(x, target).double(), loss.detach(), rtol=1e-5, atol=0.0)
+    for name, parameter in exact.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(step.gradients()[name].double(), parameter.grad, rtol=1e-4, atol=1e-6)
+    state = step.state_dict()
+    for name, buffer in exact.named_buffers():
+        torch.testing.assert_close(state[name].double(), buffer.double(), rtol=1e-5, atol=1e-6)
