@@ -188,7 +188,18 @@ def _memo_beside_no_grad(net: Net, x: torch.Tensor) -> torch.Tensor:
     return _memo(net, x) / scale
 
 
+def _twice_by_autocast(net: Net, x: torch.Tensor) -> torch.Tensor:
+    """torch keeps the casts of parameters, for the second block too where there is an outer one."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=False):
+        y = net.line(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        z = net.line(x).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        return y + (net.line(x) - z).float()
+
+
 RIGHT: dict[str, Forward] = {
+    "a layer in two blocks of autocast": _twice_by_autocast,
     "a constant that is kept, in a call that is not plain": _memo_beside_no_grad,
     "detach_": _detached_in_place,
     "detach_, in a call that is not plain": lambda net, x: _detached_in_place(net, x[:, torch.tensor([0, 1, 2, 3, 4, 5])]),

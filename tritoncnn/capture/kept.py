@@ -36,6 +36,18 @@ def as_before(module: torch.nn.Module) -> Iterator[None]:
             now.extend(before) if isinstance(now, list) else now.update(before)
 
 
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Within, autocast keeps no casts of parameters, which it would from one call to the next within an outer autocast."""
+    enabled = torch.is_autocast_cache_enabled()
+    torch.clear_autocast_cache()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
 class _Kept(Exception):
     """A tensor of an earlier call is read. ``fixed``: it is the same after each call."""
 
@@ -103,7 +115,7 @@ def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> str:
         with mode, log:
             torch.func.functional_call(module, fakes, inputs)
 
-    with as_before(module):
+    with as_before(module), _uncached():
         first = _Log()
         try:
             called(first)
