@@ -78,8 +78,13 @@ def five_coordinates(rows, lanes, SIZES: tl.constexpr):
 @triton.jit
 def five_offset(i, STRIDES: tl.constexpr):
     """Memory offset, rows by lanes, at the ``five_coordinates`` i."""
-    rows = i[0] * STRIDES[0] + i[1] * STRIDES[1] + i[2] * STRIDES[2] + i[3] * STRIDES[3]
-    return rows[:, None] + (i[4] * STRIDES[4])[None, :]
+    return row_offset(i, STRIDES) + (i[4] * STRIDES[4])[None, :]
+
+
+@triton.jit
+def row_offset(i, STRIDES: tl.constexpr):
+    """Memory offset, rows by 1, of each row's first lane."""
+    return (i[0] * STRIDES[0] + i[1] * STRIDES[1] + i[2] * STRIDES[2] + i[3] * STRIDES[3])[:, None]
 
 
 @triton.jit

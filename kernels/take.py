@@ -20,7 +20,7 @@ import triton.language as tl
 from tritoncnn.errors import DTypeError, ShapeError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import build, ceil_div, check_floats, check_shape
-from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, larger, program
+from tritoncnn.kernels.device import block_offsets, five_coordinates, five_offset, larger, program, row_offset
 from tritoncnn.kernels.dims import five_dims, merge_dims, stretch, without_dim
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.pointwise import Tile, pick_tile
@@ -59,18 +59,22 @@ def take_kernel(
     lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
     mask = (rows < ROWS)[:, None] & (lanes < SIZES[4])[None, :]
     i = five_coordinates(rows, lanes, SIZES)
-    offs_x, offs_i = five_offset(i, X), five_offset(i, I)
+    offs_x = five_offset(i, X)
+    if I[4] == 0:  # one index for all lanes of a row
+        offs_i, known = row_offset(i, I), (rows < ROWS)[:, None]
+    else:
+        offs_i, known = five_offset(i, I), mask
     if TAPS == 1 and w_ptr is None and not MAX:
-        index, inside = _load_index(i_ptr + offs_i, mask, LENGTH, WIDE)
-        value = tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=OUTSIDE)
+        index, inside = _load_index(i_ptr + offs_i, known, LENGTH, WIDE)
+        value = tl.load(x_ptr + offs_x + index * STEP, mask=inside & mask, other=OUTSIDE)
     else:
         # What a maximum starts from is never seen where there is a tap; whole numbers always have one.
         EMPTY: tl.constexpr = float("-inf") if MAX and x_ptr.dtype.element_ty.is_floating() else 0
         value = _widen(tl.full((BLOCK_ROWS, BLOCK_LANES), EMPTY, x_ptr.dtype.element_ty))
         best = tl.full((BLOCK_ROWS, BLOCK_LANES), -1, tl.int64 if WIDE else tl.int32)
         for tap in range(0, TAPS):
-            index, inside = _load_index(i_ptr + offs_i + tap * TAP_STEP, mask, LENGTH, WIDE)
-            x = _widen(tl.load(x_ptr + offs_x + index * STEP, mask=inside, other=0))
+            index, inside = _load_index(i_ptr + offs_i + tap * TAP_STEP, known, LENGTH, WIDE)
+            x = _widen(tl.load(x_ptr + offs_x + index * STEP, mask=inside & mask, other=0))
             if MAX:
                 nan = (x != x) & (value == value) if FIRST else x != x
                 wins = inside & ((best < 0) | (x > value) | nan)
@@ -79,7 +83,7 @@ def take_kernel(
             elif w_ptr is None:
                 value += x
             else:
-                value += x * tl.load(w_ptr + offs_i + tap * TAP_STEP, mask=mask, other=0)
+                value += x * tl.load(w_ptr + offs_i + tap * TAP_STEP, mask=known, other=0)
         if MAX:
             tl.store(at_ptr + five_offset(i, AT), best.to(tl.int64), mask=mask)
     tl.store(y_ptr + five_offset(i, Y), value, mask=mask)
@@ -99,7 +103,11 @@ def put_kernel(
     lanes = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
     mask = (rows < ROWS)[:, None] & (lanes < SIZES[4])[None, :]
     i = five_coordinates(rows, lanes, SIZES)
-    offs_y, offs_x, offs_i = five_offset(i, Y), five_offset(i, X), five_offset(i, I)
+    offs_y, offs_x = five_offset(i, Y), five_offset(i, X)
+    if I[4] == 0:  # as in take
+        offs_i, known = row_offset(i, I), (rows < ROWS)[:, None]
+    else:
+        offs_i, known = five_offset(i, I), mask
     zeros = tl.zeros((BLOCK_ROWS, BLOCK_LANES), y_ptr.dtype.element_ty)
     if not KEPT:
         for place in range(0, LENGTH):
@@ -110,7 +118,8 @@ def put_kernel(
             tl.store(y_ptr + offs_y + place * STEP, first, mask=mask)
     # A lane writes and reads only elements of its own, in order: no atomics, no barrier.
     for entry in range(0, COUNT):
-        index, inside = _load_index(i_ptr + offs_i + entry * I_STEP, mask, LENGTH, WIDE)
+        index, inside = _load_index(i_ptr + offs_i + entry * I_STEP, known, LENGTH, WIDE)
+        inside = inside & mask
         if SKIP is not None:
             inside = inside & (index != SKIP)
         offs = offs_y + index * STEP
