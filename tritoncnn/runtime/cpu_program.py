@@ -14,6 +14,8 @@ from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Call, Plan
 
+OPERATIONS, BYTES = 50, 20  # that a thread does, or moves, in a nanosecond
+
 
 def compile_launches(launches: Sequence[Launch]) -> list[tuple[Any, list[int]]]:
     """(the compiled kernel, which of its arguments each operand of the launch fills), for each launch."""
@@ -50,7 +52,8 @@ def _recorded(call: Call, kernel: Any, arguments: Sequence[int]) -> cpu.Recorded
         cpu.Placed(place.buffer, argument, place.offset, _reach(type))
         for place, argument, type in zip(call.places, arguments, call.launch.operands, strict=True)
     )
-    return cpu.Recorded(kernel, tuple(call.launch.grid), tuple(places))
+    nanoseconds = max(call.launch.flops // OPERATIONS, call.launch.nbytes // BYTES)
+    return cpu.Recorded(kernel, tuple(call.launch.grid), tuple(places), nanoseconds)
 
 
 def _reach(type: TensorType) -> int:

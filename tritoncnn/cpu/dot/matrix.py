@@ -27,6 +27,8 @@ from .packed import (
 from .tiles import MultiplyAdd, multiply_add_elements, multiply_tiles
 from .views import view_of
 
+ADDRESSED = 6, 9  # rows of a tile that have addresses of their own: of one vector, of several
+
 
 def matrix_product(code: State, op: Op) -> None:
     """Write c + a b into a buffer."""
@@ -131,8 +133,10 @@ def tile_shape(code: State, rows: int, vectors: int, kind: str) -> tuple[int, in
         if vectors % nv:
             continue
         most = max(1, (registers - nv - 2) // nv)
-        if nv == 1:  # one tile for all rows if it fits; else few enough for their addresses
-            most = 8 if kind == "rows" else most if rows <= most else 12
+        if kind == "rows":  # few enough for their addresses
+            most = min(most, ADDRESSED[nv > 1])
+        elif nv == 1 and rows > most:  # one tile for all rows if it fits
+            most = 12
         most = min(most, rows)
         mr = -(-rows // -(-rows // most))
         waste = -(-rows // mr) * mr / rows
