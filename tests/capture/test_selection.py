@@ -291,6 +291,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "torch's own reading": (
         lambda x, y, m, r: F.kl_div(x[r].log_softmax(1), y[r], reduction="batchmean"), "read as a number; mask.sum() counts",
     ),
+    "a loop": (lambda x, y, m, r: sum(v for v in x[m]), "read as a number; mask.sum() counts in a tensor"),
     "out of sight": (lambda x, y, m, r: x[m].sum() + torch.full((), len(x[r])), "read as a number"),
     "laid out anew": (lambda x, y, m, r: x[r].reshape(-1).sum(), "reshape of a selection x[mask], whose result is none"),
     "another tensor": (lambda x, y, m, r: (x[r] - y).sum(), "shapes depend on data"),

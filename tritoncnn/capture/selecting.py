@@ -113,6 +113,8 @@ class Selecting(TorchFunctionMode):
             return self._flat(*args, **kwargs)
         if name in ARITHMETIC:
             args = [one.tensor() if isinstance(one, Size) else one for one in args]
+        if name in ("unbind", "__iter__") and self.size in args[0].shape:  # a loop over what is selected
+            raise UnsupportedError(READ)
         found = func(*args, **kwargs)
         if name in ("__get__", "size", "numel", "nelement", "__len__") and args:
             return self._size(found, args[0]) if func == SHAPE or name != "__get__" else found
