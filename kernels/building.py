@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from tritoncnn.errors import DTypeError, ShapeError
@@ -33,6 +33,15 @@ def row_block(rows: int, programs: int, largest: int, smallest: int, columns: in
     while block > smallest and ceil_div(rows, block) * columns < programs:
         block //= 2
     return block
+
+
+def even_step(size: int, lengths: Sequence[int], whole: int = 0) -> int:
+    """The first of ``lengths`` that divides ``size``; else one step for all of it, if that is at most ``whole``; else the first.
+
+    A last step of which a part is masked takes the time of several whole ones.
+    """
+    divides = next((length for length in lengths if size % length == 0), 0)
+    return divides or (power_of_2(size) if size <= whole else lengths[0])
 
 
 AnyTile = TypeVar("AnyTile", bound=tuple[int, ...])

@@ -32,6 +32,7 @@ from tritoncnn.kernels.building import (
     check_floats,
     check_positive,
     check_shape,
+    even_step,
     gpu_tile,
     power_of_2,
     row_block,
@@ -60,7 +61,7 @@ GPU_TILES = (
 CPU_PROGRAMS = 8  # enough for an even spread over a few cores
 CPU_PROGRAMS_SMALL = 4  # below SMALL_FLOPS a program's own cost counts
 SMALL_FLOPS = 2_000_000
-WHOLE_CRS = 512  # longest reduction taken in one piece on a CPU
+WHOLE_CRS, WHOLE_C = 512, 256  # longest reduction taken in one piece on a CPU: of all taps, of one
 
 
 def is_flat(C: int, CRS: int, padded: bool) -> bool:
@@ -84,9 +85,10 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int, targe
         block_k //= 2
     largest = min(area // block_k, 512 if heavy or block_k < 64 else 256)
     rows = max(row_block(NPQ, programs, largest, 16, ceil_div(K, block_k)), window)
-    length = (power_of_2(CRS) if CRS <= WHOLE_CRS else 256) if flat else min(power_of_2(C), 256)
-    length = min(length, ROWS) if panel else length
-    return Tile(rows, block_k, length)
+    size, whole = (CRS, WHOLE_CRS) if flat else (C, WHOLE_C)
+    if panel:
+        return Tile(rows, block_k, even_step(size, ROWS[:2] if size <= WHOLE_C else ROWS, WHOLE_C))
+    return Tile(rows, block_k, power_of_2(size) if size <= whole else even_step(size, (256, 128, 64, 32)))
 
 
 @triton.jit

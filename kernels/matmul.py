@@ -25,6 +25,7 @@ from tritoncnn.kernels.building import (
     ceil_div,
     check_floats,
     check_shape,
+    even_step,
     gpu_tile,
     power_of_2,
     row_block,
@@ -72,8 +73,8 @@ def pick_tile(
     else:
         block_n = panel or min(power_of_2(N), 64)
         block_m = row_block(M, CPU_PROGRAMS, 256, min(power_of_2(M), 16), ceil_div(N, block_n) * batch)
-        block_k = power_of_2(K) if K <= WHOLE_K else 256
-        tile = Tile(block_m, block_n, min(block_k, ROWS) if panel and M > FEW_ROWS else block_k)
+        block_k = power_of_2(K) if K <= WHOLE_K else even_step(K, (256, 128, 64))
+        tile = Tile(block_m, block_n, even_step(K, ROWS, WHOLE_K) if panel and M > FEW_ROWS else block_k)
         programs, most, wanted = ceil_div(M, block_m) * ceil_div(N, block_n), K // SPLIT_K, SPLIT_PROGRAMS
     parts = min(wanted // max(programs, 1), most, SPLIT_MAX)
     return tile._replace(SPLIT=parts) if split and parts > 1 and batch == 1 else tile

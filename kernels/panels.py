@@ -10,7 +10,7 @@ from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 
 WIDTHS = (64, 32)  # of a panel, the best first: so many columns does a program make
-ROWS = 64  # of a panel, read in one step: they stay in the first cache while tiles go over them
+ROWS = 64, 32, 16  # of a panel, read in one step: they stay in the first cache while tiles go over them; the best first
 
 
 def panel_width(columns: int) -> int:
