@@ -6,9 +6,10 @@ torch code, other programs and moving averages read and write what the kernels d
 
 from __future__ import annotations
 
+import operator
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ from tritoncnn.runtime import readable
 
 _LOCKS: weakref.WeakKeyDictionary[torch.nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _GUARD = threading.Lock()
+# What every call asks of every tensor of a net, hundreds of times: no line of Python runs for one.
+_ADDRESS: Callable[[torch.Tensor], int] = torch.Tensor.data_ptr
+_VERSION: Callable[[torch.Tensor], int] = torch.Tensor._version.__get__  # type: ignore[attr-defined]
 
 
 class Locks:
@@ -147,8 +151,10 @@ class Live:
 
     def _look(self) -> None:
         """Keep what ``moved`` and ``versions``, which every call asks, compare."""
+        self._owners = [slot.owner for slot in self.slots.values()]
+        self._keys = [slot.key for slot in self.slots.values()]
         self._tensors = [slot.tensor for slot in self.slots.values()]
-        self._places = [(slot.owner, slot.key, slot.tensor, slot.tensor.data_ptr()) for slot in self.slots.values()]
+        self._addresses = list(map(_ADDRESS, self._tensors))
 
     def types(self) -> dict[str, TensorType]:
         return {name: type_of(slot.tensor) for name, slot in self.slots.items()}
@@ -158,13 +164,12 @@ class Live:
 
     def moved(self) -> bool:
         """Whether a module holds another tensor, or one in another place, than when it was last looked at."""
-        return any(
-            owner.get(key) is not tensor or tensor.data_ptr() != address for owner, key, tensor, address in self._places
-        )
+        there = all(map(operator.is_, map(dict.get, self._owners, self._keys), self._tensors))
+        return not there or list(map(_ADDRESS, self._tensors)) != self._addresses
 
     def versions(self) -> list[int]:
         """How often each tensor has been written to, as torch counts."""
-        return [tensor._version for tensor in self._tensors]
+        return list(map(_VERSION, self._tensors))
 
     def refresh(self) -> None:
         """Look again where everything is."""

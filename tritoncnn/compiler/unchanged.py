@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from tritoncnn.capture import backward_hooks, forward_hooks
 from tritoncnn.errors import InputError
 
-Held = Mapping[str, Any]  # the parameters or buffers of one module
+Held = dict[str, Any]  # the parameters or buffers of one module
 
 
 class Unchanged:
@@ -20,6 +20,7 @@ class Unchanged:
     def __init__(self, title: str, modules: Iterable[torch.nn.Module]) -> None:
         self._title, self._modules = title, tuple(dict.fromkeys(modules))
         self._parts = [(m, m._modules, list(m._modules.values())) for m in self._modules if m._modules]
+        self._lists, self._known = [m._modules for m, *_ in self._parts], [before for *_, before in self._parts]
         self._absent: list[tuple[torch.nn.Module, Held, str]] = []
         self._tied: list[tuple[torch.nn.Module, Held, str, Held, str]] = []
         first: dict[int, tuple[Held, str]] = {}
@@ -32,6 +33,7 @@ class Unchanged:
                     others, other = first.setdefault(id(tensor), (held, name))
                     if others is not held or other != name:
                         self._tied.append((module, held, name, others, other))
+        self._nothing = [held for _, held, _ in self._absent], [name for *_, name in self._absent]
         self.take_hooks(gradients=False)
 
     def take_hooks(self, *, gradients: bool) -> None:
@@ -41,11 +43,12 @@ class Unchanged:
 
     def check(self) -> None:
         """Raises InputError in one sentence for what has changed. Every call asks."""
-        for module, now, before in self._parts:
-            if list(now.values()) != before:
-                self._refuse(f"the parts of {type(module).__name__} are not those that were compiled")
-        for module, held, name in self._absent:
-            if held.get(name) is not None:
+        if list(map(list, map(dict.values, self._lists))) != self._known:
+            module = next(module for module, now, before in self._parts if list(now.values()) != before)
+            self._refuse(f"the parts of {type(module).__name__} are not those that were compiled")
+        for i, there in enumerate(map(dict.get, *self._nothing)):
+            if there is not None:
+                module, _, name = self._absent[i]
                 self._refuse(f"{type(module).__name__} had no {name} when it was compiled, and has one now")
         for module, held, name, others, other in self._tied:
             if held.get(name) is not others.get(other):
