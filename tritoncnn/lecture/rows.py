@@ -284,8 +284,6 @@ _ROWS = (
         "compose RUN --seconds 20 --temperature 0.95",
         trained(
             "wavenet",
-            "--epochs",
-            "2",
             **{
                 "continued": "A made melody that was held out, for a second, and how the net goes on.",
                 "from-silence": "From silence.",
