@@ -44,6 +44,7 @@ ALONG = frozenset({  # ops that work along the dims which their argument dim nam
     "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "argsort", "topk", "kthvalue", "median", "select", "slice", "narrow",
     "unbind", "split", "split_with_sizes", "chunk", "gather", "index_select", "cat", "stack",
 })  # fmt: skip
+FAR = 200  # pairs of values that are looked at to tell two masks apart
 MOVES = frozenset({"t.default", "numpy_T.default", "mT.default", "transpose.int", "permute.default"})
 # Op -> how many last dims of the one selection among its arguments it mixes.
 LAST: dict[str, Callable[[Sequence[Any]], int]] = {
@@ -350,18 +351,24 @@ def _along(call: Call, like: Selection) -> Any:
 
 def alike(a: Sym, b: Sym) -> bool:
     """Whether two values are computed in the same way of the same ones."""
-    return _alike(a.graph, a.value, b.value, 50)
+    return _alike(a.graph, a.value, b.value, {})
 
 
-def _alike(graph: Rewriter, a: Value, b: Value, deep: int) -> bool:
+def _alike(graph: Rewriter, a: Value, b: Value, known: dict[tuple[Value, Value], bool]) -> bool:
     if a == b:
         return True
-    one, other = _producer(graph, a), _producer(graph, b)
-    if one is None or other is None or not deep or (one.op, one.attrs) != (other.op, other.attrs):
-        return False
-    if one.results.index(a) != other.results.index(b) or len(one.operands) != len(other.operands):
-        return False
-    return all(_alike(graph, x, y, deep - 1) for x, y in zip(one.operands, other.operands, strict=True))
+    if (a, b) not in known:  # a value may have many ways to another: each pair is looked at once
+        known[a, b] = False
+        if len(known) > FAR:
+            return False
+        one, other = _producer(graph, a), _producer(graph, b)
+        known[a, b] = (
+            one is not None and other is not None
+            and (one.op, one.attrs, len(one.operands)) == (other.op, other.attrs, len(other.operands))
+            and one.results.index(a) == other.results.index(b)
+            and all(_alike(graph, x, y, known) for x, y in zip(one.operands, other.operands, strict=True))
+        )  # fmt: skip
+    return known[a, b]
 
 
 def _producer(graph: Rewriter, value: Value) -> Node | None:
