@@ -204,6 +204,21 @@ def test_films_are_painted_into_folders_and_videos_of_their_rate(run: Path, tmp_
         assert (getattr(video, "n_frames", 1), video.info["duration"]) == (3, 40)
 
 
+def test_no_frame_is_painted_over_another(run: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film"
+    film.mkdir()
+    for name, frame in zip(("a.bmp", "a.png"), frames_of(2), strict=True):
+        frame.save(film / name)
+    given = (film / "a.png").read_bytes()
+    result = stylise(run, film, "--out", film)
+    assert result.exit_code == 2
+    assert "is the film itself; name another place" in result.stderr
+    assert (film / "a.png").read_bytes() == given
+    result = stylise(run, film, "--out", tmp_path / "painted")
+    assert result.exit_code == 0, result.output
+    assert sorted(file.name for file in (tmp_path / "painted").iterdir()) == ["a.png", "a.png.png"]
+
+
 def test_a_video_is_there_once_it_is_whole(run: Path, tmp_path: Path) -> None:
     (tmp_path / "film").mkdir()
     for number, frame in enumerate(frames_of(2)):

@@ -63,6 +63,10 @@ def paint_film(
     with ExitStack() as stack:
         into_folder = is_folder and place.suffix.lower() not in VIDEOS
         rate = USUAL_RATE if is_folder else _rate_of(film)
+        if place.resolve() == film.resolve():
+            raise InputError(
+                f"--out {place} is the film itself; name another place, or what was filmed is painted over"
+            )
         write, files, finish = _folder_of(place) if into_folder else _video_of(place, rate, stack)
         model, before = None, None
         for name, frame in _frames_in(film) if is_folder else _frames_of(film):
@@ -164,6 +168,8 @@ def _folder_of(place: Path) -> Sink:
 
     def write(name: str, picture: Image.Image) -> None:
         data, file = io.BytesIO(), (place / name).with_suffix(".png")
+        if file in files:  # of a.jpg and a.png
+            file = place / f"{name}.png"
         picture.save(data, "PNG")
         make_folder(file.parent)
         write_file(file, data.getvalue())
