@@ -32,6 +32,7 @@ SPREAD = {
     ("argsort", "x_ptr"): "the sorted axis does not lie innermost",
     ("scan", "x_ptr"): "the summed axis does not lie innermost",
     ("max_taps", "x_ptr"): "taps are looked up by a table",
+    ("max_taps", "i_ptr"): "one tap for all lanes of a row, and rows are shorter than a vector",
     ("put", "y_ptr"): "rows are looked up by numbers",
     ("put_max", "y_ptr"): "the same",
     ("put_max", "base_ptr"): "the same",
@@ -43,6 +44,8 @@ SPREAD = {
     ("conv2d_dgrad", "dy_ptr"): "several filters of each channel, depthwise",
     ("conv2d_dgrad", "w_ptr"): "the same",
     ("resample", "x_ptr"): "along the innermost axis",
+    ("resample", "i_ptr"): "one tap for all lanes of a row, and rows are shorter than a vector",
+    ("resample", "w_ptr"): "the same",
 }
 
 

@@ -272,8 +272,6 @@ class Task:
     def __post_init__(self) -> None:
         assert self.models, f"task {self.name} has no model"
         assert self.data, f"task {self.name} has no data set"
-        unknown = set(self.data) - set(SOURCES)
-        assert not unknown, f"task {self.name} names data sets that there are not: {unknown}"
         assert self.best in self.metrics, f"task {self.name} measures no {self.best}"
         wanted = set(self.models) if isinstance(self.read, ColourReader) else set()
         assert set(self.sides) == wanted, f"task {self.name} must tell the sides of {wanted}; got {set(self.sides)}"

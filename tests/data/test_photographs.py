@@ -56,7 +56,7 @@ def test_no_pixel_is_in_both_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_colour_alone_does_not_do_it(data: Dataset) -> None:
     found = find_task("resnet").baseline
     assert found is not None
-    baseline = found(data.facts, data.train, data.test)
+    baseline = found(data.facts, data.train, data.test, {})
     assert baseline is not None
     assert baseline.words == "the nearest mean colour"
     assert 0.3 < baseline.value < 0.7

@@ -23,6 +23,10 @@ def find_task(name: str) -> Task:
     known("task", name, TASKS)
     task: Task = importlib.import_module(f"{__name__}.{name}").task
     assert task.name == name, f"tasks/{name}.py must define the task {name!r}; got {task.name!r}"
+    from tritoncnn.data import SOURCES
+
+    unknown = set(task.data) - set(SOURCES)
+    assert not unknown, f"task {name!r} names data sets that there are not: {unknown}"
     return task
 
 
