@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from tritoncnn.errors import DTypeError, ShapeError
@@ -35,13 +35,13 @@ def row_block(rows: int, programs: int, largest: int, smallest: int, columns: in
     return block
 
 
-def even_step(size: int, lengths: Sequence[int], whole: int = 0) -> int:
-    """The first of ``lengths`` that divides ``size``; else one step for all of it, if that is at most ``whole``; else the first.
-
-    A last step of which a part is masked takes the time of several whole ones.
+def reduction_step(size: int, whole: int) -> int:
+    """How much of a reduction of ``size`` is taken in one step, on a CPU: all of it up to ``whole``; else the longest of 256 to
+    16 that divides it, for a last step of which a part is masked takes the time of several; else 256.
     """
-    divides = next((length for length in lengths if size % length == 0), 0)
-    return divides or (power_of_2(size) if size <= whole else lengths[0])
+    if size <= whole:
+        return power_of_2(size)
+    return next((length for length in (256, 128, 64, 32, 16) if size % length == 0), 256)
 
 
 AnyTile = TypeVar("AnyTile", bound=tuple[int, ...])

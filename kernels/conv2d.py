@@ -32,9 +32,9 @@ from tritoncnn.kernels.building import (
     check_floats,
     check_positive,
     check_shape,
-    even_step,
     gpu_tile,
     power_of_2,
+    reduction_step,
     row_block,
 )
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
@@ -42,7 +42,7 @@ from tritoncnn.kernels.depthwise import depthwise, is_depthwise
 from tritoncnn.kernels.device import block_offsets, larger, larger_at, program
 from tritoncnn.kernels.launch import Launch, Slot
 from tritoncnn.kernels.moments import parts_of_blocks
-from tritoncnn.kernels.panels import ROWS, check_panels, panel_gap
+from tritoncnn.kernels.panels import check_panels, panel_gap, panel_step
 from tritoncnn.kernels.target import Target
 
 
@@ -86,9 +86,7 @@ def pick_tile(NPQ: int, K: int, C: int, CRS: int, flat: bool, window: int, targe
     largest = min(area // block_k, 512 if heavy or block_k < 64 else 256)
     rows = max(row_block(NPQ, programs, largest, 16, ceil_div(K, block_k)), window)
     size, whole = (CRS, WHOLE_CRS) if flat else (C, WHOLE_C)
-    if panel:
-        return Tile(rows, block_k, even_step(size, ROWS[:2] if size <= WHOLE_C else ROWS, WHOLE_C))
-    return Tile(rows, block_k, power_of_2(size) if size <= whole else even_step(size, (256, 128, 64, 32)))
+    return Tile(rows, block_k, panel_step(size) if panel else reduction_step(size, whole))
 
 
 @triton.jit

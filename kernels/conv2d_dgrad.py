@@ -25,6 +25,7 @@ from tritoncnn.kernels.building import (
     check_shape,
     gpu_tile,
     power_of_2,
+    reduction_step,
     row_block,
 )
 from tritoncnn.kernels.conv_problem import Ints, conv_problem, volume
@@ -47,6 +48,7 @@ GPU_TILES = (
     Tile(128, 128, 32, 4, 3), Tile(128, 64, 32, 4, 3), Tile(64, 64, 32, 4, 3), Tile(64, 32, 32, 4, 3), Tile(32, 16, 32, 2, 3),
 )  # fmt: skip
 CPU_PROGRAMS = 8
+WHOLE_K = 256  # most filters taken in one piece on a CPU
 
 
 def pick_tile(rows: int, C: int, K: int, phases: int, target: Target, dtype: str = "f32") -> Tile:
@@ -56,7 +58,7 @@ def pick_tile(rows: int, C: int, K: int, phases: int, target: Target, dtype: str
     # With few filters dy is little work for each time it is read: many channels at once.
     block_c = min(power_of_2(C), 64 if K > 64 else 256)
     block_nhw = row_block(rows, CPU_PROGRAMS, min(32768 // block_c, 256), 16, phases * ceil_div(C, block_c))
-    return Tile(block_nhw, block_c, min(power_of_2(K), 256))
+    return Tile(block_nhw, block_c, reduction_step(K, WHOLE_K))
 
 
 @triton.jit

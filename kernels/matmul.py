@@ -25,15 +25,15 @@ from tritoncnn.kernels.building import (
     ceil_div,
     check_floats,
     check_shape,
-    even_step,
     gpu_tile,
     power_of_2,
+    reduction_step,
     row_block,
 )
 from tritoncnn.kernels.device import block_offsets, program
 from tritoncnn.kernels.dims import stretch
 from tritoncnn.kernels.launch import Launch, Slot
-from tritoncnn.kernels.panels import ROWS, check_panels, panel_gap
+from tritoncnn.kernels.panels import check_panels, panel_gap, panel_step
 from tritoncnn.kernels.sum_parts import parts_type, sum_parts
 from tritoncnn.kernels.target import Target
 
@@ -73,8 +73,7 @@ def pick_tile(
     else:
         block_n = panel or min(power_of_2(N), 64)
         block_m = row_block(M, CPU_PROGRAMS, 256, min(power_of_2(M), 16), ceil_div(N, block_n) * batch)
-        block_k = power_of_2(K) if K <= WHOLE_K else even_step(K, (256, 128, 64))
-        tile = Tile(block_m, block_n, even_step(K, ROWS, WHOLE_K) if panel and M > FEW_ROWS else block_k)
+        tile = Tile(block_m, block_n, panel_step(K) if panel and M > FEW_ROWS else reduction_step(K, WHOLE_K))
         programs, most, wanted = ceil_div(M, block_m) * ceil_div(N, block_n), K // SPLIT_K, SPLIT_PROGRAMS
     parts = min(wanted // max(programs, 1), most, SPLIT_MAX)
     return tile._replace(SPLIT=parts) if split and parts > 1 and batch == 1 else tile

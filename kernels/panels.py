@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
+from tritoncnn.kernels.building import power_of_2
 
 WIDTHS = (64, 32)  # of a panel, the best first: so many columns does a program make
-ROWS = 64, 32, 16  # of a panel, read in one step: they stay in the first cache while tiles go over them; the best first
+WHOLE_ROWS = 256  # that one step may read
 
 
 def panel_width(columns: int) -> int:
     """How many of so many columns make a panel; 0 where they are no more than one program makes, or leave a rest."""
     return next((width for width in WIDTHS if columns > WIDTHS[0] and columns % width == 0), 0)
+
+
+def panel_step(rows: int) -> int:
+    """How many rows of a panel a step reads: 64, which stay in the first cache while tiles go over them, or 32, whichever
+    divides; else all, up to WHOLE_ROWS; else 16, or 64 with a rest."""
+    if rows % 32 == 0:
+        return 64 if rows % 64 == 0 else 32
+    if rows <= WHOLE_ROWS:
+        return power_of_2(rows)
+    return 16 if rows % 16 == 0 else 64
 
 
 def check_panels(op: str, name: str, panels: TensorType) -> tuple[int, int]:

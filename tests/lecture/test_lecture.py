@@ -25,8 +25,9 @@ from tritoncnn.lecture import ROWS, Result, give, giving
 from tritoncnn.lecture.page import clock, page_of
 from tritoncnn.lecture.row import Row, Shown
 from tritoncnn.lecture.rows import compared
-from tritoncnn.lecture.stage import RowError, Stage, ending_as_by_ctrl_c
+from tritoncnn.lecture.stage import RowError, Stage
 from tritoncnn.tasks import find_task
+from tritoncnn.train.interrupt import Signals, end_as_by_ctrl_c
 from tritoncnn.train.ways import read_ways
 
 Run = Callable[[Stage], Shown]
@@ -109,7 +110,7 @@ def test_what_ends_the_lecture_ends_the_command_that_runs(tmp_path: Path, name: 
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
     stage = Stage(tmp_path, "row", lambda name: tmp_path)
-    with pytest.raises(KeyboardInterrupt), ending_as_by_ctrl_c():
+    with pytest.raises(KeyboardInterrupt), Signals(end_as_by_ctrl_c, "SIGTERM", "SIGHUP"):
         stage._wait(process)
     assert process.returncode is not None
     assert signal.getsignal(number) == before

@@ -19,8 +19,9 @@ class Unchanged:
 
     def __init__(self, title: str, modules: Iterable[torch.nn.Module]) -> None:
         self._title, self._modules = title, tuple(dict.fromkeys(modules))
-        self._parts = [(m, m._modules, list(m._modules.values())) for m in self._modules if m._modules]
-        self._lists, self._known = [m._modules for m, *_ in self._parts], [before for *_, before in self._parts]
+        self._whole = [m for m in self._modules if m._modules]
+        self._lists = [m._modules for m in self._whole]
+        self._parts = [list(held.values()) for held in self._lists]
         self._absent: list[tuple[torch.nn.Module, Held, str]] = []
         self._tied: list[tuple[torch.nn.Module, Held, str, Held, str]] = []
         first: dict[int, tuple[Held, str]] = {}
@@ -43,8 +44,9 @@ class Unchanged:
 
     def check(self) -> None:
         """Raises InputError in one sentence for what has changed. Every call asks."""
-        if list(map(list, map(dict.values, self._lists))) != self._known:
-            module = next(module for module, now, before in self._parts if list(now.values()) != before)
+        now = list(map(list, map(dict.values, self._lists)))
+        if now != self._parts:
+            module = next(m for m, parts, before in zip(self._whole, now, self._parts, strict=True) if parts != before)
             self._refuse(f"the parts of {type(module).__name__} are not those that were compiled")
         for i, there in enumerate(map(dict.get, *self._nothing)):
             if there is not None:

@@ -94,7 +94,7 @@ def attacked(stage: Stage) -> Shown:
         metric=f"accuracy under attack, no pixel changed by more than {EPSILON:.0%}",
         value=last["accuracy"],
         baseline=last["noise_accuracy"],
-        by="under noise of the same size",
+        by="what noise of the same size leaves",
         falls=True,
         percent=True,
         files={
@@ -117,7 +117,7 @@ def dreamt(stage: Stage) -> Shown:
         metric="mean answer of channel 20 of layer2",
         value=note["after"],
         baseline=note["before"],
-        by="to the picture as it is",
+        by="what it answers to the picture as it is",
         times=10,
         files={
             picture: "Before (R. Michetti, CC0, with scikit-image).",

@@ -5,22 +5,20 @@ A process of its own ends with its memory, cannot take the page down, and is wha
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tritoncnn import settings
 from tritoncnn.data.files import read_file
 from tritoncnn.errors import CheckpointError, TritonCNNError
+from tritoncnn.train.interrupt import Signals, end_as_by_ctrl_c
 
 MOST = 16 << 20  # bytes of a JSON file, and of what a command says
 PATIENCE = 60.0  # seconds that an interrupted command has for saving
@@ -50,7 +48,7 @@ class Stage:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=settings.for_a_command(),
                 start_new_session=True,  # else Ctrl-C would come twice, from the terminal and from us: the second acts at once
             )  # fmt: skip
-            with ending_as_by_ctrl_c():
+            with Signals(end_as_by_ctrl_c, "SIGTERM", "SIGHUP"):
                 code = self._wait(process)
         if code == 130:
             raise KeyboardInterrupt
@@ -92,25 +90,6 @@ class Stage:
             return json.loads(read_file(path, "", MOST))
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
-
-
-@contextlib.contextmanager
-def ending_as_by_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt, so that what we started does not go on without us; ``nohup`` is kept."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
-        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _text(path: Path) -> str:

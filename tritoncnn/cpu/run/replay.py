@@ -36,7 +36,7 @@ class Recorded(NamedTuple):
     kernel: NativeKernel
     grid: tuple[int, ...]
     places: tuple[Placed, ...]
-    nanoseconds: int = SHARED_PLAN
+    nanoseconds: int
 
 
 def alone(nanoseconds: Sequence[int]) -> Collection[int]:
