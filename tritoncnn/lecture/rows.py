@@ -139,9 +139,9 @@ _ROWS = (
     Row(
         "pooling",
         "Pooling and several resolutions",
-        "Keep the strongest of four neighbours: what comes after sees twice as far, and minds a small shift less.",
+        "Keep the strongest of four neighbours: what comes after sees twice as far, at a quarter of the work.",
         "compare stack --vary pool=max,avg,none",
-        compared("stack", "pool", "max,none", "none", "the same stack without pools", "--epochs", "3", "--depth", "3"),
+        compared("stack", "pool", "max,avg", "avg", "the same stack with their mean", "--epochs", "3", "--depth", "3"),
     ),
     Row(
         "fully-connected",
