@@ -72,8 +72,8 @@ class Frozen:
             for i, (name, arguments, divisible) in enumerate(header["kernels"])
         ]
         launches = [
-            cpu.Recorded(kernels[kernel], tuple(grid), tuple(cpu.Placed(*place) for place in places), time)
-            for kernel, grid, places, time in header["launches"]
+            cpu.Recorded(kernels[kernel], tuple(grid), tuple(cpu.Placed(*place) for place in places))
+            for kernel, grid, places in header["launches"]
         ]
         buffers = {name: cpu.aligned_zeros(nbytes) for name, nbytes in header["scratch"].items()}
         for name, nbytes in header["held"].items():
@@ -145,7 +145,7 @@ def _freeze(model: CompiledModel, key: str) -> None:
     outputs = program.run.empty()
     header = {
         "kernels": [[k.name, [list(pair) for pair in k.arguments], sorted(k.divisible)] for k in kernels],
-        "launches": [[place[id(launch.kernel)], *launch[1:]] for launch in replay.launches],
+        "launches": [[place[id(launch.kernel)], launch.grid, launch.places] for launch in replay.launches],
         "scratch": scratch,
         "held": {name: t.numel() for name, t in held.items()},
         "input": [value.name, _word(program.run.dtypes[0]), value.type.shape, value.type.strides],

@@ -13,7 +13,6 @@ import torch
 
 from tests.cpu import small_kernels as kernels
 from tritoncnn import cpu
-from tritoncnn.cpu.run.replay import alone
 from tritoncnn.errors import DTypeError, InputError, ShapeError
 
 N, BLOCK = 1000, 16
@@ -237,9 +236,3 @@ def test_a_forked_child_works_on_one_thread(rotate, two_threads):
         time.sleep(0.01)
     assert os.waitstatus_to_exitcode(done[1]) == 0
     plan.run()  # and the parent still has its threads
-
-
-def test_short_plans_and_short_launches_are_for_one_thread():
-    assert list(alone([3_000, 4_000])) == [0, 1]
-    assert list(alone([100_000, 500, 3_000, 1_999])) == [1, 3]
-    assert list(alone([])) == []

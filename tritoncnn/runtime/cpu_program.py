@@ -14,8 +14,6 @@ from tritoncnn.kernels.launch import Launch
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Call, Plan
 
-OPERATIONS, BYTES = 50, 20  # that a thread does, or moves, in a nanosecond
-
 
 def compile_launches(launches: Sequence[Launch]) -> list[tuple[Any, list[int]]]:
     """(the compiled kernel, which of its arguments each operand of the launch fills), for each launch."""
@@ -52,8 +50,7 @@ def _recorded(call: Call, kernel: Any, arguments: Sequence[int]) -> cpu.Recorded
         cpu.Placed(place.buffer, argument, place.offset, _reach(type))
         for place, argument, type in zip(call.places, arguments, call.launch.operands, strict=True)
     )
-    nanoseconds = max(call.launch.flops // OPERATIONS, call.launch.nbytes // BYTES)
-    return cpu.Recorded(kernel, tuple(call.launch.grid), tuple(places), nanoseconds)
+    return cpu.Recorded(kernel, tuple(call.launch.grid), tuple(places))
 
 
 def _reach(type: TensorType) -> int:

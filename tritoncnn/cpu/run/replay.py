@@ -16,9 +16,6 @@ from .plan import LINE, NativePlan
 if TYPE_CHECKING:
     import torch
 
-SHARED_PLAN = 40_000  # nanoseconds of work that pay for waking other threads
-SHARED_LAUNCH = 2_000  # that pay for telling them of a launch, and waiting for them
-
 
 class Placed(NamedTuple):
     """One tensor of a launch: which buffer it lies in, which argument of the kernel it is, where it begins in the buffer and
@@ -31,19 +28,11 @@ class Placed(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A launch whose arguments are tensors. ``nanoseconds``: what one thread takes for it, roughly."""
+    """A launch whose arguments are tensors."""
 
     kernel: NativeKernel
     grid: tuple[int, ...]
     places: tuple[Placed, ...]
-    nanoseconds: int
-
-
-def alone(nanoseconds: Sequence[int]) -> Collection[int]:
-    """Which launches of a plan are for one thread, by what each takes there: short ones, and all of a short plan."""
-    if sum(nanoseconds) < SHARED_PLAN:
-        return range(len(nanoseconds))
-    return [i for i, time in enumerate(nanoseconds) if time < SHARED_LAUNCH]
 
 
 class Replay:
@@ -54,14 +43,14 @@ class Replay:
         known = {name: tensor.data_ptr() for name, tensor in self.buffers.items()}
         pointers: dict[str, list[tuple[int, Placed]]] = {}
         bound = []
-        for index, (kernel, grid, places, _) in enumerate(self.launches):
+        for index, (kernel, grid, places) in enumerate(self.launches):
             values: list[int] = [0] * len(kernel.arguments)
             for place in places:
                 pointers.setdefault(place.buffer, []).append((index, place))
                 address = known[place.buffer] + place.offset if place.buffer in known else 0
                 values[place.argument] = Address(address, place.reach)
             bound.append((kernel, grid, values))
-        self._native = NativePlan(bound, serial=alone([launch.nanoseconds for launch in self.launches]))
+        self._native = NativePlan(bound)
         self._pointers = {
             name: [(self._native.pointer(index, place.argument), place.offset) for index, place in found]
             for name, found in pointers.items()
