@@ -16,8 +16,8 @@ from torch import nn
 import tritoncnn
 from tritoncnn import cpu, frozen
 from tritoncnn.cpu.run import engine
-from tritoncnn.errors import ShapeError
-from tritoncnn.frozen import Frozen, compile_kept
+from tritoncnn.errors import OutOfRangeError, ShapeError
+from tritoncnn.frozen import Frozen, compile_grad_kept, compile_kept, launches_of
 
 X = torch.linspace(-1, 1, 2 * 3 * 6 * 5).reshape(2, 3, 6, 5)
 
@@ -68,6 +68,74 @@ def test_a_kept_model_gives_the_bits_of_the_compiled_one(
         assert same(first(given), compiled(given))
 
 
+class Scored(nn.Module):
+    """Pictures and classes -> the sum of their losses; a third input is not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x: torch.Tensor, classes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.net(x), classes, reduction="sum")
+
+
+def test_a_kept_gradient_gives_the_bits_of_the_compiled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "_known", lambda _: True)
+    inputs = X, torch.tensor([4, 1]), torch.ones(3)
+    first, compiled = compile_grad_kept(Scored(), *inputs), tritoncnn.compile_grad(Scored(), example=inputs)
+    monkeypatch.delattr(tritoncnn.compiler, "compile_grad")
+    kept = compile_grad_kept(Scored(), *inputs)
+    assert isinstance(kept, Frozen)
+    for x, classes in ((X, [4, 1]), (X.flip(0), [0, 0]), (X * 3, [-100, 2])):
+        given = x, torch.tensor(classes), torch.ones(3)
+        assert same(kept(*given), compiled(*given))
+        assert same(first(*given), compiled(*given))
+    assert launches_of(kept) == launches_of(compiled) > 1
+    for model in (kept, compiled):
+        with pytest.raises(OutOfRangeError, match="classes must hold numbers from 0 to 4, or -100; got 5"):
+            model(X, torch.tensor([0, 5]), torch.ones(3))
+
+
+def test_a_gradient_that_takes_a_cotangent_and_one_that_computes_what_it_checks_are_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shifted(Scored):
+        def forward(self, x: torch.Tensor, classes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return super().forward(x, classes - 1, scale)
+
+    monkeypatch.setattr(frozen, "_known", lambda _: True)
+    compile_grad_kept(net(), X)
+    compile_grad_kept(Shifted(), X, torch.tensor([1, 2]), torch.ones(3))
+    assert list(folder.iterdir()) == []
+
+
+class Foreign(nn.Module):
+    """Calls a function of this file, which torch.fx keeps as a call."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return foreign(x)
+
+
+@torch.fx.wrap
+def foreign(x: torch.Tensor) -> torch.Tensor:
+    return x.relu()
+
+
+def test_what_torch_fx_wrote_is_kept_by_its_code_unless_it_calls_foreign_functions(folder: Path) -> None:
+    def written(last: nn.Module) -> nn.Module:
+        return torch.fx.symbolic_trace(nn.Sequential(*net(), last)).eval()
+
+    compile_kept(written(nn.ReLU()), X)
+    assert isinstance(compile_kept(written(nn.ReLU()), X), Frozen)
+    cut = written(nn.ReLU())
+    cut.graph.output_node().args = (list(cut.graph.nodes)[-3],)
+    cut.recompile()
+    assert not isinstance(compile_kept(cut, X), Frozen)
+    kept = len(list(folder.iterdir()))
+    compile_kept(torch.fx.symbolic_trace(Foreign()), X)
+    assert len(list(folder.iterdir())) == kept
+
+
 def _other_weight(module: Any) -> None:
     module[0].weight.data[0, 0, 0, 0] += 1e-7
 
@@ -109,14 +177,18 @@ def test_another_model_is_not_taken_for_the_one_that_is_kept(change: Callable[[A
 
 def test_other_sizes_layouts_sources_and_autocast_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     module = net()
-    keys = [frozen._key(module, x) for x in (X, X[:1], X.double(), X.to(memory_format=torch.channels_last))]
+    keys = [
+        frozen._key("result", module, (x,)) for x in (X, X[:1], X.double(), X.to(memory_format=torch.channels_last))
+    ]
     with torch.autocast("cpu"):
-        keys.append(frozen._key(module, X))
+        keys.append(frozen._key("result", module, (X,)))
     with monkeypatch.context() as patch:
         patch.setattr(frozen, "_sources", lambda: "other sources")
-        keys.append(frozen._key(module, X))
+        keys.append(frozen._key("result", module, (X,)))
     monkeypatch.setenv("TRITONCNN_CPU", f"-{engine.optional_features()[0]}")
-    keys.append(frozen._key(module, X))
+    keys.append(frozen._key("result", module, (X,)))
+    keys.append(frozen._key("gradient", module, (X,)))
+    keys.append(frozen._key("result", module, (X, X)))
     assert len(set(keys)) == len(keys)
 
 

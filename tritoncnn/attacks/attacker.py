@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import tritoncnn
 from tritoncnn.attacks.attack import Attack
 from tritoncnn.attacks.draws import random_start
 from tritoncnn.attacks.moves import MOVES
 from tritoncnn.data import Facts
 from tritoncnn.errors import InputError
+from tritoncnn.frozen import compile_grad_kept, compile_kept, launches_of
 
 BATCH = 64
 SLACK = 1e-3  # by which rounding may carry a normalised picture beyond black and white
@@ -55,14 +55,14 @@ class Attacker:
         self.norm = norm
         self.x, self.picture = (torch.zeros(min(BATCH, len(like)), *like.shape[1:]) for _ in range(2))
         self.classes = torch.zeros(len(self.x), dtype=torch.int64)
-        self.gradient = tritoncnn.compile_grad(Objective(module, facts), wrt="pictures", example=(self.x, self.classes))
+        self.gradient = compile_grad_kept(Objective(module, facts).eval(), self.x, self.classes)
         self.numbers = tuple(torch.zeros(()) for _ in range(4))  # epsilon, step, low, high
-        self._move = tritoncnn.compile(MOVES[norm]().eval(), (self.x, self.x, self.picture, *self.numbers))
+        self._move = compile_kept(MOVES[norm]().eval(), self.x, self.x, self.picture, *self.numbers)
 
     @property
     def launches(self) -> int:
         """Of one step: the gradient's and the move's."""
-        return len(self.gradient.plan.calls) + len(self._move.plan.calls)
+        return launches_of(self.gradient) + launches_of(self._move)
 
     def step(self) -> None:
         """Move the batch by one step. Launches of our kernels alone."""

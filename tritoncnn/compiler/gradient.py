@@ -113,14 +113,15 @@ class CompiledGradient:
     @property
     def plan(self) -> Plan:
         """The launches of the last call, or of the example."""
-        return self._last().planned.plan
+        return self.last().planned.plan
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The graph after every stage of the compiler."""
-        return self._last().planned.stages
+        return self.last().planned.stages
 
-    def _last(self) -> GradientProgram:
+    def last(self) -> GradientProgram:
+        """The program of the last call, or of the example."""
         assert self._programs.last is not None  # the example's is made at once
         return self._programs.last
 

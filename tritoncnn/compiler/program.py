@@ -29,7 +29,7 @@ class CallProgram:
         self._read = reader(self.form)
         self._sizes = tuple((t.shape, t.dtype) for t in arguments.tensors)
         self._types = live.types()
-        self._ranges = ranges_of(captured.graph, captured.inputs)
+        self.ranges = ranges_of(captured.graph, captured.inputs)
         arenas = {
             part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
         }
@@ -64,7 +64,7 @@ class CallProgram:
     def fit(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The tensors as planned. Raises ShapeError, DTypeError, and OutOfRangeError for a place or class that there is not."""
         found = [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
-        for range in self._ranges:
+        for range in self.ranges:
             range.check(found[range.position], input_named(range.input.name))
         return found
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import tritoncnn
 from tritoncnn.data import Facts
+from tritoncnn.frozen import Model, compile_grad_kept, compile_kept, launches_of
 
 LEAK = 0.1
 TINY = 1e-30  # above 0 in f32, below any gradient that matters
@@ -67,16 +67,23 @@ class Ascent:
 
     def __init__(self, shown: Shown, channel: int | None, picture: torch.Tensor) -> None:
         """``picture``: one of the sizes to come. Raises UnsupportedError."""
-        self._gradient = tritoncnn.compile_grad(Climbed(shown, channel).eval(), wrt="picture", example=(picture,))
-        self._uphill = tritoncnn.compile(Uphill().eval())
+        self._climbed, self._plans = Climbed(shown, channel).eval(), dict[torch.Size, tuple[Model, Model]]()
+        self._last = self._planned(picture)
 
     @property
     def launches(self) -> int:
         """Of one step, at the last size."""
-        return len(self._gradient.plan.calls) + len(self._uphill.plan.calls)
+        return sum(map(launches_of, self._last))
 
     def step(self, picture: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
         """The picture after a step of this size, f32[]. Launches of our kernels alone."""
-        _, gradient = self._gradient(picture)
-        moved: torch.Tensor = self._uphill(picture, gradient, size)
+        gradient, uphill = self._last = self._planned(picture)
+        moved: torch.Tensor = uphill(picture, gradient(picture)[1], size)
         return moved
+
+    def _planned(self, picture: torch.Tensor) -> tuple[Model, Model]:
+        """The gradient and the step for pictures of this size."""
+        if picture.shape not in self._plans:
+            move = compile_kept(Uphill().eval(), picture, picture, torch.zeros(()))
+            self._plans[picture.shape] = compile_grad_kept(self._climbed, picture), move
+        return self._plans[picture.shape]

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import tritoncnn
 from tritoncnn.data import Facts
 from tritoncnn.data.define import Array
 from tritoncnn.dreams.ascent import Answers, Ascent, Shown
 from tritoncnn.dreams.layers import ALL, cut_behind, find_channel, find_layer, layers_of, map_of
 from tritoncnn.errors import InputError
 from tritoncnn.flags import TABLE
+from tritoncnn.frozen import compile_kept
 
 OCTAVE = 1.4  # between the sizes of two octaves
 
@@ -80,7 +80,7 @@ def dream(
         tell(f"{len(octaves)} of {how.octaves} octaves: smaller pictures are too small for layer {layer!r}")
     base = torch.from_numpy(np.ascontiguousarray(picture))[None]
     shown = Shown(net, facts).eval()
-    answers = tritoncnn.compile(Answers(shown).eval(), (base,))
+    answers = compile_kept(Answers(shown).eval(), base)
     channel = find_channel(how.channel, layer, layers, lambda: answers(base))
     pick = torch.mean if channel is None else itemgetter(channel)
     ascent = Ascent(shown, channel, base)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tritoncnn.errors import OutOfRangeError
+from tritoncnn.allowed import Allowed
 from tritoncnn.ir import Graph, Node, Value
 from tritoncnn.ops import OPS
 from tritoncnn.ops.evaluate import run_reference
@@ -21,42 +21,27 @@ LONGEST = 6  # nodes that are computed on the host for a check; what is further 
 
 @dataclass(frozen=True, eq=False)
 class Range:
-    """Tensor ``position`` of a call, taken through ``nodes``, must hold numbers from ``low`` to below ``high``, or ``but``."""
+    """Tensor ``position`` of a call, taken through ``nodes``, must hold numbers that are ``allowed``."""
 
     position: int
     input: Value
     nodes: tuple[Node, ...]
     value: Value
-    what: str
-    low: int
-    high: int
-    but: int | None = None
+    allowed: Allowed
 
     @property
     def certain(self) -> bool:
         """Whether all numbers that the input's dtype can hold are allowed, and come as they are."""
         least, end = HELD.get(self.input.type.dtype, (-1, -1))
         plain = all((op := OPS[node.op]).view or op.whole for node in self.nodes)
-        return plain and least >= 0 and self.low <= least and end <= self.high
+        return plain and least >= 0 and self.allowed.low <= least and end <= self.allowed.high
 
     def check(self, tensor: torch.Tensor, name: str) -> None:
         """Raises OutOfRangeError, which calls the tensor by its name."""
         known = {self.input: tensor}
         for node in self.nodes:
             known[node.result] = run_reference(node, tuple(known[v] for v in node.operands))[0]
-        numbers = known[self.value]
-        if not numbers.numel():
-            return
-        least, most = torch.aminmax(numbers)
-        if int(least) >= self.low and int(most) < self.high:
-            return
-        wrong = (numbers < self.low) | (numbers >= self.high)
-        if self.but is not None:
-            wrong &= numbers != self.but
-        if wrong.any():
-            allowed = f"numbers from {self.low} to {self.high - 1}{'' if self.but is None else f', or {self.but}'}"
-            got = int(numbers[wrong].flatten()[0])
-            raise OutOfRangeError(f"{self.what}: {name} must hold {allowed}; got {got}")
+        self.allowed.check(known[self.value], name)
 
 
 def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
@@ -71,7 +56,9 @@ def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
             source, nodes = way
             nodes, value = _shortened(nodes, node.operands[0])
             position = inputs.index(source.name)
-            found.setdefault((value, *node.attrs.values()), Range(position, source, nodes, value, **node.attrs))  # type: ignore[arg-type]
+            found.setdefault(
+                (value, *node.attrs.values()), Range(position, source, nodes, value, Allowed(**node.attrs))
+            )  # type: ignore[arg-type]
     return tuple(range for range in found.values() if not range.certain)
 
 
