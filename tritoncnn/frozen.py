@@ -192,7 +192,7 @@ def _freeze(program: Any, form: Form, key: str) -> None:
             None if value is None else [value.name, _word(dtype), value.type.shape, value.type.strides]
             for value, dtype in zip(program.run.inputs, program.run.dtypes, strict=True)
         ],
-        "allowed": [[range.position, list(vars(range.allowed).values())] for range in program.ranges],
+        "allowed": [[range.positions[0], list(vars(range.allowed).values())] for range in program.ranges],
         "outputs": [[_word(t.dtype), tuple(t.shape), t.stride()] for t in outputs],
         "form": words,
     }

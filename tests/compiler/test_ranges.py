@@ -103,6 +103,40 @@ def test_labels_of_every_width_are_looked_at_and_ignore_index_passes(dtype: torc
     assert all(torch.equal(p, before[name]) for name, p in net.state_dict().items())
 
 
+# name -> the loss of x [6, 4], class numbers t [6] and a mask m [6]
+SELECTED: dict[str, Callable[..., torch.Tensor]] = {
+    "cross entropy": lambda x, t, m: F.cross_entropy(x[m], t[m]),
+    "cross entropy, smoothed": lambda x, t, m: F.cross_entropy(x[m], t[m], label_smoothing=0.1),
+    "negative likelihood": lambda x, t, m: F.nll_loss(x.log_softmax(1)[m], t[m], reduction="sum"),
+    "torch.where": lambda x, t, m: F.cross_entropy(x, torch.where(m, t, -100)),
+    "rows": lambda x, t, m: F.embedding(t[m], x[:4]).square().mean(),
+    "gather": lambda x, t, m: x[m].gather(1, t[m][:, None]).square().sum(),
+    "one_hot": lambda x, t, m: (x[m] * F.one_hot(t[m], 4)).square().sum(),
+    "a mask of numbers": lambda x, t, m: F.cross_entropy(x[m.long() > 0], t[m.long() > 0]),
+    "two masks": lambda x, t, m: F.cross_entropy(x[m & (t != 7)], t[m & (t != 7)]),
+}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_a_class_number_behind_a_mask_counts_where_it_is_selected_alone(name: str) -> None:
+    function = SELECTED[name]
+    x, m = torch.randn(6, 4), torch.tensor([1, 1, 0, 1, 0, 1]).bool()
+    t = torch.tensor([0, 3, 9, 2, -5, 1])
+    leaf = x.clone().requires_grad_()
+    wanted = function(leaf, t, m)
+    (wanted_dx,) = torch.autograd.grad(wanted, leaf)
+    grad = tritoncnn.compile_grad(function, wrt="x", example=(x, t, m))
+    y, dx = grad(x, t, m)
+    torch.testing.assert_close(y, wanted.detach())
+    torch.testing.assert_close(dx, wanted_dx)
+    for wrong in (4, -1):
+        t[3] = wrong
+        with pytest.raises((IndexError, RuntimeError)):
+            function(x, t, m)
+        with pytest.raises(OutOfRangeError, match=rf"input t must hold numbers from 0 to 3.*; got {wrong}"):
+            grad(x, t, m)
+
+
 def test_the_error_is_caught_as_torchs_and_as_ours() -> None:
     assert issubclass(OutOfRangeError, IndexError)
     assert issubclass(OutOfRangeError, InputError)

@@ -53,6 +53,7 @@ LAST: dict[str, Callable[[Sequence[Any]], int]] = {
     "mm.default": lambda args: 1,
     "layer_norm.default": lambda args: len(args[1]),
     "embedding.default": lambda args: 0,
+    "one_hot.default": lambda args: 0,
 }
 # Reduction -> the number that changes nothing in it, from dtype and arguments.
 NEUTRAL: dict[str, Callable[[str, Sequence[Any]], float]] = {

@@ -65,7 +65,7 @@ class CallProgram:
         """The tensors as planned. Raises ShapeError, DTypeError, and OutOfRangeError for a place or class that there is not."""
         found = [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
         for range in self.ranges:
-            range.check(found[range.position], input_named(range.input.name))
+            range.check(found, lambda position: input_named(self.captured.inputs[position]))
         return found
 
     def refresh(self) -> bool:

@@ -200,7 +200,7 @@ class FusedOp:
 def _check_ranges(traced: Traced, tensors: Sequence[torch.Tensor]) -> None:
     """Raises OutOfRangeError for numbers that name no class or row."""
     for range in traced.ranges:
-        range.check(tensors[range.position], traced.called[range.position])
+        range.check(tensors, traced.called.__getitem__)
 
 
 def _exact_kind(arguments: Sequence[Any]) -> tuple[Any, ...] | None:

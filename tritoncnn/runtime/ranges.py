@@ -5,7 +5,7 @@ A kernel could only turn them into NaN, which is what becomes of those that a mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,15 +16,18 @@ from tritoncnn.ops import OPS
 from tritoncnn.ops.evaluate import run_reference
 
 HELD = {"u8": (0, 256), "i1": (0, 2)}  # from what to below what numbers of a dtype are
-LONGEST = 6  # nodes that are computed on the host for a check; what is further from its input becomes NaN
+LONGEST = 16  # nodes that are computed on the host for a check; what is further from its inputs becomes NaN
 
 
 @dataclass(frozen=True, eq=False)
 class Range:
-    """Tensor ``position`` of a call, taken through ``nodes``, must hold numbers that are ``allowed``."""
+    """What ``nodes`` compute of the tensors ``positions`` of a call must be numbers that are ``allowed``.
 
-    position: int
-    input: Value
+    Several tensors: class numbers and the mask that selects among them.
+    """
+
+    positions: tuple[int, ...]
+    inputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
     value: Value
     allowed: Allowed
@@ -32,16 +35,21 @@ class Range:
     @property
     def certain(self) -> bool:
         """Whether all numbers that the input's dtype can hold are allowed, and come as they are."""
-        least, end = HELD.get(self.input.type.dtype, (-1, -1))
-        plain = all((op := OPS[node.op]).view or op.whole for node in self.nodes)
+        least, end = HELD.get(self.inputs[0].type.dtype, (-1, -1))
+        plain = len(self.inputs) == 1 and all((op := OPS[node.op]).view or op.whole for node in self.nodes)
         return plain and least >= 0 and self.allowed.low <= least and end <= self.allowed.high
 
-    def check(self, tensor: torch.Tensor, name: str) -> None:
-        """Raises OutOfRangeError, which calls the tensor by its name."""
-        known = {self.input: tensor}
+    def check(self, tensors: Sequence[torch.Tensor], name_of: Callable[[int], str]) -> None:
+        """Raises OutOfRangeError, which calls a tensor by the name of its position; of several, the one of class numbers."""
+        known = {value: tensors[position] for value, position in zip(self.inputs, self.positions, strict=True)}
         for node in self.nodes:
             known[node.result] = run_reference(node, tuple(known[v] for v in node.operands))[0]
-        self.allowed.check(known[self.value], name)
+        numbered = (
+            position
+            for value, position in zip(self.inputs, self.positions, strict=True)
+            if len(self.inputs) == 1 or not (value.type.is_float or value.type.dtype == "i1")
+        )
+        self.allowed.check(known[self.value], name_of(next(numbered, self.positions[0])))
 
 
 def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
@@ -52,31 +60,32 @@ def ranges_of(graph: Graph, inputs: Sequence[str]) -> tuple[Range, ...]:
     found: dict[object, Range] = {}
     for node in graph.nodes:
         way = _way(graph, node.operands[0]) if OPS[node.op].promises else None
-        if way is not None and way[0].name in inputs:
-            source, nodes = way
+        if way is not None and all(source.name in inputs for source in way[0]):
+            sources, nodes = way
             nodes, value = _shortened(nodes, node.operands[0])
-            position = inputs.index(source.name)
+            positions = tuple(inputs.index(source.name) for source in sources)
             found.setdefault(
-                (value, *node.attrs.values()), Range(position, source, nodes, value, Allowed(**node.attrs))
-            )  # type: ignore[arg-type]
+                (value, *node.attrs.values()),
+                Range(positions, sources, nodes, value, Allowed(**node.attrs)),  # type: ignore[arg-type]
+            )
     return tuple(range for range in found.values() if not range.certain)
 
 
-def _way(graph: Graph, value: Value) -> tuple[Value, tuple[Node, ...]] | None:
-    """(an input, the views and pointwise ops of whole numbers that lead from it to ``value``); None when there is no such way."""
+def _way(graph: Graph, value: Value) -> tuple[tuple[Value, ...], tuple[Node, ...]] | None:
+    """(inputs, the views and pointwise ops of whole numbers that lead from them to ``value``); None when there is no such way."""
     reached, left = {value}, [value]
     while left:
         node = graph.producer.get(left.pop())
         if node is not None:
             op = OPS[node.op]
             known = len(node.results) == 1 and bool(op.view or op.triton or op.number)
-            if not known or node.result.type.is_float or len(reached) > 2 * LONGEST:
+            if not known or (node.result.type.is_float and not op.number) or len(reached) > 2 * LONGEST:
                 return None
             left += [v for v in node.operands if v not in reached]
             reached.update(node.operands)
-    sources = [v for v in graph.inputs if v in reached]
+    sources = tuple(v for v in graph.inputs if v in reached)
     nodes = tuple(node for node in graph.nodes if reached.intersection(node.results))
-    return (sources[0], nodes) if len(sources) == 1 and len(nodes) <= LONGEST else None
+    return (sources, nodes) if sources and len(nodes) <= LONGEST else None
 
 
 def _shortened(nodes: tuple[Node, ...], value: Value) -> tuple[tuple[Node, ...], Value]:
