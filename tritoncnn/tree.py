@@ -228,11 +228,16 @@ def unflatten(form: Form, leaves: Sequence[Any]) -> Any:
     return builder(form)(leaves)
 
 
+def is_row(form: Form) -> bool:
+    """Whether the tree is a plain tuple of tensors."""
+    return form.kind is tuple and all(part.kind is TENSOR for part in form.parts)
+
+
 def builder(form: Form) -> Callable[[Sequence[Any]], Any]:
     """A function from leaves to the tree: quick where the tree is one tensor or a plain tuple of them."""
     if form.kind is TENSOR:
         return lambda leaves: leaves[0]
-    if form.kind is tuple and all(part.kind is TENSOR for part in form.parts):
+    if is_row(form):
         return tuple
 
     def build(leaves: Sequence[Any]) -> Any:

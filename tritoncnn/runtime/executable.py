@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch._C._dynamo.guards import _empty_strided_cpu  # type: ignore[attr-defined]  # inductor has it too: a third of the time
 from torch.autograd import forward_ad
 
 from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError, input_named
@@ -50,8 +51,8 @@ class Executable:
         planned = tuple(value.type for value in plan.graph.outputs[:results])
         types = (*shown, *(type.packed() for type in planned[len(shown) :]))
         self._repeated = tuple((i, type.shape) for i, type in enumerate(planned) if type.shape != types[i].shape)
-        self._outputs = tuple((f"output {i}", t.shape, t.strides, TORCH_DTYPE[t.dtype]) for i, t in enumerate(types))
-        self._names = (*inputs, *(name for name, *_ in self._outputs))
+        self._places = tuple((t.shape, t.strides, TORCH_DTYPE[t.dtype]) for t in types)
+        self._names = (*inputs, *(f"output {i}" for i in range(len(types))))
         self._held = dict(held or {})
         self._program: Program | None = None
         self._lock = threading.RLock()
@@ -73,9 +74,10 @@ class Executable:
         return self.ready().buffers
 
     def empty(self, like: torch.Tensor | None = None) -> list[torch.Tensor]:
-        """Tensors for the results; on the device of ``like`` (meta and fake tensors get their own kind)."""
-        device = torch.device("cpu") if like is None else like.device  # never torch.set_default_device's
-        return [torch.empty_strided(*place, dtype=dtype, device=device) for _, *place, dtype in self._outputs]
+        """Tensors for the results, on the CPU; if given, on the device of ``like`` (meta and fake tensors get their own kind)."""
+        if like is None:
+            return [_empty_strided_cpu(*place) for place in self._places]
+        return [torch.empty_strided(*place, dtype=dtype, device=like.device) for *place, dtype in self._places]
 
     def run(self, tensors: Sequence[torch.Tensor], times: int = 1) -> list[torch.Tensor]:
         """The caller has checked the tensors: dtypes, shapes, and strides as planned.
