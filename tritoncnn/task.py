@@ -232,6 +232,7 @@ class Task:
     soft_loss  amount of label smoothing -> the loss with it, whose targets may also be shares f32[N,classes]; None where
              targets are no classes
     options  further rows of the table of flags, for the models: ``option("depth", 3, "Layers of filters.", AT_LEAST_1)``
+    clash    values of all its own options -> None; raises InputError where they make no sense together. Asked of new runs only
     targets  what they are, for augmentations
     pictures  name of a file -> what draws it of the outputs for the test part: files of the run folder, and of ``eval``'s
     portraits  the same of the weights: (tensors by name, facts) -> the bytes of a file
@@ -261,6 +262,7 @@ class Task:
     ask: Ask = USUAL
     soft_loss: Callable[[float], Loss] | None = None
     options: tuple[Row, ...] = ()
+    clash: Callable[[Values], None] | None = None
     targets: Targets = Targets.OTHER
     pictures: Mapping[str, Draw] = field(default_factory=dict)
     portraits: Mapping[str, Callable[[Mapping[str, torch.Tensor], Facts], bytes]] = field(default_factory=dict)

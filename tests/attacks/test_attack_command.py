@@ -66,7 +66,7 @@ def test_a_curve_begins_at_the_runs_accuracy_and_falls_below_that_under_noise(ru
 def test_the_curve_is_that_of_torchs_attack(run: Path) -> None:
     victim, attack = Victim(LENET, run), Attack.of("pgd", "linf", 0.2)
     curve = attack_curve(victim, run, attack, None).note["curve"]
-    part = parts_of(read_config(open_run(run)), victim.trained, None)[1]["test"]
+    part = parts_of(victim.task, read_config(open_run(run)), victim.trained, None)[1]["test"]
     facts, net = victim.trained.facts, victim.trained.module
     pictures = torch.from_numpy(facts.restore(part.x)).clamp(0, 1)
     mean, std = (torch.tensor(values)[:, None, None] for values in (facts.mean, facts.std))

@@ -231,6 +231,25 @@ def test_a_video_is_there_once_it_is_whole(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "film.gif").read_text() == "what was there before"
 
 
+def test_a_folder_of_frames_is_looked_through_before_any_is_painted(run: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film"
+    film.mkdir()
+    for number, frame in enumerate(frames_of(2)):
+        frame.save(film / f"{number}.png")
+    (film / "2.png").write_bytes(b"")
+    for said in ("2.png cannot be read: it is empty", "2.png of", "holds no picture"):
+        result = stylise(run, film, "--out", tmp_path / "painted")
+        assert (result.exit_code, said in result.stderr) == (2, True), result.output
+        assert not (tmp_path / "painted").exists()
+        frames_of(1)[0].resize((30, 30)).save(film / "2.png")
+        if said == "2.png of":
+            for file in film.iterdir():
+                file.unlink()
+    frames_of(1)[0].save(film / "0.png")
+    result = stylise(run, film, "--out", tmp_path / "painted.wmv")
+    assert (result.exit_code, "must be a folder, or a video file that ends in" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
 def test_videos_by_ffmpeg_hold_every_frame_at_their_rate(run: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("imageio_ffmpeg", reason="the extra video")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,20 @@ from tritoncnn.rooms import find_all
 SOURCES: dict[str, Source] = dict(sorted(find_all(__name__, __path__, Source).items()))
 
 
-def load_data(name: str, folder: Path | None, read: Reader, own: Mapping[str, Any] | None = None) -> Dataset:
+def load_data(
+    name: str, folder: Path | None, read: Reader, own: Mapping[str, Any] | None = None, among: Iterable[str] = SOURCES
+) -> Dataset:
     """Load the data set called ``name``; ``read`` is how the task wants its pictures; ``own`` has values of its own options,
-    where they are not the usual ones. Raises DataError.
+    where they are not the usual ones; ``among`` are the sets that the task learns from. Raises DataError.
     """
     if name not in SOURCES:
         raise DataError(f"unknown data set {name!r}; known: {', '.join(SOURCES)}")
     source = SOURCES[name]
     if not source.folder:
         if folder is not None:
-            others = " or ".join(f"--data {other.name}" for other in SOURCES.values() if other.folder)
-            raise DataError(f"data set {name!r} takes no --data-dir: it is {source.about}; did you mean {others}?")
+            others = " or ".join(f"--data {other}" for other in among if SOURCES[other].folder)
+            more = f"did you mean {others}?" if others else "leave it out"
+            raise DataError(f"data set {name!r} takes no --data-dir: it is {source.about}; {more}")
     elif folder is None:
         raise DataError(f"data set {name!r} needs --data-dir, {source.folder}")
     elif (found := look(folder)) != "folder":

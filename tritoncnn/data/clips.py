@@ -35,8 +35,7 @@ class Files(NamedTuple):
 
 def load_clips(folder: Path | None, read: Reader, *, style: str, patch: int) -> Dataset:
     """Raises DataError."""
-    if folder is None:
-        raise DataError("data set 'clips' needs --data-dir: a folder of frames with a .flo file for each but the last")
+    assert folder is not None, "load_data asks for one"
     train, test, remark = part_films(folder, find_pairs(folder))
     grams, random = grams_of(style), np.random.RandomState(0)
     parts = []
@@ -128,7 +127,7 @@ def _cut(pair: Pair, size: int, random: np.random.RandomState) -> Pair:
 clips = Source(
     "clips",
     "frames of films with their flow, and a style",
-    "frames with .flo files beside them",
+    "a folder of frames with a .flo file beside each but the last",
     load_clips,
     (STYLE, PATCH),
 )

@@ -152,7 +152,13 @@ def _read(root: Path, names: Sequence[str], listed: Listed, read: Reader, left_o
         if len(pictures) == 1:
             _check_memory(root, len(listed.paths), pictures[0])
     for label in np.unique(listed.labels).tolist():
-        _check_count(root / names[label], labels.count(label), least)
+        count, there = labels.count(label), int((listed.labels == label).sum())
+        if there > count < least:
+            raise DataError(
+                f"class folder {root / names[label]} holds {count} pictures that are not blank, of {there}; wanted at "
+                f"least {least}"
+            )
+        _check_count(root / names[label], count, least)
     return Part(np.stack(pictures), np.array(labels, np.int64))
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tritoncnn.data.boxed_scans import Scene, make_boxed_scans
 from tritoncnn.data.define import Array, Dataset, Source, hold_out
 from tritoncnn.data.files import in_words, look, memory_left, read_file
+from tritoncnn.data.paired import check_apart
 from tritoncnn.data.scan import POINT, ScanReader, check_scans, read_scan
 from tritoncnn.errors import DataError
 
@@ -146,9 +147,7 @@ def _frames(folder: Path, place: Path) -> tuple[list[str], list[str]]:
     sets = [folder / "ImageSets" / name for name in ("train.txt", "val.txt")]
     if all(look(path) == "file" for path in sets):
         train, test = ([line.strip() for line in _lines(path, "frames") if line.strip()] for path in sets)
-        both = sorted(set(train) & set(test))
-        if both:
-            raise DataError(f"frames {sets[0]} and {sets[1].name} must have no frame in common; both have {both[0]}")
+        check_apart(sets, train, test)
         return train, test
     try:
         names = sorted(path.stem for path in (place / "velodyne").iterdir() if path.suffix == PARTS["velodyne"])

@@ -50,6 +50,8 @@ def load_own(folder: Path | None, read: Reader, noise: float) -> Dataset:
     assert folder is not None, "load_data asks for one"
     size = check_pieces("noisy-folder", read).size
     files = [path for path in files_in(folder) if path.suffix.lower() in SUFFIXES]
+    if len(files) < 2:
+        raise DataError(f"folder {folder} must hold at least 2 pictures, one of them for testing; got {len(files)}")
     parts = part_pairs("noisy-folder", Parts([Pair(path, path, str(path)) for path in files], None))
     opened: dict[str, list[Image.Image]] = {}
     for part, pairs in zip(PIECES, parts, strict=True):

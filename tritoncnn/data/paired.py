@@ -333,11 +333,19 @@ def _listed(folder: Path, pairs: Sequence[Pair], beside: Beside) -> tuple[list[P
         )
     test = _named(found[1], named, beside)
     if look(found[0]) == "file":
-        return _named(found[0], named, beside), test
+        train = _named(found[0], named, beside)
+        check_apart(found, [pair.picture.stem for pair in train], [pair.picture.stem for pair in test])
+        return train, test
     train = [pair for pair in pairs if pair not in set(test)]
     if not train:
         raise DataError(f"{found[1]} names all pictures; wanted some of which none is for testing")
     return train, test
+
+
+def check_apart(lists: Sequence[Path], train: Sequence[str], test: Sequence[str]) -> None:
+    """Raise DataError where two lists, of what is for training and for testing, have a name in common."""
+    if both := sorted(set(train) & set(test)):
+        raise DataError(f"{lists[0]} and {lists[1].name} must have no name in common; both have {both[0]!r:.80}")
 
 
 def _named(path: Path, named: Mapping[str, Pair], beside: Beside) -> list[Pair]:

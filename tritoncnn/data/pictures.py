@@ -68,6 +68,8 @@ def open_picture(path: Path, decode: Callable[[Image.Image], Read]) -> Read:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
             raise DataError(f"picture {path} has {in_words(size)}; wanted at most {in_words(MAX_BYTES)}")
+        if not size:
+            raise DataError(f"picture {path} cannot be read: it is empty")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's size limit is higher than ours; odd tags are no matter

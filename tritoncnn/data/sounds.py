@@ -33,8 +33,10 @@ CUT = re.compile(r"^data *: *(\d+) \(should be (\d+)\)", re.MULTILINE)  # in lib
 ENDLESS = 2**31 - 1  # bytes: such a size and larger ones are what a program writes that does not know the length yet
 Levels = NDArray[np.uint8]
 
+WINDOW = 2048  # usual samples of a window
+
 OPTIONS = (
-    option("window", 2048, "Samples of a window, each of which is told from those before it.", AT_LEAST_1),
+    option("window", WINDOW, "Samples of a window, each of which is told from those before it.", AT_LEAST_1),
     option("context", 511, "Samples before a window that are heard only: at least what the net hears.", AT_LEAST_1),
 )
 
@@ -156,6 +158,9 @@ def make_sounds(
     """x u8[windows,context + window], y bool[windows,window]: which samples are to be told. Raises DataError."""
     digest, parts = hashlib.sha256(), []
     total = sum(map(len, (*train, *test)))
+    longest = max(map(len, (*train, *test)), default=0)
+    if window > max(WINDOW, longest):
+        raise DataError(f"{name}: --window {window} is longer than all sounds; the longest has {longest} samples")
     needed = total * (context + 2 * window) // window
     if needed > memory_left():
         raise DataError(f"{name}: {total / RATE / 3600:.1f} hours of sound take {in_words(needed)} of memory")

@@ -15,6 +15,7 @@ from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_b
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file
 from tritoncnn.data.folder import files_in, unwrapped
+from tritoncnn.data.paired import check_apart
 from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
@@ -68,7 +69,9 @@ def _lists(folder: Path, files: dict[str, Path]) -> list[list[Path]] | None:
     for names in PARTS:
         paths = [place / f"{name}.txt" for name in names]
         if all(look(path) == "file" for path in paths):
-            return [_listed(path, files) for path in paths]
+            found = [_listed(path, files) for path in paths]
+            check_apart(paths, *([path.stem for path in part] for part in found))
+            return found
     return None
 
 

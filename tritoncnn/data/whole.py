@@ -23,9 +23,15 @@ LARGEST = 2048  # pixels along the longer side
 
 def open_named(word: str) -> Image.Image:
     """The RGB picture of a file, or the one of NAMES where there is no such file. Raises DataError."""
+    _check_there(word)
     if word in NAMES and look(Path(word)) == "none":
         return draw_strokes() if word == STROKES else read_colour(find(word))
     return read_colour(Path(word))
+
+
+def _check_there(word: str) -> None:
+    if word not in NAMES and look(Path(word)) == "none":
+        raise DataError(f"picture {word} does not exist; wanted a file, or one of {', '.join(NAMES)}, which come along")
 
 
 def open_style(word: str) -> Image.Image:
@@ -33,6 +39,7 @@ def open_style(word: str) -> Image.Image:
 
     Raises DataError for one with transparent pixels too: what lies behind them would be a part of the style.
     """
+    _check_there(word)
     if not (word in NAMES and look(Path(word)) == "none"):
         share = open_picture(Path(word), _transparent)
         if share > 0:

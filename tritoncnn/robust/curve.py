@@ -90,7 +90,7 @@ def _test_pictures(
     victim: Victim, run: Path, data_dir: Path | None, most: int, aim: int | None
 ) -> tuple[Dataset, Examples, torch.Tensor]:
     """The data set; examples of its test part, and their pictures f32[N,C,H,W] as they were before normalising."""
-    data, parts = parts_of(read_config(open_run(run)), victim.trained, data_dir)
+    data, parts = parts_of(victim.task, read_config(open_run(run)), victim.trained, data_dir)
     part = _chosen(parts["test"], most, aim)
     pictures = torch.from_numpy(victim.trained.facts.restore(part.x))
     return data, part, pictures.clamp(*bounds_of(pictures)) if len(part) else pictures  # by what normalising rounded

@@ -28,6 +28,16 @@ from tritoncnn.tasks.kinds.painting import to_image
 from tritoncnn.train.folder import load_trained, make_folder, open_run
 
 VIDEOS = (".gif", ".mp4", ".mov", ".avi", ".mkv", ".webm")
+OTHER_VIDEOS = (
+    ".wmv",
+    ".mpg",
+    ".mpeg",
+    ".m4v",
+    ".flv",
+    ".ogv",
+    ".3gp",
+    ".ts",
+)  # that are not written: no folder's name either
 USUAL_RATE = 25.0  # frames a second, where a file does not say
 CODECS = {".webm": "libvpx-vp9"}  # else H.264, which a WebM may not hold
 Frames = Iterator[tuple[str, Image.Image]]
@@ -60,27 +70,23 @@ def paint_film(
     place = out or Path(f"painted-{film.name}")
     note: dict[str, Any] = {"run": str(run), "film": str(film), "frames": 0}
     changes: list[tuple[float, float]] = []
+    check = _checker(film, trained.read.least, size)
     with ExitStack() as stack:
         into_folder = is_folder and place.suffix.lower() not in VIDEOS
+        if into_folder and place.suffix.lower() in (*SUFFIXES, *OTHER_VIDEOS) and look(place) == "none":
+            raise InputError(f"--out {place} must be a folder, or a video file that ends in one of {', '.join(VIDEOS)}")
         rate = USUAL_RATE if is_folder else _rate_of(film)
         if place.resolve() == film.resolve():
             raise InputError(
                 f"--out {place} is the film itself; name another place, or what was filmed is painted over"
             )
+        for name, frame in _frames_in(film) if is_folder else ():  # told before any of it is painted
+            check(name, frame)
         write, files, finish = _folder_of(place) if into_folder else _video_of(place, rate, stack)
         model, before = None, None
         for name, frame in _frames_in(film) if is_folder else _frames_of(film):
+            check(name, frame)
             shown = scaled(frame, size) if size is not None else frame
-            if before is not None and shown.size != before[0].size:
-                raise DataError(
-                    f"frame {name} of {film} has {frame.width} x {frame.height} pixels, and those before it have another "
-                    "size; all frames of a film must be alike"
-                )
-            if min(shown.size) < trained.read.least or max(shown.size) > LARGEST:
-                raise DataError(
-                    f"frame {name} of {film} must have from {trained.read.least} to {LARGEST} pixels along each side; "
-                    f"it has {shown.width} x {shown.height}: --size scales it"
-                )
             x = torch.from_numpy(to_array(shown))[None]
             model = model or compile_kept(trained.module, x)
             painted = to_image(model(x)[0])
@@ -99,6 +105,28 @@ def paint_film(
         given, made = np.mean(changes, 0)
         note |= {"change": float(given), "painted_change": float(made)}
     return note, tuple(files)
+
+
+def _checker(film: Path, least: int, size: int | None) -> Callable[[str, Image.Image], None]:
+    """What raises DataError for a frame that is no size for the net, or another one than the first."""
+    first: list[tuple[int, int]] = []
+
+    def check(name: str, frame: Image.Image) -> None:
+        if not first:
+            first.append(frame.size)
+        if frame.size != first[0]:
+            raise DataError(
+                f"frame {name} of {film} has {frame.width} x {frame.height} pixels, and those before it have "
+                f"{first[0][0]} x {first[0][1]}; all frames of a film must be alike"
+            )
+        shown = scaled(frame, size) if size is not None else frame
+        if min(shown.size) < least or max(shown.size) > LARGEST:
+            raise DataError(
+                f"frame {name} of {film} must have from {least} to {LARGEST} pixels along each side; it has {shown.width} x "
+                f"{shown.height}: --size scales it"
+            )
+
+    return check
 
 
 def _apart(a: Image.Image, b: Image.Image) -> float:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from tritoncnn.data.ink import SIZE, read_ink
+from tritoncnn.errors import InputError
 from tritoncnn.flags import Rule, option
 from tritoncnn.models.stack import ACTIVATIONS, POOLS, WIDTHS, Full, Pyramid, Stack
-from tritoncnn.task import Recipe
+from tritoncnn.task import Recipe, Values
 from tritoncnn.tasks.kinds.baselines import nearest_picture
 from tritoncnn.tasks.kinds.classification import classification
 
 MOST, MOST_PAIRS = len(WIDTHS), 32
+
+
+def clash(values: Values) -> None:
+    if values.get("residual") and not values["pairs"]:
+        raise InputError("--residual needs --pairs of 1 or more, whose inputs are added; got 0")
+
 
 task = classification(
     name="stack",
@@ -41,6 +48,7 @@ task = classification(
         ),
         option("residual", False, "Let each of the --pairs add to what comes into it.", of=("filters",)),
     ),
+    clash=clash,
     gallery=True,
     baseline=nearest_picture,
 )

@@ -16,6 +16,7 @@ from tritoncnn.tasks.kinds.painting import (
     OPTIONS,
     as_picture,
     build,
+    clash,
     content_of,
     draw_painted,
     grams_like,
@@ -55,6 +56,7 @@ task = Task(
     answer=as_picture,
     recipe=Recipe(epochs=3, batch=4, steps=600, optimizer="adam", lr=0.005, momentum=0.0, weight_decay=0.0),
     options=NET,
+    clash=clash,
     pictures={"painted.png": draw_painted},
     baseline=untouched,
 )

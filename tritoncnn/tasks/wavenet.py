@@ -7,9 +7,10 @@ import torch
 from tritoncnn.data import Facts
 from tritoncnn.data.inputs import Kind
 from tritoncnn.data.sounds import SILENCE, SUFFIXES, SoundReader
+from tritoncnn.errors import InputError
 from tritoncnn.flags import AT_LEAST_1, Rule, option
 from tritoncnn.models.wavenet import WaveNet, dilated
-from tritoncnn.task import Example, Maker, Metric, Recipe, Task
+from tritoncnn.task import Example, Maker, Metric, Recipe, Task, Values
 from tritoncnn.tasks.kinds.levels import MADE, answer, bits, listen, loss, make_sounds, view
 from tritoncnn.tasks.kinds.markov import markov
 
@@ -29,6 +30,15 @@ def build(facts: Facts, layers: int = LAYERS, stacks: int = STACKS, residual: in
 def example(batch: int) -> Example:
     x = torch.full((batch, sum(dilated(LAYERS, STACKS)) + 1 + WINDOW), SILENCE, dtype=torch.uint8)
     return Example(x, torch.ones(batch, WINDOW, dtype=torch.bool), Facts((), (), ()))
+
+
+def clash(values: Values) -> None:
+    hears = sum(dilated(values["layers"], values["stacks"])) + 1
+    if values["context"] < hears:
+        raise InputError(
+            f"--context must be at least the {hears} samples that a net of --layers {values['layers']} and --stacks "
+            f"{values['stacks']} hears; got {values['context']}"
+        )
 
 
 task = Task(
@@ -53,5 +63,6 @@ task = Task(
         option("residual", 32, "Channels from layer to layer.", AT_LEAST_1),
         option("skip", 64, "Channels of the sum over all layers.", AT_LEAST_1),
     ),
+    clash=clash,
     baseline=markov,
 )

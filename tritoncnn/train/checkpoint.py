@@ -70,6 +70,11 @@ class Checkpoint:
             note = _renewed(note)
         if note.get("format") != FORMAT:
             raise CheckpointError(f"{path} has checkpoint format {note.get('format')!r}; this version reads {FORMAT}")
+        said = note.get("options")
+        if isinstance(said, dict) and isinstance(said.get("task"), str) and said["task"] != task.name:
+            raise InputError(
+                f"{path.parent} is a run of task {said['task']!r}; got {task.name!r}: leave TASK out, or name its own"
+            )
         try:
             options = Options.from_note(task, kept := _typed(note, "options", dict))
             added = tuple(f"{options.rows[name].word} {value}" for name, value in missing_in(task, kept).items())

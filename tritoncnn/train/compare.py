@@ -68,7 +68,7 @@ def compare(
     columns = columns_of(task, metrics, further.names if further is not None else ())
     first = given.pop("seed", 0)
     options = _all_options(task, given, ways, range(first, first + seeds))
-    fresh = _open(task, given, out)
+    made = _open(task, given, out)
     rows, failed = [], dict[str, TritonCNNError]()
     for number, way in enumerate(ways):
         found: dict[int, dict[str, Any]] = {}
@@ -85,8 +85,8 @@ def compare(
                 progress.say(f"{place.name.replace(',', '  ')}: failed")
         rows.append(_row(task, way, options[number, first], names_in(ways), found, seeds))
     if len(failed) == len(options):
-        if fresh:
-            _take_away(out)
+        if made:
+            _take_away(out, made)
         raise next(iter(failed.values()))
     write_json(out / FILES[0], {"task": task.name, "metric": task.best, "rows": rows})
     write_file(out / FILES[1], as_csv(rows).encode())
@@ -117,8 +117,9 @@ def _all_options(
     return found
 
 
-def _open(task: Task, given: Mapping[str, Any], out: Path) -> bool:
-    """Make the folder of a comparison, or take one up that began with the same flags; whether it is new. Raises InputError."""
+def _open(task: Task, given: Mapping[str, Any], out: Path) -> list[Path]:
+    """Make the folder of a comparison, or take one up that began with the same flags: the folders for it, which were not there
+    or are empty, the innermost first; none of one that was taken up. Raises InputError."""
     plan = {"task": task.name, "given": dict(given)}
     if look(out) == "folder":
         for entry in unfinished(out, {PLAN, *FILES}):  # of a comparison that was killed
@@ -129,23 +130,25 @@ def _open(task: Task, given: Mapping[str, Any], out: Path) -> bool:
                 f"--out {out} holds a run, not a comparison; name a new or empty folder, for the runs of all ways"
             )
         check_out(out, task)
+        made = [out, *(folder for folder in out.parents if look(folder) == "none")]
         make_folder(out)
         write_json(out / PLAN, plan)
-        return True
+        return made
     if (found := parse_json(out / PLAN, read_file(out / PLAN, "", MAX_CONFIG, CheckpointError), "JSON")) != plan:
         raise InputError(
             f"--out {out} holds a comparison of task {found.get('task')!r} with the flags {found.get('given')}; got task "
             f"{task.name!r} with {plan['given']}: name another folder"
         )
-    return False
+    return []
 
 
-def _take_away(out: Path) -> None:
-    """Remove the folder of a comparison in which nothing was trained."""
+def _take_away(out: Path, made: Sequence[Path]) -> None:
+    """Remove the folders of a comparison in which nothing was trained."""
     if [entry.name for entry in out.iterdir()] == [PLAN]:
         with contextlib.suppress(OSError):
             (out / PLAN).unlink()
-            out.rmdir()
+            for folder in made:
+                folder.rmdir()
 
 
 def _run(task: Task, options: Options, place: Path, progress: Silent) -> dict[str, Any]:

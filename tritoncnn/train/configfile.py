@@ -73,7 +73,8 @@ def _parse(path: Path) -> Mapping[Any, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2026-99-99 looks like a date
         raise InputError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, Mapping):
-        raise InputError(f"--config {path} must hold lines as 'epochs: 12'; got {type(found).__name__}")
+        got = "nothing" if found is None else "a list" if isinstance(found, list) else f"{found!r:.60}"
+        raise InputError(f"--config {path} must hold lines as 'epochs: 12'; got {got}")
     if twice := [key for key in keys if keys.count(key) > 1]:  # YAML itself would take the last
         raise InputError(f"--config {path} has {twice[0]} twice")
     return found

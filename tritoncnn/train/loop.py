@@ -117,7 +117,7 @@ def _load(options: Options) -> Dataset:
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = Path(options.data_dir) if options.data_dir is not None else None
-    return load_data(options.data, folder, options.task.reader(options.size), options.own)
+    return load_data(options.data, folder, options.task.reader(options.size), options.own, options.task.data)
 
 
 def _fit(options: Options, data: Dataset) -> Options:

@@ -54,11 +54,11 @@ def measure(
     if data is not None:
         known("data set", data, task.data, f" of task {task.name}")
         other = {"data": data, "data_dir": None}
-    found, parts = parts_of(config | other, trained, data_dir)
+    found, parts = parts_of(task, config | other, trained, data_dir)
     examples = parts[part]
     if not len(examples):
         raise DataError(f"{found.name} has no {part} part")
-    learned = parts["train"] if len(parts["train"]) else parts_of(config, trained, None)[1]["train"]
+    learned = parts["train"] if len(parts["train"]) else parts_of(task, config, trained, None)[1]["train"]
     size = min(BATCH, len(examples))
     evaluator = Evaluator(lambda x: compile_kept(trained.module, x), examples.x, size)
     outputs = evaluator.outputs(examples.x)
@@ -86,7 +86,9 @@ def measure(
     return Measured(note, tuple(lines), tuple(place / name for name in ("report.json", *task.files)))
 
 
-def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) -> tuple[Dataset, dict[str, Examples]]:
+def parts_of(
+    task: Task, config: dict[str, Any], trained: Trained, data_dir: Path | None
+) -> tuple[Dataset, dict[str, Examples]]:
     """The data set and its parts, normalised as the run's own data were. Raises CheckpointError, DataError."""
     name, own = config.get("data"), config.get("data_dir")
     if not isinstance(name, str) or not isinstance(own, (str, type(None))):
@@ -98,7 +100,7 @@ def parts_of(config: dict[str, Any], trained: Trained, data_dir: Path | None) ->
         options = read_rows(rows, missing_rows(rows, config) | config)
     except InputError as error:
         raise CheckpointError(f"config.json: {error}") from error
-    data = load_data(name, place, trained.read, options)
+    data = load_data(name, place, trained.read, options, task.data)
     if data.facts.classes != trained.facts.classes:
         there, wanted = (", ".join(facts.classes) for facts in (data.facts, trained.facts))
         raise DataError(f"{data.name} must have the run's classes {wanted}; got {there}")

@@ -59,6 +59,8 @@ class Options(Flags):
             own["warm_up"] = SCHEDULES[chosen["schedule"]]
         side, rows = task.sides.get(model), task.rows_of(model, data)
         check_owner(task, model, data, said)
+        if task.clash is not None:
+            task.clash({row.name: said.get(row.name, row.default) for row in rows.values()})
         first = {name: row.default for name, row in rows.items()} | {"size": side.usual if side else 0}
         return cls._from(task, first | own | usual | said | {"model": model, "data": data}, rows)
 

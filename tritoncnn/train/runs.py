@@ -7,7 +7,7 @@ from typing import Any
 
 from tritoncnn.data.files import look, read_file, reason
 from tritoncnn.errors import CheckpointError, InputError
-from tritoncnn.train.folder import MAX_CONFIG, RunFolder, read_config
+from tritoncnn.train.folder import MAX_CONFIG, RUNS, RunFolder, read_config
 from tritoncnn.train.tensorfile import parse_json
 
 COSTS = {  # of an ended run, as summary.json has them -> in words
@@ -21,10 +21,13 @@ def list_runs(runs: Path) -> list[dict[str, Any]]:
     """A row for each run folder in ``runs``, by name: name, about, task, model, data, state.
 
     Of an ended one there are also its metrics, and what it took, named as in COSTS. A folder that holds no run is passed
-    over; of a damaged run the row says so. Raises InputError: ``runs`` is no folder.
+    over; of a damaged run the row says so. Raises InputError: ``runs`` is no folder, or is
+    not there and not RUNS.
     """
     found = look(runs)
     if found == "none":
+        if runs != RUNS:
+            raise InputError(f"--runs {runs} does not exist; wanted a folder of run folders")
         return []
     if found != "folder":
         raise InputError(f"--runs {runs} is not a folder")

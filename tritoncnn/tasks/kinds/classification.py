@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tritoncnn.data import Examples, Facts, Reader, Targets
 from tritoncnn.errors import InputError
 from tritoncnn.flags import Row
-from tritoncnn.task import Answer, Ask, Build, Example, Metric, Recipe, Report, Sceptic, Side, Task
+from tritoncnn.task import Answer, Ask, Build, Example, Metric, Recipe, Report, Sceptic, Side, Task, Values
 from tritoncnn.tasks.kinds.baselines import most_frequent
 from tritoncnn.tasks.kinds.confusion import Confusion, draw_mistakes, worst_mistakes
 from tritoncnn.tasks.kinds.gallery import draw_examples, draw_filters
@@ -33,6 +33,7 @@ def classification(
     loss: Callable[..., torch.Tensor] = F.cross_entropy,
     more: Mapping[str, Metric] | None = None,
     options: tuple[Row, ...] = (),
+    clash: Callable[[Values], None] | None = None,
     gallery: bool = False,
     baseline: Sceptic = most_frequent,
 ) -> Task:
@@ -70,6 +71,7 @@ def classification(
         portraits={"filters.png": draw_filters} if gallery else {},
         report=tell_classes,
         options=options,
+        clash=clash,
         targets=Targets.CLASSES,
         baseline=baseline,
         soft_loss=lambda smoothing: partial(loss, label_smoothing=smoothing),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.canvas import FILTERS, LEVELS, new_features
+from tritoncnn.errors import InputError
 from tritoncnn.figure import new_figure, show, to_png
 from tritoncnn.flags import AT_LEAST_1, FROM_0, option
 from tritoncnn.models.perceptual import content_loss, gram, style_loss, total_variation
@@ -29,6 +30,11 @@ NET = (
     option("channels", 16, "Of the net's first layer; the paper has 32.", AT_LEAST_1),
     option("blocks", 3, "Residual blocks; the paper has 5.", AT_LEAST_1),
 )
+
+
+def clash(values: Values) -> None:
+    if not values["style_weight"] and not values["content_weight"]:
+        raise InputError("--style-weight and --content-weight are both 0: there is nothing to learn")
 
 
 def build(facts: Facts, channels: int = 16, blocks: int = 3) -> StyleNet:
