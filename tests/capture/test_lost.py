@@ -45,6 +45,7 @@ class Net(nn.Module):
         torch.manual_seed(0)
         self.line, self.function = nn.Linear(6, 6), function
         self.register_buffer("none", None)
+        self.register_buffer("row", torch.zeros(6))
         self.list: list[Any] = []
         self.dict: dict[str, torch.Tensor] = {}
         self.thing, self.word, self.maybe, self.tuple = Thing(), "a", None, ()
@@ -121,6 +122,8 @@ GRADIENTS: dict[str, tuple[Forward, str]] = {
     "a parameter is frozen": (then(lambda net, y: net.line.bias.requires_grad_(False)), "requires_grad = False in forward"),
     "a parameter is set": (then(lambda net, y: setattr(net.line.bias, "requires_grad", False)), "requires_grad = False in"),
     "inference mode": (_inference_mode, "torch.inference_mode inside what is differentiated"),
+    "a buffer is a parameter": (
+        then(lambda net, y: setattr(net, "row", net.line.weight.detach()[0])), "self.row = a parameter in Net, with which"),
     "a change through data": (then(lambda net, y: y.data.mul_(2)), "mul_ changes, through detach or .data"),
     "a change through detach": (then(lambda net, y: y.detach()[:, 1:].zero_()), "zero_ changes, through detach or .data"),
 }  # fmt: skip
@@ -128,6 +131,10 @@ ALWAYS: dict[str, tuple[Forward, str]] = {
     "data are set": (then(lambda net, y: setattr(net.line.weight, "data", torch.ones(6, 6))), "an assignment to .data"),
     "a parameter is put": (then(lambda net, y: setattr(net, "line2", nn.Parameter(y))), "self.line2 = ... in the forward"),
     "a buffer that was None": (then(lambda net, y: setattr(net, "none", y)), "self.none = ... in the forward"),
+    "a buffer that was None, in the dict": (
+        then(lambda net, y: net._buffers.update(none=y)), "self.none = ..., where the buffer is None"),
+    "a buffer is None": (
+        then(lambda net, y: setattr(net, "row", None)), r"self.row = None in Net, where the buffer is torch.float32 \[6\]"),
     "Python's random numbers": (lambda net, x: net.line(x) * random.random(), "random numbers of Python or NumPy"),
     "NumPy's random numbers": (lambda net, x: net.line(x) * float(np.random.rand()), "random numbers of Python or NumPy"),
     "a tensor in a dict": (_kept_tensor, "keeps outside of parameters and buffers, a tensor"),

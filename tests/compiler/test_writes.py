@@ -20,6 +20,7 @@ class Kept(nn.Module):
         super().__init__()
         self.change = change
         self.register_buffer("rows", torch.arange(24.0).reshape(6, 4))
+        self.register_buffer("more", torch.arange(24.0).reshape(6, 4) ** 2)
         self.register_buffer("line", torch.arange(9, dtype=torch.uint8))
         self.register_buffer("time", torch.tensor([1]))
 
@@ -70,7 +71,37 @@ def twice(m: Kept, x: torch.Tensor) -> torch.Tensor:
     return x - 1
 
 
-CHANGES = (ring, columns, moved, swapped, returned, twice)
+def exchanged(m: Kept, x: torch.Tensor) -> torch.Tensor:
+    m.rows, m.more = m.more, m.rows
+    return m.rows + x
+
+
+def set_anew(m: Kept, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What the buffer held before is returned, as it is and seen through a view, and is the content of another one."""
+    old = m.rows
+    m.rows = m.rows * 0.5 + x
+    m.more = old[2:3].expand(6, 4)
+    m.rows = m.rows + m.more
+    return old, old[1:], m.rows, m.more.sum(0)
+
+
+def set_and_written(m: Kept, x: torch.Tensor) -> torch.Tensor:
+    old = m.rows
+    m.rows = torch.ones(6, 4)
+    m.rows += old
+    old.mul_(2)
+    return old
+
+
+def put_into_the_dict(m: Kept, x: torch.Tensor) -> torch.Tensor:
+    m._buffers["rows"] = m.rows * 0.5 + x
+    m.register_buffer("more", m.more + m.rows)
+    return m.rows * 2
+
+
+CHANGES = (
+    ring, columns, moved, swapped, returned, twice, exchanged, set_anew, set_and_written, put_into_the_dict,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES)

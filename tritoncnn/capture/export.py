@@ -90,14 +90,14 @@ class _Traced(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         numbers = _drawn_by_python()
+        self.result.watch.begin(self)
         with Selecting(self.result.stand_in):
             found, self.result.form = flatten(self.function(*tensors))
         if _drawn_by_python() != numbers:
             self.result.watch.note(
                 "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
             )
-        self.result.watch.settle()
-        return tuple(found)
+        return tuple(self.result.watch.settle(found))
 
 
 def _drawn_by_python() -> tuple[object, ...]:

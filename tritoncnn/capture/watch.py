@@ -22,37 +22,67 @@ MISSING = object()
 
 @dataclass
 class Watch:
-    """What was seen. ``lost``: what cannot be honoured, as 'what (line)', in order. ``assigned``: buffers that were set anew.
-    ``differentiated``: gradients were taken inside, of which the tracer follows a few only."""
+    """What was seen. ``lost``: what cannot be honoured, as 'what (line)', in order. ``assigned``: where
+    buffers were set anew. ``differentiated``: gradients were taken inside, of which the tracer follows a few only."""
 
+    gradients: bool
     lost: dict[str, None] = field(default_factory=dict)
-    assigned: dict[tuple[int, str], tuple[torch.nn.Module, str, torch.Tensor, str]] = field(default_factory=dict)
+    assigned: dict[tuple[int, str], str] = field(default_factory=dict)
+    buffers: list[tuple[torch.nn.Module, str, torch.Tensor | None]] = field(default_factory=list)
+    parameters: set[int] = field(default_factory=set)  # the memories that they lie in
     differentiated: bool = False
 
     def note(self, what: str, line: str = "") -> None:
         line = line or _line()
         self.lost[f"{what} ({line})" if line else what] = None
 
-    def settle(self) -> None:
-        """Put back each buffer that was set anew, with its new content: the tracer follows changes in place alone."""
-        for module, name, buffer, line in self.assigned.values():
-            new = module._buffers[name]
+    def begin(self, module: torch.nn.Module) -> None:
+        """Remember the buffers of a module that is called now."""
+        self.buffers = [(part, name, one) for part in module.modules() for name, one in part._buffers.items()]
+        self.parameters = {_memory(parameter) for parameter in module.parameters()}
+
+    def settle(self, results: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Put back each buffer that was set anew, with its new content: the tracer follows changes in place alone.
+
+        Results, and new contents of other buffers, that lie in what such a buffer held before are copied first: they keep it.
+        """
+        contents: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for module, name, buffer in self.buffers:
+            new, line = module._buffers.get(name), self.assigned.get((id(module), name), "")
+            if new is buffer:
+                continue
             module._buffers[name] = buffer
-            if new is None or new.shape != buffer.shape or new.dtype != buffer.dtype:
+            what = f"self.{name} = {{}} in {type(module).__name__}"
+            if buffer is None:
+                self.note(what.format("..., where the buffer is None,"), line)
+            elif new is None or new.shape != buffer.shape or new.dtype != buffer.dtype:
                 got = "None" if new is None else f"{new.dtype} {list(new.shape)}"
-                self.note(
-                    f"self.{name} = {got} in {type(module).__name__}, where the buffer is {buffer.dtype} {list(buffer.shape)}",
-                    line,
-                )
-            elif new is not buffer:
-                buffer.copy_(new)
+                self.note(f"{what.format(got)}, where the buffer is {buffer.dtype} {list(buffer.shape)}", line)
+            elif self.gradients and _memory(new) in self.parameters:
+                self.note(f"{what.format('a parameter')}, with which it would change: .clone() keeps it as it is", line)
+            else:
+                contents.append((buffer, new))
         self.assigned.clear()
+        before = {_memory(buffer) for buffer, _ in contents}
+
+        def kept(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.clone() if _memory(tensor) in before else tensor
+
+        results = [kept(tensor) for tensor in results]
+        for buffer, new in [(buffer, kept(new)) for buffer, new in contents]:
+            buffer.copy_(new)
+        return results
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """Which memory a tensor lies in, while a call is traced."""
+    return getattr(tensor, "twin", tensor).untyped_storage()._cdata  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
 def watched(gradients: bool) -> Iterator[Watch]:
     """What happens inside. ``gradients``: gradients will be taken, so what changes only them counts too."""
-    watch = Watch()
+    watch = Watch(gradients)
     note = watch.note
     patches: list[tuple[Any, str, Any]] = [
         (torch.nn.Module, "__setattr__", functools.partial(_setattr, watch)),
@@ -238,13 +268,7 @@ def _setattr(watch: Watch, call: Any) -> Any:
                 f"self.{name} = ... in the forward of {kind}: register_buffer({name!r}, ...) keeps it from call to call"
             )
         if buffer is not None:
-            watch.assigned[id(module), name] = (module, name, _first(watch, module, name, buffer), _line())
+            watch.assigned[id(module), name] = _line()
         call(module, name, value)
 
     return setattr_
-
-
-def _first(watch: Watch, module: torch.nn.Module, name: str, buffer: torch.Tensor) -> torch.Tensor:
-    """What a buffer held before the call."""
-    known = watch.assigned.get((id(module), name))
-    return buffer if known is None else known[2]
