@@ -46,6 +46,8 @@ class Net(nn.Module):
         self.line, self.function = nn.Linear(6, 6), function
         self.register_buffer("none", None)
         self.register_buffer("row", torch.zeros(6))
+        self.register_buffer("one", torch.zeros(6))
+        self.register_buffer("same", self.one)
         self.list: list[Any] = []
         self.dict: dict[str, torch.Tensor] = {}
         self.thing, self.word, self.maybe, self.tuple = Thing(), "a", None, ()
@@ -133,6 +135,8 @@ ALWAYS: dict[str, tuple[Forward, str]] = {
     "a buffer that was None": (then(lambda net, y: setattr(net, "none", y)), "self.none = ... in the forward"),
     "a buffer that was None, in the dict": (
         then(lambda net, y: net._buffers.update(none=y)), "self.none = ..., where the buffer is None"),
+    "a buffer of two names": (
+        then(lambda net, y: setattr(net, "same", net.one + 1)), r"self.same = ... in Net, where the buffer has another name"),
     "a buffer is None": (
         then(lambda net, y: setattr(net, "row", None)), r"self.row = None in Net, where the buffer is torch.float32 \[6\]"),
     "Python's random numbers": (lambda net, x: net.line(x) * random.random(), "random numbers of Python or NumPy"),

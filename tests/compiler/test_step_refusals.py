@@ -178,3 +178,34 @@ def test_a_refused_batch_leaves_the_rate_that_was_set_for_the_next_step() -> Non
     step(X, Y)
     follow(theirs, lambda: F.cross_entropy(theirs(X), Y), torch.optim.SGD(theirs.parameters(), 0.5), steps=1)
     same_state(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", ["a parameter", "a view", "turned", "a buffer"])
+def test_a_trained_parameter_in_the_memory_of_another_one_is_refused(kind: str) -> None:
+    """torch changes both by one update; a step moves what it trains."""
+    net, weight = nn.Linear(4, 4), torch.randn(4, 4)
+    net.weight = nn.Parameter(weight)
+    if kind == "a buffer":
+        net.register_buffer("other", weight)
+    else:
+        net.other = nn.Parameter({"a view": weight[1:3], "turned": weight.T}.get(kind, weight))
+    before = net.weight.data_ptr()
+    with pytest.raises(InputError, match=r"(weight and other|other and weight) lie in the same memory, and a trained"):
+        tritoncnn.compile_step(net, lambda y: (y @ net.other.mT).sum(), SGD(0.1), (torch.randn(2, 4),))
+    assert net.weight.data_ptr() == before
+
+
+def test_parameters_that_lie_side_by_side_in_one_memory_are_trained() -> None:
+    wanted, net = nn.Linear(4, 4), nn.Linear(4, 4)
+    flat = torch.randn(20)
+    for one in (wanted, net):
+        torch.nn.utils.vector_to_parameters(flat.clone(), one.parameters())
+    x = torch.randn(3, 4)
+    step = tritoncnn.compile_step(net, lambda y: y.square().mean(), SGD(0.1), (x,))
+    optimizer = torch.optim.SGD(wanted.parameters(), 0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        wanted(x).square().mean().backward()
+        optimizer.step()
+        step(x)
+    torch.testing.assert_close(net.state_dict(), wanted.state_dict())

@@ -142,3 +142,17 @@ def test_random_numbers_that_would_be_the_same_in_each_call_are_refused() -> Non
     model.repeat(1, torch.ones(3))
     with pytest.raises(InputError, match="repeat: Sequential draws random numbers, which would be the same each time"):
         model.repeat(2, torch.ones(3))
+
+
+@pytest.mark.parametrize("take", [lambda rows: rows[:1], lambda rows: rows.T[:1, :4], lambda rows: rows[5:]])
+def test_an_input_in_the_memory_of_a_buffer_that_changes_is_refused(
+    take: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """In torch it changes on the way."""
+    module = Kept(twice)
+    model = tritoncnn.compile(module, torch.ones(1, 4))
+    before = module.rows.clone()
+    with pytest.raises(InputError, match=r"input x lies in the memory of a buffer that the call changes; use .clone()"):
+        model(take(module.rows))
+    assert torch.equal(module.rows, before)
+    model(take(module.rows).clone())

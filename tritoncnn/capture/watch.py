@@ -58,6 +58,8 @@ class Watch:
             elif new is None or new.shape != buffer.shape or new.dtype != buffer.dtype:
                 got = "None" if new is None else f"{new.dtype} {list(new.shape)}"
                 self.note(f"{what.format(got)}, where the buffer is {buffer.dtype} {list(buffer.shape)}", line)
+            elif sum(other is buffer for _, _, other in self.buffers) > 1:
+                self.note(f"{what.format('...')}, where the buffer has another name too, which would keep it", line)
             elif self.gradients and _memory(new) in self.parameters:
                 self.note(f"{what.format('a parameter')}, with which it would change: .clone() keeps it as it is", line)
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,6 +73,32 @@ def slots(nets: Mapping[str, torch.nn.Module], prefix: str) -> dict[str, Slot]:
                         name = ".".join(part for part in (net_name, path, key) if part).removeprefix(prefix)
                         found[name] = Slot(owner, key, tensor)
     return found
+
+
+def check_apart(slots: Mapping[str, Slot], trained: Collection[str]) -> None:
+    """Raises InputError where what is trained, and so moved into an arena, lies in the memory of another parameter or buffer.
+
+    The same tensor under several names is one.
+    """
+    reaches = []
+    for name, slot in slots.items():
+        tensor = slot.tensor
+        if tensor.numel():
+            last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+            start = tensor.data_ptr()
+            reaches.append((start, start + (last + 1) * tensor.element_size(), name))
+    reaches.sort()
+    far = reaches[:1]  # the one that reaches furthest so far
+    for start, end, name in reaches[1:]:
+        (_, reached, other) = far[0]
+        pair = slots[name].tensor, slots[other].tensor
+        if start < reached and pair[0] is not pair[1] and {name, other} & set(trained):
+            raise InputError(
+                f"compile_step: {other} and {name} lie in the same memory, and a trained parameter is moved to a place of its "
+                "own: let both be one parameter, or clone one"
+            )
+        if end > reached:
+            far = [(start, end, name)]
 
 
 def type_of(tensor: torch.Tensor) -> TensorType:

@@ -11,7 +11,7 @@ from tritoncnn.capture import Captured
 from tritoncnn.compiler.memory import Live, type_of
 from tritoncnn.compiler.pipeline import Planned
 from tritoncnn.compiler.subject import Arguments
-from tritoncnn.errors import input_named
+from tritoncnn.errors import InputError, input_named
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.runtime import Alike, Executable, fit, ranges_of, readable
 from tritoncnn.tree import Form, builder, is_row, reader
@@ -47,7 +47,12 @@ class CallProgram:
             self._prepare = Executable(planned.prepare, (), 0, {**live.tensors(), **constants, **outputs})
             self.prepare()
         self.build = builder(captured.form)
-        self.changed = [live.slots[name].tensor for name in captured.updated]
+        self._look()
+
+    def _look(self) -> None:
+        """Keep which buffers the plan changes, and in which memories they lie."""
+        self.changed = [self.live.slots[name].tensor for name in self.captured.updated]
+        self._written = {tensor.untyped_storage().data_ptr() for tensor in self.changed if tensor.numel()}
 
     def prepare(self) -> None:
         """Compute what follows from the state alone, as it is now."""
@@ -67,12 +72,19 @@ class CallProgram:
         return tensors
 
     def fit(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The tensors as planned. Raises ShapeError, DTypeError, and OutOfRangeError for a place or class that there is not."""
+        """The tensors as planned. Raises ShapeError, DTypeError, OutOfRangeError for a place or class that there is not, and
+        InputError for an input in the memory of a buffer that the call changes, which would change on the way as in torch."""
         alike = len(tensors) == len(self.run.inputs) and self._alike(tensors)
         found = (
             list(tensors) if alike
             else [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
         )  # fmt: skip
+        if self._written:
+            for value, tensor in zip(self.run.inputs, tensors, strict=True):
+                if value is not None and tensor.untyped_storage().data_ptr() in self._written:
+                    raise InputError(
+                        f"{input_named(value.name)} lies in the memory of a buffer that the call changes; use .clone()"
+                    )
         for range in self.ranges:
             range.check(found, lambda position: input_named(self.captured.inputs[position]))
         return found
@@ -92,5 +104,5 @@ class CallProgram:
             if self._prepare is not None:
                 self._prepare.bind(name, tensor)
         self.prepare()
-        self.changed = [self.live.slots[name].tensor for name in self.captured.updated]
+        self._look()
         return True

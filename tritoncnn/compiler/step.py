@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture import SEED, Captured
-from tritoncnn.compiler.memory import Live, bump
+from tritoncnn.compiler.memory import Live, bump, check_apart
 from tritoncnn.compiler.model import CompiledModel, compile_module
 from tritoncnn.compiler.pipeline import plan_step
 from tritoncnn.compiler.program import CallProgram
@@ -54,6 +54,7 @@ class CompiledStep:
         self._random = captured.random
         slots = subject.slots()
         self._units = units_of(captured, self.updates, slots, owned)
+        check_apart(slots, {part.name for unit in self._units for part in unit.layout.slices})
         self._trained = Trained(self._units, slots)
         self._rates = [torch.tensor(u.optimizer.lr, dtype=torch.float32, device="cpu") for u in self._units]  # type: ignore[attr-defined]
         self.optimizers = tuple(
