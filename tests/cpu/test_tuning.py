@@ -38,6 +38,18 @@ def test_autotune_leaves_one_launch_in_the_tensors(active, how, wanted):
     assert len(tuned.cache) == 2
 
 
+@pytest.mark.filterwarnings("ignore:warmup, rep, and use_cuda_graph")
+def test_what_asks_for_cuda_graphs_is_measured_without(active):
+    tuned = triton.autotune(blocks(16, 32), key=["n"], use_cuda_graph=True, rep=1)(_add_one)
+    y = torch.zeros(64)
+    tuned[in_blocks](y, 64)
+    assert y.min() == y.max() > 0
+    assert tuned.best_config.kwargs["BLOCK"] in (16, 32)
+    assert (
+        len(triton.testing.do_bench_cudagraph(lambda: _add_one[(1,)](y, 4, BLOCK=16), rep=1, quantiles=[0.2, 0.8])) == 2
+    )
+
+
 def test_autotune_prunes(active):
     seen = []
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import triton.backends
+import triton.testing
 from triton.backends.driver import DriverBase
 from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
@@ -271,6 +272,7 @@ def activate() -> None:
     triton.backends.backends[TARGET.backend] = triton.backends.Backend(compiler=Backend, driver=CpuDriver)
     modes.refresh()
     _drop_our_modules_ourselves()
+    _measure_without_graphs()
     _before.append(driver._active)
     driver.set_active(CpuDriver())
 
@@ -301,6 +303,22 @@ def _drop_our_modules_ourselves() -> None:
 
     drop.drops_ours = True  # type: ignore[attr-defined]
     CompiledKernel.__del__ = drop
+
+
+def _measure_without_graphs() -> None:
+    """Let ``triton.testing.do_bench_cudagraph``, and so ``autotune(use_cuda_graph=True)``, measure plain calls on the CPU, where
+    a launch has no overhead that a graph would take away. To other drivers it changes nothing; it stays after ``deactivate``."""
+    measure = triton.testing.do_bench_cudagraph
+    if getattr(measure, "measures_ours", False):
+        return
+
+    @functools.wraps(measure)
+    def do_bench(fn: Callable[[], Any], rep: float = 20, **how: Any) -> Any:
+        ours = isinstance(driver.active, CpuDriver)
+        return triton.testing.do_bench(fn, rep=rep, **how) if ours else measure(fn, rep=rep, **how)
+
+    do_bench.measures_ours = True  # type: ignore[attr-defined]
+    triton.testing.do_bench_cudagraph = do_bench
 
 
 @contextmanager
