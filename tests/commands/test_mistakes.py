@@ -67,7 +67,7 @@ def test_folders_of_blank_and_of_empty_files(tmp_path: Path, call: Callable[...,
     for name in "ab":
         for number in range(3):
             picture(tmp_path / "blank" / name / f"{number}.png", np.zeros((30, 30)))
-    said = "class folder {} holds 0 pictures that are not blank, of 3; wanted at least 2"
+    said = "class folder {} holds 3 pictures, 3 of them blank; wanted 2 or more that are not"
     words = ("train", "lenet", "--data", "folder", "--data-dir", tmp_path / "blank")
     assert_refused(call(*words), said.format(tmp_path / "blank" / "a"))
     (tmp_path / "blank" / "a" / "0.png").write_bytes(b"")

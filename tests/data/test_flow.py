@@ -115,6 +115,33 @@ def test_pairs_that_are_made_look_alike_along_their_flow_and_only_there() -> Non
     assert np.nanmean(hidden) > 4 * np.mean(off)  # what is covered would be taken for what covers it
 
 
+def test_sintel_has_frames_in_folders_beside_that_of_the_flow(tmp_path: Path) -> None:
+    for film in ("alley_1", "market_2"):
+        write_clip(tmp_path / "mixed" / film)
+        for part, end in (("clean", "png"), ("final", "png"), ("flow", "flo")):
+            (tmp_path / "sintel" / "training" / part / film).mkdir(parents=True)
+            for file in (tmp_path / "mixed" / film).glob(f"*.{end}"):
+                (tmp_path / "sintel" / "training" / part / film / file.name).write_bytes(file.read_bytes())
+    found = find_pairs(tmp_path / "sintel")
+    assert len(found) == 6
+    assert {files.now.parent.parent.name for files in found} == {"clean"}  # once, not once more with the fog of final
+    assert [(files.now.stem, files.then.stem) for files in found[:2]] == [
+        ("frame_00", "frame_01"),
+        ("frame_01", "frame_02"),
+    ]
+    own = {"style": "strokes", "patch": 32}
+    data, plain = (load_data("clips", tmp_path / name, WholeReader(), own) for name in ("sintel", "mixed"))
+    assert data.fingerprint == plain.fingerprint
+    for file in (tmp_path / "sintel" / "training" / "clean" / "alley_1").iterdir():
+        file.unlink()
+    assert {files.now.parent.parent.name for files in find_pairs(tmp_path / "sintel")} == {"clean", "final"}
+    (tmp_path / "sintel" / "training" / "clean" / "market_2" / "frame_00.png").unlink()
+    with pytest.raises(
+        DataError, match=r"frame_00.flo needs a frame of its name, .* beside it or in clean or final beside flow"
+    ):
+        find_pairs(tmp_path / "sintel")
+
+
 def write_clip(folder: Path, frames: int = 4, size: int = 40) -> None:
     """Frames that move by one pixel to the right each, with their flow."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,6 +201,9 @@ def test_clips_that_do_not_fit_are_told(tmp_path: Path) -> None:
     (tmp_path / "lone" / "frame_03.flo").write_bytes(write_flo(whole_flow(1, 0, (40, 40))))
     assert "frame_03.flo needs a frame after frame_03.png; there is none" in told(tmp_path / "lone")
     (tmp_path / "lone" / "frame_03.flo").rename(tmp_path / "lone" / "other.flo")
-    assert "other.flo needs a frame of its name beside it, as other.png; there is none" in told(tmp_path / "lone")
+    assert (
+        "other.flo needs a frame of its name, as other.png, beside it or in clean or final beside flow; there is none"
+        in told(tmp_path / "lone")
+    )
     write_clip(tmp_path / "small", size=24)
     assert "frames must have at least --patch 32 pixels along each side; got 24 x 24" in told(tmp_path / "small")

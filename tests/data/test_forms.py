@@ -99,12 +99,80 @@ def test_depth_maps_are_found_by_what_is_left_of_names(form: str, tmp_path: Path
     found = find_pairs(tmp_path, DEPTHS)
     assert {pair.picture: pair.beside for pair in found.train} == told
     assert found.remarks == (("3 pictures without a depth map were left out",) if form == "KITTI" else ())
-    if form.startswith("KITTI"):
-        with pytest.raises(DataError, match=r"lies in a folder of KITTI's, .*: say --depth-scale 256$"):
-            load("depths", tmp_path)
-    data = load("depths", tmp_path, **({"depth_scale": 256.0} if form.startswith("KITTI") else {}))
+    data = load("depths", tmp_path)
+    why = "depth maps are taken to have 256 steps a metre, as KITTI's have: they lie in a folder of its name"
+    assert (data.remarks[-1:] == (f"{why}; --depth-scale says otherwise",)) == form.startswith("KITTI")
     known = data.train.y[data.train.y > 0]
     assert {round(value, 3) for value in known.unique().tolist()} <= {1.0, 2.0, 3.0}
+
+
+def test_kittis_depth_in_folders_of_other_names_is_known_by_its_look_and_another_scale_is_taken(tmp_path: Path) -> None:
+    """Wide, and known at a share of the pixels; where half or more is known they are millimetres as all others."""
+    for number in range(4):
+        put(tmp_path / "image" / f"{number}.png", picture(number, 10, 33))
+        values = np.zeros((10, 33), np.uint16)
+        values[5:, ::2] = 2560
+        (tmp_path / "depth").mkdir(exist_ok=True)
+        Image.fromarray(values).save(tmp_path / "depth" / f"{number}.png")
+
+    def metres(**own: float) -> float:
+        return round(float(load("depths", tmp_path, **own).train.y.max()), 3)
+
+    assert metres() == 10
+    assert "they are wide, and the depth of most of their pixels is not known" in load("depths", tmp_path).remarks[0]
+    assert metres(depth_scale=1000.0) == 2.56
+    assert load("depths", tmp_path, depth_scale=1000.0).remarks == ()
+    for number in range(4):
+        Image.fromarray(np.full((10, 33), 2560, np.uint16)).save(tmp_path / "depth" / f"{number}.png")
+    assert metres() == 2.56
+
+
+def dense_depth(place: Path) -> Path:
+    """NYU as DenseDepth has it: 8 bits for training, where 255 is 10 metres, and 16 bits of millimetres for testing."""
+    rows: dict[str, list[str]] = {"train": [], "test": []}
+    for scene in ("attic_out", "kitchen_out"):
+        for number in (1, 2):
+            name = f"data/nyu2_train/{scene}/{number}"
+            put(place / f"{name}.jpg", picture(number))
+            put(place / f"{name}.png", np.full((8, 12), 51 * number))
+            rows["train"].append(f"{name}.jpg,{name}.png")
+    for number in range(2):
+        name = f"data/nyu2_test/{number:05}"
+        put(place / f"{name}_colors.png", picture(number))
+        deep(place / f"{name}_depth.png", 3)
+        rows["test"].append(f"{name}_colors.png,{name}_depth.png")
+    for part, lines in rows.items():
+        (place / "data" / f"nyu2_{part}.csv").write_text("\n".join(lines))
+    return place
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_nyu_as_densedepth_has_it(tmp_path: Path, listed: bool) -> None:
+    dense_depth(tmp_path)
+    if not listed:
+        for path in (tmp_path / "data").glob("*.csv"):
+            path.unlink()
+    data = load("depths", tmp_path)
+    assert (len(data.train), len(data.test)) == (4, 2)
+    assert sorted({round(v, 3) for v in data.train.y.unique().tolist()}) == [0, 2, 4]
+    assert sorted({round(v, 3) for v in data.test.y.unique().tolist()}) == [0, 3]
+
+
+def test_tables_choose_among_what_is_there_and_are_told_by_their_lines(tmp_path: Path) -> None:
+    place = dense_depth(tmp_path) / "data"
+    table, other = place / "nyu2_train.csv", (place / "nyu2_test.csv").read_text()
+    first = table.read_text().splitlines()[0]
+    table.write_text(f"image,depth\n{first.replace('data/', '')}\n")  # as seen from the folder itself, behind a title
+    assert len(load("depths", tmp_path).train) == 1
+    for text, said in (
+        (f"{first}\ndata/gone.jpg,data/gone.png\n", "nyu2_train.csv, line 2: 'data/gone.jpg' is not there"),
+        (f"{first}\na.png\n", "nyu2_train.csv, line 2: wanted two paths within the data set; got 'a.png'"),
+        (f"{first}\n../../a.png,b.png\n", "nyu2_train.csv, line 2: wanted two paths within the data set"),
+        (f"{first}\n{other}", "nyu2_train.csv and nyu2_test.csv must have no name in common"),
+    ):
+        table.write_text(text)
+        with pytest.raises(DataError, match=said):
+            load("depths", tmp_path)
 
 
 def test_eight_bits_beside_a_photograph_are_told_as_such(tmp_path: Path) -> None:

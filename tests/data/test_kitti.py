@@ -87,7 +87,7 @@ def test_a_folder_called_training_and_lists_of_frames_are_used(tmp_path: Path) -
     data = load(tmp_path)
     assert [len(data.train), len(data.test)] == [2, 1]
     (tmp_path / "ImageSets" / "val.txt").write_text("000001\n000003\n")
-    with pytest.raises(DataError, match=r"must have no frame in common; both have 000003$"):
+    with pytest.raises(DataError, match=r"must have no name in common; both have '000003'$"):
         load(tmp_path)
     (tmp_path / "ImageSets" / "val.txt").write_text("000009\n")
     with pytest.raises(DataError, match=r"calibration .*000009.txt does not exist$"):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import tritoncnn
 from tests.computing import Computing, assert_as_near_as_torch, assert_gradients_as_near_as_torchs, assert_same_meaning
+from tests.data.test_paired import camvid
 from tests.models import independent_dense
 from tests.train.runs import assert_goes_on
 from tritoncnn import train as library
@@ -23,10 +24,11 @@ from tritoncnn.commands.infer import infer
 from tritoncnn.data import IGNORED, Examples, Facts, load_data
 from tritoncnn.data.boxes import FittedReader
 from tritoncnn.data.coins import PARTED, coin_mask
+from tritoncnn.data.mask_files import read_classes, read_mask
 from tritoncnn.data.photographs import find
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import InputError
-from tritoncnn.task import Ask
+from tritoncnn.task import USUAL, Ask
 from tritoncnn.tasks import find_task
 from tritoncnn.tasks.kinds.dense import (
     count_pixels,
@@ -221,6 +223,40 @@ def test_the_baseline_finds_what_grey_values_tell() -> None:
 def test_no_two_classes_have_one_colour() -> None:
     assert len({tuple(colour) for colour in palette(256).tolist()}) == 256
     assert palette(1).tolist() == [[0, 0, 0]]
+
+
+def test_masks_of_a_run_on_colours_are_written_in_these_and_read_again(tmp_path: Path) -> None:
+    facts = load_data("masks", camvid(tmp_path / "camvid"), FittedReader(16)).facts
+    assert facts.colours == ((128, 128, 128), (128, 64, 128))  # without void, which no answer tells
+    assert Facts.from_note(json.loads(json.dumps(facts.note()))) == facts
+    scores = torch.zeros(1, 2, 16, 16)
+    scores[:, 1, :, 5:] = 1
+    answer = TASK.answer(scores, facts, USUAL)[0]
+    assert answer.within is not None
+    (tmp_path / "mask.png").write_bytes(answer.within(16, 16).files["mask.png"]())
+    values = np.asarray(Image.open(tmp_path / "mask.png"))
+    assert values[0, 0].tolist() == [128, 128, 128]
+    found = read_mask(tmp_path / "mask.png", read_classes(tmp_path / "camvid"))
+    np.testing.assert_array_equal(found, scores[0].argmax(0).numpy())
+    assert answer.draw is not None
+    drawn = np.asarray(answer.draw(Image.new("RGB", (16, 16))))
+    assert drawn[0, 0].any()  # a first class that is not black is no ground: it is laid over, too
+    assert "colours" not in Facts(("a", "b"), (), ()).note()
+
+
+@pytest.mark.parametrize(
+    ("colours", "said"),
+    [
+        ([[0, 0, 0]], "colours must be 2 that differ, one for each class; got 1"),
+        ([[0, 0, 0], [0, 0, 0]], "colours must be 2 that differ"),
+        ([[0, 0, 0], [0, 0, 256]], "colours must be a list of three numbers from 0 to 255"),
+        ([[0, 0, 0], [0, True, 0]], "colours must be a list of three numbers from 0 to 255"),
+        ("red", "colours must be a list of three numbers from 0 to 255 for each class; got 'red'"),
+    ],
+)
+def test_damaged_colours_are_told(colours: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Facts.from_note({**Facts(("a", "b"), (), ()).note(), "colours": colours})
 
 
 @pytest.mark.parametrize(("model", "size"), [("fcn", 36), ("segnet", 20), ("deeplab", 33)])

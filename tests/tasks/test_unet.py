@@ -132,7 +132,7 @@ def test_noise_has_the_size_that_is_told(noise: float) -> None:
 
 def test_pictures_that_are_too_small_or_too_few_are_told(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.zeros((20, 20, 3)))
-    with pytest.raises(DataError, match="noisy-folder: wanted pictures of at least 2 sources"):
+    with pytest.raises(DataError, match="must hold at least 2 pictures, one of them for testing; got 1"):
         load_data("noisy-folder", tmp_path, PieceReader(16))
     save(tmp_path / "b.png", np.zeros((20, 12, 3)))
     with pytest.raises(DataError, match=r"b.png is 12 x 20; wanted at least 16 x 16, the --size"):

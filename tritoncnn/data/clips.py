@@ -1,11 +1,14 @@
 """Frames of films with their optical flow: folders in which NAME.flo says where the pixels of NAME.png are in the next frame.
 
-So Middlebury and Sintel have them. What is to be seen in both frames is told by their colours, which must agree.
+So Middlebury has them; Sintel has a folder flow with the films in it, and beside it clean or final with their frames (Butler et
+al. 2012, "A naturalistic open source movie for optical flow evaluation"). What is to be seen in both frames is told by their
+colours, which must agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +25,8 @@ from tritoncnn.data.pictures import SUFFIXES, read_colour
 from tritoncnn.errors import DataError
 
 TRAIN, TEST = 400, 32  # crops in all
+FLOW, FRAMES = "flow", ("clean", "final")  # folders, the best first: colours of clean agree along the flow
+KEPT = 32  # pairs of frames in memory at once
 AGREE = 0.1  # mean difference of colours, white is 1, up to which a pixel is taken for the same
 
 
@@ -39,9 +44,10 @@ def load_clips(folder: Path | None, read: Reader, *, style: str, patch: int) -> 
     train, test, remark = part_films(folder, find_pairs(folder))
     grams, random = grams_of(style), np.random.RandomState(0)
     parts = []
+    opened = lru_cache(KEPT)(read_pair)
     for files, count in ((train, TRAIN), (test, TEST)):
-        read_pairs = [read_pair(*names) for names in files]
-        parts.append(pair_examples([_cut(read_pairs[i % len(files)], patch, random) for i in range(count)], grams))
+        chosen = [files[i % len(files) if len(files) <= count else i * len(files) // count] for i in range(count)]
+        parts.append(pair_examples([_cut(opened(*names), patch, random) for names in chosen], grams))
     return make_canvases("clips", parts[0], parts[1], (remark,))
 
 
@@ -78,13 +84,16 @@ def find_pairs(folder: Path) -> list[Files]:
     Raises DataError.
     """
     files = files_in(folder)
-    frames = [file for file in files if file.suffix.lower() in SUFFIXES]
+    films = {place: list(some) for place, some in groupby(_frames(files), lambda file: file.parent)}
     found = []
     for flow in (file for file in files if file.suffix.lower() == ".flo"):
-        beside = sorted(frame for frame in frames if frame.parent == flow.parent)
+        beside = next((films[place] for place in _places(flow.parent, folder) if place in films), [])
         places = [place for place, frame in enumerate(beside) if frame.stem == flow.stem]
         if not places:
-            raise DataError(f"flow {flow} needs a frame of its name beside it, as {flow.stem}.png; there is none")
+            raise DataError(
+                f"flow {flow} needs a frame of its name, as {flow.stem}.png, beside it or in {' or '.join(FRAMES)} beside "
+                f"{FLOW}; there is none"
+            )
         if places[0] + 1 == len(beside):
             raise DataError(f"flow {flow} needs a frame after {beside[places[0]].name}; there is none")
         found.append(Files(beside[places[0]], beside[places[0] + 1], flow))
@@ -93,6 +102,20 @@ def find_pairs(folder: Path) -> list[Files]:
             f"folder {folder} holds no .flo file; wanted frames with the flow from each to the next beside it"
         )
     return found
+
+
+def _frames(files: Sequence[Path]) -> list[Path]:
+    """Picture files, those of one folder together."""
+    return sorted((file for file in files if file.suffix.lower() in SUFFIXES), key=lambda file: (file.parent, file))
+
+
+def _places(flow: Path, folder: Path) -> list[Path]:
+    """Where the frames of a folder of flow may be: in it, or of training/flow/alley_1 in training/clean/alley_1, as in Sintel."""
+    parts = flow.relative_to(folder).parts
+    swapped = [
+        (*parts[:i], name, *parts[i + 1 :]) for i, part in enumerate(parts) if part.lower() == FLOW for name in FRAMES
+    ]
+    return [flow, *(folder.joinpath(*some) for some in swapped)]
 
 
 def read_pair(now: Path, then: Path, flow: Path) -> Pair:
@@ -127,7 +150,7 @@ def _cut(pair: Pair, size: int, random: np.random.RandomState) -> Pair:
 clips = Source(
     "clips",
     "frames of films with their flow, and a style",
-    "a folder of frames with a .flo file beside each but the last",
+    "a folder of frames with a .flo file beside each but the last, or as Sintel has them in folders clean and flow",
     load_clips,
     (STYLE, PATCH),
 )

@@ -19,6 +19,7 @@ from tritoncnn.tree import apply
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Colour = tuple[int, int, int]
 Reader = Callable[[Path], Array]  # a file -> f32[C,H,W] in [0, 1], as a task wants its pictures
 
 TOLD = 12  # classes whose numbers of pictures are told
@@ -31,14 +32,17 @@ class Facts:
 
     classes    names of the outputs, where there are such
     mean, std  of each channel of the training pictures; none where inputs are taken as they are
+    colours    of the classes, where a data set has such: answers that are masks are written in them
     """
 
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    colours: tuple[Colour, ...] = ()
 
     def note(self) -> dict[str, Any]:
-        return {"classes": list(self.classes), "mean": list(self.mean), "std": list(self.std)}
+        found: dict[str, Any] = {"classes": list(self.classes), "mean": list(self.mean), "std": list(self.std)}
+        return found | ({"colours": [list(colour) for colour in self.colours]} if self.colours else {})
 
     @classmethod
     def from_note(cls, note: Mapping[str, Any]) -> Facts:
@@ -51,7 +55,7 @@ class Facts:
             raise InputError(f"mean and std must have one number per channel; got {len(mean)} and {len(std)}")
         if not all(value > 0 for value in std):
             raise InputError(f"std must be above 0; got {list(std)}")
-        return cls(tuple(classes), mean, std)
+        return cls(tuple(classes), mean, std, _colours(note, len(classes)))
 
     def normalise(self, pictures: Array) -> torch.Tensor:
         """f32[N,C,H,W] in [0, 1] -> (pictures - mean) / std, channel by channel. Raises InputError."""
@@ -85,6 +89,16 @@ def _numbers(note: Mapping[str, Any], name: str) -> tuple[float, ...]:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e6:
             raise InputError(f"{name} must be a list of numbers; got {value!r} in it")
     return tuple(map(float, values))
+
+
+def _colours(note: Mapping[str, Any], count: int) -> tuple[Colour, ...]:
+    values = note.get("colours", [])
+    told = isinstance(values, list) and all(isinstance(value, list) and len(value) == 3 for value in values)
+    if not told or not all(type(level) is int and 0 <= level < 256 for value in values for level in value):
+        raise InputError(f"colours must be a list of three numbers from 0 to 255 for each class; got {values!r:.80}")
+    if values and (len(values) != count or len(set(map(tuple, values))) < count):
+        raise InputError(f"colours must be {count} that differ, one for each class; got {len(values)}")
+    return tuple((r, g, b) for r, g, b in values)
 
 
 IGNORED = -1  # the class of a pixel that counts neither for the loss nor for any metric

@@ -20,9 +20,18 @@ from tritoncnn.data.paired import DEPTHS, ON_DISK, Pair, find_pairs, part_pairs,
 from tritoncnn.data.pictures import open_picture, read_colour
 from tritoncnn.data.stream import STREAM, PictureFiles, content_of, inputs_of, seen
 from tritoncnn.errors import DataError
-from tritoncnn.flags import ABOVE_0, option
+from tritoncnn.flags import FROM_0, option
 
-MILLIMETRES = 1000.0  # steps of a metre, as NYU's depth maps have them; KITTI's have 256
+MILLIMETRES, KITTIS = 1000.0, 256.0  # steps of a metre, as NYU's depth maps and KITTI's have them
+DENSE, DENSES = (
+    "nyu2_train",
+    25.5,
+)  # a folder whose maps have 8 bits, 255 being 10 metres (Alhashim & Wonka 2018, "DenseDepth")
+WIDE, SPARSE, LOOKED = (
+    2.5,
+    0.5,
+    4,
+)  # KITTI's maps are wider than high by more, known at a smaller share; so many are looked at
 KITTI = frozenset(("proj_depth", "groundtruth_depth"))  # names of folders
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
 FARTHEST = 1e5  # metres: what is farther is not known
@@ -31,18 +40,21 @@ FARTHEST = 1e5  # metres: what is farther is not known
 def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
     """Depth f32[H,W] in metres of a file of 16 bits a pixel in steps of 1 / ``scale`` metres, or of f32 in metres; upright.
 
+    Of DenseDepth's folder for training, of 8 bits a pixel.
+
     What is 0, negative, not finite or absurdly far becomes 0: not known. Raises DataError for files of 8 bits and of colours.
     """
 
     def decode(picture: Image.Image) -> Array:
-        if picture.mode != "F" and picture.mode not in DEEP:
+        dense = picture.mode == "L" and DENSE in path.parts
+        if picture.mode != "F" and picture.mode not in DEEP and not dense:
             held = f"{len(picture.getbands())} channels of 8 bits" if len(picture.getbands()) > 1 else "8 bits a pixel"
             raise DataError(
                 f"depth map {path} has {held} (mode {picture.mode}); wanted one channel of 16 bits, as NYU has it in "
                 "millimetres and KITTI in 1/256 metres (--depth-scale), or of 32-bit floats in metres"
             )
         values = np.asarray(ImageOps.exif_transpose(picture)).astype(np.float32)
-        depth = values if picture.mode == "F" else values / np.float32(scale)
+        depth = values if picture.mode == "F" else values / np.float32(DENSES if dense else scale)
         with np.errstate(invalid="ignore"):  # NaN is not known either
             return np.where((depth > 0) & (depth < FARTHEST), depth, np.float32(0))
 
@@ -119,13 +131,20 @@ def load_depths(folder: Path, read: Reader, scale: float, stream: bool = False) 
     fit, folder = check_fitted("depths", read), unwrapped(folder)
     found = find_pairs(folder, DEPTHS)
     train, test = part_pairs("depths", found)
-    if scale == MILLIMETRES and KITTI.intersection(train[0].beside.parts):
-        raise DataError(
-            f"depth map {train[0].beside} lies in a folder of KITTI's, whose steps are 1/256 metres and not the "
-            "1/1000 of --depth-scale 1000: say --depth-scale 256"
-        )
-    parts = [_read(pairs, fit, scale, folder if stream else None) for pairs in (train, test)]
-    return make_depths("depths", parts[0], parts[1], found.remarks)
+    steps, why = (scale, "") if scale else _steps_of(train)
+    parts = [_read(pairs, fit, steps, folder if stream else None) for pairs in (train, test)]
+    return make_depths("depths", parts[0], parts[1], (*found.remarks, *([why] if why else [])))
+
+
+def _steps_of(pairs: Sequence[Pair]) -> tuple[float, str]:
+    """Steps of a metre by the folders and the look of depth maps, and why they are not millimetres. Raises DataError."""
+    said = f"depth maps are taken to have {KITTIS:g} steps a metre, as KITTI's have: {{}}; --depth-scale says otherwise"
+    if KITTI.intersection(pairs[0].beside.parts):
+        return KITTIS, said.format("they lie in a folder of its name")
+    maps = [read_depth(pair.beside) for pair in pairs[:LOOKED]]
+    if all(depth.shape[1] > WIDE * depth.shape[0] and (depth > 0).mean() < SPARSE for depth in maps):
+        return KITTIS, said.format("they are wide, and the depth of most of their pixels is not known")
+    return MILLIMETRES, ""
 
 
 def _read(pairs: Sequence[Pair], fit: FittedReader, scale: float, stream: Path | None) -> DepthPart:
@@ -150,7 +169,8 @@ depths = Source(
     lambda folder, read, depth_scale, stream: load_depths(folder, read, depth_scale, stream),
     options=(
         option(
-            "depth_scale", MILLIMETRES, "Steps of a metre in 16-bit depth maps: 1000 (millimetres, as NYU), 256 (KITTI).", ABOVE_0
+            "depth_scale", 0.0, "Steps of a metre in 16-bit depth maps (0: 256 where they are, or look as, KITTI's; else 1000).",
+            FROM_0,
         ),
         STREAM,
     ),

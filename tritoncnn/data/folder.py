@@ -154,10 +154,8 @@ def _read(root: Path, names: Sequence[str], listed: Listed, read: Reader, left_o
     for label in np.unique(listed.labels).tolist():
         count, there = labels.count(label), int((listed.labels == label).sum())
         if there > count < least:
-            raise DataError(
-                f"class folder {root / names[label]} holds {count} pictures that are not blank, of {there}; wanted at "
-                f"least {least}"
-            )
+            held = f"{there} picture{'' if there == 1 else 's'}, {there - count} of them blank"
+            raise DataError(f"class folder {root / names[label]} holds {held}; wanted {least} or more that are not")
         _check_count(root / names[label], count, least)
     return Part(np.stack(pictures), np.array(labels, np.int64))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, facts_of
+from tritoncnn.data.define import IGNORED, Array, Colour, Dataset, Examples, Facts, facts_of
 from tritoncnn.data.stream import PictureFiles, content_of, inputs_of, seen
 from tritoncnn.errors import DataError
 
@@ -34,15 +34,16 @@ def make_mapped(
     remarks: tuple[str, ...] = (),
     more: Mapping[str, Any] | None = None,
     facts: Facts | None = None,
+    colours: tuple[Colour, ...] = (),
 ) -> Dataset:
-    """Normalise pictures by mean and deviation of the training part, or by other ``facts``.
+    """Normalise pictures by mean and deviation of the training part, or by other ``facts``; ``colours`` are the classes'.
 
     Raises DataError when there is nothing to learn.
     """
     for what, part in (("training", train), ("test", test)):
         if not len(part.pictures):
             raise DataError(f"{name}: there are no {what} pictures")
-    facts = facts or facts_of(name, classes, seen(train.pictures))
+    facts = facts or replace(facts_of(name, classes, seen(train.pictures)), colours=colours)
     digest = hashlib.sha256(repr(facts.classes).encode())
     note: dict[str, Any] = {}
     parts, shares = [], []

@@ -49,7 +49,7 @@ def load_masks(folder: Path | None, read: Reader, stream: bool = False) -> Datas
         parts = [_on_disk(pairs, folder, check_fitted("masks", read), classes) for pairs in (train, test)]
     else:
         parts = [_read(pairs, cut, classes) for pairs in (train, test)]
-    return make_mapped("masks", classes.names, parts[0], parts[1], found.remarks)
+    return make_mapped("masks", classes.names, parts[0], parts[1], found.remarks, colours=classes.colours)
 
 
 def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:

@@ -17,6 +17,7 @@ import numpy as np
 from tritoncnn.data.define import HELD_OUT
 from tritoncnn.data.files import in_words, look, memory_left, read_file, reason
 from tritoncnn.data.folder import TEST, TRAIN, files_in
+from tritoncnn.data.lists import MAX_LIST, check_apart, read_tables
 from tritoncnn.data.pictures import SUFFIXES, upright_size
 from tritoncnn.errors import DataError
 
@@ -34,7 +35,6 @@ LISTS = (
     (Path(), "train.txt", "val.txt"),
     (Path(), "train.txt", "valid.txt"),
 )
-MAX_LIST = 20_000_000  # bytes
 COPIES = 3  # of all examples in memory: as read, stacked, normalised
 SHOWN = 3  # names in an error
 ON_DISK = ": --stream leaves the pictures on disk until they are needed"
@@ -105,6 +105,10 @@ def find_pairs(folder: Path, beside: Beside) -> Parts:
     test = next((folders[name] for name in TEST if name in folders), None)
     if train is not None and test is not None:
         return _parts(beside, _pairs_of_part(train, folders, beside), _pairs_of_part(test, folders, beside))
+    if told := _told(folder):
+        return told
+    if (named := _named_parts(folders)) is not None:
+        return _parts(beside, *(_pairs_of_part(part, folders, beside) for part in named))
     inside, outside = _rooms(folder, beside)
     if inside is not None and outside is not None:
         parts = [{path.name.lower(): path for path in _folders(room).values()} for room in (inside, outside)]
@@ -116,6 +120,22 @@ def find_pairs(folder: Path, beside: Beside) -> Parts:
     found = _pairs_of_part(folder, folders, beside)
     listed = _listed(folder, found.pairs, beside)
     return _parts(beside, found)._replace(train=listed[0], test=listed[1]) if listed else _parts(beside, found)
+
+
+def _named_parts(folders: Mapping[str, Path]) -> tuple[Path, Path] | None:
+    """Folders as nyu2_train and nyu2_test, where there is one such pair."""
+    stems = [name.removesuffix(f"_{TRAIN[0]}") for name in folders if name.endswith(f"_{TRAIN[0]}")]
+    tests = [name for name in (f"{stem}_{test}" for stem in stems for test in TEST) if name in folders]
+    return (folders[f"{stems[0]}_{TRAIN[0]}"], folders[tests[0]]) if len(stems) == len(tests) == 1 else None
+
+
+def _told(folder: Path) -> Parts | None:
+    """The pairs that two tables tell of."""
+    found = read_tables(folder)
+    if found is None:
+        return None
+    train, test = ([Pair(*row, str(row[0].parent)) for row in rows] for rows in found)
+    return Parts(train, test)
 
 
 def _parts(beside: Beside, train: Found, test: Found | None = None) -> Parts:
@@ -340,12 +360,6 @@ def _listed(folder: Path, pairs: Sequence[Pair], beside: Beside) -> tuple[list[P
     if not train:
         raise DataError(f"{found[1]} names all pictures; wanted some of which none is for testing")
     return train, test
-
-
-def check_apart(lists: Sequence[Path], train: Sequence[str], test: Sequence[str]) -> None:
-    """Raise DataError where two lists, of what is for training and for testing, have a name in common."""
-    if both := sorted(set(train) & set(test)):
-        raise DataError(f"{lists[0]} and {lists[1].name} must have no name in common; both have {both[0]!r:.80}")
 
 
 def _named(path: Path, named: Mapping[str, Pair], beside: Beside) -> list[Pair]:

@@ -15,7 +15,7 @@ from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_b
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file
 from tritoncnn.data.folder import files_in, unwrapped
-from tritoncnn.data.paired import check_apart
+from tritoncnn.data.lists import check_apart
 from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 

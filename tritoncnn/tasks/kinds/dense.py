@@ -135,11 +135,16 @@ def palette(count: int) -> NDArray[np.uint8]:
     return colours
 
 
+def colours_of(facts: Facts) -> NDArray[np.uint8]:
+    """u8[classes,3]: the data's own colours of the classes, else those of ``palette``."""
+    return np.array(facts.colours, np.uint8) if facts.colours else palette(len(facts.classes))
+
+
 def draw_masks(scores: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
     """Test pictures, what is in them, and what was found, as a PNG; white is what does not count."""
-    count, classes = min(SHOWN, len(examples)), len(facts.classes)
+    count = min(SHOWN, len(examples))
     found = scores[:count].argmax(1).numpy()
-    colours = palette(classes).astype(np.float64) / 255
+    colours = colours_of(facts).astype(np.float64) / 255
     figure = new_figure(1.35 * count + 0.9, 4.9)
     grid = figure.subplots(3, count, squeeze=False)
     for column in range(count):
@@ -184,9 +189,9 @@ def _answer(scores: torch.Tensor, facts: Facts, ask: Ask, shape: Shape, size: tu
     return Answer(
         note | ({"width": size[0], "height": size[1]} if size else {}),
         lines or (f"no class has a share of {ask.score:.2%}",),
-        draw=partial(draw_overlay, mask, facts.classes),
+        draw=partial(draw_overlay, mask, facts),
         within=lambda width, height: _answer(scores, facts, ask, shape, (width, height)),
-        files={"mask.png": partial(_as_png, mask, len(facts.classes))} if size else {},
+        files={"mask.png": partial(_as_png, mask, facts)} if size else {},
     )
 
 
@@ -204,22 +209,24 @@ def _mask(scores: torch.Tensor, shape: Shape, size: tuple[int, int] | None) -> N
     return np.asarray(mask if mask.size == size else mask.resize(size, Image.Resampling.NEAREST))
 
 
-def _as_png(mask: NDArray[np.uint8], classes: int) -> bytes:
-    """A palette PNG of ids."""
-    picture = Image.fromarray(mask)
-    picture.putpalette(palette(max(classes, 2)).tobytes())
+def _as_png(mask: NDArray[np.uint8], facts: Facts) -> bytes:
+    """A palette PNG of ids; where the data have colours for the classes, a PNG of these, as the masks that it learned from."""
+    picture = Image.fromarray(colours_of(facts)[mask] if facts.colours else mask)
+    if not facts.colours:
+        picture.putpalette(palette(max(len(facts.classes), 2)).tobytes())
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
 
 
-def draw_overlay(mask: NDArray[np.uint8], classes: tuple[str, ...], picture: Image.Image) -> Image.Image:
-    """An RGB picture with the colours of all classes but the first laid over it, and the names of those below."""
+def draw_overlay(mask: NDArray[np.uint8], facts: Facts, picture: Image.Image) -> Image.Image:
+    """An RGB picture with the colours of all classes but a first one in black laid over it, and the names of those below."""
     small = np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
-    colours = palette(len(classes))
-    there = [label for label in np.unique(small).tolist() if label]
+    colours, classes = colours_of(facts), facts.classes
+    ground = 0 if not colours[0].any() else None
+    there = [label for label in np.unique(small).tolist() if label != ground]
     values = np.asarray(picture, np.float64)
-    mixed = np.where((small > 0)[:, :, None], (1 - SHADE) * values + SHADE * colours[small], values)
+    mixed = np.where((small != ground)[:, :, None], (1 - SHADE) * values + SHADE * colours[small], values)
     font, line = ImageFont.load_default(12), 16
     width = max(picture.width, *(int(font.getlength(printable(classes[label]))) + 24 for label in there), 1)
     page = Image.new("RGB", (width, picture.height + line * len(there)), "white")
