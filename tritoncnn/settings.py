@@ -82,6 +82,11 @@ def current() -> Settings:
     )
 
 
+def wait_policy() -> str:
+    """OpenMP's word for what threads without work do: active, passive, or another, which OpenMP leaves to the program."""
+    return os.environ.get("OMP_WAIT_POLICY", "").strip().lower()
+
+
 def for_a_command() -> dict[str, str]:
     """The environment of a process that runs ``python -m tritoncnn``: it finds this very package, installed or not."""
     home, before = str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")

@@ -272,11 +272,8 @@ define void @GOMP_parallel(ptr %f, ptr %data, i32 %threads, i32 %flags) {
   call void %f(ptr %data)
   ret void
 }
-define i32 @omp_get_thread_num() {
-  ret i32 0
-}
 """
-_SYMBOLS = ("GOMP_parallel", "omp_get_thread_num")
+_SYMBOLS = ("GOMP_parallel",)
 
 
 def _openmp_files() -> list[str]:

@@ -11,7 +11,8 @@ from tritoncnn.settings import current
 from . import engine
 from .cache import DiskCache
 from .launch import EXPORTS, CpuKernel, NativeKernel
-from .plan import LINE, NativePlan
+from .plan import NativePlan
+from .team import LINE
 
 if TYPE_CHECKING:
     import torch
