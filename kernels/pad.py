@@ -5,6 +5,8 @@ Tile     one program makes BLOCK_ROWS rows of BLOCK_LANES lanes. A row is one h 
          channels are innermost (as one dim where both lie densely), else over w, and each channel has its own rows.
 Traffic  x and y once.
 Layout   any strides; fast: NHWC to NHWC, NCHW to NCHW.
+Border   border2d writes the zeros alone, of an x that lies inside of y already. Rows are the border's pixels, lanes channels:
+         first the rows above and below the image, then what is left and right of it.
 """
 
 from __future__ import annotations
@@ -95,6 +97,53 @@ def pad2d(
         {"y_ptr": y, "x_ptr": x},
         N=N, H=H, W=sizes[0], HP=HP, WP=sizes[1], ROW_C=row_c, LANE_C=lane_c, TOP=top, LEFT=sizes[2],
         Y=y_strides, X=x_strides, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
+        num_warps=tile.num_warps,
+    )  # fmt: skip
+
+
+@triton.jit
+def border2d_kernel(
+    y_ptr,
+    N: tl.constexpr, C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, WP: tl.constexpr,  # sizes of x, width of y
+    ABOVE: tl.constexpr, COUNT: tl.constexpr,  # pixels of an image's border: above and below it, and all
+    TOP: tl.constexpr, LEFT: tl.constexpr,
+    Y: tl.constexpr,  # memory strides
+    GRID: tl.constexpr, WIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_LANES: tl.constexpr,
+):  # fmt: skip
+    rows = block_offsets(program(0, GRID, WIDE) * BLOCK_ROWS, BLOCK_ROWS, WIDE)
+    c = block_offsets(program(1, GRID, WIDE) * BLOCK_LANES, BLOCK_LANES, WIDE)
+    n, pixel = rows // COUNT, rows % COUNT
+    h, w = pixel // WP, pixel % WP
+    h = tl.where(h < TOP, h, h + H)
+    if ABOVE < COUNT:
+        beside = pixel - ABOVE
+        column = beside % (WP - W)
+        h = tl.where(beside < 0, h, TOP + beside // (WP - W))
+        w = tl.where(beside < 0, w, tl.where(column < LEFT, column, column + W))
+    offs = (n * Y[0] + h * Y[2] + w * Y[3])[:, None] + (c * Y[1])[None, :]
+    mask = (rows < N * COUNT)[:, None] & (c < C)[None, :]
+    tl.store(y_ptr + offs, tl.zeros((BLOCK_ROWS, BLOCK_LANES), y_ptr.dtype.element_ty), mask=mask)
+
+
+def border2d(y: TensorType, *, padding: tuple[int, int, int, int], tile: Tile | None = None, target: Target) -> Launch:
+    """y [N,C,HP,WP] = 0 in the outermost ``padding`` = (top, bottom, left, right) rows and columns; all else is left as it is.
+
+    Raises ShapeError.
+    """
+    check_rank("border2d", 4, y=y)
+    (N, C, HP, WP), (top, bottom, left, right) = y.shape, padding
+    H, W = HP - top - bottom, WP - left - right
+    if min(H, W, *padding) < 0:
+        raise ShapeError(f"border2d: padding must fit into y {list(y.shape)}, and not crop; got {list(padding)}")
+    above = (top + bottom) * WP
+    count = above + H * (left + right)
+    tile = tile or pick_tile(N * count, C, target)
+    return build(
+        border2d_kernel,
+        (ceil_div(N * count, tile.BLOCK_ROWS), ceil_div(C, tile.BLOCK_LANES)),
+        {"y_ptr": y},
+        N=N, C=C, H=H, W=W, WP=WP, ABOVE=above, COUNT=max(count, 1), TOP=top, LEFT=left, Y=y.strides,
+        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         num_warps=tile.num_warps,
     )  # fmt: skip
 

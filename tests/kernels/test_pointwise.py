@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kernels.cases import NHWC, assert_exact, examples, execute, integers, layouts, seeds
-from tests.kernels.run import DTYPES, place
+from tests.kernels.cases import NHWC, assert_exact, examples, execute, integers, layouts, seeds, widened
+from tests.kernels.run import DTYPES, place, run, surroundings_intact
 from tests.targets import CPU
 from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
@@ -84,6 +84,22 @@ def test_pad_agrees_with_torch(
     assert_exact(y, pad.pad2d_torch(x.double(), (top, bottom, left, right)))
 
 
+@examples(20)
+@given(
+    st.data(), st.integers(0, 2), st.sampled_from((1, 3, 16)), st.tuples(*[st.integers(1, 9)] * 2),
+    st.tuples(*[st.integers(0, 3)] * 4), st.booleans(),
+)  # fmt: skip
+def test_a_border_is_zero_and_what_is_inside_stays(
+    data: st.DataObject, N: int, C: int, size: tuple[int, int], padding: tuple[int, int, int, int], wide: bool
+) -> None:
+    top, bottom, left, right = padding
+    y_type = data.draw(layouts((N, C, size[0] + top + bottom, size[1] + left + right), NHWC))
+    y = place(y_type, torch.full(y_type.shape, 7.0))
+    run(widened(pad.border2d(y_type, padding=padding, target=CPU), wide), y)
+    assert surroundings_intact(y)
+    assert_exact(y, pad.pad2d_torch(torch.full((N, C, *size), 7.0).double(), padding))
+
+
 @examples(200)
 @given(shapes, st.data())
 def test_merged_dims_address_the_same_elements(shape: list[int], data: st.DataObject) -> None:
@@ -131,6 +147,8 @@ REFUSED: list[Any] = [
      "pointwise: the slot must have the operands ['f32[2,3]']; got []"),
     (lambda: pad.pad2d(dense("f32", (1, 1, 2, 2)), dense("f32", (1, 1, 2, 2)), padding=(1, 0, 0, 0), target=CPU), ShapeError,
      "pad2d: y must be [1, 1, 3, 2], x [1, 1, 2, 2] padded by [1, 0, 0, 0]; got [1, 1, 2, 2]"),
+    (lambda: pad.border2d(dense("f32", (1, 1, 2, 2)), padding=(2, 1, 0, 0), target=CPU), ShapeError,
+     "border2d: padding must fit into y [1, 1, 2, 2], and not crop; got [2, 1, 0, 0]"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """concat: tensors one after another along ``dim``.
 
-A result that another op computes for this one alone is written straight into its part (see the pass ``write_into_concat``); the
+A result that another op computes for this one alone is written straight into its part (see the pass ``write_into_parts``); the
 others are copied, one launch each.
 """
 

@@ -8,7 +8,7 @@ written once, as plain formulas, and tests run them on tensors while autodiff ru
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class OpDef:
     prologue   the kernel has a slot on the loads of its first operand
     number     (**attrs) -> the numbers of an op without operands, whose result the plan keeps in memory
     packs      operands lie side by side in the result's memory, at ``offsets``; the plan lets their producers write there
-    parts      (result, operands, **attrs) -> (type, first element) of each operand's part of the result
+    parts      (result, operands, **attrs) -> (type, first element) of each operand's part of the result; None where it has none
     copies     the operand in the memory ``order`` given
     expression computes the expression ``expr`` of its operands, element by element
     cheap      a pointwise op that costs no more than an addition: rather made again than kept
@@ -117,7 +117,7 @@ class OpDef:
     prologue: bool = False
     number: Callable[..., tuple[float, ...]] | None = None
     packs: bool = False
-    parts: Callable[..., list[tuple[TensorType, int]]] | None = None
+    parts: Callable[..., Sequence[tuple[TensorType, int] | None]] | None = None
     copies: bool = False
     expression: bool = False
     cheap: bool = False

@@ -1,4 +1,8 @@
-"""pad2d: zeros around an image; ``padding`` = (top, bottom, left, right), negative numbers crop."""
+"""pad2d: zeros around an image; ``padding`` = (top, bottom, left, right), negative numbers crop.
+
+An image that another op computes is written straight into its place (see the pass ``write_into_parts``): only the border is
+then made here.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import torch
 from tritoncnn.errors import ShapeError
 from tritoncnn.ir import Node, TensorType
 from tritoncnn.kernels import pad as kernel
+from tritoncnn.kernels.pointwise import copy
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops.define import Lowering, OpDef
 from tritoncnn.ops.lowering import one_launch
@@ -35,8 +40,21 @@ def grad(dy: Any, y: Any, x: Any, *, padding: Pair) -> tuple[Any]:
     return (pad2d(dy, padding=tuple(-size for size in padding)),)
 
 
+def parts(y: TensorType, operands: tuple[TensorType, ...], padding: Pair) -> list[tuple[TensorType, int] | None]:
+    """(type, first element in y) of the image inside of y; None where some of it is cropped."""
+    if min(padding) < 0:
+        return [None]
+    return [(TensorType(y.dtype, operands[0].shape, y.strides), padding[0] * y.strides[2] + padding[2] * y.strides[3])]
+
+
 def lower(node: Node, target: Target) -> Lowering:
-    return one_launch(node, kernel.pad2d(node.result.type, node.operands[0].type, **node.attrs, target=target))  # type: ignore[arg-type]
+    y, x, padding = node.result.type, node.operands[0].type, node.attrs["padding"]
+    (place,) = parts(y, (x,), padding)  # type: ignore[arg-type]
+    if place is None or place[0].strides != x.strides:
+        return one_launch(node, kernel.pad2d(y, x, padding=padding, target=target))  # type: ignore[arg-type]
+    inside, first = place
+    border = kernel.border2d(y, padding=padding, target=target)  # type: ignore[arg-type]
+    return Lowering(((border, ("r0",)), (copy(inside, x, target=target), (f"r0+{first}", "o0"))))
 
 
 SAMPLES = tuple(
@@ -45,4 +63,4 @@ SAMPLES = tuple(
         ((2, 17, 6, 5), (-1, -2, 2, -1)),
     )
 )  # fmt: skip
-pad2d = OpDef("pad2d", infer, reference, grad, lower, orders={4: NHWC}, any_strides=True, samples=SAMPLES)
+pad2d = OpDef("pad2d", infer, reference, grad, lower, orders={4: NHWC}, parts=parts, any_strides=True, samples=SAMPLES)

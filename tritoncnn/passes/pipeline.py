@@ -29,7 +29,7 @@ from tritoncnn.passes.recompute_small import RecomputeSmall
 from tritoncnn.passes.share_sums import ShareSums
 from tritoncnn.passes.simplify import Simplify
 from tritoncnn.passes.sink_reshape import SinkReshape
-from tritoncnn.passes.write_into_concat import WriteIntoConcat
+from tritoncnn.passes.write_into_parts import WriteIntoParts
 
 FORWARD: tuple[Pass, ...] = (  # on the model's graph, before gradients
     Simplify(),
@@ -61,7 +61,7 @@ def lowering(target: Target, results: tuple[TensorType, ...] = ()) -> tuple[Pass
         FusePrologue(),  # after FuseEpilogue, too: what is left between two products
         FusePool(),  # after FuseEpilogue: pooling comes last in the kernel
         ChooseLayout(target, results),  # strides are decided for the ops that are left
-        WriteIntoConcat(),  # after ChooseLayout: it gives parts the strides of their whole
+        WriteIntoParts(),  # after ChooseLayout: it gives parts the strides of their whole
     )
 
 

@@ -179,7 +179,10 @@ def _lay_parts(draft: _Draft, node: Node) -> None:
     parts = OPS[node.op].parts
     assert parts is not None
     done = set()
-    for i, (value, (part, first)) in enumerate(zip(node.operands, parts(y.type, types, **node.attrs), strict=True)):
+    for i, (value, place) in enumerate(zip(node.operands, parts(y.type, types, **node.attrs), strict=True)):
+        if place is None:
+            continue
+        part, first = place
         if value.type.strides == part.strides and value in draft.bytes and value not in draft.graph.outputs:
             draft.packed[value] = (y, first * DTYPE_BYTES[y.type.dtype])
             del draft.bytes[value]
