@@ -45,6 +45,14 @@ def in_place(x: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     return v.clamp_(-1.5, 1.5).square().mean()
 
 
+def written(x: torch.Tensor, y: torch.Tensor, m: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+    z, rows, columns = x.clone(), x * 1.0, x.T * 2.0
+    z[m] = y[m].abs().log()
+    rows[r] += rows[r] * y[r]
+    columns[:, r] = x[r].T.exp()
+    return z.square().sum() + rows.square().mean() + (columns * y.T).sum()
+
+
 LOSSES: dict[str, Loss] = {
     "l1": lambda x, y, w, m, r: F.l1_loss(x[m], y[m]),
     "mse, sum": lambda x, y, w, m, r: F.mse_loss(x[m], y[m], reduction="sum"),
@@ -96,6 +104,24 @@ LOSSES: dict[str, Loss] = {
     "scaled": lambda x, y, w, m, r: silog(x, y, m),
     "a mask under no_grad": lambda x, y, w, m, r: under_no_grad(x, y, m),
     "in place": lambda x, y, w, m, r: in_place(x, m),
+    "at least one": lambda x, y, w, m, r: x[m].sum() / max(x[m].numel(), 1) + x[r].sum() / max(1, len(x[r])) - min(len(x[r]), 3),
+    "the larger size": lambda x, y, w, m, r: x[m].sum() / max(x[m].numel(), len(x[r]), 2),
+    "a product over it": lambda x, y, w, m, r: (x[r].T @ y[r].abs().log()).square().sum(),
+    "a product of batches": lambda x, y, w, m, r: torch.bmm(x[r].T[None], y[r][None]).square().sum(),
+    "a product with a vector": lambda x, y, w, m, r: (x[r] @ w).abs().log().mean() + (x[:, 0][r] @ y[r]).square().sum(),
+    "a product of vectors": lambda x, y, w, m, r: x[m] @ y[m],
+    "a product from the left": lambda x, y, w, m, r: (y @ x[r].T).abs().log().mean(),
+    "a product with several matrices": lambda x, y, w, m, r: (x[r] @ torch.stack([y.T, x.T])).square().mean(),
+    "a sum of products": lambda x, y, w, m, r: torch.einsum("nc,nk->ck", x[r], y[r].exp()).square().sum(),
+    "products of each": lambda x, y, w, m, r: torch.einsum("nc,kc->nk", x[r], y).abs().log().mean(),
+    "a sum by einsum": lambda x, y, w, m, r: torch.einsum("nc->c", x[r]).prod() + torch.einsum("nc,kc", x[r], y).exp().sum(),
+    "written back": lambda x, y, w, m, r: written(x, y, m, r),
+    "rows that it names": lambda x, y, w, m, r: (y[x.argmax(1)[r]] * x[r]).sum(),
+    "rows selected by it": lambda x, y, w, m, r: y.index_select(0, x.argmax(1)[r]).abs().log().mean(),
+    "a group norm": lambda x, y, w, m, r: (F.group_norm(x[r], 1) * y[r]).sum(),
+    "a batch norm that is trained": lambda x, y, w, m, r: (F.batch_norm(x[r], w.detach(), w.detach().abs(), w) * y[r]).sum(),
+    "a convolution": lambda x, y, w, m, r: F.conv1d(x[r].unsqueeze(1), y[:, None, :3]).abs().log().mean(),
+    "pools": lambda x, y, w, m, r: F.max_pool2d(x[r][:, None, None], (1, 2)).exp().mean(),
 }  # fmt: skip
 
 
@@ -286,7 +312,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a result": (lambda x, y, m, r: x[m], "a selection x[mask] as a result"),
     "sorted": (lambda x, y, m, r: x[m].sort()[0].sum(), "sort of a selection x[mask], whose places it orders or counts"),
     "two masks": (lambda x, y, m, r: (x[m] - y[y > 0]).sum(), "sub of a selection x[mask], which meets one by another mask"),
-    "a number": (lambda x, y, m, r: x[m].sum() / max(x[m].numel(), 1), "read as a number; mask.sum() counts in a tensor"),
+    "a number": (lambda x, y, m, r: x[m].sum() / float(x[m].numel()), "read as a number; mask.sum() counts in a tensor"),
     "a question": (lambda x, y, m, r: x[m].sum() if x[m].numel() else x.sum(), "read as a number; mask.sum() counts in a tensor"),
     "torch's own reading": (
         lambda x, y, m, r: F.kl_div(x[r].log_softmax(1), y[r], reduction="batchmean"), "read as a number; mask.sum() counts",
@@ -297,7 +323,9 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "another tensor": (lambda x, y, m, r: (x[r] - y).sum(), "shapes depend on data"),
     "a tensor of that size": (lambda x, y, m, r: (x[r] + torch.zeros(x[r].shape)).sum(), "which meets a tensor"),
     "a place": (lambda x, y, m, r: x[m].max(0)[1], "the place of the max of a selection x[mask]"),
-    "pairs": (lambda x, y, m, r: (x[r] @ x[r].T).sum(), "matmul of a selection x[mask], which it would mix"),
+    "pairs": (lambda x, y, m, r: (x[r] @ x[r].T).sum(), "which meets one that is selected along another dim"),
+    "a batch norm": (lambda x, y, m, r: F.batch_norm(x[r], None, None, training=True).exp().sum(), "whose mean and variance"),
+    "written by another mask": (lambda x, y, m, r: x.clone().index_put((y > 0,), x[m]).sum(), "index_put of a"),
     "two dims": (lambda x, y, m, r: x[r][:, m[0]].sum(), "of a selection by another mask"),
 }  # fmt: skip
 

@@ -17,8 +17,9 @@ import torch
 from tritoncnn.capture.decompose import decompose, formulas_of
 from tritoncnn.capture.gaps import gap
 from tritoncnn.capture.regions import name_of
+from tritoncnn.capture.selected import Call, Selection
 from tritoncnn.capture.selecting import STAND_INS, printed
-from tritoncnn.capture.selection import Call, Selection, emit_selected, is_selecting
+from tritoncnn.capture.selection import emit_selected, is_selecting
 from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.formulas.dtypes import COMPUTED, cast
@@ -213,7 +214,7 @@ class Walk:
 
     def _emit_selected(self, node: torch.fx.Node, name: str) -> Any:
         def run(*args: Any, **kwargs: Any) -> Any:
-            if name not in TABLE and name not in IDENTITIES:
+            if name not in TABLE and name not in IDENTITIES and name not in NORMS:
                 raise UnsupportedError(gap(name))
             return self._emitted(node, name, list(args), kwargs)
 

@@ -31,8 +31,8 @@ from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.kept import kept_by
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
+from tritoncnn.capture.selected import ADVICE, Selection
 from tritoncnn.capture.selecting import READ, STAND_INS, Selecting, printed, selects
-from tritoncnn.capture.selection import ADVICE, Selection
 from tritoncnn.capture.watch import Watch, watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead

@@ -7,6 +7,7 @@ call with selections is traced a second time with another stand-in, and what the
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -103,6 +104,21 @@ class Selecting(TorchFunctionMode):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
+        self._before: dict[str, Any] = {}
+
+    def __exit__(self, *error: Any) -> None:
+        for name, usual in self._before.items():
+            setattr(builtins, name, usual)
+        self._before.clear()
+        super().__exit__(*error)
+
+    def _select(self, x: torch.Tensor, mask: torch.Tensor, dim: int) -> torch.Tensor:
+        """A selection. From the first one on, Python's max, min and len know sizes: they would read them as numbers."""
+        if not self._before:
+            self._before = {name: getattr(builtins, name) for name in ("max", "min", "len")}
+            for name, usual in self._before.items():
+                setattr(builtins, name, _length(usual) if name == "len" else _bounded(usual, name))
+        return SELECTION(x, mask, dim, self.size)  # type: ignore[no-any-return]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -140,11 +156,37 @@ class Selecting(TorchFunctionMode):
         dim = sum(_dims(one, x.dim() - taken) for one in entries[:at])
         if any(one != slice(None) for one in plain):
             x = x[entries[:at] + (slice(None),) * mask.dim() + entries[at + 1 :]]
-        return SELECTION(x, mask, dim, self.size)  # type: ignore[no-any-return]
+        return self._select(x, mask, dim)
 
     def _flat(self, input: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         x, mask = torch.broadcast_tensors(input, mask)
-        return SELECTION(x, mask, 0, self.size)  # type: ignore[no-any-return]
+        return self._select(x, mask, 0)
+
+
+def _length(usual: Callable[[Any], int]) -> Callable[[Any], int]:
+    def length(x: Any) -> int:
+        return x.shape[0] if isinstance(x, torch.Tensor) and x.dim() else usual(x)
+
+    return length
+
+
+def _bounded(usual: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """max(x[mask].numel(), 1) is a count in a tensor."""
+
+    def bounded(*values: Any, **how: Any) -> Any:
+        if how or not any(isinstance(one, Size) for one in values):
+            return usual(*values, **how)
+        found, *others = sorted(values, key=lambda one: not isinstance(one, Size))
+        found = found.tensor()
+        for other in others:
+            if isinstance(other, (Size, torch.Tensor)):
+                both = torch.maximum if name == "max" else torch.minimum
+                found = both(found, other.tensor() if isinstance(other, Size) else other)
+            else:
+                found = found.clamp(**{"min" if name == "max" else "max": other})
+        return found
+
+    return bounded
 
 
 def _is_mask(one: Any) -> bool:

@@ -10,12 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tritoncnn.capture.mixing import PICKS, PRODUCTS, picked, product, put
+from tritoncnn.capture.selected import (
+    ADVICE,
+    Call,
+    Selection,
+    alike,
+    in_line,
+    place_of,
+    results_of,
+    selections,
+    shown_as,
+)
 from tritoncnn.capture.selecting import SELECTED, SELECTION
 from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, RESHAPES
 from tritoncnn.errors import UnsupportedError
@@ -23,10 +35,8 @@ from tritoncnn.formulas.dtypes import FLOATS, cast, filled, promoted
 from tritoncnn.formulas.logic import where
 from tritoncnn.formulas.matrix import mean, total
 from tritoncnn.formulas.refused import Refused
-from tritoncnn.ir import Node, Rewriter, Value
 from tritoncnn.ops import IR_DTYPE, OPS, TORCH_DTYPE, Sym
 
-ADVICE = "torch.where keeps the size, a product with the mask too"
 ON_EACH = frozenset({  # what torch has no tag for: ops on each element, with broadcasting
     "rsub.Tensor", "rsub.Scalar", "floor_divide.default", "floor_divide.Scalar", "special_xlogy.default",
     "special_xlogy.self_scalar", "special_xlogy.other_scalar", "special_logit.default", "special_sinc.default", "__and__.Tensor",
@@ -44,15 +54,16 @@ ALONG = frozenset({  # ops that work along the dims which their argument dim nam
     "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "argsort", "topk", "kthvalue", "median", "select", "slice", "narrow",
     "unbind", "split", "split_with_sizes", "chunk", "gather", "index_select", "cat", "stack",
 })  # fmt: skip
-FAR = 200  # pairs of values that are looked at to tell two masks apart
 MOVES = frozenset({"t.default", "numpy_T.default", "mT.default", "transpose.int", "permute.default"})
 # Op -> how many last dims of the one selection among its arguments it mixes.
 LAST: dict[str, Callable[[Sequence[Any]], int]] = {
     "linear.default": lambda args: 1,
-    "matmul.default": lambda args: 1,
-    "mm.default": lambda args: 1,
     "layer_norm.default": lambda args: len(args[1]),
     "embedding.default": lambda args: 0,
+    "batch_norm.default": lambda args: len(args[0].shape) - 1,
+    "group_norm.default": lambda args: len(args[0].shape) - 1,
+    **dict.fromkeys(("conv1d.default", "conv2d.default", "conv3d.default"), lambda args: len(args[0].shape) - 1),
+    **dict.fromkeys(("max_pool2d.default", "avg_pool2d.default", "adaptive_avg_pool2d.default"), lambda args: 2),
     "one_hot.default": lambda args: 0,
 }
 # Reduction -> the number that changes nothing in it, from dtype and arguments.
@@ -83,82 +94,9 @@ def _of_norm(order: float | None) -> float:
     return math.inf if order is not None and order < 0 else 0
 
 
-@dataclass(frozen=True)
-class Selection:
-    """``whole`` at the places along ``dim`` where ``mask``, a vector, holds. ``size`` stands for how many these are.
-
-    ``clean``: numbers elsewhere are harmless, and no gradient comes from there.
-    """
-
-    whole: Sym
-    mask: Sym
-    dim: int
-    size: int
-    clean: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As torch's tracer has it."""
-        return tuple(self.size if d == self.dim else n for d, n in enumerate(self.whole.shape))
-
-    @property
-    def dtype(self) -> str:
-        return self.whole.dtype
-
-    @property
-    def chosen(self) -> Sym:
-        """The mask, in line with ``whole``."""
-        return _in_line(self.mask, len(self.whole.shape), self.dim)
-
-    def filled(self, number: float) -> Sym:
-        """``whole`` with a number where nothing is selected."""
-        if self.dtype == "i1":
-            number = bool(number)
-        found: Sym = where(self.chosen, self.whole, float(number) if self.dtype in FLOATS else number)
-        return found
-
-    def cleaned(self) -> Selection:
-        harmless = 1 if self.dtype in FLOATS else 0
-        return self if self.clean else replace(self, whole=self.filled(harmless), clean=True)
-
-
-def _in_line(mask: Sym, rank: int, dim: int) -> Sym:
-    found: Sym = OPS["reshape"](mask, shape=tuple(mask.shape[0] if d == dim else 1 for d in range(rank)))
-    return found
-
-
 def is_selecting(node: torch.fx.Node, known: Mapping[torch.fx.Node, Any]) -> bool:
     """Whether an op selects, or one of its operands is a selection, or holds some."""
     return node.target is SELECTION or bool(selections(map(known.get, node.all_input_nodes)))
-
-
-def selections(values: Any) -> list[Selection]:
-    return [one for one in tree_leaves(list(values)) if isinstance(one, Selection)]
-
-
-@dataclass(frozen=True)
-class Call:
-    """An ATen op, some of whose operands are selections. ``run`` is what the table makes of it, of tensors."""
-
-    node: torch.fx.Node
-    name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    run: Callable[..., Any]
-
-    @property
-    def packet(self) -> str:
-        return self.name.split(".")[0]
-
-    def given(self, *names: str) -> Any:
-        """The argument of a name of torch's schema; its default where it is not given, None where there is none such."""
-        for place, one in enumerate(self.node.target._schema.arguments):  # type: ignore[union-attr]
-            if one.name in names:
-                return self.args[place] if place < len(self.args) else self.kwargs.get(one.name, one.default_value)
-        return None
-
-    def refuse(self, why: str) -> UnsupportedError:
-        return UnsupportedError(f"{self.packet.strip('_')} of a selection x[mask], {why}; {ADVICE}")
 
 
 def emit_selected(call: Call) -> Any:
@@ -172,7 +110,7 @@ def emit_selected(call: Call) -> Any:
         return total(first.mask)
     shown = call.node.meta["val"]
     if isinstance(shown, torch.Tensor) and call.name in FILLS:
-        return _shown(call, first, filled(first.whole, FILLS[call.name](call.args), IR_DTYPE[shown.dtype]), shown)
+        return shown_as(call, first, filled(first.whole, FILLS[call.name](call.args), IR_DTYPE[shown.dtype]), shown)
     if call.given("train") is False:  # dropout of what is not trained
         return first
     if call.name in IDENTITIES:
@@ -181,13 +119,19 @@ def emit_selected(call: Call) -> Any:
         return _reshaped(call, first, tuple(shown.shape))
     if call.name in MOVES:
         moved = call.run(first.whole, *call.args[1:], **call.kwargs)
-        return replace(first, whole=moved, dim=_place(call, first, shown))
+        return replace(first, whole=moved, dim=place_of(call, first, shown))
     if torch.Tag.pointwise in call.node.target.tags or call.name in ON_EACH:  # type: ignore[union-attr]
-        return _results(call, first, _on_each(call, first))
+        return results_of(call, first, _on_each(call, first))
     if call.packet in LOSSES:
         return _loss(call, first)
     if call.packet in CLASSES:
         return _of_classes(call, first)
+    if call.name in PRODUCTS:
+        return product(call)
+    if call.name in PICKS:
+        return picked(call, first)
+    if call.packet == "index_put":
+        return put(call)
     if call.name in LAST:
         return _by_lines(call, first)
     if call.packet in ALONG:
@@ -208,32 +152,8 @@ def _select(x: Any, mask: Any, dim: int, size: int) -> Selection:
     return Selection(whole, OPS["reshape"](mask, shape=(places,)), dim, size).cleaned()
 
 
-def _place(call: Call, like: Selection, shown: torch.Tensor) -> int:
-    """The dim of a result that runs over what is selected. Raises UnsupportedError where there is not one."""
-    places = [d for d, n in enumerate(shown.shape) if n == like.size]
-    if len(places) != 1:
-        raise call.refuse("whose result is none")
-    return places[0]
-
-
-def _shown(call: Call, like: Selection, y: Any, shown: Any, clean: bool = False) -> Any:
-    """A result: a selection, or a tensor where nothing of it runs over what is selected."""
-    if not isinstance(y, Sym):
-        return y
-    if like.size not in shown.shape:
-        return y
-    return Selection(y, like.mask, _place(call, like, shown), like.size, clean)
-
-
-def _results(call: Call, like: Selection, found: Any, clean: bool = False) -> Any:
-    shown = call.node.meta["val"]
-    if isinstance(found, (tuple, list)):
-        return tuple(_shown(call, like, y, one, clean) for y, one in zip(found, shown, strict=False))
-    return _shown(call, like, found, shown, clean)
-
-
 def _reshaped(call: Call, x: Selection, shape: tuple[int, ...]) -> Selection:
-    dim = _place(call, x, call.node.meta["val"])
+    dim = place_of(call, x, call.node.meta["val"])
     wanted = tuple(x.whole.shape[x.dim] if d == dim else n for d, n in enumerate(shape))
     if call.name in EXPANDS:
         if len(shape) - dim != len(x.shape) - x.dim:
@@ -264,7 +184,7 @@ def _operands(call: Call, like: Selection) -> tuple[tuple[Any, ...], dict[str, A
         if x.dtype not in FLOATS:
             return x
         x = x if x.shape else cast(x, dtype)
-        return where(_in_line(like.mask, rank, dim), x, 1.0)
+        return where(in_line(like.mask, rank, dim), x, 1.0)
 
     return tree_map(one, (call.args, call.kwargs), is_leaf=lambda x: isinstance(x, (Sym, Selection)))  # type: ignore[no-any-return]
 
@@ -306,7 +226,7 @@ def _of_classes(call: Call, like: Selection) -> Any:
     if target.dtype != "i64":
         raise call.refuse(f"whose target is {target.dtype}; .long() makes it i64")
     ignored = call.given("ignore_index")
-    return _results(call, like, call.run(logits, target.filled(ignored), *rest))
+    return results_of(call, like, call.run(logits, target.filled(ignored), *rest))
 
 
 def _by_lines(call: Call, like: Selection) -> Any:
@@ -314,17 +234,17 @@ def _by_lines(call: Call, like: Selection) -> Any:
     (place,) = places if len(places) == 1 else (-1,)
     if place != (call.packet == "embedding") or like.dim >= len(like.shape) - LAST[call.name](call.args):
         raise call.refuse("which it would mix")
-    if call.packet == "matmul" and len(call.args[1].shape) > 2:
-        raise call.refuse("which meets several matrices")
+    if call.packet == "batch_norm" and call.given("training"):
+        raise call.refuse("whose mean and variance would be those of what is selected")
     args = tuple(like.cleaned().whole if i == place else x for i, x in enumerate(call.args))
-    found = _results(call, like, call.run(*args, **call.kwargs))
+    found = results_of(call, like, call.run(*args, **call.kwargs))
     return found.cleaned()  # its gradient meets the weight's
 
 
 def _along(call: Call, like: Selection) -> Any:
     """An op along dims: of each place where the places are not among them, else a reduction over what is selected."""
     tensors = [x for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, (Sym, Selection))]
-    if any(not isinstance(x, Selection) for x in tensors) and call.packet != "index_select":
+    if any(not isinstance(x, Selection) for x in tensors):
         raise call.refuse("which meets a tensor that is none")
     rank = len(like.shape) + (call.packet == "stack")
     dims = call.given("dim", "dims")
@@ -337,7 +257,7 @@ def _along(call: Call, like: Selection) -> Any:
             lambda x: x.cleaned().whole if isinstance(x, Selection) else x, (call.args, call.kwargs),
             is_leaf=lambda x: isinstance(x, (Sym, Selection)),
         )  # fmt: skip
-        return _results(call, like, call.run(*args, **kwargs))
+        return results_of(call, like, call.run(*args, **kwargs))
     if call.packet in AVERAGED:
         return call.run(like.whole, *call.args[1:], **call.kwargs, among=like.chosen)
     if call.packet not in NEUTRAL:
@@ -348,29 +268,3 @@ def _along(call: Call, like: Selection) -> Any:
         why = f"the place of the {call.packet} of a selection x[mask], counted among what is selected; {ADVICE}"
         return (found[0], Refused(why))
     return found
-
-
-def alike(a: Sym, b: Sym) -> bool:
-    """Whether two values are computed in the same way of the same ones."""
-    return _alike(a.graph, a.value, b.value, {})
-
-
-def _alike(graph: Rewriter, a: Value, b: Value, known: dict[tuple[Value, Value], bool]) -> bool:
-    if a == b:
-        return True
-    if (a, b) not in known:  # a value may have many ways to another: each pair is looked at once
-        known[a, b] = False
-        if len(known) > FAR:
-            return False
-        one, other = _producer(graph, a), _producer(graph, b)
-        known[a, b] = (
-            one is not None and other is not None
-            and (one.op, one.attrs, len(one.operands)) == (other.op, other.attrs, len(other.operands))
-            and one.results.index(a) == other.results.index(b)
-            and all(_alike(graph, x, y, known) for x, y in zip(one.operands, other.operands, strict=True))
-        )  # fmt: skip
-    return known[a, b]
-
-
-def _producer(graph: Rewriter, value: Value) -> Node | None:
-    return next((node for node in reversed(graph.nodes) if value in node.results), None)

@@ -25,7 +25,7 @@ class Watch:
     """What was seen. ``lost``: what cannot be honoured, as 'what (line)', in order. ``assigned``: where
     buffers were set anew. ``differentiated``: gradients were taken inside, of which the tracer follows a few only."""
 
-    gradients: bool
+    gradients: bool = False
     lost: dict[str, None] = field(default_factory=dict)
     assigned: dict[tuple[int, str], str] = field(default_factory=dict)
     buffers: list[tuple[torch.nn.Module, str, torch.Tensor | None]] = field(default_factory=list)
