@@ -191,7 +191,15 @@ def test_reductions_agree_with_torch(shape: list[int], data: st.DataObject, seed
 
 
 @pytest.mark.parametrize(
-    ("shape", "dims"), [((5000,), (0,)), ((3, 40_000), (1,)), ((40_000, 3), (0,)), ((70, 2, 300), (0, 2))]
+    ("shape", "dims"),
+    [
+        ((5000,), (0,)),
+        ((3, 40_000), (1,)),
+        ((40_000, 3), (0,)),
+        ((70, 2, 300), (0, 2)),
+        ((9000, 96), (0,)),
+        ((2, 3000, 64), (1,)),
+    ],
 )
 def test_long_reductions_are_split(shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
     x_type = dense("f32", shape)
@@ -237,3 +245,13 @@ def test_a_refusal_is_one_sentence(call: Any, kind: type[Exception], sentence: s
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value) == sentence
+
+
+def test_sums_over_pixels_read_whole_rows_of_channels() -> None:
+    def tile(channels: int, pixels: int, samples: int = 1) -> reduction.Tile:
+        return reduction.pick_tile(samples * channels, pixels, False, CPU, channels)
+
+    assert tile(64, 50_176) == reduction.Tile(64, 32, 16)
+    assert tile(96, 12_544).BLOCK_KEEP == 128, "all of a row, if few lanes are idle"
+    assert tile(144, 12_544).BLOCK_KEEP == 16, "else pieces of it"
+    assert tile(192, 784, samples=4) == reduction.Tile(64, 32, 1), "no lanes of two samples"
