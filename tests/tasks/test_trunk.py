@@ -29,6 +29,7 @@ from tritoncnn.tasks.kinds.depth import delta1
 from tritoncnn.tasks.kinds.three_answers import MEASURES, WEIGHTS, constant_maps, iou_of, score, summed_loss
 from tritoncnn.train import Interrupted, Options, predict, resume, train
 from tritoncnn.train.answers import write_answers
+from tritoncnn.train.checkpoint import _history
 
 SIDE, BATCH = 32, 4
 FACTS = Facts(PARTS, (0.5,), (0.25,))
@@ -281,3 +282,15 @@ def test_no_metric_is_told_of_a_head_that_a_net_has_not() -> None:
     assert list(task.told({"heads": "all"})) == list(task.metrics)
     assert list(task.told({"heads": "depth"})) == ["test_loss", "score", "delta1"]
     assert list(task.told({"heads": "parts+colour"})) == ["test_loss", "score", "mIoU", "near_colour"]
+
+
+def test_lines_of_metrics_tell_of_no_head_that_there_is_not() -> None:
+    """Nor do those of an older run, whose lines had figures for it."""
+    given = Options.of(find_task("trunk"), heads="depth")
+    assert given.columns == ("epoch", "step", "loss", "test_loss", "score", "delta1")
+    line = dict.fromkeys(find_task("trunk").columns, 1.0)
+    assert (
+        _history(given, [line, {name: line[name] for name in given.columns}])
+        == (dict.fromkeys(given.columns, 1.0),) * 2
+    )
+    assert Options.of(find_task("trunk")).columns == find_task("trunk").columns

@@ -23,7 +23,7 @@ from tritoncnn.commands import main
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.melodies import make_melody
 from tritoncnn.data.sounds import SILENCE, cut_windows, encode, read_sound
-from tritoncnn.errors import DataError, InputError, UnsupportedError
+from tritoncnn.errors import DataError, InputError
 from tritoncnn.models.wavenet import WaveNet, dilated
 from tritoncnn.music import Composing, compose_of_run
 from tritoncnn.optim import Adam
@@ -246,7 +246,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
 
 def test_a_net_that_hears_more_than_the_context_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        (InputError, UnsupportedError), match="the net hears 4 samples more than --context; raise it by as many"
+        InputError, match="--context must be at least the 8 samples that a net of --layers 3 and --stacks 1 hears"
     ):
         train(options_for(run.parent / "sounds", layers=3), tmp_path / "run")
 

@@ -134,7 +134,11 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "channels": ({"std": [1, 1]}, "mean and std must have one number per channel; got 1 and 2"),
     "model": ({"model": 3}, "model must be a name; got 3"),
     "unknown model": ({"model": "lenot"}, r"unknown model of task 'lenet' 'lenot'; did you mean lenet\?"),
-    "another size": ({"classes": ["a", "b"]}, r"tensor 'fc3.weight' must be float32 \[2, 84\]; got float32 \[10, 84\]"),
+    "another size": (
+        {"classes": ["a", "b"]},
+        r"tensor 'fc3.weight' must be float32 \[2, 84\]; got float32 \[10, 84\]; it belongs to another model, or model "
+        r"'lenet' has changed since this run was trained: train it again by tritoncnn train --config .*/config.yaml$",
+    ),
 }
 
 

@@ -82,7 +82,7 @@ class Checkpoint:
                 options, _typed(note, "data", str), _typed(note, "epoch", int), _typed(note, "batch", int),
                 _row(note.get("loss_sums"), "loss_sums", task.step.columns if note["batch"] else ()),
                 _finite(note, "seconds"),
-                _history(task, _typed(note, "history", list)),
+                _history(options, _typed(note, "history", list)),
                 _typed(note, "frozen", str), {}, added,
             )  # fmt: skip
         except (TypeError, OverflowError, InputError) as error:
@@ -103,7 +103,7 @@ class Checkpoint:
     @property
     def unmeasured(self) -> list[str]:
         """Metrics that the last line of the history lacks: they came after the run was begun."""
-        return [name for name in self.options.task.metrics if self.history and name not in self.history[-1]]
+        return [name for name in self.options.columns if self.history and name not in self.history[-1]]
 
     @property
     def nets(self) -> dict[str, torch.Tensor]:
@@ -156,13 +156,19 @@ def _finite(note: Mapping[str, Any], name: str) -> float:
     return value
 
 
-def _history(task: Task, lines: Sequence[Any]) -> tuple[Row, ...]:
-    """Lines of metrics.jsonl. A metric that is not the best one may be missing up to some line: there was no such thing yet."""
+def _history(options: Options, lines: Sequence[Any]) -> tuple[Row, ...]:
+    """Lines of metrics.jsonl. A metric that is not the best one may be missing up to some line: there was no such thing yet.
+
+    Older versions also kept metrics of what a net does not answer: these are left out.
+    """
+    task, columns = options.task, options.columns
     rows: list[Row] = []
     had = {"epoch", "step", *task.step.columns, task.best}
     for line in lines:
-        had |= set(line) & set(task.metrics) if isinstance(line, dict) else set()
-        rows.append(_row(line, "a line of history", [name for name in task.columns if name in had]))
+        if isinstance(line, dict):
+            line = {name: value for name, value in line.items() if name in columns or name not in task.metrics}
+            had |= set(line) & set(columns)
+        rows.append(_row(line, "a line of history", [name for name in columns if name in had]))
     return tuple(rows)
 
 

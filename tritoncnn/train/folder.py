@@ -22,7 +22,7 @@ from tritoncnn.task import Task
 from tritoncnn.train.configfile import write_config as yaml_of
 from tritoncnn.train.events import NAME as EVENTS
 from tritoncnn.train.options import Options, check_size
-from tritoncnn.train.tensorfile import parse_json, read_tensors, write_tensors
+from tritoncnn.train.tensorfile import MisfitError, parse_json, read_tensors, write_tensors
 
 MAX_CONFIG = 16 << 20  # bytes
 RUNS = Path("runs")
@@ -74,7 +74,7 @@ class RunFolder:
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         write_file(self.path / "metrics.jsonl", "".join(lines).encode())
         if options.csv:
-            names = options.task.columns
+            names = options.columns
             table = [names, *([repr(row[name]) if name in row else "" for name in names] for row in rows)]
             write_file(self.path / "metrics.csv", "".join(",".join(cells) + "\n" for cells in table).encode())
 
@@ -215,6 +215,18 @@ def task_name(path: Path) -> str:
     return name
 
 
+@contextlib.contextmanager
+def telling_changes(run: Path, model: str) -> Iterator[None]:
+    """Say of files that do not fit the net of their own run's config what else may be, and what to do."""
+    try:
+        yield
+    except MisfitError as error:
+        raise CheckpointError(
+            f"{error}, or model {model!r} has changed since this run was trained: train it again by tritoncnn train --config "
+            f"{run / 'config.yaml'}"
+        ) from error
+
+
 def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
     """Load the trained model of a run of ``task``: its last weights, or its ``best``.
 
@@ -242,6 +254,7 @@ def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
     path = run.best if best else run.model
     if look(path) == "none":
         raise CheckpointError(f"{path} does not exist: the run has not finished its first epoch; --resume it")
-    tensors, _ = read_tensors(path, module.state_dict())
+    with telling_changes(run.path, name):
+        tensors, _ = read_tensors(path, module.state_dict())
     module.load_state_dict(tensors)
     return Trained(module, task.reader(size, facts), facts)

@@ -211,7 +211,8 @@ class Trainer:
             raise CheckpointError(
                 f"{path} was trained with other frozen nets ({nets}) than are now built; begin a new run"
             )
-        self.moment = self.moment.fit(path, self.step.nets(), self.step.optimizer())
+        with folder.telling_changes(self.run.path, self.options.model):
+            self.moment = self.moment.fit(path, self.step.nets(), self.step.optimizer())
         self.step.load(self.moment.nets, self.moment.optimizer)
 
     def go(self) -> Outcome:
@@ -269,9 +270,7 @@ class Trainer:
         if self.events is not None:
             self.events.add(row)
         self.run.write_model(self.moment.measured())
-        untold = set(options.task.metrics) - set(options.task.told(options.own))
-        shown = {name: value for name, value in row.items() if name not in untold}
-        self.progress.evaluated(options.task, options.epochs, shown, speed)
+        self.progress.evaluated(options.task, options.epochs, row, speed)
         self.progress.detail(f"epoch {epoch + 1} took {seconds:.1f} s; the last learning rate was {step.lr:.3g}")
         if not self.moment.ended:
             self._leave_if(held)
@@ -293,7 +292,7 @@ class Trainer:
         self.outputs = outputs = self.evaluator.outputs(self.data.test.x, self.options.workers)
         last = (epoch + 1) * self.steps
         row: Row = {"epoch": epoch + 1, "step": last} | {name: total / self.steps for name, total in sums.items()}
-        for name, metric in self.options.task.metrics.items():
+        for name, metric in self.options.task.told(self.options.own).items():
             row[name] = metric.measure(outputs, self.data.test.y)
             if not math.isfinite(row[name]):
                 what = name.replace("_", " ")

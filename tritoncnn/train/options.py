@@ -127,6 +127,12 @@ class Options(Flags):
         return {"task": self.task.name} | {name: self.value(name) for name in self.rows}
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """What a line of metrics.jsonl has: of the task's metrics those that runs with these options have."""
+        told = self.task.told(self.own)
+        return tuple(name for name in self.task.columns if name in told or name not in self.task.metrics)
+
+    @property
     def rows(self) -> dict[str, Row]:
         """The table, with what the task and its data set add to it."""
         return {**TABLE, **self.task.rows_of(self.model, self.data)}

@@ -149,21 +149,25 @@ def parse_json(path: Path, text: bytes, what: str) -> dict[str, Any]:
     return value
 
 
+class MisfitError(CheckpointError):
+    """A whole file, whose tensors are not those that are wanted."""
+
+
 def _check_described(path: Path, header: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) -> None:
     """The header must tell of ``wanted``'s names, shapes and dtypes. Raises CheckpointError."""
     for name, like in wanted.items():
         if name not in header:
-            raise CheckpointError(f"{path} lacks tensor {name!r}; it belongs to another model or optimizer")
+            raise MisfitError(f"{path} lacks tensor {name!r}; it belongs to another model or optimizer")
         entry = header[name] if isinstance(header[name], dict) else {}
         dtype = str(entry.get("dtype"))
         found = f"{DTYPES.get(dtype, dtype)} {entry.get('shape')}"
         if found != describe(like):
-            raise CheckpointError(
+            raise MisfitError(
                 f"{path}: tensor {name!r} must be {describe(like)}; got {found}; it belongs to another model"
             )
     for name in header:
         if name not in wanted:
-            raise CheckpointError(f"{path} has the unknown tensor {name!r}; it belongs to another model or optimizer")
+            raise MisfitError(f"{path} has the unknown tensor {name!r}; it belongs to another model or optimizer")
 
 
 def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
