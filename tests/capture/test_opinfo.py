@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import tritoncnn
 from tests.kernels.cases import DEEP
-from tritoncnn.capture.table import EXPANDS, RESHAPES, TABLE
+from tritoncnn.capture.kinds import EXPANDS, RESHAPES
+from tritoncnn.capture.table import TABLE
 from tritoncnn.errors import InputError
 
 pytest.importorskip("expecttest", reason="torch's sample inputs need expecttest: pip install 'tritoncnn[test]'")

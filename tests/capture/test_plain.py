@@ -19,6 +19,7 @@ from tritoncnn.capture import Captured, capture, export
 from tritoncnn.capture.plain import trace_twice
 from tritoncnn.capture.shadow import NotPlain
 from tritoncnn.capture.sizes import SIZES
+from tritoncnn.capture.traced import Traced
 from tritoncnn.capture.watch import Watch
 from tritoncnn.models.lenet import LeNet
 from tritoncnn.models.resnet import resnet20
@@ -312,7 +313,7 @@ FAILS = {"an array is made", "vmap", "an exception"}  # torch or the module rais
 
 
 def traced(net: nn.Module) -> nn.Module:
-    module = export._Traced({"net": net}, lambda x: net(x))
+    module = Traced({"net": net}, lambda x: net(x))
     module.result.watch = Watch()
     return module
 

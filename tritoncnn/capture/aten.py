@@ -16,11 +16,12 @@ import torch
 
 from tritoncnn.capture.decompose import decompose, formulas_of
 from tritoncnn.capture.gaps import gap
+from tritoncnn.capture.kinds import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES
 from tritoncnn.capture.regions import name_of
 from tritoncnn.capture.selected import Call, Selection
 from tritoncnn.capture.selecting import STAND_INS, printed
 from tritoncnn.capture.selection import emit_selected, is_selecting
-from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, PLACEMENT, RESHAPES, TABLE
+from tritoncnn.capture.table import TABLE
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.formulas.dtypes import COMPUTED, cast
 from tritoncnn.formulas.random import uniform

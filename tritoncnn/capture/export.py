@@ -12,9 +12,7 @@ import functools
 import inspect
 import io
 import logging
-import random
 import re
-import sys
 import threading
 import traceback
 import warnings
@@ -32,12 +30,13 @@ from tritoncnn.capture.kept import kept_by
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
 from tritoncnn.capture.selected import ADVICE, Selection
-from tritoncnn.capture.selecting import READ, STAND_INS, Selecting, printed, selects
-from tritoncnn.capture.watch import Watch, watched
+from tritoncnn.capture.selecting import READ, STAND_INS, printed, selects
+from tritoncnn.capture.traced import Traced
+from tritoncnn.capture.watch import watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
 from tritoncnn.ir import Graph, Rewriter, TensorType, Value, remove_dead
 from tritoncnn.ops import Sym
-from tritoncnn.tree import Form, flatten
+from tritoncnn.tree import Form
 
 if TYPE_CHECKING:
     from tritoncnn.capture.plain import Program
@@ -78,44 +77,6 @@ class Captured:
         return self.parameters.get(name) or self.buffers[name]
 
 
-class _Traced(torch.nn.Module):
-    """forward(*tensors) = the tensors of the tree that ``function(*tensors)`` gives."""
-
-    def __init__(self, nets: Mapping[str, torch.nn.Module], function: Callable[..., Any]) -> None:
-        super().__init__()
-        for name, net in nets.items():
-            self.add_module(name, net)
-        self.result = _Result()  # torch.export puts attributes that are containers back as they were
-        self.function = function
-
-    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        numbers = _drawn_by_python()
-        self.result.watch.begin(self)
-        with Selecting(self.result.stand_in):
-            found, self.result.form = flatten(self.function(*tensors))
-        if _drawn_by_python() != numbers:
-            self.result.watch.note(
-                "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
-            )
-        return tuple(self.result.watch.settle(found))
-
-
-def _drawn_by_python() -> tuple[object, ...]:
-    """Where the random numbers of Python, and those of NumPy where it is in use, have come to."""
-    numpy = sys.modules.get("numpy")
-    _, words, place, *_ = ("", b"", 0) if numpy is None else numpy.random.get_state()
-    return random.getstate(), bytes(words), place
-
-
-class _Result:
-    """The form of what a traced function returned, what is watched meanwhile, and who traced it."""
-
-    form: Form
-    watch: Watch
-    way: str
-    stand_in: int = STAND_INS[0]  # for the size of x[mask]
-
-
 def capture(
     nets: Mapping[str, torch.nn.Module], function: Callable[..., Any], tensors: Sequence[torch.Tensor], names: Sequence[str],
     *, title: str, gradients: bool = False, prefix: str = "",
@@ -131,7 +92,7 @@ def capture(
             raise InputError(f"{input_named(name)} must be a dense tensor; got {tensor.layout}; use .to_dense()")
     with _TRACING, torch.inference_mode(False), _on_cpu():
         tensors = _apart(tensors)
-        module = _Traced(nets, function)
+        module = Traced(nets, function)
         if nets:
             module.training = any(net.training for net in nets.values())
         walk = Walk(Rewriter(re.sub(r"\W", "_", title)))
@@ -212,7 +173,7 @@ def _writes(node: torch.fx.Node) -> bool:
     return is_write(node)
 
 
-def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool, walk: Walk) -> Program | str:
+def _plain(module: Traced, example: tuple[torch.Tensor, ...], gradients: bool, walk: Walk) -> Program | str:
     """The ops of a plain call; for one that is torch.export's, which also says what is wrong where the module fails, why.
 
     It is traced twice, the second time with what the first has left on objects: what is then another call is refused.
@@ -235,7 +196,7 @@ def _plain(module: _Traced, example: tuple[torch.Tensor, ...], gradients: bool, 
 
 
 def _export(
-    module: _Traced, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
+    module: Traced, example: tuple[torch.Tensor, ...], walk: Walk, gradients: bool
 ) -> torch.export.ExportedProgram | Program:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
@@ -287,11 +248,11 @@ def _export(
         logging.disable(logged)
 
 
-def _stand_in(module: _Traced, size: int) -> None:
+def _stand_in(module: Traced, size: int) -> None:
     module.result.stand_in = size
 
 
-def _reads_sizes(module: _Traced, example: tuple[torch.Tensor, ...], traced: torch.fx.GraphModule) -> bool:
+def _reads_sizes(module: Traced, example: tuple[torch.Tensor, ...], traced: torch.fx.GraphModule) -> bool:
     """Whether the call is another one where a mask selects another number of places; no_grad is known to be kept by now."""
     _stand_in(module, STAND_INS[1])
     again = torch.export.export(module, example, strict=False).graph_module
@@ -316,7 +277,7 @@ class _Capture:
     inputs: list[str] = field(default_factory=list)
     changed: dict[torch.fx.Node, torch.fx.Node] = field(default_factory=dict)  # buffer -> its new content
 
-    def run(self, program: torch.export.ExportedProgram | Program, module: _Traced) -> Captured:
+    def run(self, program: torch.export.ExportedProgram | Program, module: Traced) -> Captured:
         walk = self.walk
         (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
         results = self._take_changes(program, returned)

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import torch
 from torch.overrides import TorchFunctionMode
 
+from tritoncnn.capture.kinds import EXPANDS, FILLS, RESHAPES
 from tritoncnn.capture.regions import name_of
-from tritoncnn.capture.table import EXPANDS, FILLS, RESHAPES
 from tritoncnn.errors import UnsupportedError
 
 LIBRARY = torch.library.Library("tritoncnn_capture", "DEF")

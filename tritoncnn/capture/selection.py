@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tritoncnn.capture.kinds import EXPANDS, FILLS, IDENTITIES, RESHAPES
 from tritoncnn.capture.mixing import PICKS, PRODUCTS, picked, product, put
 from tritoncnn.capture.selected import (
     ADVICE,
@@ -29,7 +30,6 @@ from tritoncnn.capture.selected import (
     shown_as,
 )
 from tritoncnn.capture.selecting import SELECTED, SELECTION
-from tritoncnn.capture.table import EXPANDS, FILLS, IDENTITIES, RESHAPES
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.formulas.dtypes import FLOATS, cast, filled, promoted
 from tritoncnn.formulas.logic import where

@@ -1,0 +1,52 @@
+"""What is traced: a function over nets as one module, which tells what was seen while it ran."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from tritoncnn.capture.selecting import STAND_INS, Selecting
+from tritoncnn.capture.watch import Watch
+from tritoncnn.tree import Form, flatten
+
+
+class Result:
+    """The form of what a traced function returned, what is watched meanwhile, and who traced it."""
+
+    form: Form
+    watch: Watch
+    way: str
+    stand_in: int = STAND_INS[0]  # for the size of x[mask]
+
+
+class Traced(torch.nn.Module):
+    """forward(*tensors) = the tensors of the tree that ``function(*tensors)`` gives."""
+
+    def __init__(self, nets: Mapping[str, torch.nn.Module], function: Callable[..., Any]) -> None:
+        super().__init__()
+        for name, net in nets.items():
+            self.add_module(name, net)
+        self.result = Result()  # torch.export puts attributes that are containers back as they were
+        self.function = function
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        numbers = _drawn_by_python()
+        self.result.watch.begin(self)
+        with Selecting(self.result.stand_in):
+            found, self.result.form = flatten(self.function(*tensors))
+        if _drawn_by_python() != numbers:
+            self.result.watch.note(
+                "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
+            )
+        return tuple(self.result.watch.settle(found))
+
+
+def _drawn_by_python() -> tuple[object, ...]:
+    """Where the random numbers of Python, and those of NumPy where it is in use, have come to."""
+    numpy = sys.modules.get("numpy")
+    _, words, place, *_ = ("", b"", 0) if numpy is None else numpy.random.get_state()
+    return random.getstate(), bytes(words), place
