@@ -108,18 +108,18 @@ def paint_film(
 
 
 def _checker(film: Path, least: int, size: int | None) -> Callable[[str, Image.Image], None]:
-    """What raises DataError for a frame that is no size for the net, or another one than the first."""
+    """What raises DataError for a frame that is no size for the net, or becomes another one than the first."""
     first: list[tuple[int, int]] = []
 
     def check(name: str, frame: Image.Image) -> None:
-        if not first:
-            first.append(frame.size)
-        if frame.size != first[0]:
-            raise DataError(
-                f"frame {name} of {film} has {frame.width} x {frame.height} pixels, and those before it have "
-                f"{first[0][0]} x {first[0][1]}; all frames of a film must be alike"
-            )
         shown = scaled(frame, size) if size is not None else frame
+        if not first:
+            first.append(shown.size)
+        if shown.size != first[0]:
+            raise DataError(
+                f"frame {name} of {film} has {frame.width} x {frame.height} pixels, and those before it have another size; all "
+                "frames of a film must be alike"
+            )
         if min(shown.size) < least or max(shown.size) > LARGEST:
             raise DataError(
                 f"frame {name} of {film} must have from {least} to {LARGEST} pixels along each side; it has {shown.width} x "
