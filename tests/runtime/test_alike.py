@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
+import tritoncnn
 from tritoncnn.ir import TensorType
 from tritoncnn.runtime import Alike
 
@@ -78,3 +79,10 @@ def test_inside_of_transforms_and_autocast(alike, tensors):
     with torch.autocast("cpu"):
         seen.append(alike(tensors))
     assert seen == [False] * 3
+
+
+def test_a_torch_without_such_a_check_looks_closer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritoncnn.runtime.alike.guards", object())
+    assert not Alike(TYPES)([torch.ones(2, 3), torch.ones(2, 3, dtype=torch.int64).t()])
+    net, x = torch.nn.Linear(3, 4), torch.randn(2, 3)
+    torch.testing.assert_close(tritoncnn.compile(net, x)(x), net(x).detach())

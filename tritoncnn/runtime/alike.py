@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch._C._dynamo.guards import TensorGuards
+from torch._C._dynamo import guards  # torch's own: another version may lack what is taken from there
 from torch.autograd import forward_ad
 
 from tritoncnn.ir import TensorType
@@ -16,18 +16,19 @@ class Alike:
     """``alike(tensors)``: are they plain tensors with memory on the CPU, dtypes, sizes and strides as ``types``, none of which
     requires a gradient?
 
-    False where it is not sure, as inside of autocast, for subclasses, and for one tensor at two places: then one looks closer.
+    False where it is not sure, as inside of autocast, for subclasses, for one tensor at two places, and always where torch has no
+    such check: then one looks closer.
     """
 
     def __init__(self, types: Sequence[TensorType]) -> None:
-        self._count = len(types)
+        self._count = len(types) if hasattr(guards, "TensorGuards") else -1
         self._guards = []
         # A check of torch's holds in the inference mode of its making, for tensors of one kind: (mode, kind).
-        for mode, kind in ((False, False), (True, False), (True, True)):
+        for mode, kind in ((False, False), (True, False), (True, True)) if self._count >= 0 else ():
             with torch.inference_mode(kind):
                 tensors = [_empty(type) for type in types]
             with torch.inference_mode(mode):
-                guard = TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None)
+                guard = guards.TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None)
             self._guards.append(guard)
 
     def __call__(self, tensors: Sequence[object]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch._C._dynamo.guards import _empty_strided_cpu  # type: ignore[attr-defined]  # inductor has it too: a third of the time
+from torch._C._dynamo import guards
 from torch.autograd import forward_ad
 
 from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError, input_named
@@ -18,6 +18,15 @@ from tritoncnn.runtime.program import Program
 from tritoncnn.runtime.targets import make_program
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def _empty_strided(size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_strided(size, stride, dtype=dtype, device="cpu")
+
+
+_empty = getattr(
+    guards, "_empty_strided_cpu", _empty_strided
+)  # inductor's takes a third of the time, where torch has it
 
 
 def _plain_keys() -> frozenset[int]:
@@ -76,7 +85,7 @@ class Executable:
     def empty(self, like: torch.Tensor | None = None) -> list[torch.Tensor]:
         """Tensors for the results, on the CPU; if given, on the device of ``like`` (meta and fake tensors get their own kind)."""
         if like is None:
-            return [_empty_strided_cpu(*place) for place in self._places]
+            return [_empty(*place) for place in self._places]
         return [torch.empty_strided(*place, dtype=dtype, device=like.device) for *place, dtype in self._places]
 
     def run(self, tensors: Sequence[torch.Tensor], times: int = 1) -> list[torch.Tensor]:
