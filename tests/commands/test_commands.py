@@ -179,10 +179,15 @@ def test_eval_measures_and_writes_what_it_says(run: Path, tmp_path: Path) -> Non
 
 
 def test_list_shows_what_there_is(run: Path, tmp_path: Path) -> None:
-    result = call("list", "--runs", tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    result = call("list", "--runs", tmp_path / "empty")
     assert result.exit_code == 0
     assert all(f"\n  {name} " in result.stdout for name in TASKS)
-    assert result.stdout.splitlines()[-1] == f"runs: none in {tmp_path / 'gone'}"
+    assert result.stdout.splitlines()[-1] == f"runs: none in {tmp_path / 'empty'}"
+    (tmp_path / "empty").rmdir()
+    result = call("list", "--runs", tmp_path / "gone")
+    assert result.exit_code == 2
+    assert f"--runs {tmp_path / 'gone'} does not exist" in result.stderr
     for name in ("half", "broken"):
         (tmp_path / name).mkdir()
     (tmp_path / "half" / "config.json").write_text('{"task": "lenet", "model": "lenet", "data": "mnist", "epochs": 3}')
