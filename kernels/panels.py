@@ -10,7 +10,7 @@ from tritoncnn.errors import ShapeError, UnsupportedError
 from tritoncnn.ir import TensorType
 from tritoncnn.kernels.building import power_of_2
 
-WIDTHS = (64, 32)  # of a panel, the best first: so many columns does a program make
+WIDTHS = (64, 32, 16)  # of a panel, the best first: so many columns does a program make
 WHOLE_ROWS = 256  # that one step may read
 
 
