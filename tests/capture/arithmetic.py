@@ -135,8 +135,8 @@ BINARY: dict[str, Any] = {
     "aten.copysign.Scalar": (lambda a: aten.copysign.Scalar(a, -2.0) * 2, (POSITIVE,)),
     "bilinear": (F.bilinear, ((5, 3), (5, 4), (2, 3, 4), (2,))),
     "cdist": (
-        lambda a, b: torch.cdist(a, b) + torch.cdist(a, b, p=1) + torch.cdist(a, b, p=math.inf),
-        ((2, 5, 3), (2, 4, 3)),
+        lambda a, b: torch.cdist(a, b) + torch.cdist(a[0], b, p=1) + torch.cdist(a, b[1], p=math.inf),
+        ((2, 5, 3), (2, 3, 3)),  # as many numbers as points
     ),
     "lerp": (lambda a, b: torch.lerp(a, b, 0.3) + torch.lerp(a, b, b), (POINTS, (33,))),
     "addcmul": (lambda a, b: torch.addcmul(a, b, b, value=0.5) + torch.addcdiv(a, b, b + 9, value=2), (POINTS, (33,))),

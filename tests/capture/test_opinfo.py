@@ -30,7 +30,11 @@ ROWS = {key.split("::")[-1].split(".")[0] for key in (*TABLE, *RESHAPES, *EXPAND
 REFUSED = {  # op -> why some of its samples are
     "sparse.mm": "tensors that are not dense",
     "narrow": "a start that is a tensor",
-    "polygamma": "orders above 1",
+    "polygamma": "orders above 1, and the gradient of order 1",
+    "special.polygamma": "the gradient of order 1",
+    "index_put": "several values where a mask holds",
+    "searchsorted": "a sorter",
+    "masked.median": "what forward keeps outside of parameters and buffers",
     "median": "of nothing",
     "nanmedian": "of nothing",
 }
@@ -83,16 +87,18 @@ def test_a_module_of_one_op_agrees_on_torchs_samples(op: Any) -> None:
     for sample in chosen(samples):
         module = Sampled(op.op, sample).eval()
         xs = module.tensors()
+        if sample.kwargs.get("dropout_p"):
+            continue  # of other random numbers
         try:
             found = tritoncnn.compile(module, xs)(*xs)
+            wanted = module(*xs)
+            for one, other in zip(tree_flatten(found)[0], tree_flatten(wanted)[0], strict=True):
+                close(f"{op.name} {said(module)}", one, other)
+            if op.supports_autograd and isinstance(wanted, torch.Tensor) and wanted.is_floating_point():
+                check_gradients(op.name, module, xs)
         except InputError as error:
             assert op.name in REFUSED, f"{op.name} {said(module)}: {error}"
             continue
-        wanted = module(*xs)
-        for one, other in zip(tree_flatten(found)[0], tree_flatten(wanted)[0], strict=True):
-            close(f"{op.name} {said(module)}", one, other)
-        if op.supports_autograd and isinstance(wanted, torch.Tensor) and wanted.is_floating_point():
-            check_gradients(op.name, module, xs)
         done += 1
     assert done > 0 or not samples or op.name in REFUSED
 
@@ -108,6 +114,8 @@ def check_gradients(name: str, module: Sampled, xs: tuple[torch.Tensor, ...]) ->
     dy = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
     wanted = torch.autograd.grad(y, [leaves[i] for i in floats], dy, allow_unused=True)
     read = [(i, g) for i, g in zip(floats, wanted, strict=True) if g is not None]
+    if not read:  # a norm of order 0 depends on nothing
+        return
     compiled = tritoncnn.compile_grad(module, wrt=tuple(f"input_{i}" for i, _ in read), example=xs)
     _, found = compiled(*xs, cotangent=dy)
     for one, (_, other) in zip(found if len(read) > 1 else (found,), read, strict=True):

@@ -154,6 +154,8 @@ def in_range(what: str, index: Any, n: int, negative: bool = False) -> Any:
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     """y[.., j, ..] = x[.., index[.., j, ..], ..]; the index may be smaller than x in the other dims. NaN outside x."""
     dim, shape = wrap("gather", len(x.shape), dim), tuple(index.shape)
+    if not math.prod(shape):  # of any rank
+        return op["reshape"](narrow(op["reshape"](x, shape=(math.prod(x.shape),)), 0, 0, 0), shape=shape)
     if not x.shape:
         x, index = op["reshape"](x, shape=(1,)), op["reshape"](index, shape=(math.prod(shape),))
     too_large = [d for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=False)) if d != dim and n > m]

@@ -81,7 +81,8 @@ def cdist(x: Any, z: Any, p: float = 2.0, compute_mode: int | None = None) -> An
     """Norms of the differences of all rows of x [.., P, M] and z [.., R, M]; both ways of computing them are this one."""
     left = op["reshape"](x, shape=(*x.shape[:-1], 1, x.shape[-1]))
     right = op["reshape"](z, shape=(*z.shape[:-2], 1, *z.shape[-2:]))
-    return vector_norm(op["sub"](left, right), p, (len(left.shape) - 1,))
+    apart = op["sub"](left, right)  # [.., P, R, M], where one may have more dims in front than the other
+    return vector_norm(apart, p, (len(apart.shape) - 1,))
 
 
 def addmm(b: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Any:
