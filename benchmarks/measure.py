@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Row = dict[str, str | float]
-PAUSE = 0.05  # seconds
+PAUSE, WARM = 0.05, 0.015  # seconds
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -36,8 +36,8 @@ def interleave(
 
     ``clock`` tells seconds: those of the wall, or ``time.process_time``, which counts all threads.
 
-    Before each turn there is a pause and an untimed call: idle threads of the side before spin for a while, on cores that are
-    not theirs any more.
+    Before each turn there is a pause, for idle threads of the side before spin for a while, on cores that are not theirs any
+    more; and untimed calls, until the side's own threads are awake, which takes up to 8 ms on a virtual machine.
     """
     calls = {}
     for name, call in sides.items():
@@ -50,7 +50,9 @@ def interleave(
     for _ in range(repeats):
         for name, call in sides.items():
             time.sleep(PAUSE)
-            call()
+            awake = time.perf_counter() + WARM
+            while time.perf_counter() < awake:
+                call()
             start = clock()
             for _ in range(calls[name]):
                 call()

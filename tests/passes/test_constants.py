@@ -339,8 +339,8 @@ def test_a_net_of_weights_in_panels_computes_what_torch_does(batch: int) -> None
 
     assert apart() <= 4  # standard deviations
     nodes = [node for stage in model.stages if stage.name == "StoreInPanels" for node in stage.graph.nodes]
-    in_panels = sum(node.attrs.get("taps", ()) != () or bool(node.attrs.get("panels")) for node in nodes)
-    assert in_panels >= (3 if batch < 17 else 2)  # of 17 pictures one is heavier than its weights
+    stored = sum(node.attrs.get("taps", ()) != () or bool(node.attrs.get("panels")) for node in nodes)
+    assert stored >= (3 if batch < 17 else 2)  # of 17 pictures one is heavier than its weights
     with torch.no_grad():
         net.linear.weight.mul_(2)
         net.conv.weight.mul_(0.5)
