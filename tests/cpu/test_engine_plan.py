@@ -3,15 +3,14 @@
 import ctypes
 import os
 import re
-import signal
 import sys
 import threading
-import time
 
 import pytest
 import torch
 
 from tests.cpu import small_kernels as kernels
+from tests.cpu.child import exit_code_of
 from tritoncnn import cpu
 from tritoncnn.errors import DTypeError, InputError, ShapeError
 
@@ -227,12 +226,5 @@ def test_a_forked_child_works_on_one_thread(rotate, two_threads):
         same = buffers[1].tolist() == wanted
         rotate.launch((GRID,), (buffers[0], buffers[1], N))
         os._exit(0 if same else 3)
-    deadline = time.monotonic() + 20
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.01)
-    assert os.waitstatus_to_exitcode(done[1]) == 0
+    assert exit_code_of(child) == 0
     plan.run()  # and the parent still has its threads

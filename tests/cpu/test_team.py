@@ -1,7 +1,6 @@
 """Teams: the same values whoever comes to help, and no helper is left behind by a fork, many callers or the end of Python."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from tests.cpu import small_kernels as kernels
+from tests.cpu.child import exit_code_of
 from tritoncnn import cpu
 from tritoncnn.cpu.run import team
 
@@ -113,14 +113,7 @@ def test_a_forked_child_makes_a_team_of_its_own_in_a_thread_of_its_own(rotate, n
         thread.start()
         thread.join(10)
         os._exit(0 if found == [True] * 4 else 3)
-    deadline = time.monotonic() + 20
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.01)
-    assert os.waitstatus_to_exitcode(done[1]) == 0
+    assert exit_code_of(child) == 0
     assert chain.right()
 
 

@@ -246,7 +246,7 @@ def test_a_folder_of_frames_is_looked_through_before_any_is_painted(run: Path, t
             for file in film.iterdir():
                 file.unlink()
     frames_of(1)[0].save(film / "0.png")
-    result = stylise(run, film, "--out", tmp_path / "painted.wmv")
+    result = stylise(run, film, "--out", tmp_path / "painted.xyz")
     assert (result.exit_code, "must be a folder, or a video file that ends in" in result.stderr) == (2, True)
 
 

@@ -23,15 +23,12 @@ from tritoncnn.errors import DataError
 from tritoncnn.flags import FROM_0, option
 
 MILLIMETRES, KITTIS = 1000.0, 256.0  # steps of a metre, as NYU's depth maps and KITTI's have them
-DENSE, DENSES = (
-    "nyu2_train",
-    25.5,
-)  # a folder whose maps have 8 bits, 255 being 10 metres (Alhashim & Wonka 2018, "DenseDepth")
-WIDE, SPARSE, LOOKED = (
+DENSE, DENSES = "nyu2_train", 25.5  # a folder of maps of 8 bits, 255 being 10 m (Alhashim & Wonka 2018, "DenseDepth")
+WIDE, SPARSE = (
     2.5,
     0.5,
-    4,
-)  # KITTI's maps are wider than high by more, known at a smaller share; so many are looked at
+)  # KITTI's maps are wider than high by more than this, and known at a smaller share of their pixels
+LOOKED = 4  # maps that are asked whether they look so
 KITTI = frozenset(("proj_depth", "groundtruth_depth"))  # names of folders
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
 FARTHEST = 1e5  # metres: what is farther is not known

@@ -28,16 +28,6 @@ from tritoncnn.tasks.kinds.painting import to_image
 from tritoncnn.train.folder import load_trained, make_folder, open_run
 
 VIDEOS = (".gif", ".mp4", ".mov", ".avi", ".mkv", ".webm")
-OTHER_VIDEOS = (
-    ".wmv",
-    ".mpg",
-    ".mpeg",
-    ".m4v",
-    ".flv",
-    ".ogv",
-    ".3gp",
-    ".ts",
-)  # that are not written: no folder's name either
 USUAL_RATE = 25.0  # frames a second, where a file does not say
 CODECS = {".webm": "libvpx-vp9"}  # else H.264, which a WebM may not hold
 Frames = Iterator[tuple[str, Image.Image]]
@@ -73,8 +63,11 @@ def paint_film(
     check = _checker(film, trained.read.least, size)
     with ExitStack() as stack:
         into_folder = is_folder and place.suffix.lower() not in VIDEOS
-        if into_folder and place.suffix.lower() in (*SUFFIXES, *OTHER_VIDEOS) and look(place) == "none":
-            raise InputError(f"--out {place} must be a folder, or a video file that ends in one of {', '.join(VIDEOS)}")
+        if into_folder and place.suffix and look(place) == "none":  # a picture's name, or a video's that is not written
+            raise InputError(
+                f"--out {place} must be a folder, or a video file that ends in one of {', '.join(VIDEOS)}; make the folder first "
+                "if that is its name"
+            )
         rate = USUAL_RATE if is_folder else _rate_of(film)
         if place.resolve() == film.resolve():
             raise InputError(
