@@ -72,13 +72,13 @@ def group_norm(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: f
     if groups < 1 or C % groups:
         raise ShapeError(f"group_norm: num_groups must divide the {C} channels of x; got {groups}")
     check_parameters("group_norm", C, weight=weight, bias=bias)
-    if groups in (1, C) and pixels:  # no dim is cut: the statistics are of all channels, or of each
-        y, _, _ = op["standardize"](widen(x), dims=tuple(range(1 if groups == 1 else 2, len(x.shape))), eps=float(eps))
-        return narrow(_affine(y, weight, bias, (1, C, *(1,) * len(pixels))), x)
-    parts = (groups, C // groups)
-    cut = op["reshape"](x, shape=(N, *parts, math.prod(pixels)))
-    y, _, _ = op["standardize"](widen(cut), dims=(2, 3), eps=float(eps))
-    return op["reshape"](narrow(_affine(y, weight, bias, (1, *parts, 1)), x), shape=(N, C, *pixels))
+    whole = x if pixels else op["reshape"](x, shape=(N, C, 1))
+    rank = len(whole.shape)
+    cut = groups if 1 < groups < C else 0  # else the statistics are of all channels, or of each: no dim is cut
+    dims = tuple(range(1 if groups == 1 else 2, rank))
+    y, _, _ = op["standardize"](widen(whole), dims=dims, eps=float(eps), **({"groups": cut} if cut else {}))
+    y = narrow(_affine(y, weight, bias, (1, C, *(1,) * (rank - 2))), x)
+    return y if pixels else op["reshape"](y, shape=(N, C))
 
 
 def instance_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input_stats: bool, momentum: float, eps: float,

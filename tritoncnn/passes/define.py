@@ -38,6 +38,21 @@ def is_small_beside(value: Value, result: Value) -> bool:
     return value.type.numel * WIDER <= result.type.numel
 
 
+def is_epilogue(graph: Graph, value: Value) -> bool:
+    """Whether pointwise ops compute the value of a kernel's first result, which nobody else reads: in its epilogue slot."""
+    node = graph.producer.get(value)
+    if node is None or not (OPS[node.op].triton or OPS[node.op].reshapes):
+        return False
+    like = [v for v in node.operands if v.type.numel == value.type.numel and v.type.dtype == value.type.dtype]
+    alone = [v for v in like if v in graph.producer and len(graph.users[v]) == 1]
+    return any(_has_epilogue(graph, v) or is_epilogue(graph, v) for v in alone)
+
+
+def _has_epilogue(graph: Graph, value: Value) -> bool:
+    node = graph.producer[value]
+    return OPS[node.op].epilogue and value is node.results[0]
+
+
 def root(graph: Graph, value: Value) -> Value:
     """The value whose memory ``value`` is a view of."""
     node = graph.producer.get(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tritoncnn.ir import Expr, Graph, Node, Rewriter, Value, arg, constant, parse_expr, remove_dead, rewrite
 from tritoncnn.ops import OPS
-from tritoncnn.passes.define import Pass, count, is_small_beside
+from tritoncnn.passes.define import Pass, count, is_epilogue, is_small_beside
 
 MAX_OPERANDS = 8  # pointers a fused kernel reads; beyond this loads outgrow registers
 MAX_WORDS = 48  # different words of one expression
@@ -17,7 +17,8 @@ MAX_TEXT = 600  # words of its text, where a word that is used twice stands twic
 class FusePointwise(Pass):
     """%1 = mul(a, b);  %2 = relu(%1)   =>   %2 = pointwise(a, b) {expr='relu(mul($0, $1))'}
 
-    When   all readers of %1 end in %2 and it has the shape of %2, or is small beside it (else it would be computed too often).
+    When   all readers of %1 end in %2 and it has the shape of %2, or is small beside it (else it would be computed too often)
+           and cannot be some kernel's epilogue.
     Every pointwise op becomes part of a ``pointwise`` node, numbers become part of its text.
     """
 
@@ -93,12 +94,16 @@ class _Parts:
                 OPS[producer.op].triton
                 and value not in apart
                 and value not in self.graph.outputs
-                and (value.type.shape == node.result.type.shape or is_small_beside(value, node.result))
+                and (value.type.shape == node.result.type.shape or self._again(value, node.result))
                 and all(reader is node or reader.results[0] in inline for reader in readers)
             ):
                 inline.add(value)
                 ready |= {v for v in producer.operands if v in self.graph.position}
         return inline
+
+    def _again(self, value: Value, result: Value) -> bool:
+        """Whether a value of another shape had better be computed for each element of the result."""
+        return is_small_beside(value, result) and not is_epilogue(self.graph, value)
 
     def _measure(self, node: Node, inline: set[Value]) -> tuple[list[Value], int]:
         """(operands in the order they are met, words of the text)."""

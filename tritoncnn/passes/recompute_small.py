@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.ops.define import inplace_of
-from tritoncnn.passes.define import Pass, count, is_small_beside, root
+from tritoncnn.passes.define import Pass, count, is_epilogue, is_small_beside, root
 from tritoncnn.passes.recompute_light import SMALL
 
 
@@ -18,6 +18,7 @@ class RecomputeSmall(Pass):
 
     When   %1 is pointwise and all that read it, through reshapes and other such values, make much more than it has; no
     operand of it is overwritten before they read it. Operands of another shape are single numbers.
+    Not    where %1 follows from a product alone, or from another kernel with an epilogue slot, which then computes it once.
     """
 
     def __call__(self, graph: Graph) -> tuple[Graph, str]:
@@ -67,6 +68,8 @@ def _small(graph: Graph) -> set[Value]:
     for node in reversed(graph.nodes):
         op, value = OPS[node.op], node.results[0]
         if value in graph.outputs or not 0 < value.type.numel <= SMALL or not (op.triton or op.reshapes):
+            continue
+        if is_epilogue(graph, value):
             continue
         users = graph.users.get(value, ())
         end = max((last.get(user.results[0], graph.position[user.results[0]]) for user in users), default=0)
