@@ -67,7 +67,7 @@ def compile_grad_kept(module: torch.nn.Module, *inputs: torch.Tensor) -> Model:
     if found is None:
         gradient = tritoncnn.compile_grad(module, example=inputs)
         program = gradient.last()
-        if program.seed is None:  # else it takes a cotangent too
+        if not program.seeds:  # else it takes a cotangent too
             _freeze(program, Form(tuple, (0, 1), (program.captured.form, Form(TENSOR)), True), key)
         return gradient
     return found

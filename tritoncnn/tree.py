@@ -297,6 +297,18 @@ def match(wanted: Form, tree: Any, path: str = "") -> list[torch.Tensor]:
     return tensors
 
 
+def leaves(wanted: Form, tree: Any) -> list[Any] | None:
+    """What stands in ``tree`` where ``wanted`` has its tensors; None when its containers are others."""
+    if not wanted.container:
+        return [tree] if wanted.kind is TENSOR else []
+    found = _entries(tree)
+    if found is None or found[0] is not wanted.kind or set(found[1]) != set(wanted.keys):
+        return None
+    given = dict(zip(found[1], found[2], strict=True))
+    parts = [leaves(part, given[key]) for key, part in zip(wanted.keys, wanted.parts, strict=True)]
+    return None if None in parts else [leaf for part in parts if part is not None for leaf in part]
+
+
 _CONTAINERS: dict[str, type] = {"dict": Fields, "tuple": tuple, "list": list}
 
 

@@ -67,6 +67,9 @@ def then(change: Callable[[Any, torch.Tensor], object]) -> Forward:
     return forward
 
 
+OWN = torch.Generator()
+
+
 def _saved_hooks(net: Net, x: torch.Tensor) -> torch.Tensor:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: t * 2, lambda t: t):
         return net.line(x).tanh()
@@ -130,6 +133,13 @@ GRADIENTS: dict[str, tuple[Forward, str]] = {
     "a change through detach": (then(lambda net, y: y.detach()[:, 1:].zero_()), "zero_ changes, through detach or .data"),
 }  # fmt: skip
 ALWAYS: dict[str, tuple[Forward, str]] = {
+    "a seed is set": (then(lambda net, y: torch.manual_seed(0)), "torch.manual_seed in forward: random numbers"),
+    "the generator's state is set": (
+        then(lambda net, y: torch.random.set_rng_state(torch.get_rng_state())), "torch.set_rng_state in forward"),
+    "numbers of a generator": (lambda net, x: net.line(x) + torch.rand(6, generator=OWN), "rand by a generator of its own"),
+    "choices of a generator": (
+        lambda net, x: net.line(x) * torch.bernoulli(x.sigmoid(), generator=OWN), "bernoulli by a generator of its own"),
+    "a number is read": (lambda net, x: net.line(x) * x.max().item(), r"item\(\), a number that depends on data"),
     "data are set": (then(lambda net, y: setattr(net.line.weight, "data", torch.ones(6, 6))), "an assignment to .data"),
     "a parameter is put": (then(lambda net, y: setattr(net, "line2", nn.Parameter(y))), "self.line2 = ... in the forward"),
     "a buffer that was None": (then(lambda net, y: setattr(net, "none", y)), "self.none = ... in the forward"),

@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 import tritoncnn
 from tests.compiler.small_net import CLOSE, Net, X, Y, new_net
 from tritoncnn import SGD
-from tritoncnn.errors import InputError, TritonCNNError
+from tritoncnn.errors import InputError, TritonCNNError, UnsupportedError
 
 
 class Weighed(nn.Module):
@@ -168,6 +169,40 @@ def test_what_is_compiled_in_inference_mode_serves_outside() -> None:
     torch.testing.assert_close(net.head.weight, other.head.weight, **CLOSE)
     result, _ = gradient(x, cotangent=torch.ones(6, 3))
     torch.testing.assert_close(result, model(X), **CLOSE)
+
+
+def test_what_is_made_in_inference_mode_draws_and_changes_outside(tmp_path: Path) -> None:
+    file = str(tmp_path / "net.safetensors")
+    tritoncnn.compile(new_net(), X).save(file)
+    noise = nn.Dropout(0.5).train()
+    with torch.inference_mode():
+        loaded = tritoncnn.load(file)
+        copied = pickle.loads(pickle.dumps(loaded))
+        drawing = tritoncnn.compile(noise, X)
+        gradient = tritoncnn.compile_grad(lambda x: noise(x).sum(), wrt="x", example=(X,))
+    assert not torch.equal(drawing(X), drawing(X))
+    assert not torch.equal(gradient(X)[1], gradient(X)[1])
+    for model in (loaded, copied):
+        model.load_state_dict({name: t + 1 for name, t in new_net().state_dict().items()})
+        torch.testing.assert_close(model(X), plus_1(new_net())(X).detach(), **CLOSE)
+
+
+def plus_1(net: nn.Module) -> nn.Module:
+    net.load_state_dict({name: t + 1 for name, t in net.state_dict().items()})
+    return net
+
+
+def test_modules_made_in_inference_mode_are_refused() -> None:
+    """torch counts no changes of their tensors, so nobody would know when what follows from them is old."""
+    with torch.inference_mode():
+        net = new_net()
+        for make in (
+            lambda: tritoncnn.compile(net, X),
+            lambda: tritoncnn.compile_step(net, F.cross_entropy, SGD(0.1), (X, Y)),
+            lambda: tritoncnn.compile_grad(net, wrt="x", example=(X,)),
+        ):
+            with pytest.raises(UnsupportedError, match="body.weight was made under torch.inference_mode, "):
+                make()
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, pickle.dumps])

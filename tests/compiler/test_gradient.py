@@ -61,6 +61,50 @@ def test_parameters_and_inputs_together_with_a_cotangent() -> None:
         grad(X, cotangent=torch.ones(2))
 
 
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, Any]:
+        y = self.layer(x)
+        return {"y": y, "more": [y.exp(), (y.sum(), y.argmax(1))]}
+
+
+@pytest.mark.parametrize("there", [(0,), (1,), (2,), (0, 2), (0, 1, 2)], ids=str)
+def test_each_of_several_results_may_have_a_cotangent(there: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    net = Several()
+    grad = tritoncnn.compile_grad(net, wrt=("x", "layer.weight"), example=(torch.randn(4, 3),))
+    for rows in (4, 2):  # another size gets a plan of its own
+        x = torch.randn(rows, 3, requires_grad=True)
+        results = net(x)
+        ys = [results["y"], results["more"][0], results["more"][1][0]]
+        dys = [torch.randn_like(y) if i in there else None for i, y in enumerate(ys)]
+        wanted = torch.autograd.grad([ys[i] for i in there], (x, net.layer.weight), [dys[i] for i in there])
+        value, got = grad(x.detach(), cotangent={"more": [dys[1], (dys[2], None)], "y": dys[0]})
+        torch.testing.assert_close(value["more"][0], ys[1].detach(), **CLOSE)
+        for ours, theirs in zip(got, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_wrong_cotangents_of_several_results_are_told() -> None:
+    x = torch.ones(4, 3)
+    grad = tritoncnn.compile_grad(Several(), wrt="x", example=(x,))
+    for wrong, words in (
+        ([x], "cotangent must be a tensor, or made as the result is, .*; got list"),
+        (2.0, "made as the result is, .*; got float"),
+        ({"y": None, "more": [None, (None, None)]}, "cotangent must hold a tensor; got None alone"),
+        ({"y": None, "more": [None, (None, torch.ones(4).long())]}, "a result of i64 has no gradient"),
+        (
+            {"y": 3, "more": [None, (None, None)]},
+            r"the result is \[4, 2\]: cotangent must be a tensor of that shape; got 3",
+        ),
+    ):
+        with pytest.raises(InputError, match=words):
+            grad(x, cotangent=wrong)
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_result_of_one_number_may_have_a_cotangent(shape: tuple[int, ...], dtype: torch.dtype) -> None:

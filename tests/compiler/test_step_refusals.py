@@ -88,6 +88,11 @@ NET = new_net()
 compiled = functools.cache(lambda: tritoncnn.compile(new_net().eval(), X))
 
 
+class Optional(nn.Module):
+    def forward(self, x: torch.Tensor, *, scale: torch.Tensor | None = None) -> torch.Tensor:
+        return x if scale is None else x * scale
+
+
 def nested() -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that nested tensors are a prototype
@@ -111,9 +116,21 @@ WRONG: list[tuple[str, Callable[[], Any], str]] = [
     ("a loss of nothing", lambda: tritoncnn.compile_step(NET, lambda y, t: X.sum(), SGD(0.1), (X, Y)), "depends on none"),
     ("a loss of no parameter", lambda: tritoncnn.compile_step(NET, lambda y, t: y.detach().sum(), SGD(0.1), (X, Y)),
      "depends on none of the parameters"),
-    ("no scalar", lambda: tritoncnn.compile_step(NET, lambda y, t: y, SGD(0.1), (X, Y)), "must be one 0-d tensor; got a tensor"),
+    ("no scalar", lambda: tritoncnn.compile_step(NET, lambda y, t: y, SGD(0.1), (X, Y)), "a tensor of one float; got a"),
     ("an unknown loss", lambda: tritoncnn.compile_step(nets=NET, losses=lambda n, x: {"a": n(x).sum()}, example=(X,),
-     updates=[Update("b", by=SGD(0.1))]), "the losses are 'a'; got 'b'"),
+     updates=[Update("b", by=SGD(0.1))]), "no loss is called 'b'; there are 'a'"),
+    ("losses without the one that is meant", lambda: tritoncnn.compile_step(NET, lambda y, t: {"a": y.sum()}, SGD(0.1), (X, Y)),
+     "a loss must be called 'loss' where no Update names one; there are 'a'"),
+    ("no losses", lambda: tritoncnn.compile_step(NET, lambda y, t: {}, SGD(0.1), (X, Y)), "there is none"),
+    ("a whole number as loss", lambda: tritoncnn.compile_step(NET, lambda y, t: t.sum(), SGD(0.1), (X, Y)), "got .* i64"),
+    ("no size yet", lambda: tritoncnn.compile(nn.LazyLinear(3), X), "LazyLinear.weight has no size yet: call the module once"),
+    ("sizes that data decide", lambda: tritoncnn.compile(nn.AdaptiveLogSoftmaxWithLoss(5, 9, [3]), (X, Y)), "shapes depend on data"),
+    ("a keyword that the example lacks", lambda: tritoncnn.compile(Optional(), X)(X, scale=Y),
+     r"Optional was compiled without the inputs scale; compile it with an example that has them"),
+    ("an unknown name in a state", lambda: compiled().load_state_dict({**compiled().state_dict(), "other": X}),
+     "'other' is no parameter or buffer here"),
+    ("no optimizer state", lambda: tritoncnn.compile_step(new_net(), F.cross_entropy, SGD(0.1), (X, Y)).load_optimizer_state(3),  # type: ignore[arg-type]
+     "an optimizer state must map names to tensors; got int"),
     ("an unknown net", lambda: tritoncnn.compile_step(nets={"G": NET}, losses=lambda n, x: n.G(x).sum(), example=(X,),
      updates=[Update(of="H", by=SGD(0.1))]), "is called 'H'"),
     ("an option that only torch has", lambda: Adam(1e-3, fused=True),  # type: ignore[call-arg]
@@ -209,3 +226,17 @@ def test_parameters_that_lie_side_by_side_in_one_memory_are_trained() -> None:
         optimizer.step()
         step(x)
     torch.testing.assert_close(net.state_dict(), wanted.state_dict())
+
+
+def test_a_trained_parameter_that_other_processes_share_is_refused() -> None:
+    """They would go on reading the memory that it is moved from."""
+    net = new_net().share_memory()
+    before = net.head.weight.data_ptr()
+    with pytest.raises(InputError, match="body.weight lies in memory that other processes share"):
+        tritoncnn.compile_step(net, F.cross_entropy, SGD(0.1), (X, Y))
+    assert net.head.weight.data_ptr() == before
+    net.body.requires_grad_(False)  # what is only read stays where it is
+    net.head = nn.Linear(4, 3)
+    step = tritoncnn.compile_step(net, F.cross_entropy, SGD(0.1), (X, Y))
+    step(X, Y)
+    assert net.body.weight.is_shared()

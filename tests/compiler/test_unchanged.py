@@ -48,6 +48,7 @@ CHANGES: dict[str, tuple[bool, Callable[[Any], Any], str]] = {  # tied before; t
     "a part": (False, lambda m: m.append(nn.ReLU()), "the parts of Sequential"),
     "untied weights": (True, untie, "weight of Linear was one tensor with another part's weight"),
     "doubles": (False, lambda m: m.double(), "the module now has torch.float64"),
+    "no memory any more": (False, lambda m: m[0].weight.untyped_storage().resize_(0), "no memory any more|memory .* was moved"),
     "no memory": (False, lambda m: m.to("meta"), "on meta"),
 }  # fmt: skip
 GRADIENTS: dict[str, tuple[bool, Callable[[Any], Any], str]] = {

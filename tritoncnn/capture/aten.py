@@ -226,6 +226,8 @@ class Walk:
         return self._emitted(node, name, *self._operands(node))
 
     def _emitted(self, node: torch.fx.Node, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if kwargs.pop("generator", None) is not None:
+            raise UnsupportedError(gap(f"{name.partition('.')[0]}.generator"))
         if name in RANDOM:
             return RANDOM[name](self._draw, node.meta["val"], *args, **kwargs)
         if name in NORMS:

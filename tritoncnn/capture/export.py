@@ -234,7 +234,7 @@ def _export(
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = any(
             word in f"{type(error).__name__} {error}".lower()
-            for word in ("data-dependent", "datadependent", "unbacked", *map(str, STAND_INS))
+            for word in ("data-dependent", "datadependent", "unbacked", "symint", *map(str, STAND_INS))
         )
         why = (
             "its control flow or shapes depend on data; torch.where computes both ways, a product with a mask keeps the shape"

@@ -8,6 +8,9 @@ FACTORS = "a matrix is not factorised; what no trained parameter enters, torch c
 WHY = {  # ATen op, without its overload where all of them are meant
     "masked_select": f"masked_select, {SIZE}; use torch.where or a product with the mask",
     "nonzero": f"nonzero, {SIZE}",
+    "argwhere": f"argwhere, {SIZE}",
+    "item": "item(), a number that depends on data: keep the tensor of one element",
+    "_local_scalar_dense": "item(), a number that depends on data: keep the tensor of one element",
     "_unique2": f"unique, {SIZE}",
     "unique_dim": f"unique, {SIZE}",
     "unique_consecutive": f"unique_consecutive, {SIZE}",
@@ -71,6 +74,8 @@ def gap(name: str) -> str:
     plain = name.split(".")[0]
     if plain in FACTORISED:
         return f"{plain}: {FACTORS}"
+    if name.endswith(".generator"):
+        return f"{plain} by a generator of its own: random numbers follow from a seed of ours; leave the generator out"
     if plain.startswith("fft_"):
         return f"{plain}: {COMPLEX}; a product with matrices of cosines and of sines gives both parts"
     if "_polynomial_" in plain:

@@ -18,6 +18,7 @@ import torch
 from tritoncnn.capture.aten import model_line
 
 MISSING = object()
+SEEDS = "random numbers follow from a seed of ours; leave it out"
 
 
 @dataclass
@@ -91,7 +92,9 @@ def watched(gradients: bool) -> Iterator[Watch]:
         (torch.Tensor, "backward", functools.partial(_refuse, note, "backward() inside what is traced")),
         (torch.autograd, "grad", functools.partial(_grad, watch, gradients)),
         (torch.Tensor, "data", functools.partial(_data, note)),
-    ]
+        *((owner, name, functools.partial(_refuse, note, f"torch.{name} in forward: {SEEDS}"))
+          for owner in (torch, torch.random) for name in ("manual_seed", "seed", "set_rng_state")),
+    ]  # fmt: skip
     if gradients:
         function = torch.autograd.Function
         patches += [

@@ -197,7 +197,8 @@ def compile_grad(function: Callable[..., Any], wrt: str | Sequence[str] = (), ex
 
     ``function`` is a module or any torch code over modules that it reaches. ``wrt`` names inputs (``"x"``, ``"batch.a"``) or
     parameters (``"net.conv.weight"``; patterns too); one name gives one tensor, several a tuple; empty: the first input.
-    The first tensor of the result is differentiated; where it is no scalar a call takes ``cotangent=``, of its shape.
+    The first tensor of the result is differentiated; where it is no scalar a call takes ``cotangent=``, of its shape. A tree of
+    cotangents, like the result, differentiates several.
     Raises UnsupportedError with all that cannot be compiled and its lines; DTypeError, ShapeError, InputError.
     """
     if not callable(function):

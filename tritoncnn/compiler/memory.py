@@ -58,6 +58,8 @@ class Slot:
             raise CheckpointError(
                 f"{name} must be {self._dtype} {list(self._shape)} on cpu, as it was compiled; the module now has {got}"
             )
+        if (_reach(now) + now.storage_offset()) * now.element_size() > now.untyped_storage().nbytes():
+            raise CheckpointError(f"{name} has no memory any more: its storage was made smaller (resize_)")
         self.tensor = now
         return now
 
@@ -75,18 +77,30 @@ def slots(nets: Mapping[str, torch.nn.Module], prefix: str) -> dict[str, Slot]:
     return found
 
 
+def _reach(tensor: torch.Tensor) -> int:
+    """How many elements a tensor reaches over, from its first on."""
+    if not tensor.numel():
+        return 0
+    return 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+
+
 def check_apart(slots: Mapping[str, Slot], trained: Collection[str]) -> None:
-    """Raises InputError where what is trained, and so moved into an arena, lies in the memory of another parameter or buffer.
+    """Raises InputError where what is trained, and so moved into an arena, lies in the memory of another parameter or buffer, or
+    in memory that it shares with other processes.
 
     The same tensor under several names is one.
     """
     reaches = []
     for name, slot in slots.items():
         tensor = slot.tensor
+        if name in trained and tensor.is_shared():
+            raise InputError(
+                f"compile_step: {name} lies in memory that other processes share, and a trained parameter is moved to a place "
+                "of its own, which they would not see: train a copy.deepcopy of the module, and copy its state back"
+            )
         if tensor.numel():
-            last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
             start = tensor.data_ptr()
-            reaches.append((start, start + (last + 1) * tensor.element_size(), name))
+            reaches.append((start, start + _reach(tensor) * tensor.element_size(), name))
     reaches.sort()
     far = reaches[:1]  # the one that reaches furthest so far
     for start, end, name in reaches[1:]:
@@ -149,7 +163,8 @@ class Arena:
         itself was moved: kernels know where it was."""
         if self.memory.data_ptr() != self._base:
             raise InputError(
-                "the memory of the trained parameters was moved (share_memory moves it): compile the step again"
+                "the memory of the trained parameters was moved (share_memory moves it, and other processes would not see what a "
+                "step does): train a copy.deepcopy of the module"
             )
         with torch.inference_mode(False), torch.no_grad():
             for slot, part, view, moved in zip(

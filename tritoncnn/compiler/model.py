@@ -33,6 +33,7 @@ class CompiledModel:
     Inputs of other sizes get a plan of their own when they first come; the last eight are kept.
     """
 
+    @torch.inference_mode(False)  # what it makes outlives the caller's mode
     def __init__(self, subject: Subject, signature: inspect.Signature | None, *, prepared: bool = True) -> None:
         self._subject, self._prepared = subject, prepared
         self._signature = signature
@@ -193,5 +194,5 @@ def _path(path: Any) -> Path:
 
 def _read(data: bytes, name: str = "the data") -> CompiledModel:
     """The model in a file's or a pickle's bytes. Raises CheckpointError."""
-    with reading(name):
+    with reading(name), torch.inference_mode(False):  # the model outlives the caller's mode
         return CompiledModel.of(loads(data, name))

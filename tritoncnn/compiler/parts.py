@@ -1,4 +1,6 @@
-"""Parts of a model that are not what they look like: TorchScript, quantised layers, tensors with rules of their own."""
+"""Parts of a model that are not what they look like: TorchScript, quantised layers, tensors with rules of their own, or without
+size or a count of changes.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,13 @@ def check_parts(title: str, nets: Mapping[str, torch.nn.Module]) -> None:
                     f"{where} is a quantised {type(part).__name__}; compile the float module that it was made of"
                 )
             for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
+                if torch.nn.parameter.is_lazy(tensor):
+                    raise UnsupportedError(f"{where}.{name} has no size yet: call the module once with an input")
+                if tensor.is_inference():
+                    raise UnsupportedError(
+                        f"{where}.{name} was made under torch.inference_mode, where torch counts no changes: make the module "
+                        "outside of it; it may be compiled and called inside"
+                    )
                 if not is_plain_kind(tensor):
                     raise UnsupportedError(
                         f"{where}.{name} is a {type(tensor).__name__}, whose own rules would not be followed; "

@@ -102,12 +102,16 @@ def plan_prepared_call(captured: Captured, types: Mapping[str, TensorType]) -> P
     return replace(planned, prepare=make_plan(once, line.target) if layouts else None, prepared=layouts)
 
 
-def plan_gradient(captured: Captured, types: Mapping[str, TensorType], wrt: Sequence[str], seeded: bool) -> Planned:
-    """``wrt``: names of inputs. ``seeded``: the gradient starts from an input ``dy0`` of the first result's type."""
+def plan_gradient(
+    captured: Captured, types: Mapping[str, TensorType], wrt: Sequence[str], seeds: tuple[int, ...]
+) -> Planned:
+    """``wrt``: names of inputs. ``seeds``: the gradient starts from inputs ``dy<i>`` of the types of these results; without
+    any, from the first, which is one number.
+    """
     line = _Line(captured, types)
     line.passes(FORWARD)
     values = tuple(line.graph.input(name) for name in wrt)
-    graph = pull_back(line.graph, values, (0,)) if seeded else differentiate(line.graph, values)
+    graph = pull_back(line.graph, values, seeds) if seeds else differentiate(line.graph, values)
     line.stage("differentiate", f"gradients of {', '.join(wrt)}", graph)
     line.results += tuple(value.type for value in values)  # a gradient lies as what it belongs to
     return line.plan(f"{line.graph.name}-gradient")

@@ -79,6 +79,11 @@ class Programs(Generic[P]):
             return
         if example.form != given.form:
             wanted, got = example.form.parts, given.form.parts
+            if new := [str(key) for key in got[1].keys if key not in wanted[1].keys]:
+                raise InputError(
+                    f"{self._subject.title} was compiled without the inputs {', '.join(new)}; compile it with an example that "
+                    "has them"
+                )
             raise InputError(difference(wanted[0], got[0], self._what) or difference(wanted[1], got[1]))
         for name, a, b in zip(self._subject.input_names(given.form), example.tensors, given.tensors, strict=True):
             if a.dtype != b.dtype:

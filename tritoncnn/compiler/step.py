@@ -180,6 +180,8 @@ class CompiledStep:
     def load_optimizer_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """The reverse of ``optimizer_state``. Raises CheckpointError, before anything is changed, when a tensor is missing or
         misshapen."""
+        if not isinstance(tensors, Mapping):
+            raise CheckpointError(f"an optimizer state must map names to tensors; got {type(tensors).__name__}")
         for name in ("step", SEED, "calls") if self._random else ("step",):
             given = tensors.get(name)
             if given is None or given.numel() != 1 or given.is_floating_point():

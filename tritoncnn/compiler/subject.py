@@ -135,7 +135,11 @@ class Subject:
             if name not in state:
                 raise CheckpointError(f"{_kind(tensor)} {name!r} is missing; wanted {', '.join(wanted)}")
             _check_loadable(name, tensor, state[name])
-        for name in self._entries().keys() - wanted.keys() - extra.keys():
+        entries = self._entries()
+        for name in state:
+            if name not in entries and name not in extra:
+                raise CheckpointError(f"{name!r} is no parameter or buffer here; wanted {', '.join(wanted)}")
+        for name in entries.keys() - wanted.keys() - extra.keys():
             raise CheckpointError(
                 f"{name!r} is made by a hook of state_dict, no memory of the module: call the module's own load_state_dict"
             )

@@ -97,9 +97,15 @@ def _output(captured: Captured, loss: str | int | None) -> tuple[int, str]:
         if loss is not None:
             raise InputError(f"compile_step: there is one loss, without a name; got the name {loss!r}")
     else:
-        key = loss if loss is not None else 0 if isinstance(form.keys[0], int) else "loss"
+        key = loss if loss is not None else 0 if form.keys and isinstance(form.keys[0], int) else "loss"
         if key not in form.keys:
-            raise InputError(f"compile_step: the losses are {', '.join(map(repr, form.keys))}; got {key!r}")
+            there = f"there are {', '.join(map(repr, form.keys))}" if form.keys else "there is none"
+            asked = (
+                "a loss must be called 'loss' where no Update names one"
+                if loss is None
+                else f"no loss is called {key!r}"
+            )
+            raise InputError(f"compile_step: {asked}; {there}")
         index = form.keys.index(key)
         place, name = sum(part.tensors for part in form.parts[:index]), str(key)
         form = form.parts[index]
@@ -111,4 +117,4 @@ def _check_scalar(captured: Captured, form: Form, place: int, name: str) -> None
     type = captured.graph.outputs[place].type if form.tensors == 1 and not form.container else None
     if type is None or type.numel != 1 or not type.is_float:
         got = f"a tensor {list(type.shape)} of {type.dtype}" if type else str(form)
-        raise InputError(f"loss {name}{' ' if name else ''}must be one 0-d tensor; got {got}")
+        raise InputError(f"loss {name}{' ' if name else ''}must be a tensor of one float; got {got}")
