@@ -1,5 +1,18 @@
-"""``python -m tritoncnn``: the command line."""
+"""The command line, as ``python -m tritoncnn`` and as the script ``tritoncnn``."""
 
-from tritoncnn.commands import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command that was asked for; an interruption before it has begun, while it is imported, is one line too."""
+    try:
+        from tritoncnn.commands import main as run
+
+        run()
+    except KeyboardInterrupt:
+        print("tritoncnn: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

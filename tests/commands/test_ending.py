@@ -215,6 +215,25 @@ main(["inspect", "lenet"])
     assert_one_line(errors, "tritoncnn: interrupted\n")
 
 
+@pytest.mark.parametrize("early", ["tritoncnn.commands", "click"])
+def test_an_interrupt_while_the_command_line_is_imported_is_one_line(early: str) -> None:
+    program = f"""
+import sys
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == {early!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["tritoncnn", "list", "tasks"]
+from tritoncnn.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "tritoncnn: interrupted\n")
+
+
 def test_an_error_that_follows_an_interrupt_is_the_interrupt(tmp_path: Path) -> None:
     code = """
 import time

@@ -124,7 +124,7 @@ WRONG: list[tuple[str, Callable[[], Any], str]] = [
     ("no losses", lambda: tritoncnn.compile_step(NET, lambda y, t: {}, SGD(0.1), (X, Y)), "there is none"),
     ("a whole number as loss", lambda: tritoncnn.compile_step(NET, lambda y, t: t.sum(), SGD(0.1), (X, Y)), "got .* i64"),
     ("no size yet", lambda: tritoncnn.compile(nn.LazyLinear(3), X), "LazyLinear.weight has no size yet: call the module once"),
-    ("sizes that data decide", lambda: tritoncnn.compile(nn.AdaptiveLogSoftmaxWithLoss(5, 9, [3]), (X, Y)), "shapes depend on data"),
+    ("sizes that data decide", lambda: tritoncnn.compile(nn.AdaptiveLogSoftmaxWithLoss(5, 9, [3]), (X, Y)), "depend on data"),
     ("a keyword that the example lacks", lambda: tritoncnn.compile(Optional(), X)(X, scale=Y),
      r"Optional was compiled without the inputs scale; compile it with an example that has them"),
     ("an unknown name in a state", lambda: compiled().load_state_dict({**compiled().state_dict(), "other": X}),

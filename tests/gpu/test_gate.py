@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ import pytest
 import triton
 
 from tests.targets import CUDA
+from tritoncnn import kernels
 from tritoncnn.gpu import TARGETS, Facts, cases, compile_for, facts_of, faults
 from tritoncnn.gpu.gate import faults as gate
 from tritoncnn.gpu.gate import matrix_flops
@@ -83,6 +86,13 @@ def test_a_block_that_fits_nowhere_is_found() -> None:
     facts = facts_of(compile_for(conv(), TARGETS["sm_80"]))
     assert isinstance(facts, Facts)
     assert gate(replace(facts, blocks=0), TARGETS["sm_80"]) == ["no block fits on a multiprocessor"]
+
+
+def test_every_kernel_has_a_case() -> None:
+    lowered = {launch.kernel.__name__ for case in cases() for launch, _ in case.lower(CUDA).steps}
+    modules = [importlib.import_module(f"tritoncnn.kernels.{m.name}") for m in pkgutil.iter_modules(kernels.__path__)]
+    there = {name for module in modules for name, held in vars(module).items() if isinstance(held, triton.JITFunction)}
+    assert {name for name in there if name.endswith("_kernel")} - lowered == set()
 
 
 def test_the_cases_have_every_tile_of_every_matrix_kernel() -> None:

@@ -43,6 +43,7 @@ class Case:
 def cases(fast: bool = False) -> Iterator[Case]:
     """All of them; ``fast``: the first two samples of an op in f32, and one real layer of each kernel."""
     yield from sample_cases(fast)
+    yield from part_cases(fast)
     yield from layer_cases(fast)
     yield from prologue_cases(fast)
     if not fast:
@@ -65,6 +66,22 @@ def sample_cases(fast: bool) -> Iterator[Case]:
                     continue  # an op that takes f32 only
                 if dtype == "f32" or any(v.type.dtype == dtype for v in node.operands):
                     yield Case(f"{op.name} {number} {dtype}", node, sample[0])
+
+
+def part_cases(fast: bool) -> Iterator[Case]:
+    """Samples of the ops whose operands may lie in their parts of the result already (see ``OpDef.parts``): of an image that was
+    computed inside of its padding the border alone is made.
+    """
+    for case in sample_cases(fast):
+        node, parts = case.node, OPS[case.node.op].parts
+        if parts is None:
+            continue
+        places = parts(node.result.type, tuple(v.type for v in node.operands), **node.attrs)
+        inside = tuple(
+            v if place is None else Value(v.name, place[0]) for v, place in zip(node.operands, places, strict=True)
+        )
+        if inside != node.operands:
+            yield replace(case, name=f"{case.name} inside", node=replace(node, operands=inside))
 
 
 def _type(spec: Any, dtype: str) -> TensorType:
