@@ -139,6 +139,11 @@ ALWAYS: dict[str, tuple[Forward, str]] = {
     "numbers of a generator": (lambda net, x: net.line(x) + torch.rand(6, generator=OWN), "rand by a generator of its own"),
     "choices of a generator": (
         lambda net, x: net.line(x) * torch.bernoulli(x.sigmoid(), generator=OWN), "bernoulli by a generator of its own"),
+    "choices among some by a generator": (
+        lambda net, x: net.line(x) * torch.multinomial(x.sigmoid(), 1, generator=OWN), "multinomial by a generator of its own"),
+    "places by a generator": (lambda net, x: net.line(x) + torch.randint(0, 2, (6,), generator=OWN), "randint by a generator"),
+    "numbers of a generator, in place": (
+        lambda net, x: net.line(x) + torch.empty(6).normal_(generator=OWN), "random numbers by a generator of its own"),
     "a number is read": (lambda net, x: net.line(x) * x.max().item(), r"item\(\), a number that depends on data"),
     "data are set": (then(lambda net, y: setattr(net.line.weight, "data", torch.ones(6, 6))), "an assignment to .data"),
     "a parameter is put": (then(lambda net, y: setattr(net, "line2", nn.Parameter(y))), "self.line2 = ... in the forward"),
@@ -219,7 +224,36 @@ def _twice_by_autocast(net: Net, x: torch.Tensor) -> torch.Tensor:
         return y + (net.line(x) - z).float()
 
 
+INSTANCE = torch.autocast("cpu", torch.bfloat16)  # kept from call to call, as that of a decorated forward is
+
+
+def _decorated(net: Net, x: torch.Tensor) -> torch.Tensor:
+    y = net.line(x)
+    with INSTANCE:
+        z = net.line(x).detach()
+    with INSTANCE:
+        return y + (net.line(x) - z).float()
+
+
+def _marked(net: Net, x: torch.Tensor) -> torch.Tensor:
+    with torch.profiler.record_function("line"):
+        y = net.line(x)
+    with torch.no_grad(), torch.autograd.profiler.record_function("norm"):
+        scale = net.line.weight.abs().max()
+    return y / scale
+
+
+def _no_generator(net: Net, x: torch.Tensor) -> torch.Tensor:
+    """Random numbers that are the same ones each time."""
+    ones = torch.rand(6, generator=None) < 2
+    zeros = torch.randint(0, 1, (6,), generator=None) + torch.randperm(1, generator=None)
+    return net.line(x) * ones + zeros + torch.randn(6, generator=None).abs().lt(0)
+
+
 RIGHT: dict[str, Forward] = {
+    "an autocast that is kept": _decorated,
+    "marks for the profiler": _marked,
+    "a generator that is None": _no_generator,
     "a layer in two blocks of autocast": _twice_by_autocast,
     "a constant that is kept, in a call that is not plain": _memo_beside_no_grad,
     "detach_": _detached_in_place,

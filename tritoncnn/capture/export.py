@@ -25,6 +25,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.decompose import kept_whole
+from tritoncnn.capture.gaps import gap
 from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.kept import kept_by
 from tritoncnn.capture.layers import in_tensors
@@ -349,6 +350,12 @@ class _Capture:
     def _take_state(self, node: torch.fx.Node, spec: InputSpec, tensor: Any, name: str, first: dict[int, str]) -> None:
         walk = self.walk
         held = spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)
+        if not isinstance(tensor, torch.Tensor):
+            drawn = isinstance(tensor, torch.Generator)
+            walk.refuse(
+                gap("random numbers.generator") if drawn else f"a {type(tensor).__name__} that the code holds", ""
+            )
+            return
         if not node.users and node not in self.changed:
             return
         if id(tensor) in first:

@@ -74,7 +74,7 @@ def gap(name: str) -> str:
     plain = name.split(".")[0]
     if plain in FACTORISED:
         return f"{plain}: {FACTORS}"
-    if name.endswith(".generator"):
+    if name.endswith("generator"):
         return f"{plain} by a generator of its own: random numbers follow from a seed of ours; leave the generator out"
     if plain.startswith("fft_"):
         return f"{plain}: {COMPLEX}; a product with matrices of cosines and of sines gives both parts"

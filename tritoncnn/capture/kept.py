@@ -74,7 +74,10 @@ class _Log(TorchDispatchMode):
             self.fixed.add(id(tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "prim":  # questions of torch itself, some of whose answers it remembers
+        if func.namespace in (
+            "prim",
+            "profiler",
+        ):  # questions of torch itself, some of whose answers it remembers; its marks
             return func(*args, **(kwargs or {}))
         operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         said = tree_map(self._said, (args, kwargs or {}))  # before the op runs: it may change them

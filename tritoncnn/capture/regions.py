@@ -54,10 +54,19 @@ def _called_by_model(frame: FrameType | None) -> bool:
     return frame is not None and not frame.f_code.co_filename.startswith(TORCH)
 
 
+UNSEEDED = {"generator": "default", "low_generator": "low"}  # overloads that take a generator -> those that do not
+
+
 def name_of(node: torch.fx.Node) -> str:
-    """add.Tensor, detach.default, wrap_with_autocast; prims::sum.default where the op is not ATen's."""
+    """add.Tensor, detach.default, wrap_with_autocast; prims::sum.default where the op is not ATen's.
+
+    Random numbers by a generator that is None are those without one.
+    """
     if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace != "aten":
         return f"{node.target.namespace}::{node.target.__name__}"
+    if isinstance(node.target, torch._ops.OpOverload) and node.kwargs.get("generator") is None:
+        packet, _, overload = node.target.__name__.partition(".")
+        return f"{packet}.{UNSEEDED.get(overload, overload)}"
     return getattr(node.target, "__name__", str(node.target)) if callable(node.target) else str(node.target)
 
 

@@ -35,6 +35,7 @@ class Traced(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         numbers = _drawn_by_python()
+        torch.clear_autocast_cache()  # casts of parameters that a call before has left, where an autocast is used anew
         self.result.watch.begin(self)
         with Selecting(self.result.stand_in):
             found, self.result.form = flatten(self.function(*tensors))
