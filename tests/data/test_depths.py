@@ -16,7 +16,7 @@ from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import DataError
 
 SIZE = 16
-WIDE = np.array([[1000, 2000, 65535, 0], [1, 256, 512, 3000]], np.uint16)
+WIDE = np.array([[1000, 2000, 65534, 0], [1, 256, 512, 3000]], np.uint16)
 
 
 def load(folder: Path, scale: float = 1000.0) -> Dataset:
@@ -49,6 +49,31 @@ def test_floats_are_metres_and_what_is_no_depth_is_not_known(tmp_path: Path) -> 
     np.testing.assert_array_equal(read_depth(tmp_path / "a.tiff"), np.array([[1.5, 0, 0, 0, 0, 0]], np.float32))
 
 
+def test_the_largest_of_16_bits_is_that_far_or_farther_and_not_known(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.array([[65534, 65535]], np.uint16))
+    np.testing.assert_allclose(read_depth(tmp_path / "a.png"), [[65.534, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["disparity", "disp_occ_0", "a-disp"])
+def test_disparities_are_not_taken_for_depths(tmp_path: Path, name: str) -> None:
+    write_pairs(tmp_path)
+    if name.startswith("d"):
+        (tmp_path / "depth").rename(tmp_path / name)
+    else:
+        for file in (tmp_path / "depth").iterdir():
+            file.rename(file.with_name(f"{file.stem}_disparity.png"))
+    with pytest.raises(
+        DataError, match=r"^depth map .* is called a disparity, which is large where depth is small; wanted"
+    ):
+        load(tmp_path)
+
+
+def test_depths_that_are_hardly_metres_are_asked_about(tmp_path: Path) -> None:
+    write_pairs(tmp_path, scale=10)
+    assert any("middle depth of the training maps is 0.0" in remark for remark in load(tmp_path).remarks)
+    assert not load(tmp_path, 10).remarks
+
+
 WRONG = {
     "grey": (
         WIDE.astype(np.uint8),
@@ -72,11 +97,11 @@ def test_eight_bits_and_colours_are_refused_alone_and_in_a_folder(tmp_path: Path
 
 
 def test_what_is_written_is_read_again_to_a_millimetre(tmp_path: Path) -> None:
-    depth = np.array([[0.0004, 1.2342, 65.535], [65.536, 0, 300]], np.float32)
+    depth = np.array([[0.0004, 1.2342, 65.534], [65.536, 0, 300]], np.float32)
     write_depth(depth).save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode.startswith("I")
-    np.testing.assert_allclose(read_depth(tmp_path / "a.png"), [[0, 1.234, 65.535], [0, 0, 0]], atol=6e-4)
+    np.testing.assert_allclose(read_depth(tmp_path / "a.png"), [[0, 1.234, 65.534], [0, 0, 0]], atol=6e-4)
 
 
 def test_a_map_shrinks_by_the_mean_of_what_is_known_and_grows_by_the_nearest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from tritoncnn.data import load_data
 from tritoncnn.data.clips import find_pairs, part_films, read_pair
 from tritoncnn.data.flow import MAGIC, grid_of, inside, read_flo, sampled, write_flo
+from tritoncnn.data.folder import in_time
 from tritoncnn.data.pans import make_pair
 from tritoncnn.data.whole import WholeReader
 from tritoncnn.errors import DataError
@@ -163,6 +165,42 @@ def test_clips_are_read_with_what_is_to_be_seen_in_both_frames(tmp_path: Path) -
     assert data.train.x.shape[1:] == (6, 32, 32)
     assert data.train.y["grid"].shape[1:] == (32, 32, 2)
     assert float(data.train.y["seen"].mean()) > 0.9
+
+
+def test_frames_follow_each_other_by_their_numbers(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a", 12)
+    for file in sorted((tmp_path / "a").iterdir()):
+        file.rename(file.with_name(f"shot{int(file.stem.removeprefix('frame_'))}{file.suffix}"))
+    assert [(files.now.stem, files.then.stem) for files in find_pairs(tmp_path)] == [
+        (f"shot{n}", f"shot{n + 1}") for n in range(11)
+    ]
+    assert [path.name for path in sorted(map(Path, ("b/1", "a10/2", "a9/10", "a9/9")), key=in_time)] == [
+        "9",
+        "10",
+        "2",
+        "1",
+    ]
+
+
+def test_a_flow_that_leads_nowhere_is_refused_and_one_that_seldom_does_is_asked_about(tmp_path: Path) -> None:
+    def remarks() -> tuple[str, ...]:
+        return load_data("clips", tmp_path, WholeReader(), {"style": "strokes", "patch": 32}).remarks
+
+    write_clip(tmp_path / "a", 6)
+    told = remarks()[-1]
+    assert re.fullmatch(
+        r"9.\.\d% of the pixels to train on have their colour in the next frame, 9.\.\d% of .* test on", told
+    )
+    files = sorted((tmp_path / "a").glob("*.flo"))
+    for file in files:
+        file.write_bytes(write_flo(whole_flow(-1, 0, (40, 40))))  # the way back
+    assert "these are few; the flow must lead from each frame to the next" in remarks()[-1]
+    for file in files:
+        file.write_bytes(write_flo(np.full((2, 40, 40), 2e9, np.float32)))  # not known: no error would be found
+    with pytest.raises(
+        DataError, match=r"^clips: no pixel of the training frames has its colour in the next one: the flow"
+    ):
+        remarks()
 
 
 def test_no_film_is_in_both_parts_and_no_frame_of_a_single_one_is(tmp_path: Path) -> None:

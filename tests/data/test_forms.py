@@ -60,7 +60,7 @@ def test_camvid_with_the_ids_of_segnets_authors(tmp_path: Path) -> None:
 def test_pictures_without_a_mask_are_told_and_a_folder_that_holds_the_set_alone_is_it(tmp_path: Path) -> None:
     voc(tmp_path / "VOCdevkit" / "VOC2012")
     data = load("masks", tmp_path / "VOCdevkit")
-    assert data.remarks == ("1 picture without a mask was left out",)
+    assert data.remarks[0] == "1 picture without a mask was left out"
     assert data.fingerprint == load("masks", tmp_path / "VOCdevkit" / "VOC2012").fingerprint
 
 

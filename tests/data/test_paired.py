@@ -165,6 +165,28 @@ def test_masks_in_black_and_white_are_ground_and_things(tmp_path: Path) -> None:
     assert data.facts.classes == ("background", "foreground")
     assert set(data.train.y.unique().tolist()) == {IGNORED, 0, 1}
 
+    (tmp_path / "classes.txt").write_text("lawn\ncoin\n")  # of a list of two, too, 255 is the second
+    named = load(tmp_path)
+    assert named.facts.classes == ("lawn", "coin")
+    assert torch.equal(named.train.y, data.train.y)
+
+
+def test_colours_are_those_of_palettes_and_of_grey_where_the_list_is_grey(tmp_path: Path) -> None:
+    for place, words in (("shown", "0 255 0 sky\n1 254 0 road\n"), ("grey", "0 0 0 sky\n1 1 1 road\n")):
+        for number in range(3):
+            put(tmp_path / place / "images" / f"{number}.png", picture(number))
+            put(tmp_path / place / "masks" / f"{number}.png", mask(number), "P" if place == "shown" else None)
+        (tmp_path / place / "label_colors.txt").write_text(words)
+    shown, grey = load(tmp_path / "shown"), load(tmp_path / "grey")
+    assert set(shown.train.y.unique().tolist()) == {IGNORED, 0, 1}
+    assert torch.equal(shown.train.y, grey.train.y)
+
+
+def test_classes_without_a_training_pixel_are_told(tmp_path: Path) -> None:
+    two_folders(tmp_path)
+    (tmp_path / "classes.txt").write_text("sky\nroad\ntree\n")
+    assert load(tmp_path).remarks == ("masks: no training pixel is of 1 of the 3 classes: tree",)
+
 
 def test_films_and_folders_are_never_in_both_parts(tmp_path: Path) -> None:
     parts = part_pairs("masks", find_pairs(camvid(tmp_path / "films"), MASKS))
@@ -241,6 +263,9 @@ def broken(place: Path, what: str) -> Path:
     elif what == "void":
         for path in masks.iterdir():
             put(path, np.full((8, 12), 255))
+    elif what == "smoothed":
+        for path in masks.iterdir():
+            put(path, np.linspace(0, 255, 96).reshape(8, 12))
     elif what == "one class named":
         (place / "classes.txt").write_text("all\n")
     elif what == "class twice":
@@ -272,6 +297,7 @@ BROKEN = {
     "unknown colour": r"mask .*masks/p.*.png has the colour \(4, 5, 7\) at column .*, row .*; .*label_colors.txt has no such",
     "one class": r"the masks of .* have the ids \[0\]; wanted those of at least 2 classes",
     "void": r"the masks of .* have the ids \[255\]; wanted those of at least 2 classes",
+    "smoothed": r"have 96 ids up to 252, and no list of classes: wanted classes.txt with a name a line, from id 0 on; masks that",
     "one class named": r"classes.txt must name 2 to 255 classes; got 1",
     "class twice": r"classes.txt has the class 'a' twice",
     "colour twice": r"label_colors.txt has the colour \(1, 2, 3\) twice",

@@ -141,6 +141,8 @@ def test_a_broken_sound_is_one_sentence(tmp_path: Path, what: str) -> None:
 
 def test_floats_a_little_too_loud_are_cut(tmp_path: Path) -> None:
     assert np.abs(read_sound(write(tmp_path / "a.wav", tone(900) * 3))).max() == 1.0
+    with pytest.raises(DataError, match=r"must hold samples from -1 to 1; the loudest is 2.5$"):
+        read_sound(write(tmp_path / "b.wav", np.array([0.0, 2.5, -1.0])))
 
 
 def test_what_is_written_is_what_was_made(tmp_path: Path) -> None:

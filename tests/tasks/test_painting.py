@@ -182,13 +182,14 @@ def frames_of(count: int) -> list[Image.Image]:
 def test_films_are_painted_into_folders_and_videos_of_their_rate(run: Path, tmp_path: Path) -> None:
     film, first, *more = tmp_path / "film", *frames_of(3)
     film.mkdir()
-    for number, frame in enumerate([first, *more]):
-        frame.save(film / f"{number}.bmp")
+    names = ("frame9", "frame10", "frame11")  # by their numbers
+    for name, frame in zip(names, [first, *more], strict=True):
+        frame.save(film / f"{name}.bmp")
     result = stylise(run, film, "--out", tmp_path / "painted", "--json")
     assert result.exit_code == 0, result.output
     note = json.loads(result.stdout)
     assert (note["frames"], note["size"]) == (3, [41, 30])
-    painted = [np.asarray(Image.open(tmp_path / "painted" / f"{number}.png"), np.float64) / 255 for number in range(3)]
+    painted = [np.asarray(Image.open(tmp_path / "painted" / f"{name}.png"), np.float64) / 255 for name in names]
     wanted = np.mean([np.abs(a - b).mean() for a, b in pairwise(painted)])
     assert note["painted_change"] == pytest.approx(wanted, rel=1e-5)
     first.save(tmp_path / "film.gif", save_all=True, append_images=more, duration=120, loop=0)

@@ -389,6 +389,19 @@ def test_facades_and_cityscapes_are_read(tmp_path: Path) -> None:
         read(tmp_path / "ids.png")
 
 
+def test_maps_in_black_and_white_are_of_two_labels_in_training_and_in_use(tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path, 3)
+    ids = np.kron(np.eye(8, dtype=np.uint8), np.ones((SIDE // 8, SIDE // 8), np.uint8))
+    for number in range(3):
+        Image.fromarray(ids * 255).resize((32, 32), Image.Resampling.NEAREST).save(scenes / "labels" / f"{number}.png")
+    found = load_data("label-maps", scenes, MapReader(SIDE))
+    assert found.facts.classes == ("background", "foreground")
+    assert np.array_equal(found.train.x[0].numpy(), ids)
+    Image.fromarray(ids).save(tmp_path / "numbers.png")
+    for path in (scenes / "labels" / "0.png", tmp_path / "numbers.png"):
+        assert np.array_equal(MapReader(SIDE).of(found.facts)(path), ids)
+
+
 def test_folders_with_something_broken_are_told_in_one_sentence(tmp_path: Path) -> None:
     scenes = write_scenes(tmp_path / "data", 3)
 

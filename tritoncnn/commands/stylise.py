@@ -20,7 +20,7 @@ from tritoncnn.commands.results import best_option, json_option, tell
 def stylise(run: Path, film: Path, size: int | None, best: bool, as_json: bool, out: Path | None) -> None:
     """Paint all frames of FILM by the net trained in the folder RUN, of task stylenet or videostyle.
 
-    FILM is a folder of pictures, taken in the order of their names and written under these, or a video file: GIF, and with
+    FILM is a folder of pictures, taken by the numbers in their names and written under these, or a video file: GIF, and with
     pip install 'tritoncnn[video]' MP4, MOV, AVI, MKV, WebM. Frames must have one size. Of a folder, --out film.mp4 makes a video
     of 25 frames a second. Told is also how much a frame differs from the one before it, in the mean, in FILM and in what is
     painted: less flicker, less difference.

@@ -19,7 +19,7 @@ from tritoncnn.data.canvas import PATCH, STYLE, grams_of, make_canvases
 from tritoncnn.data.colour import to_array
 from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader, Source
 from tritoncnn.data.flow import inside, read_flo, sampled
-from tritoncnn.data.folder import files_in
+from tritoncnn.data.folder import files_in, in_time
 from tritoncnn.data.pans import Pair, pair_examples
 from tritoncnn.data.pictures import SUFFIXES, read_colour
 from tritoncnn.errors import DataError
@@ -27,6 +27,7 @@ from tritoncnn.errors import DataError
 TRAIN, TEST = 400, 32  # crops in all
 FLOW, FRAMES = "flow", ("clean", "final")  # folders, the best first: colours of clean agree along the flow
 KEPT = 32  # pairs of frames in memory at once
+FEW = 0.3  # pixels of a frame, as a share: fewer that have their colour in the next one let doubt the flow
 AGREE = 0.1  # mean difference of colours, white is 1, up to which a pixel is taken for the same
 
 
@@ -48,7 +49,18 @@ def load_clips(folder: Path | None, read: Reader, *, style: str, patch: int) -> 
     for files, count in ((train, TRAIN), (test, TEST)):
         chosen = [files[i % len(files) if len(files) <= count else i * len(files) // count] for i in range(count)]
         parts.append(pair_examples([_cut(opened(*names), patch, random) for names in chosen], grams))
-    return make_canvases("clips", parts[0], parts[1], (remark,))
+    return make_canvases("clips", parts[0], parts[1], (remark, _told([float(part.y["seen"].mean()) for part in parts])))
+
+
+def _told(shares: Sequence[float]) -> str:
+    """A remark on how much of the training and the test frames is seen in both. Raises DataError where nothing is."""
+    asked = "the flow must lead from each frame to the next, in pixels to the right and down"
+    if not all(shares):
+        raise DataError(
+            f"clips: no pixel of the {'test' if shares[0] else 'training'} frames has its colour in the next one: {asked}"
+        )
+    told = f"{shares[0]:.1%} of the pixels to train on have their colour in the next frame, {shares[1]:.1%} of those to test on"
+    return told if min(shares) >= FEW else f"{told}: these are few; {asked}"
 
 
 def part_films(folder: Path, pairs: Sequence[Files]) -> tuple[list[Files], list[Files], str]:
@@ -57,7 +69,10 @@ def part_films(folder: Path, pairs: Sequence[Files]) -> tuple[list[Files], list[
     Of a single film its end is, and the pair before that belongs to neither part, for it has a frame in common with it. Raises
     DataError where that leaves nothing.
     """
-    films = [list(group) for _, group in groupby(sorted(pairs, key=_film), lambda files: files.flow.parent)]
+    films = [
+        list(group)
+        for _, group in groupby(sorted(pairs, key=lambda files: in_time(files.flow)), lambda files: files.flow.parent)
+    ]
     if len(films) > 1:
         first = len(films) - 1
         while first > 1 and sum(map(len, films[first:])) < HELD_OUT * len(pairs):
@@ -74,10 +89,6 @@ def part_films(folder: Path, pairs: Sequence[Files]) -> tuple[list[Files], list[
     return list(pairs[: -held - 1]), list(pairs[-held:]), remark
 
 
-def _film(files: Files) -> tuple[Path, Path]:
-    return files.flow.parent, files.flow
-
-
 def find_pairs(folder: Path) -> list[Files]:
     """All frames with the next one and the flow between them, of all .flo files in a folder and its folders, by their names.
 
@@ -86,7 +97,7 @@ def find_pairs(folder: Path) -> list[Files]:
     files = files_in(folder)
     films = {place: list(some) for place, some in groupby(_frames(files), lambda file: file.parent)}
     found = []
-    for flow in (file for file in files if file.suffix.lower() == ".flo"):
+    for flow in sorted((file for file in files if file.suffix.lower() == ".flo"), key=in_time):
         beside = next((films[place] for place in _places(flow.parent, folder) if place in films), [])
         places = [place for place, frame in enumerate(beside) if frame.stem == flow.stem]
         if not places:
@@ -106,7 +117,7 @@ def find_pairs(folder: Path) -> list[Files]:
 
 def _frames(files: Sequence[Path]) -> list[Path]:
     """Picture files, those of one folder together."""
-    return sorted((file for file in files if file.suffix.lower() in SUFFIXES), key=lambda file: (file.parent, file))
+    return sorted((file for file in files if file.suffix.lower() in SUFFIXES), key=in_time)
 
 
 def _places(flow: Path, folder: Path) -> list[Path]:

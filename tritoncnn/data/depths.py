@@ -5,6 +5,7 @@ known.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,14 @@ LOOKED = 4  # maps that are asked whether they look so
 KITTI = frozenset(("proj_depth", "groundtruth_depth"))  # names of folders
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
 FARTHEST = 1e5  # metres: what is farther is not known
+FULL = 65535  # the largest step of 16 bits: that far or farther, so it is not known
+INVERSE = re.compile(
+    r"disp(arity|arities|s)?\d*", re.IGNORECASE
+)  # words in paths of what is large where depth is small
+USUAL = (
+    0.3,
+    300.0,
+)  # metres between which the middle depth of a data set lies, or it is asked whether these are metres
 
 
 def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
@@ -39,7 +48,8 @@ def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
 
     Of DenseDepth's folder for training, of 8 bits a pixel.
 
-    What is 0, negative, not finite or absurdly far becomes 0: not known. Raises DataError for files of 8 bits and of colours.
+    What is 0, the largest of 16 bits, negative, not finite or absurdly far becomes 0: not known. Raises DataError for files of 8
+    bits and of colours.
     """
 
     def decode(picture: Image.Image) -> Array:
@@ -51,6 +61,8 @@ def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
                 "millimetres and KITTI in 1/256 metres (--depth-scale), or of 32-bit floats in metres"
             )
         values = np.asarray(ImageOps.exif_transpose(picture)).astype(np.float32)
+        if picture.mode in DEEP:
+            values = np.where(values == FULL, np.float32(0), values)
         depth = values if picture.mode == "F" else values / np.float32(DENSES if dense else scale)
         with np.errstate(invalid="ignore"):  # NaN is not known either
             return np.where((depth > 0) & (depth < FARTHEST), depth, np.float32(0))
@@ -59,11 +71,11 @@ def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
 
 
 def write_depth(depth: Array) -> Image.Image:
-    """A picture of 16 bits a pixel with a depth map f32[H,W] in millimetres; what is farther than 65.535 m becomes 0: not
+    """A picture of 16 bits a pixel with a depth map f32[H,W] in millimetres; what is not nearer than 65.535 m becomes 0: not
     known.
     """
     steps = np.round(depth.astype(np.float64) * MILLIMETRES)
-    return Image.fromarray(np.where((steps > 0) & (steps < 1 << 16), steps, 0).astype(np.uint16))
+    return Image.fromarray(np.where((steps > 0) & (steps < FULL), steps, 0).astype(np.uint16))
 
 
 def fit_depth(depth: Array, size: int) -> Array:
@@ -113,9 +125,13 @@ def make_depths(name: str, train: DepthPart, test: DepthPart, remarks: tuple[str
         "test_known": known[1],
     }
     metres = train.depths[train.depths > 0]
+    middle = float(np.median(metres))
+    if not USUAL[0] <= middle <= USUAL[1]:
+        asked = "are these metres? --depth-scale tells how many steps of 16 bits are one, and floats must be metres"
+        remarks = (*remarks, f"{name}: the middle depth of the training maps is {middle:.3g} m: {asked}")
     about = (
         f"{len(parts[0])} + {len(parts[1])} pictures (training + test) with depth at {known[0]:.0%} and {known[1]:.0%} of their "
-        f"pixels, from {metres.min():.2f} to {metres.max():.2f} m, {np.median(metres):.2f} in the middle"
+        f"pixels, from {metres.min():.2f} to {metres.max():.2f} m, {middle:.2f} in the middle"
     )
     return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks, about)
 
@@ -128,6 +144,12 @@ def load_depths(folder: Path, read: Reader, scale: float, stream: bool = False) 
     fit, folder = check_fitted("depths", read), unwrapped(folder)
     found = find_pairs(folder, DEPTHS)
     train, test = part_pairs("depths", found)
+    for pair in (*train, *test):
+        if any(map(INVERSE.fullmatch, re.split(r"[/_.-]+", str(pair.beside.relative_to(folder))))):
+            raise DataError(
+                f"depth map {pair.beside} is called a disparity, which is large where depth is small; wanted depth, which is "
+                "the focal length in pixels x the baseline / disparity"
+            )
     steps, why = (scale, "") if scale else _steps_of(train)
     parts = [_read(pairs, fit, steps, folder if stream else None) for pairs in (train, test)]
     return make_depths("depths", parts[0], parts[1], (*found.remarks, *([why] if why else [])))

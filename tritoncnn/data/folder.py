@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ from tritoncnn.flags import Rule, option
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used
 COPIES = 3  # of all pictures in memory: as read, stacked, normalised
+
+
+Key = list[Any]  # of a name
 
 
 class Listed(NamedTuple):
@@ -200,6 +204,17 @@ def files_in(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place) / name for name in files if not name.startswith(".")]
     return sorted(found)
+
+
+def in_time(path: Path) -> tuple[list[Key], Key]:
+    """What frames are sorted by: their folders, then their names; numbers count as such, so that frame10 comes after frame9."""
+    *folders, name = map(_key, path.parts)
+    return folders, name
+
+
+def _key(name: str) -> Key:
+    """Words and numbers in turns."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 folder = Source(

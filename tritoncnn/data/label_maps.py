@@ -14,6 +14,7 @@ from PIL import Image
 
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, Reader
+from tritoncnn.data.maps import never_shown, shares_of
 from tritoncnn.data.mask_files import VOID, Classes, Ids, classes_of, read_mask
 from tritoncnn.errors import DataError
 
@@ -24,7 +25,8 @@ class MapReader(ColourReader):
 
     classes  the labels that a model knows; of a map for training these are told otherwise. Raises DataError.
 
-    Ids are their places, unless the file's name says otherwise, as that of Cityscapes' *_labelIds.png does.
+    Ids are their places, unless the file's name says otherwise, as that of Cityscapes' *_labelIds.png does, or a model of two
+    labels is given a map in black and white alone.
     """
 
     classes: tuple[str, ...] = ()
@@ -33,6 +35,8 @@ class MapReader(ColourReader):
         named = classes_of(path)
         same = named is not None and named.names == self.classes
         known = named if same else Classes(self.classes, "the run") if self.classes else None
+        if known is not None and len(known.names) == 2 and set(np.unique(read_mask(path, None))) == {0, VOID}:
+            known = known.black_and_white()
         return numbers(fit_map(read_mask(path, known), self.size))
 
     def of(self, facts: Facts) -> MapReader:
@@ -83,7 +87,8 @@ def make_scenes(
         f"{len(train.maps)} + {len(test.maps)} maps of {len(labels)} labels with their photographs (training + test)"
     )
     facts = Facts(tuple(labels), (), ())
-    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, remarks, about)
+    missing = never_shown(name, labels, shares_of(train.maps, VOID, len(labels)))
+    return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, (*remarks, *missing), about)
 
 
 def stack(rows: Sequence[tuple[NDArray[np.uint8], Array]]) -> Scenes:

@@ -13,10 +13,9 @@ import numpy as np
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.label_maps import Scenes, check_maps, fit_map, make_scenes, stack
-from tritoncnn.data.mask_files import VOID, Classes, classes_of, read_classes, read_mask
+from tritoncnn.data.mask_files import find_classes, read_mask
 from tritoncnn.data.paired import MASKS, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import read_colour
-from tritoncnn.errors import DataError
 
 NAME = "label-maps"
 EACH = 3 * 4 + 1 + 4  # bytes of a pixel: three colours, and a label as read and as a number
@@ -32,7 +31,7 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
     folder = unwrapped(folder)
     found = find_pairs(folder, MASKS)
     train, test = part_pairs(NAME, found)
-    classes = read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])
+    classes = find_classes(folder, [pair.beside for pair in (*train, *test)], "labels")
 
     def load(pairs: Sequence[Pair]) -> Scenes:
         def one(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -42,14 +41,6 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
         return stack(read_pairs(NAME, pairs, MASKS, one, EACH * reader.size**2))
 
     return make_scenes(NAME, classes.names, load(train), load(test), found.remarks)
-
-
-def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:
-    """Labels by the ids that there are. Raises DataError where there is one."""
-    ids = {int(value) for pair in pairs for value in np.unique(read_mask(pair.beside, None))} - {VOID}
-    if len(ids) < 2:
-        raise DataError(f"the label maps of {folder} have the ids {sorted(ids)}; wanted those of at least 2 labels")
-    return Classes(tuple(map(str, range(max(ids) + 1))), str(folder))
 
 
 label_maps = Source(

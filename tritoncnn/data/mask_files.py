@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ Ids = NDArray[np.uint8]
 
 MOST = 255  # classes; 255 is no class but "does not count"
 VOID = 255
+MANY = 64  # classes that ids may tell of without a list of names
+BINARY = ("background", "foreground")
 LISTS = ("classes.txt", "codes.txt", "labels.txt", "label_colors.txt", "class_dict.csv", "classes.csv", "labelmap.txt")
 MAX_LIST = 1_000_000  # bytes
 COLOUR_FIRST = re.compile(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)")
@@ -63,6 +67,34 @@ class Classes:
         names = tuple(name for name in self.names if name.lower() not in NOT_COUNTED)
         ids = tuple(names.index(name) if name in names else IGNORED for name in self.names)
         return replace(self, names=names, ids=ids)
+
+    def black_and_white(self) -> Classes:
+        """The same two in masks of 0 and 255, which is the second class there and not void."""
+        return replace(self, ids=(0, *[IGNORED] * (VOID - 1), 1))
+
+
+def find_classes(folder: Path, masks: Sequence[Path], words: str = "classes") -> Classes:
+    """What ids mean: by a list in the folder, by the masks' own names, else by the ids that there are.
+
+    Masks in black and white alone are of two classes, those of a list of two, else background and foreground. Raises DataError:
+    ids of one class, or of so many without a list that they may be shades of grey.
+    """
+    named = read_classes(folder) or classes_of(masks[0])
+    if named is not None and (named.colours or named.ids or len(named.names) != len(BINARY)):
+        return named
+    ids = {int(value) for path in masks for value in np.unique(read_mask(path, None))}
+    if ids == {0, VOID}:
+        return (named or Classes(BINARY, str(folder))).black_and_white()
+    if named is not None:
+        return named
+    if len(ids - {VOID}) < 2:
+        raise DataError(f"the masks of {folder} have the ids {sorted(ids)}; wanted those of at least 2 {words}")
+    if (last := max(ids - {VOID})) >= MANY:
+        raise DataError(
+            f"the masks of {folder} have {len(ids)} ids up to {last}, and no list of {words}: wanted {LISTS[0]} with a name a "
+            f"line, from id 0 on; masks that were smoothed or scaled hold values between those of {words}"
+        )
+    return Classes(tuple(map(str, range(last + 1))), str(folder))
 
 
 def read_classes(folder: Path) -> Classes | None:
@@ -133,7 +165,7 @@ def read_mask(path: Path, classes: Classes | None) -> Ids:
     """
     if path.suffix.lower() in LOSSY:
         raise DataError(f"mask {path} is a {path.suffix[1:].upper()}, which changes values; wanted a PNG")
-    values = open_picture(path, _decode)
+    values = open_picture(path, _decode if classes is None or not classes.colours else partial(_shown, classes.colours))
     if classes is not None and classes.colours:
         if values.ndim != 3:
             raise DataError(f"mask {path} holds ids; {classes.where} tells of colours, so it must hold colours")
@@ -160,6 +192,12 @@ def _decode(picture: Image.Image) -> NDArray[np.generic]:
     if picture.mode == "LA":
         return np.asarray(ImageOps.exif_transpose(picture).getchannel("L"))
     return np.asarray(ImageOps.exif_transpose(picture.convert("RGB")))
+
+
+def _shown(colours: Sequence[tuple[int, int, int]], picture: Image.Image) -> NDArray[np.generic]:
+    """As ``_decode``, but for what a palette shows, and for grey values where all ``colours`` are grey: colours [H,W,3]."""
+    grey = picture.mode in ("1", "L") and all(r == g == b for r, g, b in colours)
+    return _decode(picture.convert("RGB") if picture.mode == "P" or grey else picture)
 
 
 def _by_id(path: Path, values: Ids, classes: Classes) -> Ids:

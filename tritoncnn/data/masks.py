@@ -20,7 +20,7 @@ from tritoncnn.data.colour import to_array
 from tritoncnn.data.define import IGNORED, Array, Dataset, Reader, Source
 from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.maps import MappedPart, make_mapped
-from tritoncnn.data.mask_files import VOID, Classes, Ids, classes_of, read_classes, read_mask
+from tritoncnn.data.mask_files import VOID, Classes, Ids, find_classes, read_mask
 from tritoncnn.data.paired import MASKS, ON_DISK, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import read_colour, upright_size
 from tritoncnn.data.pieces import PieceReader, check_pieces, mirrored, whole_size
@@ -28,7 +28,6 @@ from tritoncnn.data.stream import STREAM, PictureFiles
 from tritoncnn.errors import DataError
 
 EACH = 3 * 4 + 8  # bytes of a pixel: three colours, and a class
-BINARY = ("background", "foreground")
 
 
 def load_masks(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
@@ -44,22 +43,12 @@ def load_masks(folder: Path | None, read: Reader, stream: bool = False) -> Datas
     folder = unwrapped(folder)
     found = find_pairs(folder, MASKS)
     train, test = part_pairs("masks", found)
-    classes = (read_classes(folder) or classes_of(train[0].beside) or _found(folder, [*train, *test])).counted()
+    classes = find_classes(folder, [pair.beside for pair in (*train, *test)]).counted()
     if stream:
         parts = [_on_disk(pairs, folder, check_fitted("masks", read), classes) for pairs in (train, test)]
     else:
         parts = [_read(pairs, cut, classes) for pairs in (train, test)]
     return make_mapped("masks", classes.names, parts[0], parts[1], found.remarks, colours=classes.colours)
-
-
-def _found(folder: Path, pairs: Sequence[Pair]) -> Classes:
-    """Classes by the ids that there are; of masks in black and white alone two. Raises DataError where there is one."""
-    ids = {int(value) for pair in pairs for value in np.unique(read_mask(pair.beside, None))}
-    if ids == {0, VOID}:
-        return Classes(BINARY, str(folder), ids=(0, *[IGNORED] * (VOID - 1), 1))
-    if len(ids - {VOID}) < 2:
-        raise DataError(f"the masks of {folder} have the ids {sorted(ids)}; wanted those of at least 2 classes")
-    return Classes(tuple(map(str, range(max(ids - {VOID}) + 1))), str(folder))
 
 
 class Cutter(NamedTuple):

@@ -26,9 +26,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
 MAX_BYTES = 1 << 30
 LONGEST = 2 * 3600  # seconds of one sound
 RATES = (1000, 768_000)  # lowest and highest sampling rate that is read
-LOUDEST = (
-    8.0  # of samples in floats, which should lie in [-1, 1]: what is a little louder is cut, as a loudspeaker would
-)
+# Of samples in floats, which should lie in [-1, 1]: what is a little louder is cut, as a loudspeaker would.
+LOUDEST = 2.0
 CUT = re.compile(r"^data *: *(\d+) \(should be (\d+)\)", re.MULTILINE)  # in libsndfile's notes on a file
 ENDLESS = 2**31 - 1  # bytes: such a size and larger ones are what a program writes that does not know the length yet
 Levels = NDArray[np.uint8]

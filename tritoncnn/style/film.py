@@ -18,7 +18,7 @@ from PIL import Image
 from tritoncnn.atomic import check_writable, write_file
 from tritoncnn.data.colour import to_array
 from tritoncnn.data.files import look, reason
-from tritoncnn.data.folder import files_in
+from tritoncnn.data.folder import files_in, in_time
 from tritoncnn.data.pictures import SUFFIXES, read_colour
 from tritoncnn.data.whole import LARGEST, WholeReader, scaled
 from tritoncnn.errors import DataError, InputError, SaveError
@@ -128,8 +128,8 @@ def _apart(a: Image.Image, b: Image.Image) -> float:
 
 
 def _frames_in(folder: Path) -> Frames:
-    """The pictures in a folder by their names. Raises DataError."""
-    files = [file for file in files_in(folder) if file.suffix.lower() in SUFFIXES]
+    """The pictures in a folder by their names, numbers as such. Raises DataError."""
+    files = sorted((file for file in files_in(folder) if file.suffix.lower() in SUFFIXES), key=in_time)
     if not files:
         raise DataError(f"folder {folder} holds no picture ({', '.join(SUFFIXES)})")
     for file in files:
