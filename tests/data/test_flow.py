@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 from tritoncnn.data import load_data
 from tritoncnn.data.clips import find_pairs, part_films, read_pair
-from tritoncnn.data.flow import MAGIC, grid_of, inside, read_flo, sampled, write_flo
+from tritoncnn.data.flow import MAGIC, grid_of, inside, read_flo, read_flow, sampled, write_flo
 from tritoncnn.data.folder import in_time
 from tritoncnn.data.pans import make_pair
 from tritoncnn.data.whole import WholeReader
@@ -144,6 +146,46 @@ def test_sintel_has_frames_in_folders_beside_that_of_the_flow(tmp_path: Path) ->
         find_pairs(tmp_path / "sintel")
 
 
+def write_kitti(flow: np.ndarray) -> bytes:
+    """A PNG of f32[2,H,W], NaN where not known: KITTI's, written by hand, for Pillow writes no colours of 16 bits."""
+    known = np.isfinite(flow).all(0)
+    values = np.stack([*np.where(known, np.rint(np.nan_to_num(flow) * 64) + 2**15, 0), known], 2).astype(">u2")
+
+    def part(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", rows) + part(b"IEND", b"")
+
+
+def test_kittis_scenes_are_two_frames_each_with_flow_in_a_png(tmp_path: Path) -> None:
+    flow = np.random.RandomState(0).randint(-500 * 64, 500 * 64, (2, 5, 7)).astype(np.float32) / 64
+    flow[:, 2, 3] = np.nan
+    (tmp_path / "a.png").write_bytes(write_kitti(flow))
+    np.testing.assert_array_equal(read_flow(tmp_path / "a.png"), flow)
+    for scene in range(5):
+        write_clip(tmp_path / "frames", 2)
+        for file, name in (("frame_00.png", f"{scene:06}_10.png"), ("frame_01.png", f"{scene:06}_11.png")):
+            (tmp_path / "kitti" / "image_2").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "frames" / file).rename(tmp_path / "kitti" / "image_2" / name)
+        for kind in ("flow_occ", "flow_noc"):
+            (tmp_path / "kitti" / kind).mkdir(exist_ok=True)
+            (tmp_path / "kitti" / kind / f"{scene:06}_10.png").write_bytes(write_kitti(whole_flow(1, 0, (40, 40))))
+    found = find_pairs(tmp_path / "kitti")
+    assert [file.name for file in found[3]] == ["000003_10.png", "000003_11.png", "000003_10.png"]
+    assert {files.flow.parent.name for files in found} == {"flow_occ"}
+    assert part_films(tmp_path, found)[2].startswith("4 films to train on, 1 to test on")
+    data = load_data("clips", tmp_path / "kitti", WholeReader(), {"style": "strokes", "patch": 32})
+    assert float(data.train.y["seen"].mean()) > 0.9
+    (tmp_path / "kitti" / "image_2" / "000002_11.png").unlink()
+    with pytest.raises(DataError, match=r"flow .*000002_10.png needs a frame after 000002_10.png; there is none"):
+        find_pairs(tmp_path / "kitti")
+    Image.new("RGB", (40, 40)).save(tmp_path / "kitti" / "flow_occ" / "000000_10.png")
+    with pytest.raises(DataError, match=r"must be a PNG of three channels of 16 bits, as KITTI has it; got PNG, RGB"):
+        read_pair(*found[0])
+
+
 def write_clip(folder: Path, frames: int = 4, size: int = 40) -> None:
     """Frames that move by one pixel to the right each, with their flow."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -240,7 +282,7 @@ def test_clips_that_do_not_fit_are_told(tmp_path: Path) -> None:
     assert "frame_03.flo needs a frame after frame_03.png; there is none" in told(tmp_path / "lone")
     (tmp_path / "lone" / "frame_03.flo").rename(tmp_path / "lone" / "other.flo")
     assert (
-        "other.flo needs a frame of its name, as other.png, beside it or in clean or final beside flow; there is none"
+        "other.flo needs a frame of its name, as other.png, beside it or in clean or final beside flow, or in image_2"
         in told(tmp_path / "lone")
     )
     write_clip(tmp_path / "small", size=24)

@@ -1,22 +1,54 @@
-"""Optical flow: where each pixel of a frame is in the next one. Files in Middlebury's .flo format.
+"""Optical flow: where each pixel of a frame is in the next one. Files in Middlebury's .flo format, and KITTI's PNG.
 
-Source: Baker et al. 2011, "A database and evaluation methodology for optical flow"; the format is that of its flow-code.
+Sources: Baker et al. 2011, "A database and evaluation methodology for optical flow"; the format is that of its flow-code. Menze &
+Geiger 2015, "Object scene flow for autonomous vehicles"; the format is that of its development kit.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tritoncnn.data.define import Array
 from tritoncnn.data.files import read_file
-from tritoncnn.data.pictures import MAX_BYTES, MAX_PIXELS
+from tritoncnn.data.pictures import MAX_BYTES, MAX_PIXELS, open_picture
 from tritoncnn.errors import DataError
 
 MAGIC = 202021.25  # the four bytes PIEH as a little-endian float: a file of the other order is told by it
 HEADER = 12
 UNKNOWN = 1e9  # pixels whose flow is not known have a larger one
+MIDDLE, STEPS = 1 << 15, 64  # of a value of 16 bits: which one is 0, and steps of a pixel
+DEEP = "RGB;16B"  # Pillow's name of colours of 16 bits, of which it gives the upper 8
+LOWER = "RGB;16L"  # of their bytes the other ones
+
+
+def read_flow(path: Path) -> Array:
+    """As ``read_flo``, of a .flo file or a PNG of KITTI's. Raises DataError."""
+    return read_kitti(path) if path.suffix.lower() == ".png" else read_flo(path)
+
+
+def read_kitti(path: Path) -> Array:
+    """f32[2,H,W] of a PNG of three channels of 16 bits: (value - 2^15) / 64 pixels to the right and down, and 0 where not known.
+
+    NaN where not known. Raises DataError: unreadable, no PNG, another kind of picture.
+    """
+    upper, lower = (open_picture(path, partial(_bytes_of, path, part)) for part in (DEEP, LOWER))
+    values = (256 * upper + lower).transpose(2, 0, 1).astype(np.float32)
+    return np.where(values[2] > 0, (values[:2] - MIDDLE) / STEPS, np.float32(np.nan)).astype(np.float32)
+
+
+def _bytes_of(path: Path, part: str, picture: Image.Image) -> np.ndarray:
+    """i32[H,W,3]: the upper or the lower 8 bits of each value."""
+    tiles = getattr(picture, "tile", [])
+    if picture.format != "PNG" or any(tile[3] != DEEP for tile in tiles):
+        raise DataError(
+            f"flow {path} must be a PNG of three channels of 16 bits, as KITTI has it; got {picture.format}, {picture.mode}"
+        )
+    picture.tile = [(*tile[:3], part) for tile in tiles]  # type: ignore[attr-defined]
+    return np.asarray(picture).astype(np.int32)
 
 
 def read_flo(path: Path) -> Array:
