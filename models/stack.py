@@ -15,7 +15,21 @@ from torch.nn import functional as F
 WIDTHS = (8, 16, 32, 64)  # filters of each layer
 HIDDEN = 64  # units of each full layer, where there are no filters
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "none": nn.Identity}
-POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d, "none": None}
+
+
+class Stride(nn.Module):
+    """The first of each ``cell`` x ``cell`` pixels, as a convolution with a stride keeps it; a pool would look at all of them."""
+
+    def __init__(self, cell: int) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        H, W = (side // self.cell * self.cell for side in x.shape[2:])
+        return x[:, :, : H : self.cell, : W : self.cell]
+
+
+POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d, "stride": Stride, "none": None}
 
 
 class Pair(nn.Module):

@@ -23,9 +23,11 @@ from tritoncnn.data import Facts
 from tritoncnn.dreams import Dreaming, dream
 from tritoncnn.dreams.ascent import Answers, Ascent, Climbed, Shown, Uphill
 from tritoncnn.dreams.layers import cut_behind, find_channel, find_layer, layers_of
+from tritoncnn.dreams.run import _as_read, dream_of_run
 from tritoncnn.errors import InputError, UnsupportedError
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.train import train
+from tritoncnn.train.folder import Trained
 
 FACTS = Facts(("a", "b"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
 SIZES = (1, 3, 16, 16)
@@ -225,6 +227,32 @@ def test_the_command_writes_the_dream_and_its_figures(run: Path, tmp_path: Path)
     assert note_of_usual["layer"] == "conv2"
     assert note_of_usual["channel"] in range(16)
     assert f"channel 2 of conv1: {note['before']:.4g} before, {note['after']:.4g} after" in result.stdout
+
+
+def test_a_run_that_evens_out_its_pictures_dreams_of_one_that_is_evened_out(tmp_path: Path) -> None:
+    texture = find_task("texture")
+    Image.fromarray(np.random.RandomState(0).randint(90, 110, (48, 48), np.uint8)).save(tmp_path / "faint.png")
+    values = np.asarray(Image.open(tmp_path / "faint.png"), np.float32)[None] / 255
+    for task, same in ((texture, False), (find_task("denoising"), True)):
+        facts = task.example(1).facts
+        found = _as_read(Trained(nn.Identity(), task.read, facts), tmp_path / "faint.png", values)
+        assert (found == facts) == same
+        if not same:
+            np.testing.assert_allclose(
+                found.normalise(values[None])[0], texture.read(tmp_path / "faint.png"), atol=2e-3
+            )
+
+
+@pytest.mark.parametrize("name", ["wavenet", "synthesis", "pillars", "videostyle"])
+def test_a_run_that_is_shown_no_pictures_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = find_task(name)
+    trained = Trained(nn.Identity(), task.read, task.example(1).facts)
+    monkeypatch.setattr("tritoncnn.dreams.run.load_trained", lambda *words, **more: trained)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=f"is a run of task '{name}'; dream needs a classifier's, or one that tells of pictures$"
+    ):
+        dream_of_run(task, tmp_path, tmp_path / "a.png", Dreaming(), tmp_path / "out")
 
 
 def test_mistakes_are_one_sentence_and_leave_nothing(run: Path, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_options_are_the_parts_of_the_model() -> None:
     assert parts(depth=1) == ["Conv2d", "ReLU", "MaxPool2d"]
     assert parts(depth=4, activation="tanh") == ["Conv2d", "Tanh", "MaxPool2d"] * 4
     assert parts(pool="avg") == ["Conv2d", "ReLU", "AvgPool2d"] * 3
+    assert parts(pool="stride") == ["Conv2d", "ReLU", "Stride"] * 3
     assert parts(pool="none", activation="none") == ["Conv2d", "Identity"] * 3
     assert parts(depth=1, pairs=2) == ["Conv2d", "ReLU", "MaxPool2d", "Pair", "Pair"]
     assert parts("pyramid") == ["Conv2d"] * 3
@@ -66,15 +67,16 @@ def test_a_residual_pair_adds_to_what_comes_in() -> None:
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 4])
-@pytest.mark.parametrize("pool", ["max", "none"])
+@pytest.mark.parametrize("pool", ["max", "stride", "none"])
 def test_a_pyramid_lays_one_layer_on_each_size_of_the_picture(depth: int, pool: str) -> None:
     net, x = stack("pyramid", depth=depth, pool=pool), torch.rand(2, 1, 28, 28)
     found, now, last = [], x, depth - 1
     for level in range(depth):
         y = torch.relu(net.layers[level](now))  # type: ignore[index,operator]
-        if pool == "max":
+        if pool != "none":
             cell = 2 ** (last - level)
-            y = y.unfold(2, cell, cell).unfold(3, cell, cell).amax((4, 5))
+            cells = y.unfold(2, cell, cell).unfold(3, cell, cell)
+            y = cells.amax((4, 5)) if pool == "max" else cells[..., 0, 0]
         found.append(y.flatten(1))
         now = torch.nn.functional.avg_pool2d(now, 2)
     torch.testing.assert_close(net(x), net.head(torch.cat(found, 1) if found else x.flatten(1)))  # type: ignore[operator]
