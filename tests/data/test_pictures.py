@@ -9,6 +9,7 @@ from PIL import Image
 from tritoncnn.data import pictures
 from tritoncnn.data.ink import SIZE, adapt
 from tritoncnn.data.pictures import is_dark_on_light, read_colour, read_grey
+from tritoncnn.data.whole import WholeReader
 from tritoncnn.errors import DataError
 
 
@@ -116,6 +117,21 @@ def test_large_pictures_are_reduced_before_work(tmp_path: Path) -> None:
     read = read_grey(tmp_path / "large.png")
     assert max(read.shape) <= 2 * pictures.WORK_SIDE
     assert np.abs(adapt(read) - adapt(ring(1500, 1200))).mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "16 bits", "alpha"])
+def test_what_is_painted_is_read_in_its_own_pixels(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"wide.{kind if len(kind) == 3 else 'png'}"
+    stripes = np.tile(np.array([0, 255], np.uint8), (24, 1100))  # of one pixel: a picture that is reduced is grey
+    if kind == "16 bits":
+        Image.fromarray(stripes.astype(np.uint16) * 257).save(path)
+    else:
+        Image.fromarray(stripes).convert("RGBA" if kind == "alpha" else "RGB").save(path, quality=100)
+    assert max(read_colour(path).size) <= 2 * pictures.WORK_SIDE
+    found = read_colour(path, whole=True)
+    assert found.size == (2200, 24)
+    assert np.abs(np.asarray(found.convert("L"), np.int64) - stripes).max() < 16
+    assert WholeReader()(path).shape == (3, 22, 2048)
 
 
 def test_over_50_megapixels_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

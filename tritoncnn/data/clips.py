@@ -156,7 +156,7 @@ def _places(flow: Path, folder: Path) -> list[Path]:
 
 def read_pair(now: Path, then: Path, flow: Path) -> Pair:
     """Raises DataError where sizes differ."""
-    frames = [to_array(read_colour(file)) for file in (now, then)]
+    frames = [to_array(read_colour(file, whole=True)) for file in (now, then)]
     values = read_flow(flow)
     for file, other in zip((now, then), frames, strict=True):
         if other.shape[1:] != values.shape[1:]:

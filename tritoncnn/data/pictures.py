@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,13 +41,14 @@ def read_grey(path: Path) -> Grey:
     return grey
 
 
-def read_colour(path: Path) -> Image.Image:
+def read_colour(path: Path, whole: bool = False) -> Image.Image:
     """The colours of a picture file, mode RGB, turned upright as its EXIF tag says; grey gives three equal channels.
 
-    Transparent parts become white, or black where what is visible is mostly light. Of 16 bits white is 65535; floats get full
-    contrast. Raises DataError as ``read_grey`` does.
+    One of twice WORK_SIDE or more along a side is reduced to about that, but for ``whole``. Transparent parts become white, or
+    black where what is visible is mostly light. Of 16 bits white is 65535; floats get full contrast. Raises DataError as
+    ``read_grey`` does.
     """
-    colour = open_picture(path, _colour)
+    colour = open_picture(path, partial(_colour, keep=whole))
     if colour is None:
         raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
     return colour
@@ -110,16 +112,17 @@ def _grey(picture: Image.Image) -> Grey:
     return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
 
 
-def _colour(picture: Image.Image) -> Image.Image | None:
+def _colour(picture: Image.Image, keep: bool) -> Image.Image | None:
     """None where a value is not finite."""
-    if max(picture.size) >= 2 * WORK_SIDE:
+    if max(picture.size) >= 2 * WORK_SIDE and not keep:
         picture.draft("RGB", (WORK_SIDE, WORK_SIDE))
+    reduce = (lambda whole: whole) if keep else _reduce
     if _is_deep(picture):
-        grey = _deep(picture) * 255
+        grey = _deep(picture, reduce) * 255
         return Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB") if np.isfinite(grey).all() else None
     if picture.has_transparency_data:
-        return ImageOps.exif_transpose(flatten(_reduce(picture.convert("RGBA"))))
-    return ImageOps.exif_transpose(_reduce(picture.convert("RGB")))
+        return ImageOps.exif_transpose(flatten(reduce(picture.convert("RGBA"))))
+    return ImageOps.exif_transpose(reduce(picture.convert("RGB")))
 
 
 def _is_deep(picture: Image.Image) -> bool:
@@ -127,13 +130,18 @@ def _is_deep(picture: Image.Image) -> bool:
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
 
 
-def _deep(picture: Image.Image) -> Grey:
+def _reduce(picture: Image.Image) -> Image.Image:
+    factor = max(picture.size) // WORK_SIDE
+    return picture.reduce(factor) if factor > 1 and min(picture.size) >= factor else picture
+
+
+def _deep(picture: Image.Image, reduce: Callable[[Image.Image], Image.Image] = _reduce) -> Grey:
     """Values of more than 8 bits as shares of white.
 
     Of 16 bits that is 65535, as OpenCV has it, and as Pillow reads colours of 16 bits; a camera's 12 bits in 16 are dark. Of
     floats and of more bits nothing says what is white: they get full contrast. Not finite where a value is not.
     """
-    values = np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("F"))), np.float32)
+    values = np.asarray(ImageOps.exif_transpose(reduce(picture.convert("F"))), np.float32)
     if (
         picture.mode != "F" and values.min() >= 0 and values.max() <= WHITE
     ):  # Pillow's "I" is 32 bits, of 16 in older versions
@@ -148,11 +156,6 @@ def flatten(picture: Image.Image) -> Image.Image:
     light = float((alpha * luma).sum()) > 127.5 * float(alpha.sum())
     ground = Image.new("RGBA", picture.size, "black" if light else "white")
     return Image.alpha_composite(ground, picture).convert("RGB")
-
-
-def _reduce(picture: Image.Image) -> Image.Image:
-    factor = max(picture.size) // WORK_SIDE
-    return picture.reduce(factor) if factor > 1 and min(picture.size) >= factor else picture
 
 
 def stretch(grey: Grey) -> Grey:

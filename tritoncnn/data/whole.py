@@ -21,12 +21,15 @@ NAMES = (STROKES, *FILES)
 LARGEST = 2048  # pixels along the longer side
 
 
-def open_named(word: str) -> Image.Image:
-    """The RGB picture of a file, or the one of NAMES where there is no such file. Raises DataError."""
+def open_named(word: str, whole: bool = False) -> Image.Image:
+    """The RGB picture of a file, or the one of NAMES where there is no such file; ``whole`` as in ``read_colour``.
+
+    Raises DataError.
+    """
     _check_there(word)
     if word in NAMES and look(Path(word)) == "none":
         return draw_strokes() if word == STROKES else read_colour(find(word))
-    return read_colour(Path(word))
+    return read_colour(Path(word), whole)
 
 
 def _check_there(word: str) -> None:
@@ -34,7 +37,7 @@ def _check_there(word: str) -> None:
         raise DataError(f"picture {word} does not exist; wanted a file, or one of {', '.join(NAMES)}, which come along")
 
 
-def open_style(word: str) -> Image.Image:
+def open_style(word: str, whole: bool = False) -> Image.Image:
     """A picture whose style is wanted, as ``open_named`` has it.
 
     Raises DataError for one with transparent pixels too: what lies behind them would be a part of the style.
@@ -46,7 +49,7 @@ def open_style(word: str) -> Image.Image:
             raise DataError(
                 f"style picture {word} must be opaque; {share:.1%} of its pixels are transparent: lay it on a ground first"
             )
-    return open_named(word)
+    return open_named(word, whole)
 
 
 def _transparent(picture: Image.Image) -> float:
@@ -78,7 +81,7 @@ class WholeReader:
     least: int = 1
 
     def __call__(self, path: Path) -> Array:
-        picture = read_colour(path)
+        picture = read_colour(path, whole=True)
         picture = scaled(picture, LARGEST) if max(picture.size) > LARGEST else picture
         if min(picture.size) < self.least:
             got = f"{picture.width} x {picture.height}"

@@ -70,7 +70,7 @@ def _as_read(trained: Trained, path: Path, values: Array) -> Facts:
 
 def _read(path: Path, channels: int, size: int | None) -> Array:
     """The whole picture f32[C,H,W] from 0 to 1, grey for a net of grey pictures, scaled. Raises DataError."""
-    picture = read_colour(path)
+    picture = read_colour(path, whole=True)
     longer = max(picture.size)
     scale = (size if size is not None else min(longer, MOST)) / longer
     if scale != 1:

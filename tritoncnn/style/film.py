@@ -133,7 +133,7 @@ def _frames_in(folder: Path) -> Frames:
     if not files:
         raise DataError(f"folder {folder} holds no picture ({', '.join(SUFFIXES)})")
     for file in files:
-        yield str(file.relative_to(folder)), read_colour(file)
+        yield str(file.relative_to(folder)), read_colour(file, whole=True)
 
 
 def _frames_of(video: Path) -> Frames:

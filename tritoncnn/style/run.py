@@ -40,13 +40,13 @@ def paint_files(
     if out.suffix.lower() not in WRITTEN:
         raise InputError(f"--out {out} must end in one of {', '.join(WRITTEN)}")
     maps = None if weights is None else load_vgg(weights)
-    shown = scaled(open_named(content), size)
+    shown = scaled(open_named(content, whole=True), size)
     if min(shown.size) < LEAST:
         raise InputError(
             f"picture {content} must have at least {LEAST} pixels along each side to be painted; "
             f"it has {shown.width} x {shown.height} at --size {size}"
         )
-    model = fitted(open_style(style), shown.size)
+    model = fitted(open_style(style, whole=True), shown.size)
     levels = RandomFilters.levels_for(min(shown.size))
     by = f"VGG of {weights}" if maps else f"untrained random filters on pictures of {levels} sizes"
     features = maps or RandomFilters(levels=levels, seed=how.seed)
