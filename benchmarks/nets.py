@@ -23,6 +23,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -30,9 +31,10 @@ from measure import Row, arguments, interleave, report, rows_of
 
 import tritoncnn
 from tritoncnn.data import Dataset, Facts, Reader, load_data
-from tritoncnn.task import Step, Task
+from tritoncnn.task import LOSS, MODEL, Step, Task
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.train import Options
+from tritoncnn.train.training_step import TrainingStep, build_beside
 
 BATCHES = (1, 8)  # of inference
 STEPS = 3  # whose losses are compared
@@ -91,6 +93,49 @@ def torch_step(net: Net, module: torch.nn.Module, batch: int, *, compiled: bool 
     return step
 
 
+def torch_moves(net: Net, module: torch.nn.Module, batch: int, *, compiled: bool = False, last: bool = False) -> Call:
+    """The same where a task moves several nets: one forward pass, and of each loss the gradient of its own net alone."""
+    x, y, facts = net.example(batch)
+    step, options = net.options.step, net.options
+    values = {row.name: options.own[row.name] for row in step.options}
+    nets = {MODEL: copy.deepcopy(module), **build_beside(step, values, facts, options.seed)}
+    if last:
+        nets = {name: part.to(memory_format=torch.channels_last) for name, part in nets.items()}
+        x = x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
+    held, given = SimpleNamespace(**nets), SimpleNamespace(x=x, y=y)
+    losses = step.losses(values)
+
+    def forward() -> Mapping[str, torch.Tensor]:
+        return losses(held, given)
+
+    found_by = torch.compile(forward) if compiled else forward
+    parameters = [list(nets[move.net].parameters()) for move in step.moves]
+    optimizers = [
+        TORCHS[options.optimizer](own, lr=options.lr * move.lr, weight_decay=options.weight_decay, **move.numbers)
+        for own, move in zip(parameters, step.moves, strict=True)
+    ]
+
+    def run() -> torch.Tensor:
+        found = found_by()
+        for place, (own, move) in enumerate(zip(parameters, step.moves, strict=True)):
+            more = place + 1 < len(parameters)
+            for parameter, gradient in zip(
+                own, torch.autograd.grad(found[move.loss], own, retain_graph=more), strict=True
+            ):
+                parameter.grad = gradient
+        for optimizer in optimizers:
+            optimizer.step()
+        return found[LOSS].detach()
+
+    return run
+
+
+def our_moves(net: Net, module: torch.nn.Module, batch: int) -> Call:
+    x, y, facts = net.example(batch)
+    step = TrainingStep(net.options, module.train(), facts, x, y)
+    return lambda: step.compiled({"x": x, "y": y})[LOSS]
+
+
 def our_step(net: Net, module: torch.nn.Module, batch: int) -> Call:
     x, y, _ = net.example(batch)
     step = tritoncnn.compile_step(module, net.options.loss(), net.options.build_optimizer(), (x, y))
@@ -100,11 +145,13 @@ def our_step(net: Net, module: torch.nn.Module, batch: int) -> Call:
 def compare_steps(net: Net, repeats: int, clock: Clock) -> list[Row]:
     """One row a peer, of one training step."""
     batch, module = net.task.recipe.batch, net.module()
+    moves = isinstance(net.options.loss(), Step)
+    ours, theirs = (our_moves, torch_moves) if moves else (our_step, torch_step)
     sides = {
-        "ours": our_step(net, copy.deepcopy(module), batch),
-        "torch eager": torch_step(net, module, batch),
-        "torch channels-last": torch_step(net, module, batch, last=True),
-        "torch.compile": torch_step(net, module, batch, compiled=True),
+        "ours": ours(net, copy.deepcopy(module), batch),
+        "torch eager": theirs(net, module, batch),
+        "torch channels-last": theirs(net, module, batch, last=True),
+        "torch.compile": theirs(net, module, batch, compiled=True),
     }
     losses = {name: [float(side()) for _ in range(STEPS)] for name, side in sides.items()}
     if not any(isinstance(part, torch.nn.Dropout) for part in module.modules()):
@@ -233,9 +280,7 @@ def main() -> None:
             print(f"{name} is not installed and left out: pip install -e '.[bench]'")
     cases: dict[str, list[list[Row]]] = {"step": [], "inference": []}
     for net in nets(options.only, options.all_models):
-        if "step" in options.kind and isinstance(net.options.loss(), Step):
-            print(f"{net.name}: its step moves several nets by several losses; torch's side of it is not written here")
-        elif "step" in options.kind:
+        if "step" in options.kind:
             cases["step"].append(compare_steps(net, options.repeats, clock))
             report(cases["step"][-1], None)
         if "inference" in options.kind:

@@ -20,6 +20,7 @@ from tests.computing import assert_as_near_as_torch
 from tests.train.runs import StopAt, assert_same_run, metrics
 from tritoncnn.commands import main
 from tritoncnn.data import Examples, Facts, load_data
+from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.colour_maps import CLUSTERS, NAMES, PIECES, cluster, nearest
 from tritoncnn.data.label_maps import MapReader
 from tritoncnn.errors import DataError, InputError
@@ -349,6 +350,16 @@ def test_colours_are_clustered_as_k_means_says_and_parts_share_no_label_map() ->
             each, torch.arange(len(NAMES))[:, None].expand_as(each).float()
         )  # labels of their own photograph
         assert 0 <= float(part.y.min()) < float(part.y.max()) <= 1
+
+
+def test_maps_of_digits_are_the_masks_of_mosaics_and_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritoncnn.data.mosaics.PICTURES", {"train": 5, "test": 2})
+    maps, mosaics = load_data("digit-maps", None, MapReader(SIDE)), load_data("mosaics", None, ColourReader(SIDE))
+    assert maps.facts.classes == mosaics.facts.classes
+    assert "are made" in maps.remarks[0]
+    for part, other in ((maps.train, mosaics.train), (maps.test, mosaics.test)):
+        assert torch.equal(part.x, other.y.float())
+        np.testing.assert_allclose(part.y.numpy(), mosaics.facts.restore(other.x), atol=1e-6)
 
 
 def test_facades_and_cityscapes_are_read(tmp_path: Path) -> None:

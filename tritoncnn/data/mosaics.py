@@ -20,10 +20,17 @@ CLASSES = ("ground", *map(str, range(10)))
 PICTURES = {"train": 1600, "test": 200}
 DIGITS = (1, 4)  # least and most of a picture, as far as there is room
 HEIGHTS = (0.4, 0.6)  # of a digit, as shares of the picture's side
+MADE = "the pictures are made: scans of digits pasted on photographs; no scan and no photograph is in both parts"
 
 
 def load_mosaics(size: int) -> Dataset:
-    """Draw pictures of ``size`` x ``size`` with a fixed seed."""
+    """Pictures of ``size`` x ``size`` with a fixed seed."""
+    train, test = (MappedPart(*part) for part in draw_mosaics(size))
+    return make_mapped("mosaics", CLASSES, train, test, (MADE,))
+
+
+def draw_mosaics(size: int) -> list[tuple[Array, NDArray[np.int64]]]:
+    """Draw the training and the test part with a fixed seed: pictures f32[N,3,size,size] in [0, 1], classes i64[N,size,size]."""
     from sklearn import datasets  # late: scikit-learn takes a second
 
     raw = datasets.load_digits()
@@ -35,9 +42,8 @@ def load_mosaics(size: int) -> Dataset:
         scans, labels = raw.images[chosen].astype(np.float32) / 16, raw.target[chosen]
         random = np.random.RandomState(number)
         made = [_draw(grounds, scans, labels, size, random) for _ in range(PICTURES[part])]
-        parts.append(MappedPart(np.stack([picture for picture, _ in made]), np.stack([mask for _, mask in made])))
-    remark = "the pictures are made: scans of digits pasted on photographs; no scan and no photograph is in both parts"
-    return make_mapped("mosaics", CLASSES, parts[0], parts[1], (remark,))
+        parts.append((np.stack([picture for picture, _ in made]), np.stack([mask for _, mask in made])))
+    return parts
 
 
 def _draw(

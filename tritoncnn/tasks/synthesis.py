@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from tritoncnn.tasks.kinds.synthesis import (
 )  # fmt: skip
 
 SIDE, STEP = 64, 16
+RECIPE = Recipe(epochs=5, batch=8, steps=600, optimizer="adam", lr=0.001, momentum=0.0, weight_decay=0.0)
 
 
 def _for_labels(build: Callable[[int], torch.nn.Module]) -> Callable[[Facts], torch.nn.Module]:
@@ -54,7 +56,7 @@ task = Task(
     name="synthesis",
     about="photographs from label maps, by pix2pix or SPADE, against a patch discriminator under spectral norm",
     models={"pix2pix": _for_labels(Pix2Pix), "spade": _for_labels(SpadeGenerator)},
-    data=("colour-maps", "label-maps"),
+    data=("colour-maps", "digit-maps", "label-maps"),
     loss=ADVERSARIAL,
     metrics={"L1": Metric(mean_difference, error=True), "texture": Metric(texture_distance, error=True)},
     best="texture",
@@ -63,7 +65,8 @@ task = Task(
     sides={"pix2pix": Side(SIDE, 2 * STEP, STEP), "spade": Side(SIDE, 2 * STEP, STEP)},
     answer=tell_made,
     view=view,
-    recipe=Recipe(epochs=5, batch=8, steps=600, optimizer="adam", lr=0.001, momentum=0.0, weight_decay=0.0),
+    recipe=RECIPE,
+    recipes={"digit-maps": replace(RECIPE, epochs=3)},
     targets=Targets.MAPS,
     pictures={"made.png": draw_made, "map.png": draw_map},
     baseline=best_rival,
