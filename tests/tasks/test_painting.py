@@ -205,6 +205,19 @@ def test_films_are_painted_into_folders_and_videos_of_their_rate(run: Path, tmp_
         assert (getattr(video, "n_frames", 1), video.info["duration"]) == (3, 40)
 
 
+def test_transparent_frames_lie_on_one_ground(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "film").mkdir()
+    clear = [Image.fromarray(np.full((30, 40, 4), (grey, grey, grey, 0), np.uint8)) for grey in (10, 240)]
+    for frame in clear:
+        frame.putpixel((0, 0), (*frame.getpixel((0, 0))[:3], 255))  # type: ignore[index]
+        frame.save(tmp_path / "film" / f"{len(list((tmp_path / 'film').iterdir()))}.png")
+    clear[0].save(tmp_path / "film.gif", save_all=True, append_images=clear[1:], duration=100, disposal=2)
+    for name in ("film", "film.gif"):
+        result = stylise(run, tmp_path / name, "--out", tmp_path / f"painted-{name}", "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["change"] < 0.01  # of one pixel: the ground stays
+
+
 def test_no_frame_is_painted_over_another(run: Path, tmp_path: Path) -> None:
     film = tmp_path / "film"
     film.mkdir()

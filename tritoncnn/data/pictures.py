@@ -41,14 +41,14 @@ def read_grey(path: Path) -> Grey:
     return grey
 
 
-def read_colour(path: Path, whole: bool = False) -> Image.Image:
+def read_colour(path: Path, whole: bool = False, ground: str | None = None) -> Image.Image:
     """The colours of a picture file, mode RGB, turned upright as its EXIF tag says; grey gives three equal channels.
 
     One of twice WORK_SIDE or more along a side is reduced to about that, but for ``whole``. Transparent parts become white, or
-    black where what is visible is mostly light. Of 16 bits white is 65535; floats get full contrast. Raises DataError as
-    ``read_grey`` does.
+    black where what is visible is mostly light, or as ``ground`` says. Of 16 bits white is 65535; floats get full contrast.
+    Raises DataError as ``read_grey`` does.
     """
-    colour = open_picture(path, partial(_colour, keep=whole))
+    colour = open_picture(path, partial(_colour, keep=whole, ground=ground))
     if colour is None:
         raise DataError(f"picture {path} has values that are not finite (NaN or infinite)")
     return colour
@@ -112,7 +112,7 @@ def _grey(picture: Image.Image) -> Grey:
     return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
 
 
-def _colour(picture: Image.Image, keep: bool) -> Image.Image | None:
+def _colour(picture: Image.Image, keep: bool, ground: str | None) -> Image.Image | None:
     """None where a value is not finite."""
     if max(picture.size) >= 2 * WORK_SIDE and not keep:
         picture.draft("RGB", (WORK_SIDE, WORK_SIDE))
@@ -121,7 +121,7 @@ def _colour(picture: Image.Image, keep: bool) -> Image.Image | None:
         grey = _deep(picture, reduce) * 255
         return Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB") if np.isfinite(grey).all() else None
     if picture.has_transparency_data:
-        return ImageOps.exif_transpose(flatten(reduce(picture.convert("RGBA"))))
+        return ImageOps.exif_transpose(flatten(reduce(picture.convert("RGBA")), ground))
     return ImageOps.exif_transpose(reduce(picture.convert("RGB")))
 
 
@@ -149,13 +149,13 @@ def _deep(picture: Image.Image, reduce: Callable[[Image.Image], Image.Image] = _
     return stretch(values) if np.isfinite(values).all() else values
 
 
-def flatten(picture: Image.Image) -> Image.Image:
-    """Lay a transparent picture on white, or on black when its visible part is mostly light."""
+def flatten(picture: Image.Image, ground: str | None = None) -> Image.Image:
+    """Lay a transparent picture on a ``ground``; None: on white, or on black when its visible part is mostly light."""
     alpha = np.asarray(picture.getchannel("A"), np.float32)
     luma = np.asarray(picture.convert("RGB").convert("L"), np.float32)
     light = float((alpha * luma).sum()) > 127.5 * float(alpha.sum())
-    ground = Image.new("RGBA", picture.size, "black" if light else "white")
-    return Image.alpha_composite(ground, picture).convert("RGB")
+    below = Image.new("RGBA", picture.size, ground or ("black" if light else "white"))
+    return Image.alpha_composite(below, picture).convert("RGB")
 
 
 def stretch(grey: Grey) -> Grey:

@@ -19,7 +19,7 @@ from tritoncnn.atomic import check_writable, write_file
 from tritoncnn.data.colour import to_array
 from tritoncnn.data.files import look, reason
 from tritoncnn.data.folder import files_in, in_time
-from tritoncnn.data.pictures import SUFFIXES, read_colour
+from tritoncnn.data.pictures import SUFFIXES, flatten, read_colour
 from tritoncnn.data.whole import LARGEST, WholeReader, scaled
 from tritoncnn.errors import DataError, InputError, SaveError
 from tritoncnn.frozen import compile_kept
@@ -28,6 +28,7 @@ from tritoncnn.tasks.kinds.painting import to_image
 from tritoncnn.train.folder import load_trained, make_folder, open_run
 
 VIDEOS = (".gif", ".mp4", ".mov", ".avi", ".mkv", ".webm")
+GROUND = "white"  # of transparent frames: one for all, or the film would flicker
 USUAL_RATE = 25.0  # frames a second, where a file does not say
 CODECS = {".webm": "libvpx-vp9"}  # else H.264, which a WebM may not hold
 Frames = Iterator[tuple[str, Image.Image]]
@@ -133,16 +134,18 @@ def _frames_in(folder: Path) -> Frames:
     if not files:
         raise DataError(f"folder {folder} holds no picture ({', '.join(SUFFIXES)})")
     for file in files:
-        yield str(file.relative_to(folder)), read_colour(file, whole=True)
+        yield str(file.relative_to(folder)), read_colour(file, whole=True, ground=GROUND)
 
 
 def _frames_of(video: Path) -> Frames:
     """The frames of a video file. Raises DataError."""
     imageio = _imageio()
+    more = {"mode": "RGBA"} if video.suffix.lower() == ".gif" else {}  # else its first frame comes without transparency
     try:
-        for number, frame in enumerate(imageio.imiter(video)):
-            values = np.asarray(frame)
-            yield str(number), Image.fromarray(values if values.ndim == 2 else values[..., :3]).convert("RGB")
+        for number, frame in enumerate(imageio.imiter(video, **more)):
+            picture = Image.fromarray(np.asarray(frame))
+            clear = picture.has_transparency_data
+            yield str(number), flatten(picture.convert("RGBA"), GROUND) if clear else picture.convert("RGB")
     except Exception as error:  # its readers raise nearly anything
         raise DataError(_unreadable(video, error)) from error
 
