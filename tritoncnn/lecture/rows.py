@@ -140,8 +140,10 @@ _ROWS = (
         "pooling",
         "Pooling and several resolutions",
         "Keep the strongest of four neighbours: what comes after sees twice as far, at a quarter of the work.",
-        "compare stack --vary pool=max,avg,none",
-        compared("stack", "pool", "max,avg", "avg", "the same stack with their mean", "--epochs", "3", "--depth", "3"),
+        "compare stack --vary pool=max,avg,stride,none",
+        compared(
+            "stack", "pool", "max,avg,stride", "stride", "the same stack that keeps one of the four", "--epochs", "3"
+        ),
     ),
     Row(
         "fully-connected",
