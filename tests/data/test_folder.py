@@ -13,6 +13,7 @@ from tests.train.samples import write_pictures
 from tritoncnn.data import Dataset, load_data
 from tritoncnn.data import folder as room
 from tritoncnn.data.colour import ColourReader
+from tritoncnn.data.define import BlankError
 from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import DataError
 
@@ -135,6 +136,7 @@ def test_colour_pictures_of_a_share_and_of_parts_have_the_size_that_is_asked_for
             (tmp_path / part / name).mkdir(parents=True)
             for number in range(each):
                 picture = Image.new("RGB", (50 + 20 * number, 40), ink)
+                picture.paste(tuple(level // 2 for level in ink), (0, 0, 50 + 20 * number, 20))
                 (picture.convert("L") if number == 1 else picture).save(tmp_path / part / name / f"{number}.JPEG")
     data = load_data("folder", tmp_path, ColourReader(24))
     assert data.train.x.shape == (6, 3, 24, 24)
@@ -144,3 +146,20 @@ def test_colour_pictures_of_a_share_and_of_parts_have_the_size_that_is_asked_for
     assert (data.train.x[3, 0] < data.train.x[3, 2]).all()
     share = load_data("folder", tmp_path / "train", ColourReader(24))
     assert (len(share.train), len(share.test)) == (4, 2)
+
+
+def test_a_colour_picture_of_one_colour_is_blank(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            picture = Image.new("RGB", (60, 40), "orange")
+            picture.putpixel((30, 20 + number), (0, 0, 200))
+            picture.save(tmp_path / name / f"{number}.png")
+    Image.new("RGB", (60, 40), (9, 200, 30)).save(tmp_path / "a" / "3.jpg")
+    with pytest.raises(BlankError, match=r"3\.jpg is blank: its middle square has one colour$"):
+        ColourReader(24)(tmp_path / "a" / "3.jpg")
+    with pytest.raises(BlankError, match=r"3\.jpg is blank"):
+        load_data("folder", tmp_path, ColourReader(24), {"stream": True})
+    data = load_data("folder", tmp_path, ColourReader(24))
+    assert len(data.train) + len(data.test) == 6
+    assert f"1 files of {tmp_path} were left out: 1 blank pictures" in data.remarks

@@ -14,7 +14,8 @@ import torch
 from tests.train.runs import LENET, StopAt, assert_same_run, metrics, options
 from tests.train.samples import write_idx
 from tritoncnn.errors import InputError
-from tritoncnn.train import Options, Silent, read_config, rehearse, resume, task_of_config, train
+from tritoncnn.tasks import find_task
+from tritoncnn.train import Options, Silent, lay_over, read_config, rehearse, resume, task_of_config, train
 from tritoncnn.train.best import best_of, waited
 from tritoncnn.train.configfile import write_config
 from tritoncnn.train.finetune import weights_of
@@ -150,6 +151,42 @@ def test_options_come_back_from_the_file_of_a_run(tmp_path: Path, more: dict[str
     said = read_config(path, LENET.own_rows())
     assert task_of_config(path) == "lenet"
     assert Options.of(LENET, **said) == given
+
+
+OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "nothing": ({}, {}),
+    "the same": ({"optimizer": "sgd", "data": "folder", "epochs": 9}, {}),
+    "optimizer": ({"optimizer": "rmsprop"}, {"nesterov": None}),
+    "another": ({"optimizer": "adam"}, {"nesterov": None, "momentum": None}),
+    "momentum": ({"optimizer": "adam", "momentum": 0.5}, {"nesterov": None}),
+    "data": ({"data": "digits"}, {"data_dir": None, "hold_out": None, "stream": None}),
+    "a place": ({"data": "mnist", "data_dir": "/m"}, {"hold_out": None, "stream": None}),
+    "epochs": ({"epochs": 20}, {"legs": None}),
+    "start": ({"from_run": "/run"}, {"weights": None}),
+    "model": ({"model": "full"}, {"pool": None, "pairs": None, "residual": None}),
+    "no such": ({"data": "none"}, {"data_dir": None}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_what_belongs_to_another_choice_goes_with_it(case: str) -> None:
+    said, changed = OTHERWISE[case]
+    file = {
+        "optimizer": "sgd", "momentum": 0.8, "nesterov": True, "data": "folder", "data_dir": "/a", "hold_out": 0.5,
+        "stream": True, "epochs": 9, "legs": "3/3", "weights": "/w.pth", "depth": 2, "pool": "avg", "pairs": 1,
+        "residual": True, "model": "filters", "seed": 3,
+    }  # fmt: skip
+    wanted = {name: value for name, value in file.items() if name not in changed} | said
+    assert lay_over(find_task("stack"), file, {"size": None, **said}) == wanted
+
+
+def test_paths_in_a_file_are_as_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f.yaml").write_text("data_dir: pictures\nweights: ../w.pth\n")
+    assert read_config(Path("f.yaml"), {}) == {
+        "data_dir": str(tmp_path / "pictures"),
+        "weights": str(tmp_path.parent / "w.pth"),
+    }
 
 
 def test_a_file_may_say_little_and_write_as_people_do(tmp_path: Path) -> None:

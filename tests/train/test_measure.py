@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.train.samples import idx, strokes, write_pictures
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.lenet import LeNet
-from tritoncnn.train import measure, train
+from tritoncnn.train import Options, measure, train
 from tritoncnn.train.tensorfile import read_tensors
 
 
@@ -66,3 +67,32 @@ def test_other_classes_and_missing_weights_are_refused(run: Path, tmp_path: Path
     with pytest.raises(CheckpointError, match="data and data_dir must be names; got 3"):
         measure(LENET, tmp_path, data)
     assert not (tmp_path / "eval").exists()
+
+
+def test_other_data_without_a_test_part_are_measured_whole_and_the_runs_own_are_not(tmp_path: Path) -> None:
+    own, other = write_pictures(tmp_path / "own"), write_pictures(tmp_path / "other", each=5)
+    (other / "top" / "4.jpg").unlink()
+    given = Options.of(LENET, data="folder", data_dir=str(own), epochs=1, batch_size=4)
+    run = train(given, tmp_path / "run").run
+    whole = measure(LENET, run, other)
+    assert whole.lines[0] == "all of folder, 14 examples, which has no test part of its own"
+    assert (whole.note["part"], whole.note["examples"]) == ("all", 14)
+    assert [row["pictures"] for row in whole.note["classes"]] == [5, 5, 4]
+    assert whole.note["baseline"]["value"] == 1.0  # of the run's own training pictures, of which these are the first
+    shutil.copytree(own, tmp_path / "moved")
+    for place in (None, own, tmp_path / "moved"):  # the run has learned from most of these
+        assert measure(LENET, run, place).lines[0] == "test part of folder, 3 examples"
+    assert measure(LENET, run, part="all").note["examples"] == 18
+    assert measure(LENET, run, other, part="test").note["examples"] == 3
+    shutil.rmtree(own)
+    assert measure(LENET, run, other).note["baseline"] is None
+    (run / "checkpoint.safetensors").unlink()  # who knows what it has learned from
+    assert measure(LENET, run, other).note["part"] == "test"
+    for number, name in enumerate(("left", "right", "top")):
+        for part in ("train", "test"):
+            (tmp_path / "parted" / part / name).mkdir(parents=True)
+            shutil.copy(
+                other / name / f"{number}.jpg" if number != 1 else other / name / "1.png",
+                tmp_path / "parted" / part / name,
+            )
+    assert measure(LENET, run, tmp_path / "parted").note["examples"] == 3

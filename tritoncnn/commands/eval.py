@@ -13,12 +13,16 @@ from tritoncnn.commands.results import best_option, folder_option, json_option, 
 @click.argument("run", type=Path)
 @click.option("--data", metavar="NAME", help="Another of the task's data sets (default: the run's own).")
 @click.option("--data-dir", type=Path, help="Other data of the same kind and classes (default: the run's own).")
-@click.option("--part", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option(
+    "--part",
+    type=click.Choice(["test", "train", "all"]),
+    help="What is measured (default: test; all of other data that have no test part of their own).",
+)
 @best_option
 @json_option
 @folder_option("Folder of report.json and pictures (default: RUN/eval).")
 def eval(
-    run: Path, data: str | None, data_dir: Path | None, part: str, best: bool, out: Path | None, as_json: bool
+    run: Path, data: str | None, data_dir: Path | None, part: str | None, best: bool, out: Path | None, as_json: bool
 ) -> None:
     """Measure the model trained in the folder RUN: the task's metrics, its baseline and, of a classifier, a table of its classes.
 

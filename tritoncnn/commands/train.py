@@ -75,7 +75,7 @@ def train(
         raise InputError(f"TASK {name} is not the one of --config {config}; leave it out, or name another file")
     task = find_task(name)
     if config is not None:
-        given = _over(library.read_config(config, task.own_rows()), given)
+        given = library.lay_over(task, library.read_config(config, task.own_rows()), given)
     progress = library.pick_progress(verbose, quiet)
     if fast:
         if out is not None or run is not None:
@@ -99,8 +99,3 @@ def train(
     if outcome.done_before:
         after = f"{after}, as before: the run had finished and nothing was trained"
     say(f"test {task.best.replace('_', ' ')} {shown} {after}; run folder {outcome.run}")
-
-
-def _over(file: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """Flags of a file, under those that were said."""
-    return file | {name: value for name, value in said.items() if value is not None}

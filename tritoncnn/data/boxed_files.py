@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ def load_boxed(
         shown = ", ".join(str(row.path) for row in missing[:SHOWN_MISSING])
         more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
         raise DataError(f"{missing[0].where} tells of pictures that are not there: {shown}{more}")
+    held_out = test is None
     if test is None:
         if len(train) < 2:
             raise DataError(f"{name}: wanted at least 2 pictures, one of them for testing; got {len(train)}")
@@ -85,7 +87,7 @@ def load_boxed(
             first = next(where for where in left_out if where != "empty")
             raise DataError(f"{first} has no area; so it is with {empty} of {all_boxes} boxes: take them out")
         told.append(f"{empty} boxes without area were left out")
-    return make_boxed_pictures(name, classes, parts[0], parts[1], tuple(told))
+    return replace(make_boxed_pictures(name, classes, parts[0], parts[1], tuple(told)), held_out=held_out)
 
 
 def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str], stream: Path | None) -> BoxedPart:

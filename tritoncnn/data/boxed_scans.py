@@ -32,7 +32,7 @@ def make_boxed_scans(
 
     Raises DataError where a part has no scan or no box.
     """
-    digest, parts = hashlib.sha256(b"car"), []
+    digest, parts, read_parts = hashlib.sha256(b"car"), [], []
     for what, scenes in (("training", train), ("test", test)):
         points, boxes = [], []
         for scene in scenes:
@@ -44,7 +44,10 @@ def make_boxed_scans(
             raise DataError(
                 f"{name}: no car is in the space that is looked at, in any of the {len(points)} {what} scans"
             )
-        y = np.zeros((len(boxes), max(map(len, boxes)), NUMBERS), np.float32)
+        read_parts.append((points, boxes))
+    room = max(len(found) for _, boxes in read_parts for found in boxes)
+    for points, boxes in read_parts:
+        y = np.zeros((len(boxes), room, NUMBERS), np.float32)
         for row, found in zip(y, boxes, strict=True):
             row[: len(found), :7], row[: len(found), 7] = found, 1
         parts.append(Examples(torch.from_numpy(np.stack(points)), torch.from_numpy(y)))

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tritoncnn.data.define import Array, Facts, Reader
+from tritoncnn.data.define import Array, BlankError, Facts, Reader
 from tritoncnn.data.pictures import read_colour
 from tritoncnn.errors import DataError
+
+FLAT = 1.5 / 255  # a square whose levels differ by one at most has one colour: so much a file's compression may add
 
 
 @dataclass(frozen=True)
 class ColourReader:
-    """A path -> f32[3,size,size] in [0, 1]. Raises DataError.
+    """A path -> f32[3,size,size] in [0, 1]. Raises DataError; BlankError where all that is seen has one colour.
 
     Training on files, on photographs and on CIFAR, and ``tritoncnn infer``, all go through ``fit``.
     """
@@ -23,7 +25,10 @@ class ColourReader:
     size: int = 32
 
     def __call__(self, path: Path) -> Array:
-        return self.fit(read_colour(path))
+        seen = self.fit(read_colour(path))
+        if float(np.ptp(seen, axis=(1, 2)).max()) < FLAT:
+            raise BlankError(f"picture {path} is blank: its middle square has one colour")
+        return seen
 
     def of(self, facts: Facts) -> ColourReader:
         """The reader for a model that was trained on data of these facts."""

@@ -152,6 +152,7 @@ class Dataset:
     note         what config.json says of it: how many examples there are
     remarks      sentences for the person who trains: what was left out, and why
     about        how many pictures there are of each class, where there are classes
+    held_out     whether the test part was taken out of what came as one
     """
 
     name: str
@@ -162,6 +163,7 @@ class Dataset:
     note: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     about: str = ""
+    held_out: bool = False
 
 
 @dataclass(frozen=True)

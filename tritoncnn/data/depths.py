@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,8 @@ def load_depths(folder: Path, read: Reader, scale: float, stream: bool = False) 
             )
     steps, why = (scale, "") if scale else _steps_of(train)
     parts = [_read(pairs, fit, steps, folder if stream else None) for pairs in (train, test)]
-    return make_depths("depths", parts[0], parts[1], (*found.remarks, *([why] if why else [])))
+    data = make_depths("depths", parts[0], parts[1], (*found.remarks, *([why] if why else [])))
+    return replace(data, held_out=found.test is None)
 
 
 def _steps_of(pairs: Sequence[Pair]) -> tuple[float, str]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,8 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, s
             train, test = train.chosen(~kept), train.chosen(kept)
         remarks += [*_told(left_out, folder), f"pictures stay on disk; mean and deviation are those of up to {SAMPLE}"]
         more = {"left_out": dict(left_out)}
-        return make_streamed("folder", folder, names, train, test, read, tuple(remarks), more)
+        data = make_streamed("folder", folder, names, train, test, read, tuple(remarks), more)
+        return replace(data, held_out=test_root is None)
     taken = _read(root, names, train, read, left_out, least)
     if test is None:
         kept = choose(taken.labels, hold_out)
@@ -85,7 +87,8 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, s
         assert test_root is not None
         held = _read(test_root, names, test, read, left_out, least=1)
     remarks += [*_told(left_out, folder), note_of(names, taken.labels, held.labels)[1]]
-    return make_labelled("folder", names, taken, held, tuple(remarks), {"left_out": dict(left_out)})
+    data = make_labelled("folder", names, taken, held, tuple(remarks), {"left_out": dict(left_out)})
+    return replace(data, held_out=test_root is None)
 
 
 def _told(left_out: Counter[str], folder: Path) -> list[str]:

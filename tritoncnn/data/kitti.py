@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,21 +135,22 @@ def load_kitti(folder: Path | None, read: ScanReader) -> Dataset:
             raise DataError(
                 f"--data-dir {folder} must hold {', '.join(PARTS)}, or training with these in it; there is no {part}"
             )
-    train, test = _frames(folder, place)
+    train, test, held_out = _frames(folder, place)
     needed = 2 * (len(train) + len(test)) * read.points * POINT  # once more while they are put together
     if needed > (free := memory_left()):
         raise DataError(
             f"{len(train) + len(test)} scans of {read.points} points need {in_words(needed)} of memory; {in_words(free)} are free"
         )
-    return make_boxed_scans("kitti", _scenes(place, train), _scenes(place, test), read)
+    return replace(make_boxed_scans("kitti", _scenes(place, train), _scenes(place, test), read), held_out=held_out)
 
 
-def _frames(folder: Path, place: Path) -> tuple[list[str], list[str]]:
+def _frames(folder: Path, place: Path) -> tuple[list[str], list[str], bool]:
+    """(training, testing, whether these were held out here)"""
     sets = [folder / "ImageSets" / name for name in ("train.txt", "val.txt")]
     if all(look(path) == "file" for path in sets):
         train, test = ([line.strip() for line in _lines(path, "frames") if line.strip()] for path in sets)
         check_apart(sets, train, test)
-        return train, test
+        return train, test, False
     try:
         names = sorted(path.stem for path in (place / "velodyne").iterdir() if path.suffix == PARTS["velodyne"])
     except OSError as error:
@@ -156,9 +158,8 @@ def _frames(folder: Path, place: Path) -> tuple[list[str], list[str]]:
     if len(names) < 2:
         raise DataError(f"folder {place / 'velodyne'} must hold 2 scans (*.bin) or more; got {len(names)}")
     held = hold_out(np.zeros(len(names), np.int64))
-    return [n for n, out in zip(names, held, strict=True) if not out], [
-        n for n, out in zip(names, held, strict=True) if out
-    ]
+    train, test = ([name for name, out in zip(names, held, strict=True) if out == part] for part in (False, True))
+    return train, test, True
 
 
 def _scenes(place: Path, names: list[str]) -> Iterator[Scene]:

@@ -6,6 +6,7 @@ Source: Tylecek & Sara 2013 (CMP facades: NAME.jpg and NAME.png in one folder); 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
 
         return stack(read_pairs(NAME, pairs, MASKS, one, EACH * reader.size**2))
 
-    return make_scenes(NAME, classes.names, load(train), load(test), found.remarks)
+    data = make_scenes(NAME, classes.names, load(train), load(test), found.remarks)
+    return replace(data, held_out=found.test is None)
 
 
 label_maps = Source(

@@ -6,6 +6,7 @@ Source: Brostow et al. 2009 (CamVid); Cordts et al. 2016 (Cityscapes); Everingha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +49,8 @@ def load_masks(folder: Path | None, read: Reader, stream: bool = False) -> Datas
         parts = [_on_disk(pairs, folder, check_fitted("masks", read), classes) for pairs in (train, test)]
     else:
         parts = [_read(pairs, cut, classes) for pairs in (train, test)]
-    return make_mapped("masks", classes.names, parts[0], parts[1], found.remarks, colours=classes.colours)
+    data = make_mapped("masks", classes.names, parts[0], parts[1], found.remarks, colours=classes.colours)
+    return replace(data, held_out=found.test is None)
 
 
 class Cutter(NamedTuple):

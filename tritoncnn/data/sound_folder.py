@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def load_sounds(folder: Path | None, read: Reader, window: int, context: int, ho
     kept = hold_out(np.zeros(len(waves), np.int64), hold_out_sounds)
     remarks = (f"left out: {len(silent)} silent, as {silent[0]}",) if silent else ()
     train, test = ([wave for wave, held in zip(waves, kept, strict=True) if held == part] for part in (False, True))
-    return make_sounds("sounds", train, test, context, window, remarks)
+    return replace(make_sounds("sounds", train, test, context, window, remarks), held_out=True)
 
 
 sounds = Source(

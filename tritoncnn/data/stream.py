@@ -93,6 +93,17 @@ def first(part: Examples, count: int) -> Examples:
     return Examples(cast("torch.Tensor", few), apply(lambda values: values[:count], part.y))
 
 
+def joined(a: Examples, b: Examples) -> Examples:
+    """The examples of two parts of one data set, which are both in memory or both on disk, one after the other."""
+    y = apply(lambda *rows: torch.cat(rows), a.y, b.y)
+    files = on_disk(a), on_disk(b)
+    if files[0] is None or files[1] is None:
+        return Examples(torch.cat([a.x, b.x]), y)
+    paths = (*files[0].paths, *files[1].paths)
+    whole = replace(files[0], paths=paths, shape=torch.Size((len(paths), *files[0].shape[1:])))
+    return Examples(cast("torch.Tensor", whole), y)
+
+
 def sampled(part: Examples) -> Examples:
     """A part that is in memory; of one that is not, SAMPLE examples evenly over it, now read."""
     files = on_disk(part)

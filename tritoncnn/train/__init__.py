@@ -2,7 +2,7 @@
 
 from tritoncnn.train.baseline import tell_baseline
 from tritoncnn.train.compare import Compared, Further, compare
-from tritoncnn.train.configfile import read_config, task_of_config
+from tritoncnn.train.configfile import lay_over, read_config, task_of_config
 from tritoncnn.train.folder import RUNS, task_name
 from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import Outcome, rehearse, resume, train
@@ -16,6 +16,6 @@ from tritoncnn.train.ways import read_ways
 
 __all__ = [
     "RUNS", "Bar", "Compared", "Further", "Interrupted", "Lines", "Measured", "Options", "Outcome", "Silent", "compare",
-    "list_runs", "measure", "pick_progress", "predict", "read_config", "read_ways", "rehearse", "resume", "task_name",
+    "lay_over", "list_runs", "measure", "pick_progress", "predict", "read_config", "read_ways", "rehearse", "resume", "task_name",
     "task_of_config", "tell_baseline", "train", "versions",
 ]  # fmt: skip

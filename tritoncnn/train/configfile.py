@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tritoncnn.data import SOURCES
 from tritoncnn.data.files import read_file
 from tritoncnn.errors import InputError
 from tritoncnn.flags import TABLE, Flag, Row, known
+from tritoncnn.task import Task
 from tritoncnn.train.options import OF_SOME, Options
 
 MAX_BYTES = 1 << 20
+BELONGS = {"data": ("data_dir",), "epochs": ("legs",)}  # choice -> what goes with it
 TASK = Row("task", "str", "", Flag("What is trained."))
 
 
@@ -41,8 +45,8 @@ def task_of_config(path: Path) -> str | None:
 def read_config(path: Path, own: Mapping[str, Row]) -> dict[str, Any]:
     """Flags by name, ``own`` ones of the task too, as far as the file has them; ``task`` is left out.
 
-    Keys may be written as flags are (batch-size) or as in a run folder (batch_size); null says nothing. Raises InputError naming
-    the file, the key and its value.
+    Keys may be written as flags are (batch-size) or as in a run folder (batch_size); null says nothing. Paths are as seen from
+    the folder where one is, as on the command line. Raises InputError naming the file, the key and its value.
     """
     said: dict[str, Any] = {}
     rows = {"task": TASK, **TABLE, **own}
@@ -54,8 +58,32 @@ def read_config(path: Path, own: Mapping[str, Row]) -> dict[str, Any]:
             raise InputError(f"--config {path} has {name} twice")
         if value is not None:
             said[name] = _value(path, rows[name], value)
+            if rows[name].kind == "str | None":
+                said[name] = os.path.abspath(said[name])  # a run is used from other folders too
     said.pop("task", None)
     return said
+
+
+def lay_over(task: Task, file: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags of a file, as ``read_config`` gives them, under those that were ``said``.
+
+    What in the file belongs to a choice that was now said to be another one goes with it: where those data are, what that data
+    set, model or optimizer alone has, the legs of a run with other epochs, the other weights to begin with.
+    """
+    said = {name: value for name, value in said.items() if value is not None}
+    other = {name for name, value in said.items() if name in file and value != file[name]}
+    gone = {name for choice, names in BELONGS.items() if choice in other for name in names}
+    gone |= {name for name, rival in (("weights", "from_run"), ("from_run", "weights")) if rival in said}
+    if "optimizer" in other:
+        gone |= {name for name, some in OF_SOME.items() if said["optimizer"] not in some}
+    model, data = ({**file, **said}.get(name) for name in ("model", "data"))
+    if "model" in other and model in task.models:
+        gone |= {row.name for row in task.options} - {row.name for row in task.model_rows(model)}
+    if "data" in other and data in task.data:
+        gone |= {row.name for name in task.data for row in SOURCES[name].options} - {
+            row.name for row in SOURCES[data].options
+        }
+    return {name: value for name, value in file.items() if name not in gone} | said
 
 
 def _parse(path: Path) -> Mapping[Any, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tritoncnn.atomic import write_file
 from tritoncnn.data import SOURCES, Dataset, Examples, load_data
-from tritoncnn.data.stream import renormalised
+from tritoncnn.data.files import look
+from tritoncnn.data.stream import joined, renormalised
 from tritoncnn.errors import CheckpointError, DataError, InputError
 from tritoncnn.flags import known, missing_rows, read_rows
 from tritoncnn.frozen import compile_kept
@@ -16,7 +18,8 @@ from tritoncnn.task import Task
 from tritoncnn.train import folder
 from tritoncnn.train.baseline import baseline_of, tell_baseline, tell_rivals
 from tritoncnn.train.evaluate import BATCH, Evaluator
-from tritoncnn.train.folder import Trained, make_folder, write_json
+from tritoncnn.train.folder import RunFolder, Trained, make_folder, write_json
+from tritoncnn.train.tensorfile import read_note
 
 FOLDER = "eval"  # in the run folder, unless another one is named
 
@@ -36,14 +39,17 @@ def measure(
     data_dir: Path | None = None,
     out: Path | None = None,
     *,
-    part: str = "test",
+    part: str | None = None,
     best: bool = False,
     data: str | None = None,
 ) -> Measured:
-    """Measure the model of a run on a part (test or train) of its data set, or of one of the same kind in ``data_dir``, or of
-    another of the task's data sets, ``data``.
+    """Measure the model of a run on a part (test, train or all) of its data set, or of one of the same kind in ``data_dir``, or
+    of another of the task's data sets, ``data``.
 
-    The baseline learns from the training part of that data set; where it has none, from the run's own.
+    Where no part is said it is the test part; of other data than the run's, of which none came as a test part, all.
+
+    The baseline learns from the training part of that data set; where it has none, or where that is measured too, from the run's
+    own, as far as this is still there.
     Writes report.json and the task's pictures into ``out``, by default RUN/eval. Raises InputError, CheckpointError,
     DataError, SaveError.
     """
@@ -55,10 +61,15 @@ def measure(
         known("data set", data, task.data, f" of task {task.name}")
         other = {"data": data, "data_dir": None}
     found, parts = parts_of(task, config | other, trained, data_dir)
-    examples = parts[part]
+    whole = part is None and (data_dir is not None or data is not None) and found.held_out and not _known(where, found)
+    part = part or ("all" if whole else "test")
+    examples = joined(parts["train"], parts["test"]) if part == "all" else parts[part]
     if not len(examples):
         raise DataError(f"{found.name} has no {part} part")
-    learned = parts["train"] if len(parts["train"]) else parts_of(task, config, trained, None)[1]["train"]
+    learned = None if part == "all" else parts["train"]
+    if not learned:
+        with contextlib.suppress(DataError):  # it may be gone by now
+            learned = parts_of(task, config, trained, None)[1]["train"]
     size = min(BATCH, len(examples))
     evaluator = Evaluator(lambda x: compile_kept(trained.module, x), examples.x, size)
     outputs = evaluator.outputs(examples.x)
@@ -68,10 +79,12 @@ def measure(
     shown = "  ".join(f"{name.replace('_', ' ')} {task.metrics[name].show(value)}" for name, value in metrics.items())
     note: dict[str, Any] = {
         "run": str(run), "weights": "best" if best else "last", "data": found.name, "part": part,
-        "examples": len(examples), "metrics": metrics,
-        "baseline": baseline_of(task, trained.facts, learned, examples, own),
+        "examples": len(examples), "remarks": [*found.remarks], "metrics": metrics,
+        "baseline": baseline_of(task, trained.facts, learned, examples, own) if learned else None,
     }  # fmt: skip
-    lines = [f"{part} part of {found.name}, {len(examples)} examples", shown]
+    said = f"all of {found.name}" if part == "all" else f"{part} part of {found.name}"
+    none = ", which has no test part of its own" if whole else ""
+    lines = [f"{said}, {len(examples)} examples{none}", *found.remarks, shown]
     place = make_folder(out if out is not None else where.path / FOLDER)
     if note["baseline"] is not None:
         lines.append(f"for comparison: {task.best.replace('_', ' ')} {tell_baseline(task, note['baseline'])}")
@@ -84,6 +97,11 @@ def measure(
         write_file(place / name, picture)
     write_json(place / "report.json", note)
     return Measured(note, tuple(lines), tuple(place / name for name in ("report.json", *task.files)))
+
+
+def _known(run: RunFolder, data: Dataset) -> bool:
+    """Whether a run was, or may have been, trained on this data set: its checkpoint, which tells, may be gone."""
+    return look(run.checkpoint) == "none" or read_note(run.checkpoint).get("data") == data.fingerprint
 
 
 def parts_of(
