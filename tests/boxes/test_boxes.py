@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
-from tritoncnn.boxes import COCO_THRESHOLDS, Scene, areas, average_precisions, match, mean_over, overlaps, suppress
+from tritoncnn.boxes import (
+    COCO_THRESHOLDS,
+    Scene,
+    areas,
+    average_precisions,
+    match,
+    mean_over,
+    overlaps,
+    shares_inside,
+    suppress,
+)
 
 
 def boxes_of(random: np.random.RandomState, count: int, side: float = 60.0) -> np.ndarray:
@@ -76,8 +86,8 @@ def test_a_true_box_is_found_once_and_the_nearest_free_one_is_taken() -> None:
     assert match(np.zeros((2, 0)), [0.5]).tolist() == [[False, False]]
 
 
-def scenes_of(seed: int, classes: int) -> tuple[list[Scene], list[tuple[np.ndarray, np.ndarray]]]:
-    """Pictures without any boxes too, classes without any, more than 100 finds of one class, equal scores."""
+def scenes_of(seed: int, classes: int, crowds: float = 0.0) -> tuple[list[Scene], list[tuple[np.ndarray, np.ndarray]]]:
+    """Pictures without any boxes too, classes without any, more than 100 finds of one class, equal scores; a share of crowds."""
     random = np.random.RandomState(seed)
     scenes, boxes = [], []
     for number in range(12):
@@ -90,7 +100,9 @@ def scenes_of(seed: int, classes: int) -> tuple[list[Scene], list[tuple[np.ndarr
         found = np.concatenate([np.repeat(true, 2), random.randint(0, classes, extra)])
         found = np.where(random.rand(len(found)) < 0.8, found, random.randint(0, classes, len(found)))
         scores = np.round(random.rand(len(found)), 2)
-        scenes.append(Scene(overlaps(found_boxes, true_boxes), scores, found, true))
+        crowd = random.rand(G) < crowds if crowds else np.zeros(G, bool)
+        overlap = np.where(crowd, shares_inside(found_boxes, true_boxes), overlaps(found_boxes, true_boxes))
+        scenes.append(Scene(overlap, scores, found, true, crowd if crowds else None))
         boxes.append((found_boxes, true_boxes))
     return scenes, boxes
 
@@ -98,18 +110,21 @@ def scenes_of(seed: int, classes: int) -> tuple[list[Scene], list[tuple[np.ndarr
 def coco(scenes: list[Scene], boxes: list[tuple[np.ndarray, np.ndarray]], classes: int) -> np.ndarray:
     """precision [T,R,classes] of the other code, -1 where there is nothing."""
 
-    def rows(values: np.ndarray, labels: np.ndarray, image: int) -> list[dict[str, Any]]:
+    def rows(values: np.ndarray, labels: np.ndarray, crowd: np.ndarray, image: int) -> list[dict[str, Any]]:
         return [
-            {"image_id": image, "category_id": int(label) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0,
+            {"image_id": image, "category_id": int(label) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": int(many),
              "area": (x1 - x0) * (y1 - y0)}
-            for (x0, y0, x1, y1), label in zip(values.tolist(), labels, strict=True)
+            for (x0, y0, x1, y1), label, many in zip(values.tolist(), labels, crowd, strict=True)
         ]  # fmt: skip
 
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, (scene, (found_boxes, true_boxes)) in enumerate(zip(scenes, boxes, strict=True), 1):
-        truth += rows(true_boxes, scene.true, image)
-        for row, score in zip(rows(found_boxes, scene.found, image), scene.scores, strict=True):
+        none = np.zeros(len(found_boxes), bool)
+        truth += rows(
+            true_boxes, scene.true, np.zeros(len(true_boxes), bool) if scene.crowd is None else scene.crowd, image
+        )
+        for row, score in zip(rows(found_boxes, scene.found, none, image), scene.scores, strict=True):
             found.append(row | {"score": float(score)})
     for number, row in enumerate(truth, 1):
         row["id"] = number
@@ -128,16 +143,32 @@ def coco(scenes: list[Scene], boxes: list[tuple[np.ndarray, np.ndarray]], classe
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_average_precision_agrees_with_other_code(seed: int) -> None:
+@pytest.mark.parametrize("crowds", [0.0, 0.4])
+def test_average_precision_agrees_with_other_code(seed: int, crowds: float) -> None:
     classes = 4  # of the last there is nothing
-    scenes, boxes = scenes_of(seed, classes)
+    scenes, boxes = scenes_of(seed, classes, crowds)
     aps = average_precisions(scenes, classes)
     precision = coco(scenes, boxes, classes)
     assert np.isnan(aps[:, -1]).all()
     assert (precision[:, :, -1] == -1).all()
     np.testing.assert_allclose(aps[:, :-1], precision[:, :, :-1].mean(1), atol=1e-6)
     assert mean_over(aps) == pytest.approx(precision[precision > -1].mean(), abs=1e-6)
-    assert 0.05 < mean_over(aps[:1]) < 0.95
+    assert 0.02 < mean_over(aps[:1]) < 0.95
+
+
+def test_what_is_found_in_a_crowd_counts_neither_as_right_nor_as_wrong() -> None:
+    """Three finds: one of the lone thing, two in the crowd, of which the surest also lies on the thing a little."""
+    overlap = np.array([[0.2, 0.9], [0.8, 0.6], [0.0, 1.0], [0.0, 0.4]])
+    scene = Scene(
+        overlap, np.array([0.9, 0.8, 0.7, 0.6]), np.zeros(4, np.int64), np.zeros(2, np.int64), np.array([False, True])
+    )
+    assert average_precisions([scene], 1, [0.5]).tolist() == [[1.0]]
+    assert average_precisions([scene._replace(crowd=None)], 1, [0.5])[0, 0] == pytest.approx(
+        1.0
+    )  # both are found, as boxes
+    assert average_precisions([scene], 1, [0.95]).tolist() == [[0.0]]
+    alone = Scene(np.array([[0.9]]), np.array([0.9]), np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([True]))
+    assert np.isnan(average_precisions([alone], 1, [0.5])).all()
 
 
 def test_what_is_found_perfectly_has_1_and_what_is_not_found_0() -> None:

@@ -110,11 +110,20 @@ def test_boxes_are_those_of_a_picture_that_is_turned_upright_and_reduced(tmp_pat
     assert x[:, :15, :16].max() < 0.01
 
 
-def test_crowds_are_left_out_and_told(tmp_path: Path) -> None:
-    change_coco(write_coco(tmp_path), lambda note: note["annotations"][0].update(iscrowd=1))
+def test_crowds_are_marked_and_told_and_are_no_boxes_of_their_class(tmp_path: Path) -> None:
+    plain = load("coco", write_coco(tmp_path))
+    change_coco(
+        tmp_path, lambda note: note["annotations"][1].update(iscrowd=1, segmentation={"counts": [0], "size": [1, 1]})
+    )
     data = load("coco", tmp_path)
-    assert data.remarks == ("1 crowds were left out",)
-    assert sum(data.note["train_boxes_per_class"]) == 13
+    assert data.remarks == ("1 crowd is not learned; what is found in one counts neither as right nor as wrong",)
+    assert data.note["train_boxes_per_class"] == [7, 6]
+    changed = (data.train.y != plain.train.y).nonzero().tolist()
+    assert changed == [[1, 1, 0]]
+    assert data.train.y[1, 1, 0] == -3  # of class 1
+    change_coco(tmp_path, lambda note: [row.update(iscrowd=1) for row in note["annotations"]], "val")
+    with pytest.raises(DataError, match="coco: no test picture has a box; wanted at least 1"):
+        load("coco", tmp_path)
 
 
 def test_edges_that_are_rounded_are_cut_and_a_few_empty_boxes_are_told(tmp_path: Path) -> None:

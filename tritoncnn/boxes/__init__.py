@@ -5,10 +5,10 @@ overlaps takes them as a matrix, so that boxes of any kind may be judged: uprigh
 """
 
 from tritoncnn.boxes.average_precision import COCO_RECALLS, COCO_THRESHOLDS, Scene, average_precisions, match, mean_over
-from tritoncnn.boxes.overlap import areas, overlaps
+from tritoncnn.boxes.overlap import areas, overlaps, shares_inside
 from tritoncnn.boxes.suppress import suppress
 
 __all__ = [
     "COCO_RECALLS", "COCO_THRESHOLDS", "Scene", "areas", "average_precisions", "match", "mean_over", "overlaps",
-    "suppress",
+    "shares_inside", "suppress",
 ]  # fmt: skip

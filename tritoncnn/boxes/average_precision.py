@@ -1,4 +1,4 @@
-"""Average precision as COCO defines it, without crowds and classes of area; the overlaps are given, so boxes are of any kind.
+"""Average precision as COCO defines it, without classes of area; the overlaps are given, so boxes are of any kind.
 
 Source: Lin et al. 2014, "Microsoft COCO: common objects in context", and the evaluation code that came with it.
 """
@@ -22,12 +22,21 @@ class Scene(NamedTuple):
     """What was found in one picture or scan, and what is there.
 
     overlap f64[D,G]; scores f64[D]; found i64[D], true i64[G]: the classes of both
+    crowd   bool[G]: which true boxes are around any number of things; none where it is None. These need not be found; what is
+            found in one of them, and is no other true box, counts neither as right nor as wrong. Of them ``overlap`` is the
+            share of the found box that is inside
     """
 
     overlap: Numbers
     scores: Numbers
     found: NDArray[np.int64]
     true: NDArray[np.int64]
+    crowd: NDArray[np.bool_] | None = None
+
+
+def _least(thresholds: Sequence[float]) -> Numbers:
+    """f64[T,1]; a perfect fit counts in spite of rounding."""
+    return np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)[:, None]
 
 
 def match(overlap: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
@@ -37,9 +46,7 @@ def match(overlap: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
     threshold; of equal overlaps the last.
     """
     D, G = overlap.shape
-    least = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)[
-        :, None
-    ]  # a perfect fit counts in spite of rounding
+    least = _least(thresholds)
     right = np.zeros((len(least), D), bool)
     if not G:
         return right
@@ -67,16 +74,21 @@ def average_precisions(
     aps = np.full((len(thresholds), classes), np.nan)
     for label in range(classes):
         count, scores, right = 0, [np.zeros(0)], [np.zeros((len(thresholds), 0), bool)]
+        passed = [np.zeros((len(thresholds), 0), bool)]
         for scene in scenes:
-            there = np.flatnonzero(scene.true == label)
+            crowd = np.zeros(len(scene.true), bool) if scene.crowd is None else scene.crowd
+            there, crowds = (np.flatnonzero((scene.true == label) & (crowd == some)) for some in (False, True))
             of_class = np.flatnonzero(scene.found == label)
             order = of_class[np.argsort(-scene.scores[of_class], kind="stable")][:most]
             count += len(there)
             scores.append(scene.scores[order])
             right.append(match(scene.overlap[np.ix_(order, there)], thresholds))
+            inside = scene.overlap[np.ix_(order, crowds)].max(1, initial=-1.0)
+            passed.append(~right[-1] & (inside >= _least(thresholds)))
         if count:
             order = np.argsort(-np.concatenate(scores), kind="stable")
-            aps[:, label] = [_area(row, count, recalls) for row in np.concatenate(right, 1)[:, order]]
+            rows = zip(np.concatenate(right, 1)[:, order], np.concatenate(passed, 1)[:, order], strict=True)
+            aps[:, label] = [_area(row[~left_out], count, recalls) for row, left_out in rows]
     return aps
 
 

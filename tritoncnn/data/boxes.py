@@ -1,7 +1,8 @@
 """Pictures with boxes in them: how they are fitted to a net's side, and a data set made of them.
 
 A picture is scaled so that its longer side is the net's, and lies in the upper left corner; what is left over is grey. Boxes
-are (class, x0, y0, x1, y1) in shares of that side, f32[M,5], filled up to one number M for all pictures with the class -1.
+are (class, x0, y0, x1, y1) in shares of that side, f32[M,5], filled up to one number M for all pictures with the class -1. A box
+around a crowd, that is any number of things of a class, has -2 - class: nothing is learned of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from tritoncnn.errors import DataError
 NONE = -1.0  # the class of what fills up
 GREY = 114  # of what is left over
 MOST = 1000  # boxes of a picture
+
+
+def crowd_of(label: Any) -> Any:
+    """A class -> what stands for a crowd of it, and back: 0 is -2, 1 is -3..."""
+    return -2 - label
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def make_boxed_pictures(
     for what, part in (("training", train), ("test", test)):
         if not len(part.boxes):
             raise DataError(f"{name}: there are no {what} pictures")
-        if not sum(map(len, part.boxes)):
+        if not any((boxes[:, 0] >= 0).any() for boxes in part.boxes):
             raise DataError(f"{name}: no {what} picture has a box; wanted at least 1")
     facts = facts_of(name, classes, seen(train.pictures))
     room = max(len(boxes) for part in (train, test) for boxes in part.boxes)
@@ -92,7 +98,7 @@ def make_boxed_pictures(
             digest.update(piece)
         digest.update(parts[-1].y.numpy().data)
         labels = np.concatenate([boxes[:, 0] for boxes in part.boxes]).astype(np.int64)
-        counts.append(np.bincount(labels, minlength=len(classes)).tolist())
+        counts.append(np.bincount(labels[labels >= 0], minlength=len(classes)).tolist())
         note |= {f"{what}_pictures": len(part.boxes), f"{what}_boxes_per_class": counts[-1]}
     about = (
         f"{len(train.boxes)} + {len(test.boxes)} pictures with {sum(map(sum, counts))} boxes "

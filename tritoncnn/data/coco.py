@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_boxed, number
+from tritoncnn.data.boxes import crowd_of
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file, reason
 from tritoncnn.data.folder import unwrapped
@@ -27,8 +28,8 @@ FORM = (
 def load_coco(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
     """Read ``instances_train*.json`` and ``instances_val*.json``, or whatever else ``find_json`` finds.
 
-    Crowds are left out and told; an annotation without a box has that of its outline. Raises DataError naming the file and what
-    is wrong in it.
+    Crowds are not learned, which is told; an annotation without a box has that of its outline. Raises DataError naming the file
+    and what is wrong in it.
     """
     assert folder is not None, "load_data asks for one"
     folder = unwrapped(folder)
@@ -40,7 +41,8 @@ def load_coco(folder: Path | None, read: Reader, stream: bool = False) -> Datase
         if test_names != names:
             raise DataError(f"{test} must have the categories of {train}; got others")
         crowds += more
-    remarks = (f"{crowds} crowds were left out",) if crowds else ()
+    said = "1 crowd is" if crowds == 1 else f"{crowds} crowds are"
+    remarks = (f"{said} not learned; what is found in one counts neither as right nor as wrong",) if crowds else ()
     return load_boxed("coco", names, rows, found, read, remarks, folder if stream else None)
 
 
@@ -73,7 +75,7 @@ def _part(path: Path, folder: Path) -> str:
 
 
 def read_json(path: Path, folder: Path) -> tuple[tuple[str, ...], list[Labelled], int]:
-    """(names of the classes by their ids, pictures with boxes, how many crowds were left out). Raises DataError."""
+    """(names of the classes by their ids, pictures with boxes, how many of these are around crowds). Raises DataError."""
     whole = _parse(path)
     classes = _categories(path, whole)
     pictures: dict[Any, tuple[Path, tuple[int, int] | None]] = {}
@@ -98,10 +100,9 @@ def read_json(path: Path, folder: Path) -> tuple[tuple[str, ...], list[Labelled]
             raise DataError(f"{path}: annotation {key} is of image {of!r:.40}, which is not in 'images'")
         if not _is_id(category) or category not in classes:
             raise DataError(f"{path}: annotation {key} has the category {category!r:.40}; known: {_some(classes)}")
-        if row.get("iscrowd"):
-            crowds += 1
-            continue
-        boxes[of].append((labels[category], *_box(path, row, key)))
+        crowd = bool(row.get("iscrowd"))
+        crowds += crowd
+        boxes[of].append((crowd_of(labels[category]) if crowd else labels[category], *_box(path, row, key)))
     rows = [Labelled(place, str(path), boxes[key], False, size) for key, (place, size) in pictures.items()]
     return tuple(classes.values()), rows, crowds
 

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tritoncnn.boxes import COCO_THRESHOLDS, Scene, average_precisions, mean_over, overlaps, suppress
+from tritoncnn.boxes import COCO_THRESHOLDS, Scene, average_precisions, mean_over, overlaps, shares_inside, suppress
 from tritoncnn.data import Examples, Facts
+from tritoncnn.data.boxes import NONE, crowd_of
 from tritoncnn.errors import printable
 from tritoncnn.figure import new_figure, plain, show, to_png
 from tritoncnn.models.fcos import Outputs
@@ -65,13 +66,14 @@ def _find(boxes: Numbers, scores: Numbers, least: float) -> Finds:
 
 
 def scenes_of(found: Sequence[Finds], y: torch.Tensor) -> list[Scene]:
-    """Finds against true boxes f32[N,M,5]."""
+    """Finds against true boxes and crowds f32[N,M,5]."""
     scenes = []
     for finds, rows in zip(found, y.double().numpy(), strict=True):
-        true = rows[rows[:, 0] >= 0]
-        scenes.append(
-            Scene(overlaps(finds.boxes, true[:, 1:]), finds.scores, finds.classes, true[:, 0].astype(np.int64))
-        )
+        true = rows[rows[:, 0] != NONE]
+        crowd = true[:, 0] < 0
+        how = np.where(crowd, shares_inside(finds.boxes, true[:, 1:]), overlaps(finds.boxes, true[:, 1:]))
+        classes = np.where(crowd, crowd_of(true[:, 0]), true[:, 0]).astype(np.int64)
+        scenes.append(Scene(how, finds.scores, finds.classes, classes, crowd))
     return scenes
 
 
