@@ -1,11 +1,12 @@
 """One-stage detection without anchors: each place of a feature map tells the box around it.
 
 Source: Tian, Shen, Chen, He 2019, "FCOS: fully convolutional one-stage object detection"; the pyramid is that of Lin et al. 2017,
-"Feature pyramid networks for object detection". Parameters have torchvision's names (``fcos_resnet50_fpn``). Departures, the
-first two as in the authors' later code: distances are told in strides, so that the paper's factor per level is not needed;
-centre-ness stands beside the boxes, not beside the classes; statistics of batch norm are learned, not frozen; boxes are shares of
-the picture's side. ``fcos_small`` is for small pictures: a light body, levels at strides of 8, 16 and 32 alone, and shorter
-distances for each of them.
+"Feature pyramid networks for object detection". Parameters have torchvision's names (``fcos_resnet50_fpn``); its files are to be
+fine-tuned, for it takes relu of what is the logarithm of a distance here and in the paper, and the class 0 of its 91 is none.
+Departures, the first two as in the authors' later code: distances are told in strides, so that the paper's factor per level is
+not needed; centre-ness stands beside the boxes, not beside the classes; statistics of batch norm are learned, not frozen; boxes
+are shares of the picture's side. ``fcos_small`` is for small pictures: a light body, levels at strides of 8, 16 and 32 alone, and
+shorter distances for each of them.
 """
 
 from __future__ import annotations
@@ -185,6 +186,8 @@ class Head(nn.Module):
 
 class FCOS(nn.Module):
     """f32[N,channels,S,S] -> Outputs. ``reach``: a level's longest distance, in its strides."""
+
+    former_names = ((r"(\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2"),)  # torchvision's before 0.13
 
     def __init__(self, backbone: Backbone, head: Head, reach: float) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,20 @@ def test_edges_that_are_rounded_are_cut_and_a_few_empty_boxes_are_told(tmp_path:
     assert data.remarks == ("1 boxes without area were left out",)
     assert data.train.y[..., 1:].min() >= 0
     assert data.train.y[1, :, 4].max() == pytest.approx(HEIGHT / WIDTH)
+
+
+@pytest.mark.parametrize(("first", "taken"), [(0, True), (-0.1, False)])
+def test_pixels_that_a_program_counts_from_0_are_taken_in_small_pictures_too(
+    first: float, taken: bool, tmp_path: Path
+) -> None:
+    folder = write_voc(tmp_path / "data")
+    path = folder / "Annotations" / "train1.xml"
+    path.write_text(re.sub("<xmin>.*?</xmin>", f"<xmin>{first}</xmin>", path.read_text()))
+    if not taken:
+        with pytest.raises(DataError, match=r"box \(-1\.1, .* lies outside of the picture, which is 60 x 40$"):
+            load("voc", folder)
+        return
+    assert load("voc", folder).train.y[1, :, 1].tolist() == [0, 0]
 
 
 def change_coco(folder: Path, change: Callable[[dict[str, Any]], Any], part: str = "train") -> None:

@@ -96,6 +96,23 @@ def googlenet(aux: bool = True) -> Shapes:
     return found | layer("fc", 1000, 1024)
 
 
+def fcos(block: str = ".0") -> Shapes:
+    """With frozen norms, which have no counters. ``block``: before torchvision 0.13 there was none."""
+    body = {f"backbone.body.{k}": v for k, v in resnet((3, 4, 6, 3), True).items() if not k.startswith("fc.")}
+    found = {name: shape for name, shape in body.items() if not name.endswith("num_batches_tracked")}
+    for level, channels in enumerate((512, 1024, 2048)):
+        found |= layer(f"backbone.fpn.inner_blocks.{level}{block}", 256, channels, 1, 1)
+        found |= layer(f"backbone.fpn.layer_blocks.{level}{block}", 256, 256, 3, 3)
+    for level in ("p6", "p7"):
+        found |= layer(f"backbone.fpn.extra_blocks.{level}", 256, 256, 3, 3)
+    for head in ("classification_head", "regression_head"):
+        for number in range(0, 12, 3):
+            found |= layer(f"head.{head}.conv.{number}", 256, 256, 3, 3) | layer(f"head.{head}.conv.{number + 1}", 256)
+    found |= layer("head.classification_head.cls_logits", 91, 256, 3, 3)
+    found |= layer("head.regression_head.bbox_reg", 4, 256, 3, 3)
+    return found | layer("head.regression_head.bbox_ctrness", 1, 256, 3, 3)
+
+
 A, D = "1 M 2 M 4 4 M 8 8 M 8 8 M", "1 1 M 2 2 M 4 4 4 M 8 8 8 M 8 8 8 M"
 FILES: dict[str, tuple[str, Shapes]] = {
     "alexnet": ("alexnet", alexnet()),
@@ -174,3 +191,22 @@ def test_a_googlenet_saved_without_its_classifiers_on_the_way_begins_new_ones_an
     safetensors.torch.save_file(tensors | {"aux1.fc2.bias": torch.zeros(1000)}, path)
     with pytest.raises(CheckpointError, match=r"it lacks: aux1\.conv\.conv\.weight, .*aux1\.fc2\.weight$"):
         start_from(path, build(facts(1000)), build, facts(1000), new_head=False)
+
+
+@pytest.mark.parametrize("block", [".0", ""])
+def test_an_fcos_begins_with_the_files_of_all_versions_of_torchvision(tmp_path: Path, block: str) -> None:
+    build = find_task("detection").models["fcos-resnet50"]
+    with torch.device("meta"):
+        state = build(facts(91)).state_dict()
+    own = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    assert own == fcos()
+    tensors, module = weights(fcos(block)), build(facts(7))
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(
+        CheckpointError, match=r"was made for 91 classes and the data have 7: head\.classification_head\.cls"
+    ):
+        start_from(tmp_path / "w.pth", module, build, facts(7), new_head=False)
+    start_from(tmp_path / "w.pth", module, build, facts(7), new_head=True)
+    taken, values = module.state_dict(), dict(zip(fcos(), tensors.values(), strict=True))
+    for name in values.keys() - {f"head.classification_head.cls_logits.{what}" for what in ("weight", "bias")}:
+        assert torch.equal(taken[name], values[name])

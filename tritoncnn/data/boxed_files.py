@@ -19,9 +19,7 @@ from tritoncnn.data.pictures import SUFFIXES, read_colour, upright_size
 from tritoncnn.data.stream import PictureFiles
 from tritoncnn.errors import DataError
 
-BEYOND = (
-    0.01  # shares of a picture's longer side by which a box may lie outside of it: edges are rounded, counted from 1...
-)
+BEYOND = 0.01  # of a picture's longer side, or a pixel of it: so far a box may lie outside. Edges are rounded, counted from 1...
 FEW_EMPTY = 0.001  # boxes without area that are left out and told; where there are more, the files are wrong
 COPIES = 3  # of all pictures in memory: as read, stacked, normalised
 SHOWN_MISSING = 3
@@ -113,7 +111,7 @@ def _shares(row: Labelled, shape: tuple[int, int], left_out: Counter[str]) -> Ar
     """Boxes f32[any,5] in shares of the longer side, cut at the picture's edges; those without area are counted."""
     longer = max(shape)
     scale = np.array([1, *shape, *shape] if row.shares else [1] * 5, np.float64) / np.array([1, *[longer] * 4])
-    edge = np.array([*shape, *shape]) / longer
+    edge, beyond = np.array([*shape, *shape]) / longer, max(BEYOND, (1 + 1e-9) / longer)
     kept = []
     for box in row.boxes:
         values = np.array(box, np.float64) * scale
@@ -122,7 +120,7 @@ def _shares(row: Labelled, shape: tuple[int, int], left_out: Counter[str]) -> Ar
             raise DataError(f"{said} has numbers that are not finite")
         if values[3] < values[1] or values[4] < values[2]:
             raise DataError(f"{said} ends before it begins")
-        if (values[1:] < -BEYOND).any() or (values[1:] > edge + BEYOND).any():
+        if (values[1:] < -beyond).any() or (values[1:] > edge + beyond).any():
             raise DataError(f"{said} lies outside of the picture, which is {shape[0]} x {shape[1]}")
         values[1:] = np.clip(values[1:], 0, edge)
         if values[1] < values[3] and values[2] < values[4]:

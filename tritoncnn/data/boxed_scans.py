@@ -28,16 +28,18 @@ class Scene(NamedTuple):
 def make_boxed_scans(
     name: str, train: Iterable[Scene], test: Iterable[Scene], read: ScanReader, remarks: tuple[str, ...] = ()
 ) -> Dataset:
-    """x f32[scans,points,4], y f32[scans,most boxes of a scan,8]. Boxes whose centre is outside the reader's space are left out.
+    """x f32[scans,points,4], y f32[scans,most boxes of a scan,8]. Boxes whose centre is outside the reader's space are left out,
+    which is told.
 
     Raises DataError where a part has no scan or no box.
     """
-    digest, parts, read_parts = hashlib.sha256(b"car"), [], []
+    digest, parts, read_parts, outside = hashlib.sha256(b"car"), [], [], 0
     for what, scenes in (("training", train), ("test", test)):
         points, boxes = [], []
         for scene in scenes:
             points.append(read.fit(scene.points, scene.name))
             boxes.append(scene.boxes[read.holds(scene.boxes)])
+            outside += len(scene.boxes) - len(boxes[-1])
         if not points:
             raise DataError(f"{name}: there are no {what} scans")
         if not any(map(len, boxes)):
@@ -55,5 +57,7 @@ def make_boxed_scans(
             digest.update(tensor.numpy().data)
     scans, cars = [len(part) for part in parts], [int(part.y[..., 7].sum()) for part in parts]
     note = {"train_scans": scans[0], "test_scans": scans[1], "train_cars": cars[0], "test_cars": cars[1]}
+    if outside:
+        remarks += (f"{outside} cars outside of the space that is looked at were left out",)
     about = f"{scans[0]}+{scans[1]} scans (training + test) with {cars[0]}+{cars[1]} cars"
     return Dataset(name, Facts(("car",), (), ()), parts[0], parts[1], digest.hexdigest(), note, remarks, about)

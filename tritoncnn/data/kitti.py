@@ -27,6 +27,9 @@ from tritoncnn.errors import DataError
 PARTS = {"velodyne": ".bin", "label_2": ".txt", "calib": ".txt"}
 LEARNED = "Car"
 OTHERS = ("Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")  # left out
+REMARK = (
+    "of KITTI's classes cars alone are learned; what is found at a van, or where there is DontCare, counts as wrong"
+)
 FIELDS = 15  # of a line: class, truncation, occlusion, angle, 4 of the picture's box, h, w, l, x, y, z, rotation
 MATRICES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 SINGULAR = 1e-6  # a determinant below this turns no frame into another
@@ -141,7 +144,8 @@ def load_kitti(folder: Path | None, read: ScanReader) -> Dataset:
         raise DataError(
             f"{len(train) + len(test)} scans of {read.points} points need {in_words(needed)} of memory; {in_words(free)} are free"
         )
-    return replace(make_boxed_scans("kitti", _scenes(place, train), _scenes(place, test), read), held_out=held_out)
+    data = make_boxed_scans("kitti", _scenes(place, train), _scenes(place, test), read, (REMARK,))
+    return replace(data, held_out=held_out)
 
 
 def _frames(folder: Path, place: Path) -> tuple[list[str], list[str], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,14 @@ def _fits(wanted: torch.Tensor, found: torch.Tensor) -> bool:
     return wanted.shape == found.shape and same_kind
 
 
+def renamed(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> Tensors:
+    """Weights by the names of today: a module's ``former_names`` tell how older files have them, as regular expressions."""
+    found = dict(weights)
+    for former, now in getattr(module, "former_names", ()):
+        found = {re.sub(former, now, name): tensor for name, tensor in found.items()}
+    return found
+
+
 def absent_parts(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
     """Parts of a module that only training uses (its ``training_only``, names) and of which the weights have nothing."""
     parts: tuple[str, ...] = getattr(module, "training_only", ())
@@ -120,7 +129,7 @@ def start_from(path: Path, module: torch.nn.Module, build: Build, facts: Facts, 
     So do parts that only training uses and that the file was saved without: a remark that is returned tells them. Raises
     CheckpointError: unreadable, misfits, another number of classes.
     """
-    weights, head = read_weights(path), head_of(build, facts)
+    weights, head = renamed(module, read_weights(path)), head_of(build, facts)
     state = module.state_dict()
     absent = absent_parts(module, weights)
     apart = frozenset(name for name in state if name.startswith(tuple(f"{part}." for part in absent)))
