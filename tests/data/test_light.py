@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from sklearn.datasets import load_digits
 
 from tritoncnn.data.define import BlankError
-from tritoncnn.data.ink import adapt, read_ink
+from tritoncnn.data.ink import adapt, is_blank, read_ink
 from tritoncnn.data.light import box_blur, clean, noise_of
 from tritoncnn.data.pictures import Grey
 
@@ -139,3 +140,10 @@ def test_box_blur_is_the_mean_of_the_neighbours() -> None:
     wide = np.pad(x, 2, "edge")
     wanted = np.array([[wide[i : i + 5, j : j + 5].mean() for j in range(5)] for i in range(7)])
     np.testing.assert_allclose(box_blur(x, 2), wanted, atol=1e-6)
+
+
+def test_scans_of_8_x_8_are_ink_and_noise_of_that_size_is_blank() -> None:
+    assert not any(is_blank(values * scan.astype(np.float32)) for scan in load_digits().images for values in (1, -15))
+    random = np.random.RandomState(0)
+    assert sum(is_blank(200 + 5 * random.randn(8, 8).astype(np.float32)) for _ in range(200)) > 190
+    assert is_blank(np.full((8, 8), 7, np.float32))

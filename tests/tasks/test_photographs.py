@@ -11,15 +11,21 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from tests.kernels.cases import DEEP
 from tests.train.runs import StopAt
+from tritoncnn.data import SOURCES, load_data
+from tritoncnn.data.define import BlankError
+from tritoncnn.data.digits import InkReader
 from tritoncnn.errors import CheckpointError, DataError
 from tritoncnn.models.googlenet import Outputs
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.tasks.googlenet import AUX, loss
-from tritoncnn.train import Interrupted, Options, predict, resume, train
+from tritoncnn.tasks.kinds.baselines import nearest_mean
+from tritoncnn.train import Interrupted, Options, measure, predict, resume, train
+from tritoncnn.train.folder import load_trained, open_run
 
 SLOW = {"googlenet": pytest.mark.skipif(not DEEP, reason="hundreds of kernels to compile: in the deep profile")}
 ROWS = [pytest.param(name, marks=SLOW.get(name, ())) for name in TASKS if "photographs" in find_task(name).data]
@@ -120,3 +126,43 @@ def test_dropout_follows_the_seed_and_resumes_to_the_same_bits(pictures: Path, w
     resume(find_task("alexnet"), tmp_path / "run", {})
     for name in ("model.safetensors", "metrics.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_digits_are_read_as_handwriting_in_training_and_in_answers(tmp_path: Path) -> None:
+    """A dark scan on white paper comes to what the same scan was in training."""
+    resnet = find_task("resnet")
+    data = load_data("digits", None, resnet.reader(32))
+    grey = load_data("digits", None, find_task("lenet").read)
+    assert (len(data.train), len(data.test), data.test.x.shape[1:]) == (len(grey.train), len(grey.test), (3, 32, 32))
+    assert data.test.y.tolist() == grey.test.y.tolist()
+    seen, small = data.facts.restore(data.test.x[:1]), grey.facts.restore(grey.test.x[:1])
+    assert (seen[:, 0] == seen[:, 1]).all()
+    wanted = np.asarray(Image.fromarray(small[0, 0]).resize((32, 32), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(seen[0, 0], wanted, atol=1e-6)
+    read = SOURCES["digits"].reader(resnet.reader(32))
+    Image.fromarray((255 - 255 * small[0, 0]).round().astype(np.uint8)).save(tmp_path / "dark.png")
+    np.testing.assert_allclose(read(tmp_path / "dark.png"), seen[0], atol=2 / 255)
+    Image.new("L", (40, 40), 200).save(tmp_path / "blank.png")
+    with pytest.raises(BlankError):
+        read(tmp_path / "blank.png")
+    found = nearest_mean(data.facts, data.train, data.test, {})
+    assert found.words == "the nearest mean picture"
+    assert found.value == pytest.approx(0.85, abs=0.02)
+
+
+def test_a_run_of_digits_is_read_alike_by_infer_and_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritoncnn.data.digits.COPIES", 0)
+    resnet = find_task("resnet")
+    given = Options.of(resnet, data="digits", epochs=1, batch_size=128, lr=0.004, size=16)
+    run = train(given, tmp_path / "run").run
+    measured = measure(resnet, run).note
+    assert measured["metrics"] == json.loads((run / "summary.json").read_text())["metrics"]
+    trained = load_trained(open_run(run), resnet)
+    Image.fromarray(
+        np.uint8(255) - np.uint8(16) * load_digits().images[0].astype(np.uint8)[..., None].repeat(3, 2)
+    ).save(tmp_path / "scan.png")
+    assert isinstance(trained.read, InkReader)
+    assert trained.read(tmp_path / "scan.png").shape == (3, 16, 16)
+    (answer,) = predict(resnet, run, [tmp_path / "scan.png"], 10)
+    assert not isinstance(answer, DataError)
+    assert len(answer.note["top"]) == 10

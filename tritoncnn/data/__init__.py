@@ -32,7 +32,9 @@ def load_data(
         raise DataError(f"data set {name!r} needs --data-dir, {source.folder}")
     elif (found := look(folder)) != "folder":
         raise DataError(f"--data-dir {folder} {'does not exist' if found == 'none' else 'is not a folder'}")
-    return source.load(folder, read, **{row.name: (own or {}).get(row.name, row.default) for row in source.options})
+    return source.load(
+        folder, source.reader(read), **{row.name: (own or {}).get(row.name, row.default) for row in source.options}
+    )
 
 
 __all__ = ["IGNORED", "SOURCES", "Dataset", "Examples", "Facts", "Reader", "Source", "Targets", "load_data"]

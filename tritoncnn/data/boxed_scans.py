@@ -57,7 +57,6 @@ def make_boxed_scans(
             digest.update(tensor.numpy().data)
     scans, cars = [len(part) for part in parts], [int(part.y[..., 7].sum()) for part in parts]
     note = {"train_scans": scans[0], "test_scans": scans[1], "train_cars": cars[0], "test_cars": cars[1]}
-    if outside:
-        remarks += (f"{outside} cars outside of the space that is looked at were left out",)
     about = f"{scans[0]}+{scans[1]} scans (training + test) with {cars[0]}+{cars[1]} cars"
+    about += f"; {outside} cars outside of the space that is looked at were left out" if outside else ""
     return Dataset(name, Facts(("car",), (), ()), parts[0], parts[1], digest.hexdigest(), note, remarks, about)

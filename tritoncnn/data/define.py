@@ -174,6 +174,7 @@ class Source:
     folder  what ``--data-dir`` has to be; empty: the data come with a package and take no folder
     load    (the folder or None, the task's reader of pictures) -> the data set; raises DataError
     options  further rows of the table of flags, of which ``load`` takes the values by name
+    reader   the task's reader -> the one that the pictures of this data set, and of its runs, are read by
     """
 
     name: str
@@ -181,6 +182,7 @@ class Source:
     folder: str
     load: Callable[..., Dataset]
     options: tuple[Row, ...] = ()
+    reader: Callable[[Reader], Reader] = lambda read: read
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,39 @@ Source: Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tritoncnn.data.define import Dataset, Part, Source, hold_out, make_labelled
-from tritoncnn.data.ink import adapt
+import numpy as np
+from PIL import Image
+
+from tritoncnn.data.colour import ColourReader
+from tritoncnn.data.define import Array, Dataset, Part, Reader, Source, hold_out, make_labelled
+from tritoncnn.data.ink import adapt, read_ink
+from tritoncnn.data.pictures import Grey
 from tritoncnn.data.warp import warp
 
 COPIES = 4  # warped copies of each training scan
 
 
-def load_digits() -> Dataset:
+@dataclass(frozen=True)
+class InkReader(ColourReader):
+    """A path -> f32[3,size,size] in [0, 1]: handwriting as ``read_ink`` has it, for nets of colour pictures.
+
+    Raises BlankError, DataError.
+    """
+
+    def __call__(self, path: Path) -> Array:
+        return self.of_ink(read_ink(path)[0])
+
+    def of_ink(self, ink: Grey) -> Array:
+        """f32[28,28], scaled, in three equal channels."""
+        scaled = np.asarray(Image.fromarray(ink).resize((self.size, self.size), Image.Resampling.BILINEAR))
+        return np.repeat(scaled.clip(0, 1)[None], 3, 0)
+
+
+def load_digits(read: Reader) -> Dataset:
     """Hold out a fifth of each class, as scanned. The rest is for training, each scan followed by warped copies.
 
     The scans go the way of every picture (``adapt``): scaled up to 20 x 20 with bilinear interpolation and centred in
@@ -30,9 +53,16 @@ def load_digits() -> Dataset:
     scans, scan_labels = pictures[~test], labels[~test]
     random = np.random.RandomState(0)
     copies = [np.stack([warp(scan, random) for scan in scans]) for _ in range(COPIES)]
-    train = Part(np.concatenate([scans, *copies])[:, None], np.tile(scan_labels, 1 + COPIES))
-    held_out = Part(pictures[test][:, None], labels[test])
+
+    def as_read(ink: Sequence[Grey]) -> Array:
+        return np.stack([read.of_ink(one) if isinstance(read, InkReader) else one[None] for one in ink])
+
+    train = Part(as_read(np.concatenate([scans, *copies])), np.tile(scan_labels, 1 + COPIES))
+    held_out = Part(as_read(pictures[test]), labels[test])
     return make_labelled("digits", [str(digit) for digit in range(10)], train, held_out)
 
 
-digits = Source("digits", "scikit-learn's 1,797 scanned digits", "", lambda folder, read: load_digits())
+digits = Source(
+    "digits", "scikit-learn's 1,797 scanned digits", "", lambda folder, read: load_digits(read),
+    reader=lambda read: InkReader(read.size) if isinstance(read, ColourReader) else read,
+)  # fmt: skip

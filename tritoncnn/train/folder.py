@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tritoncnn.atomic import check_writable, unfinished, write_file
-from tritoncnn.data import Dataset, Facts, Reader
+from tritoncnn.data import SOURCES, Dataset, Facts, Reader
 from tritoncnn.data.files import look, read_file
 from tritoncnn.errors import CheckpointError, InputError, SaveError
 from tritoncnn.flags import known, missing_rows, read_rows
@@ -257,4 +257,5 @@ def load_trained(run: RunFolder, task: Task, best: bool = False) -> Trained:
     with telling_changes(run.path, name):
         tensors, _ = read_tensors(path, module.state_dict())
     module.load_state_dict(tensors)
-    return Trained(module, task.reader(size, facts), facts)
+    read, data = task.reader(size, facts), config.get("data")
+    return Trained(module, SOURCES[data].reader(read) if data in SOURCES else read, facts)

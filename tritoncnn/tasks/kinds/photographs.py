@@ -1,4 +1,4 @@
-"""Classifiers of colour pictures: by default, of which of twelve photographs a patch of 32 x 32 is."""
+"""Classifiers of colour pictures: by default, of which of twelve photographs a patch of 32 x 32 is; or of digits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.photographs import FILES
 from tritoncnn.task import Metric, Recipe, Side, Task
-from tritoncnn.tasks.kinds.baselines import nearest_colour
+from tritoncnn.tasks.kinds.baselines import nearest_mean
 from tritoncnn.tasks.kinds.classification import classification, top5
 
 Nets = Mapping[str, tuple[Callable[[int, int], torch.nn.Module], Side]]
@@ -25,7 +25,7 @@ def of_photographs(
     recipe: Recipe,
     loss: Callable[..., torch.Tensor] = F.cross_entropy,
 ) -> Task:
-    """A task on patches of photographs, CIFAR, and folders of pictures, whose middle squares are scaled to one size.
+    """A task on patches of photographs, digits, CIFAR, and folders of pictures, whose middle squares are scaled to one size.
 
     ``models``: how to build each from the numbers of classes and channels, and the sizes of pictures that it takes.
     """
@@ -35,7 +35,7 @@ def of_photographs(
         name=name,
         about=about,
         models={model: build for model, (build, _) in models.items()},
-        data=("photographs", "cifar10", "cifar100", "folder"),
+        data=("photographs", "digits", "cifar10", "cifar100", "folder"),
         read=ColourReader(side),
         shape=(3, side, side),
         classes=len(FILES),
@@ -44,5 +44,5 @@ def of_photographs(
         sides={model: sides for model, (_, sides) in models.items()},
         loss=loss,
         more={"top5": Metric(top5, percent=True)},
-        baseline=nearest_colour,
+        baseline=nearest_mean,
     )
