@@ -73,15 +73,18 @@ def test_what_is_left_out_is_told_by_kind_and_number(tmp_path: Path) -> None:
     for name in ("x.heic", "y.HEIC", "notes.txt", "nothing"):
         (tmp_path / "a" / name).write_bytes(b"?")
     Image.new("L", (40, 40), 255).save(tmp_path / "b" / "blank.png")
+    shutil.copy(tmp_path / "a" / "0.jpg", tmp_path / "stray.jpg")
+    (tmp_path / "readme.md").write_text("of no class, and no picture")
     data = load(tmp_path)
     assert data.note["left_out"] == {
         ".heic files": 2,
         ".txt files": 1,
         "files without a suffix": 1,
         "blank pictures": 1,
+        "pictures in no class folder": 1,
     }
     told = " ".join(data.remarks)
-    assert f"5 files of {tmp_path} were left out: 2 .heic files, 1 " in told
+    assert f"6 files of {tmp_path} were left out: 2 .heic files, 1 " in told
     assert "20 pictures in 2 classes (training + test): a 8+2, b 8+2" in told
 
 

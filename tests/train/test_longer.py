@@ -13,9 +13,9 @@ import torch
 
 from tests.train.runs import LENET, StopAt, assert_same_run, metrics, options
 from tests.train.samples import write_idx
-from tritoncnn.errors import InputError
+from tritoncnn.errors import InputError, NonFiniteError
 from tritoncnn.tasks import find_task
-from tritoncnn.train import Options, Silent, lay_over, read_config, rehearse, resume, task_of_config, train
+from tritoncnn.train import Interrupted, Options, Silent, lay_over, read_config, rehearse, resume, task_of_config, train
 from tritoncnn.train.best import best_of, waited
 from tritoncnn.train.configfile import write_config
 from tritoncnn.train.finetune import weights_of
@@ -140,6 +140,13 @@ def test_a_rehearsal_leaves_nothing(tiny_mnist: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     outcome = rehearse(options(tiny_mnist, epochs=50))
     assert (outcome.summary["epochs"], list(tmp_path.iterdir())) == (1, [])
+    with pytest.raises(
+        NonFiniteError, match=r"^the loss became .* at step 2 \(learning rate 1e\+30\); try a smaller --lr$"
+    ):
+        rehearse(options(tiny_mnist, lr=1e30))
+    with pytest.raises(Interrupted, match="^interrupted; nothing was kept$"):
+        rehearse(options(tiny_mnist), StopAt(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("more", [{}, {"optimizer": "adam", "threads": 2, "schedule": "one-cycle", "augment": "crop"},

@@ -65,6 +65,9 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, s
     names = [entry.name for entry in _entries(root) if entry.is_dir()]
     if len(names) < 2:
         raise DataError(f"{root} must hold at least 2 folders of pictures, one per class; got {len(names)}")
+    beside = [entry for place in (root, test_root) if place for entry in _entries(place) if not entry.is_dir()]
+    if pictures := sum(entry.suffix.lower() in SUFFIXES for entry in beside):
+        left_out["pictures in no class folder"] = pictures
     if test_root is not None and hold_out != HELD_OUT:
         raise DataError(f"--hold-out {hold_out:g}: {folder} has a test part already, {test_root}; leave it out")
     least = 2 if test_root is None else 1

@@ -70,7 +70,7 @@ def rehearse(options: Options, progress: Silent | None = None) -> Outcome:
     part, test = 2 * options.batch_size, min(BATCH, len(data.test))
     few = replace(data, train=first(data.train, part), test=first(data.test, test))
     with tempfile.TemporaryDirectory() as place:
-        return _begin(RunFolder(Path(place)), options, few, progress, begin, weights).go()
+        return _begin(RunFolder(Path(place)), options, few, progress, begin, weights, kept=False).go()
 
 
 def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | None = None) -> Outcome:
@@ -105,10 +105,11 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
 
 
 def _begin(
-    run: RunFolder, options: Options, data: Dataset, progress: Silent | None, begin: float, weights: Path | None
-) -> Trainer:
+    run: RunFolder, options: Options, data: Dataset, progress: Silent | None, begin: float, weights: Path | None,
+    kept: bool = True,
+) -> Trainer:  # fmt: skip
     moment = Checkpoint.start(options, data.fingerprint)
-    return Trainer(run, data, moment, progress or Silent(), begin, weights)
+    return Trainer(run, data, moment, progress or Silent(), begin, weights, kept)
 
 
 def _load(options: Options) -> Dataset:
@@ -153,6 +154,7 @@ class Trainer:
     progress: Silent
     begin: float  # time.monotonic() when this process took the run up
     weights: Path | None = None  # a file to begin with; a resumed run has its own
+    kept: bool = True  # whether the run folder stays
 
     def __post_init__(self) -> None:
         self.options = options = self.moment.options
@@ -324,12 +326,16 @@ class Trainer:
 
     def _stop_on(self, what: str) -> None:
         done = self.moment.epoch * self.steps + self.moment.batch
+        if not self.kept:
+            raise NonFiniteError(f"{what}; try a smaller --lr")
         raise NonFiniteError(
             f"{what}; the last good checkpoint, after step {done}, is kept in {self.run.checkpoint}: "
             "begin a new run with a smaller --lr"
         )
 
     def _leave_if(self, held: HeldSignals) -> None:
+        if held.asked and not self.kept:
+            raise Interrupted("interrupted; nothing was kept")
         if held.asked:
             done = self.moment.epoch * self.steps + self.moment.batch
             raise Interrupted(
