@@ -102,7 +102,7 @@ def saved(path: Path, picture: Image.Image, **words: object) -> Path:
 def test_the_middle_square_of_a_picture_is_scaled_to_a_patch(tmp_path: Path) -> None:
     wide = Image.new("RGB", (300, 100), "red")
     wide.paste((0, 255, 0), (100, 0, 200, 100))
-    patch = ColourReader()(saved(tmp_path / "wide.png", wide))
+    patch = ColourReader().fit(read_colour(saved(tmp_path / "wide.png", wide)))
     assert patch.shape == (3, 32, 32)
     assert patch.dtype == np.float32
     np.testing.assert_array_equal(patch, np.broadcast_to(np.float32([0, 1, 0])[:, None, None], patch.shape))
