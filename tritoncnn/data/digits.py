@@ -5,7 +5,6 @@ Source: Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def load_digits(read: Reader) -> Dataset:
     random = np.random.RandomState(0)
     copies = [np.stack([warp(scan, random) for scan in scans]) for _ in range(COPIES)]
 
-    def as_read(ink: Sequence[Grey]) -> Array:
+    def as_read(ink: Grey) -> Array:
         return np.stack([read.of_ink(one) if isinstance(read, InkReader) else one[None] for one in ink])
 
     train = Part(as_read(np.concatenate([scans, *copies])), np.tile(scan_labels, 1 + COPIES))

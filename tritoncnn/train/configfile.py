@@ -76,7 +76,7 @@ def lay_over(task: Task, file: Mapping[str, Any], said: Mapping[str, Any]) -> di
     gone |= {name for name, rival in (("weights", "from_run"), ("from_run", "weights")) if rival in said}
     if "optimizer" in other:
         gone |= {name for name, some in OF_SOME.items() if said["optimizer"] not in some}
-    model, data = ({**file, **said}.get(name) for name in ("model", "data"))
+    model, data = (str({**file, **said}.get(name)) for name in ("model", "data"))
     if "model" in other and model in task.models:
         gone |= {row.name for row in task.options} - {row.name for row in task.model_rows(model)}
     if "data" in other and data in task.data:
