@@ -31,7 +31,7 @@ from measure import Row, arguments, interleave, report, rows_of
 
 import tritoncnn
 from tritoncnn.data import Dataset, Facts, Reader, load_data
-from tritoncnn.task import LOSS, MODEL, Step, Task
+from tritoncnn.task import LOSS, MODEL, Move, Task
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.train import Options
 from tritoncnn.train.training_step import TrainingStep, build_beside
@@ -72,86 +72,58 @@ def dataset(name: str, read: Reader) -> Dataset:
 
 
 def torch_step(net: Net, module: torch.nn.Module, batch: int, *, compiled: bool = False, last: bool = False) -> Call:
-    """A step as one writes it; ``last``: weights and input in channels-last."""
-    module, (x, y, _) = copy.deepcopy(module), net.example(batch)
-    if last and x.dim() == 4:
-        module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    options = net.options
-    more = {"momentum": options.momentum} if options.optimizer in ("sgd", "rmsprop") else {}
-    optimizer = TORCHS[options.optimizer](module.parameters(), lr=options.lr, weight_decay=options.weight_decay, **more)
-    forward, loss_of = torch.compile(module) if compiled else module, options.loss()
-
-    def step() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = loss_of(forward(x), y)
-        loss.backward()
-        if options.clip:
-            torch.nn.utils.clip_grad_norm_(module.parameters(), options.clip)
-        optimizer.step()
-        return loss.detach()
-
-    return step
-
-
-def torch_moves(net: Net, module: torch.nn.Module, batch: int, *, compiled: bool = False, last: bool = False) -> Call:
-    """The same where a task moves several nets: one forward pass, and of each loss the gradient of its own net alone."""
+    """A step as one writes it: one backward for each net that moves; ``last``: weights and input in channels-last."""
     x, y, facts = net.example(batch)
-    step, options = net.options.step, net.options
+    options, step = net.options, net.options.step
     values = {row.name: options.own[row.name] for row in step.options}
-    nets = {MODEL: copy.deepcopy(module), **build_beside(step, values, facts, options.seed)}
-    if last:
-        nets = {name: part.to(memory_format=torch.channels_last) for name, part in nets.items()}
-        x = x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
-    held, given = SimpleNamespace(**nets), SimpleNamespace(x=x, y=y)
-    losses = step.losses(values)
+    modules = {MODEL: copy.deepcopy(module), **build_beside(step, values, facts, options.seed)}
+    if last and x.dim() == 4:
+        modules = {name: one.to(memory_format=torch.channels_last) for name, one in modules.items()}
+        x = x.to(memory_format=torch.channels_last)
+    moves = [(move, list(modules[move.net].parameters())) for move in step.moves]
+    optimizers = [torch_optimizer(options, move, some) for move, some in moves]
+    losses, nets, rows = step.losses(values), SimpleNamespace(**modules), SimpleNamespace(x=x, y=y)
 
     def forward() -> Mapping[str, torch.Tensor]:
-        return losses(held, given)
+        return losses(nets, rows)
 
     found_by = torch.compile(forward) if compiled else forward
-    parameters = [list(nets[move.net].parameters()) for move in step.moves]
-    optimizers = [
-        TORCHS[options.optimizer](own, lr=options.lr * move.lr, weight_decay=options.weight_decay, **move.numbers)
-        for own, move in zip(parameters, step.moves, strict=True)
-    ]
 
-    def run() -> torch.Tensor:
-        found = found_by()
-        for place, (own, move) in enumerate(zip(parameters, step.moves, strict=True)):
-            more = place + 1 < len(parameters)
-            for parameter, gradient in zip(
-                own, torch.autograd.grad(found[move.loss], own, retain_graph=more), strict=True
-            ):
-                parameter.grad = gradient
+    def moved() -> torch.Tensor:
         for optimizer in optimizers:
+            optimizer.zero_grad()
+        found = found_by()
+        for move, some in moves:
+            found[move.loss].backward(inputs=some, retain_graph=move is not step.moves[-1])
+        for (_, some), optimizer in zip(moves, optimizers, strict=True):
+            if options.clip:
+                torch.nn.utils.clip_grad_norm_(some, options.clip)
             optimizer.step()
         return found[LOSS].detach()
 
-    return run
+    return moved
 
 
-def our_moves(net: Net, module: torch.nn.Module, batch: int) -> Call:
-    x, y, facts = net.example(batch)
-    step = TrainingStep(net.options, module.train(), facts, x, y)
-    return lambda: step.compiled({"x": x, "y": y})[LOSS]
+def torch_optimizer(options: Options, move: Move, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    more = {"momentum": options.momentum} if options.optimizer in ("sgd", "rmsprop") else {}
+    lr = options.lr * move.lr
+    return TORCHS[options.optimizer](parameters, lr=lr, weight_decay=options.weight_decay, **more, **move.numbers)
 
 
 def our_step(net: Net, module: torch.nn.Module, batch: int) -> Call:
-    x, y, _ = net.example(batch)
-    step = tritoncnn.compile_step(module, net.options.loss(), net.options.build_optimizer(), (x, y))
-    return lambda: step(x, y)
+    x, y, facts = net.example(batch)
+    step = TrainingStep(net.options, module, facts, x, y)
+    return lambda: step(x, y)[LOSS]
 
 
 def compare_steps(net: Net, repeats: int, clock: Clock) -> list[Row]:
     """One row a peer, of one training step."""
     batch, module = net.task.recipe.batch, net.module()
-    moves = isinstance(net.options.loss(), Step)
-    ours, theirs = (our_moves, torch_moves) if moves else (our_step, torch_step)
     sides = {
-        "ours": ours(net, copy.deepcopy(module), batch),
-        "torch eager": theirs(net, module, batch),
-        "torch channels-last": theirs(net, module, batch, last=True),
-        "torch.compile": theirs(net, module, batch, compiled=True),
+        "ours": our_step(net, copy.deepcopy(module), batch),
+        "torch eager": torch_step(net, module, batch),
+        "torch channels-last": torch_step(net, module, batch, last=True),
+        "torch.compile": torch_step(net, module, batch, compiled=True),
     }
     losses = {name: [float(side()) for _ in range(STEPS)] for name, side in sides.items()}
     if not any(isinstance(part, torch.nn.Dropout) for part in module.modules()):
