@@ -2,10 +2,11 @@
 
     python benchmarks/rows.py [--only resnet,vgg] [--flags "--seed 1"] [--kills 1] [--out DIR]
 
-The first run tells metric, baseline, seconds, launches of a step and memory. The second has the kernels of the first, gets a
-SIGKILL at a random moment after its first checkpoint, and is resumed: its weights must be those of the first byte for byte, its
-metrics line for line. Each task's row is printed as soon as it is known, as a line of a Markdown table; with --out the run
-folders stay in DIR. Exit code 1 where a figure that is asked of the task is not reached, or bits differ.
+First every task runs alone, which tells metric, baseline, seconds, launches of a step and memory: nothing else should run then.
+Afterwards each runs with the kernels of the first time, gets a SIGKILL at a random moment after its first checkpoint, and is
+resumed: its weights must be those of the first run byte for byte, its metrics line for line, whatever else the machine does. A
+row is printed as soon as it is known, as a line of a Markdown table; with --out the run folders stay in DIR. Exit code 1 where
+a figure that is asked of the task is not reached, or bits differ.
 """
 
 from __future__ import annotations
@@ -114,25 +115,38 @@ def reached(task: str, summary: dict[str, Any], wall: float) -> tuple[str, bool]
     return f"{name} {value:.4f}{least} | {other}, {baseline['by']}", enough and wall <= 60 * asked.minutes
 
 
-def measure(task: str, folder: Path, flags: list[str], kills: int, draw: random.Random) -> bool:
-    """Print a task's row. Whether all is as asked."""
-    caches, log, whole, run = (folder / name for name in ("caches", "log", "whole", "run"))
+def places(folder: Path) -> list[Path]:
+    """A task's caches, its log, the run that nobody interrupts and the one that is killed."""
+    return [folder / name for name in ("caches", "log", "whole", "run")]
+
+
+def measure(task: str, folder: Path, flags: list[str]) -> bool:
+    """Run a task from empty caches and print its row. Whether all is as asked."""
     folder.mkdir(parents=True)
+    caches, log, whole, _ = places(folder)
     once = ran(["train", task, *flags, "--out", str(whole)], caches, log)
     summary = json.loads((whole / "summary.json").read_text())
+    figures, enough = reached(task, summary, once.wall)
+    print(
+        f"| {task} | {figures} | {once.wall:.0f} s | {once.cpu:.0f} s | {summary['launches']}"
+        f" | {summary['peak_memory']} MB | {'yes' if enough else 'NO'} |",
+        flush=True,
+    )
+    return enough
+
+
+def again(task: str, folder: Path, flags: list[str], kills: int, draw: random.Random) -> bool:
+    """Run a task that was measured once more, kill and resume it, and print its row. Whether its bits are the same."""
+    caches, log, whole, run = places(folder)
+    seconds = json.loads((whole / "summary.json").read_text())["seconds"]
     done, words = 0, ["train", task, *flags, "--out", str(run)]
-    while done < kills and killed(words, run, caches, log, draw, summary["seconds"] / (kills + 1)):
+    while done < kills and killed(words, run, caches, log, draw, seconds / (kills + 1)):
         done, words = done + 1, ["train", "--resume", str(run)]
     if done == kills:  # else the last one came to its end
         ran(words, caches, log)
-    figures, enough = reached(task, summary, once.wall)
     bits = same(whole, run)
-    print(
-        f"| {task} | {figures} | {once.wall:.0f} s | {once.cpu:.0f} s | {summary['launches']} | {summary['peak_memory']} MB"
-        f" | {'the same' if bits else 'OTHERS'} after {done} kill{'' if done == 1 else 's'} | {'yes' if enough else 'NO'} |",
-        flush=True,
-    )
-    return enough and bits
+    print(f"| {task} | {done} | {'the same' if bits else 'OTHERS'} |", flush=True)
+    return bits
 
 
 def main() -> None:
@@ -143,16 +157,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--out", type=Path, help="keep the run folders here")
     asked = parser.parse_args()
+    flags = shlex.split(asked.flags)
     tasks = asked.only.split(",") if asked.only else list(TASKS)
     if unknown := [name for name in tasks if name not in TASKS]:
         parser.error(f"no task is called {', '.join(unknown)}; there are {', '.join(TASKS)}")
-    print(
-        "| train | metric | baseline | wall | CPU | launches | memory | bits | as asked |\n| --- " + "| --- " * 8 + "|"
-    )
     draw, right = random.Random(asked.seed), True
     with tempfile.TemporaryDirectory() as place:
-        for task in tasks:
-            right &= measure(task, (asked.out or Path(place)) / task, shlex.split(asked.flags), asked.kills, draw)
+        folders = {task: (asked.out or Path(place)) / task for task in tasks}
+        print("| train | metric | baseline | wall | CPU | launches | memory | as asked |\n| --- " + "| --- " * 7 + "|")
+        for task, folder in folders.items():
+            right &= measure(task, folder, flags)
+        print("\n| train | kills | bits |\n| --- | --- | --- |")
+        for task, folder in folders.items():
+            right &= again(task, folder, flags, asked.kills, draw)
     sys.exit(not right)
 
 
