@@ -120,8 +120,11 @@ def test_another_number_of_classes_is_told_and_its_layer_can_be_left_out(tmp_pat
     torch.testing.assert_close(taken["layer3.2.conv2.weight"], weights["layer3.2.conv2.weight"], rtol=0, atol=0)
     del weights["conv1.weight"]
     save_pth(weights, tmp_path / "w.pth")
-    for new_head in (False, True):  # what else does not fit is told first
-        with pytest.raises(CheckpointError, match=r"w.pth does not fit the model; it lacks: conv1.weight$"):
+    all_of_it = (
+        r"; misfits: fc\.weight must be float32 \[12, 64\], got float32 \[1000, 64\], fc\.bias must be .* \[1000\]$"
+    )
+    for new_head, more in ((False, all_of_it), (True, "$")):  # what else does not fit is told too
+        with pytest.raises(CheckpointError, match=r"w.pth does not fit the model; it lacks: conv1.weight" + more):
             start_from(tmp_path / "w.pth", net(), BUILD, facts(12), new_head)
 
 

@@ -83,6 +83,16 @@ def take_weights(
 ) -> None:
     """Copy ``weights`` into a module, all but those called ``left``. Raises CheckpointError that names every misfit."""
     state = module.state_dict()
+    if said := misfits(state, weights, left):
+        raise CheckpointError(f"{path} does not fit the model; {said}")
+    with torch.no_grad():
+        for name, tensor in state.items():
+            if name in weights and name not in left:
+                tensor.copy_(weights[name])
+
+
+def misfits(state: Tensors, weights: Mapping[str, torch.Tensor], left: frozenset[str]) -> str:
+    """What of ``weights`` does not fit a model's ``state``, but for those called ``left``, in words; empty where all does."""
     missing = [name for name in state if name not in weights and name not in left and not name.endswith(COUNTER)]
     unknown = [name for name in weights if name not in state]
     wrong = [
@@ -90,17 +100,11 @@ def take_weights(
         for name in state
         if name in weights and name not in left and not _fits(state[name], weights[name])
     ]
-    said = [
+    return "; ".join(
         f"{what}: {', '.join(names)}"
         for what, names in (("it lacks", missing), ("it has the unknown", unknown), ("misfits", wrong))
         if names
-    ]
-    if said:
-        raise CheckpointError(f"{path} does not fit the model; {'; '.join(said)}")
-    with torch.no_grad():
-        for name, tensor in state.items():
-            if name in weights and name not in left:
-                tensor.copy_(weights[name])
+    )
 
 
 def _fits(wanted: torch.Tensor, found: torch.Tensor) -> bool:
@@ -135,7 +139,8 @@ def start_from(path: Path, module: torch.nn.Module, build: Build, facts: Facts, 
     apart = frozenset(name for name in state if name.startswith(tuple(f"{part}." for part in absent)))
     others = [name for name in sorted(head) if name in weights and weights[name].shape != state[name].shape]
     if others and not new_head:
-        take_weights(module, weights, path, head | apart)  # says what else does not fit
+        if misfits(state, weights, head | apart):  # more than the number of classes: all of it is told
+            take_weights(module, weights, path, apart)
         name = others[0]
         raise CheckpointError(
             f"{path} was made for {len(weights[name])} classes and the data have {len(facts.classes)}: {name} must be "
