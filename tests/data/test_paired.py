@@ -182,6 +182,19 @@ def test_colours_are_those_of_palettes_and_of_grey_where_the_list_is_grey(tmp_pa
     assert torch.equal(shown.train.y, grey.train.y)
 
 
+def test_a_table_of_classes_is_read_by_its_title(tmp_path: Path) -> None:
+    """As CamVid's class_dict.csv that also tells which 11 classes the field compares."""
+    camvid(tmp_path, "class_dict.csv")
+    plain = load(tmp_path)
+    rows = [(name, *colour) for name, colour in COLOURS.items()]
+    text = "class_11,r,g,b,name\n" + "".join(f"1,{r},{g},{b},{name}\n" for name, r, g, b in rows)
+    for table in (text, "name,r,g,b,class_11\n" + "".join(f"{name},{r},{g},{b},0\n" for name, r, g, b in rows)):
+        (tmp_path / "class_dict.csv").write_text(table)
+        again = load(tmp_path)
+        assert again.facts.classes == plain.facts.classes
+        assert torch.equal(again.train.y, plain.train.y)
+
+
 def test_classes_without_a_training_pixel_are_told(tmp_path: Path) -> None:
     two_folders(tmp_path)
     (tmp_path / "classes.txt").write_text("sky\nroad\ntree\n")

@@ -26,6 +26,7 @@ MANY = 64  # classes that ids may tell of without a list of names
 BINARY = ("background", "foreground")
 LISTS = ("classes.txt", "codes.txt", "labels.txt", "label_colors.txt", "class_dict.csv", "classes.csv", "labelmap.txt")
 MAX_LIST = 1_000_000  # bytes
+COLUMNS = ("name", "r", "g", "b")  # of a table that has a title
 COLOUR_FIRST = re.compile(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)")
 NAME_FIRST = re.compile(r"(.+?)[\s,:]+(\d+)[\s,]+(\d+)[\s,]+(\d+)(?:\s*:.*)?")  # CVAT has more behind a colon
 NOT_COUNTED = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
@@ -109,8 +110,13 @@ def read_classes(folder: Path) -> Classes | None:
         names = tuple(lines)
         _check_names(path, names)
         return Classes(names, str(path))
-    if rows[0] is None:  # a title: name,r,g,b
-        lines, rows = lines[1:], rows[1:]
+    if rows[0] is None:  # a title: name,r,g,b, perhaps with more columns
+        title, lines = [word.strip().lower() for word in lines[0].split(",")], lines[1:]
+        if all(column in title for column in COLUMNS):
+            places = [title.index(column) for column in COLUMNS]
+            tables = [line.split(",") for line in lines]
+            lines = [",".join(row[i] for i in places) if len(row) == len(title) else ",".join(row) for row in tables]
+        rows = [_coloured(line) for line in lines]
     wrong = next((line for line, row in zip(lines, rows, strict=True) if row is None), None)
     if wrong is not None:
         raise DataError(f"{path}: each line must be a name and three numbers from 0 to 255; got {wrong!r:.80}")
