@@ -2,8 +2,9 @@
 
 Source: Isola, Zhu, Zhou, Efros 2017, "Image-to-image translation with conditional adversarial networks", section 6.1.1.
 Departures: as many levels as small pictures have, and fewer channels; instance norm, which batch norm is in the paper's batches
-of one; on the way up pixels are repeated and convolved (Odena et al. 2016, "Deconvolution and checkerboard artifacts") where the
-paper has transposed convolutions; edges are reflected, not zeros; results are in [0, 1].
+of one; on the way up maps are scaled smoothly and convolved (Odena et al. 2016, "Deconvolution and checkerboard artifacts") where
+the paper has transposed convolutions, for pixels that are repeated leave a weave; edges are reflected, not zeros; results are in
+[0, 1].
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ LEVELS = 4  # the innermost map has a sixteenth of the side
 
 
 def _twice(h: torch.Tensor) -> torch.Tensor:
-    """Each pixel as 2 x 2."""
-    return F.interpolate(h, scale_factor=2.0, mode="nearest")
+    """Twice as many pixels along each side, between those that there are."""
+    return F.interpolate(h, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Pix2Pix(nn.Module):

@@ -126,7 +126,11 @@ def made_by_hand(state: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Te
         return (h - middle) / (spread + 1e-5).sqrt() * scale + shift
 
     def twice(h: torch.Tensor) -> torch.Tensor:
-        return h.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        for dim in (2, 3):  # of each pixel two, a quarter of the way to its neighbours; the edge goes on
+            places = torch.arange(h.shape[dim])
+            near = [h.index_select(dim, (places + way).clamp(0, len(places) - 1)) for way in (-1, 1)]
+            h = torch.stack([0.75 * h + 0.25 * other for other in near], dim + 1).flatten(dim, dim + 1)
+        return h
 
     def conv(name: str, h: torch.Tensor, stride: int = 1) -> torch.Tensor:
         h = torch.cat([h[:, :, 1:2], h, h[:, :, -2:-1]], 2)  # edges are reflected
