@@ -144,6 +144,7 @@ ALWAYS: dict[str, tuple[Forward, str]] = {
     "places by a generator": (lambda net, x: net.line(x) + torch.randint(0, 2, (6,), generator=OWN), "randint by a generator"),
     "numbers of a generator, in place": (
         lambda net, x: net.line(x) + torch.empty(6).normal_(generator=OWN), "random numbers by a generator of its own"),
+    "an assertion": (then(lambda net, y: torch._assert_async((y < 9).all())), "an assertion about numbers of tensors"),
     "a number is read": (lambda net, x: net.line(x) * x.max().item(), r"item\(\), a number that depends on data"),
     "data are set": (then(lambda net, y: setattr(net.line.weight, "data", torch.ones(6, 6))), "an assignment to .data"),
     "a parameter is put": (then(lambda net, y: setattr(net, "line2", nn.Parameter(y))), "self.line2 = ... in the forward"),

@@ -276,6 +276,8 @@ def test_an_optimizer_state_that_is_refused_changes_nothing() -> None:
         {"momentum_buffer.head.bias": torch.zeros(3, dtype=torch.int64)},
         {"step": torch.tensor(1.5)},
         {"step": torch.zeros(2, dtype=torch.int64)},
+        {"step": torch.tensor(-1)},
+        {"exp_avg.head.bias": torch.zeros(3)},  # Adam's
     ):
         with pytest.raises(CheckpointError, match="optimizer state"):
             step.load_optimizer_state({**wrong, **change})

@@ -123,6 +123,8 @@ class Walk:
         if node.target is operator.getitem:
             self._pick(node, source)
             return
+        if name.startswith("_assert_async"):
+            self.refuse(gap(name), source)
         if name.startswith(("_assert", "sym_")) or not (node.users or name in TABLE):
             return
         if getattr(node.target, "__module__", "") == "_operator":

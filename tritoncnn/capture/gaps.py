@@ -8,6 +8,7 @@ FACTORS = "a matrix is not factorised; what no trained parameter enters, torch c
 WHY = {  # ATen op, without its overload where all of them are meant
     "masked_select": f"masked_select, {SIZE}; use torch.where or a product with the mask",
     "nonzero": f"nonzero, {SIZE}",
+    "_assert_async": "an assertion about numbers of tensors, which a plan cannot end by; make it before the call",
     "argwhere": f"argwhere, {SIZE}",
     "item": "item(), a number that depends on data: keep the tensor of one element",
     "_local_scalar_dense": "item(), a number that depends on data: keep the tensor of one element",

@@ -80,9 +80,7 @@ def _short_step(module: Any, loss: Any, optimizer: Any, example: Any, seed: int 
     if not callable(loss):
         raise InputError(f"compile_step: loss must be a function of (output, target) or a module; got {loss!r}")
     if not isinstance(example, (tuple, list)) or not example:
-        raise InputError(
-            f"compile_step: example must be a tuple such as (x, target); got {type(example).__name__} {example!r:.60}"
-        )
+        raise InputError(f"compile_step: example must be a tuple such as (x, target); got {_kind_of(example)}")
     _check_optimizer(optimizer)
     inputs = _inputs_of(module, loss, len(example), example)
     extra = _reachable(loss, {"module": module})
@@ -100,6 +98,13 @@ def _short_step(module: Any, loss: Any, optimizer: Any, example: Any, seed: int 
     return CompiledStep(
         subject, [Update(by=optimizer)], subject.parameters(ours), Arguments.of(tuple(example)), _several, seed
     )
+
+
+def _kind_of(example: Any) -> str:
+    """What was handed in, in one line: numbers of tensors are no help."""
+    if isinstance(example, torch.Tensor):
+        return f"a tensor {list(example.shape)}"
+    return f"{'an empty' if isinstance(example, (tuple, list)) else 'a'} {type(example).__name__}"
 
 
 def _reachable(function: Any, nets: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:

@@ -186,8 +186,10 @@ class CompiledStep:
             given = tensors.get(name)
             if given is None or given.numel() != 1 or given.is_floating_point():
                 raise CheckpointError(f"optimizer state {name!r} must be one whole number; it is missing or misshapen")
+            if int(given) < 0:
+                raise CheckpointError(f"optimizer state {name!r} must be a whole number from 0; got {int(given)}")
         with self._subject.locks:
-            self._trained.load(tensors)
+            self._trained.load({name: t for name, t in tensors.items() if name not in ("step", SEED, "calls")})
             self._step.copy_(tensors["step"].reshape(()))
             self._calls = int(tensors.get("calls", tensors["step"]))
             if self._random:

@@ -83,8 +83,10 @@ class Trained:
         }
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """The reverse of ``state``. Raises CheckpointError, before anything is changed, when one is missing or misshapen."""
+        """The reverse of ``state``. Raises CheckpointError, before anything is changed, when one is missing, misshapen or of
+        another optimizer."""
         pending = any(key.startswith(f"{GRADIENTS}.") for key in tensors)
+        known = {f"{what}.{part.name}" for _, arena, what in self._kept(pending) for part in arena.layout.slices}
         for _, arena, what in self._kept(pending):
             for part in arena.layout.slices:
                 given = tensors.get(f"{what}.{part.name}")
@@ -94,6 +96,10 @@ class Trained:
                         f"optimizer state {what} of parameter {part.name!r} must be torch.float32 {list(part.type.shape)}; "
                         f"got {got}"
                     )
+        for name in tensors:
+            if name not in known:
+                kept = ", ".join(dict.fromkeys(what for *_, what in self._kept(pending))) or "no state"
+                raise CheckpointError(f"optimizer state {name!r} is not one of this optimizer, which keeps {kept}")
         if pending:
             self.hold_gradients()
         self.pending = pending
