@@ -166,7 +166,19 @@ PICKS = {
     "index": (lambda x: x[:, torch.tensor([[2, 0], [2, 1]])], (LINE,)),
     "embedding": (lambda w: F.embedding(torch.tensor([[4, 0, 4], [2, 1, 4]]), w), ((5, 3),)),
     "embedding padding": (lambda w: F.embedding(torch.tensor([[4, 0, 4], [2, 1, 4]]), w, padding_idx=4), ((5, 3),)),
+    "embedding by frequency": (
+        lambda w: F.embedding(torch.tensor([[4, 0, 4], [2, 1, 4]]), w, scale_grad_by_freq=True),
+        ((5, 3),),
+    ),
+    "embedding by frequency, padded": (
+        lambda w: F.embedding(torch.tensor([4, 0, 4, 1, 1]), w, padding_idx=4, scale_grad_by_freq=True),
+        ((5, 3),),
+    ),
     "pdist": (F.pdist, ((5, 3),)),
+    "bags by frequency": (
+        lambda w: F.embedding_bag(torch.tensor([[4, 0, 4], [2, 1, 4]]), w, mode="sum", scale_grad_by_freq=True),
+        ((5, 3),),
+    ),
     "bags": (lambda w: torch.embedding_bag(w, torch.tensor([4, 0, 4, 2]), torch.tensor([0, 3]), mode=1)[0], ((5, 3),)),
     "bags but for the last row": (
         lambda w, s: F.embedding_bag(

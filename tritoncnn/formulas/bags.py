@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tritoncnn.errors import ShapeError, UnsupportedError
+from tritoncnn.errors import ShapeError
 from tritoncnn.formulas.dtypes import cast
 from tritoncnn.formulas.index import embedding, narrow
 from tritoncnn.formulas.refused import Refused
@@ -25,8 +25,6 @@ def embedding_bag(
 
     The row ``padding_idx``, where given, counts nowhere. An empty bag gives zeros. Raises ShapeError, UnsupportedError.
     """
-    if scale_grad_by_freq:
-        raise UnsupportedError("embedding_bag with scale_grad_by_freq")
     if len(index.shape) != 1 or len(offsets.shape) != 1:
         raise ShapeError(
             f"embedding_bag: index and offsets must be vectors; got {list(index.shape)}, {list(offsets.shape)}"
@@ -34,7 +32,7 @@ def embedding_bag(
     if include_last_offset:
         offsets = narrow(offsets, 0, 0, offsets.shape[0] - 1)
     (L,), (B,) = index.shape, offsets.shape
-    rows = embedding(w, index)
+    rows = embedding(w, index, scale_grad_by_freq=scale_grad_by_freq)
     if per_sample_weights is not None:
         rows = rows * op["reshape"](per_sample_weights, shape=(L, 1))
     bag = _bags(cast(offsets, "i64"), L)

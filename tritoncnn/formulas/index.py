@@ -283,14 +283,20 @@ def take_flat(x: Any, index: Any) -> Any:
 
 
 def embedding(w: Any, index: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False) -> Any:
-    """Rows of w [V, E]; row ``padding_idx`` (-1: none) gets no gradient."""
-    if scale_grad_by_freq:
-        raise UnsupportedError("embedding with scale_grad_by_freq")
+    """Rows of w [V, E]; row ``padding_idx`` (-1: none) gets no gradient.
+
+    ``scale_grad_by_freq``: the gradient of each row is divided by how often the index names it.
+    """
     if len(w.shape) != 2:
         raise ShapeError(f"embedding: weight must be [V, E]; got {list(w.shape)}")
     index = in_range("embedding", index, w.shape[0])
     rows = op["reshape"](index, shape=(math.prod(index.shape), 1))
-    return op["reshape"](op["take"](w, rows, dim=0, skip=padding_idx, strict=True), shape=(*index.shape, w.shape[1]))
+    found = op["take"](w, rows, dim=0, skip=padding_idx, strict=True)
+    if scale_grad_by_freq:
+        ones = op["expand"](table_for(w, (1,), (), "f32"), shape=tuple(rows.shape))
+        times = op["take"](op["put"](ones, rows, dim=0, size=w.shape[0]), rows, dim=0)
+        found = op["straight_through"](found, cast(cast(found, "f32") / times, w.dtype))
+    return op["reshape"](found, shape=(*index.shape, w.shape[1]))
 
 
 def one_hot(index: Any, num_classes: int = -1) -> Any:
