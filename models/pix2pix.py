@@ -32,12 +32,12 @@ class Pix2Pix(nn.Module):
         wide = [labels, *(width * min(8, 2**level) for level in range(levels))]
         self.down = nn.ModuleList(Conv(wide[i], wide[i + 1], 4, 2, 1) for i in range(levels))
         # Each but the first takes the result of the one below and the skip from the other side.
-        self.up = nn.ModuleList(
+        self.rise = nn.ModuleList(
             Conv(wide[i + 1] * (1 if i == levels - 1 else 2), wide[i] if i else width, 3, padding=1)
             for i in reversed(range(levels))
         )
         self.down_norms = nn.ModuleList(nn.InstanceNorm2d(wide[i + 1], affine=True) for i in range(1, levels))
-        self.up_norms = nn.ModuleList(nn.InstanceNorm2d(wide[i], affine=True) for i in reversed(range(1, levels)))
+        self.rise_norms = nn.ModuleList(nn.InstanceNorm2d(wide[i], affine=True) for i in reversed(range(1, levels)))
         self.dropout = nn.Dropout(0.5)  # the paper's only source of chance, in the innermost levels
         self.out = Conv(width + labels, 3, 3, padding=1)
 
@@ -48,10 +48,10 @@ class Pix2Pix(nn.Module):
         for down, norm in zip(self.down[1:], self.down_norms, strict=True):
             h = norm(down(F.leaky_relu(h, 0.2)))
             skips.append(h)
-        for number, (up, norm) in enumerate(zip(self.up[:-1], self.up_norms, strict=True)):
-            h = norm(up(_twice(F.relu(h))))
+        for number, (rise, norm) in enumerate(zip(self.rise[:-1], self.rise_norms, strict=True)):
+            h = norm(rise(_twice(F.relu(h))))
             if number == 0:
                 h = self.dropout(h)
             h = torch.cat([h, skips[-2 - number]], 1)
-        h = F.relu(self.up[-1](_twice(F.relu(h))))
+        h = F.relu(self.rise[-1](_twice(F.relu(h))))
         return (torch.tanh(self.out(torch.cat([h, maps], 1))) + 1) / 2

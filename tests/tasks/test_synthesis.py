@@ -140,8 +140,8 @@ def made_by_hand(state: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Te
     maps = F.one_hot(x.long(), LABELS).permute(0, 3, 1, 2).double()
     outer = conv("down.0", maps, 2)
     inner = norm(conv("down.1", F.leaky_relu(outer, 0.2), 2), "down_norms.0")
-    back = norm(conv("up.0", twice(F.relu(inner))), "up_norms.0")
-    whole = F.relu(conv("up.1", twice(F.relu(torch.cat([back, outer], 1)))))
+    back = norm(conv("rise.0", twice(F.relu(inner))), "rise_norms.0")
+    whole = F.relu(conv("rise.1", twice(F.relu(torch.cat([back, outer], 1)))))
     return (torch.tanh(conv("out", torch.cat([whole, maps], 1))) + 1) / 2
 
 
