@@ -88,10 +88,10 @@ def look_at(files: tuple[str, ...], form: str | None, out: Path | None) -> None:
         for path in paths:
             yield DataError(f"{path} is bad") if "bad" in path.name else Answer({"length": len(path.name)}, ("seen",))
 
-    with go_through(files, work) as gone:
+    with go_through(files, work, out=out) as gone:
         gone.tell(form)
         if out is not None:
-            out.mkdir()
+            out.mkdir(exist_ok=True)
 
 
 def look(*words: str, input: bytes | None = None) -> Result:
@@ -131,3 +131,25 @@ def test_files_that_are_written_are_named_up_to_a_few(capsys: pytest.CaptureFixt
     ]
     assert check_folder(None) is None
     assert check_folder(tmp_path) == tmp_path
+
+
+def test_what_an_earlier_call_wrote_into_a_folder_within_is_left_out(tmp_path: Path) -> None:
+    out = tmp_path / "pictures" / "answers"
+    out.mkdir(parents=True)
+    names = [str(tmp_path / "pictures" / "a.png"), str(out / "a-answer.png")]
+    for name in names:
+        Path(name).write_bytes(b"?")
+
+    def seen(*words: object) -> list[str]:
+        result = look(*map(str, words), "--json")
+        assert result.exit_code == 0, result.output
+        return [row["picture"] for row in json.loads(result.stdout)]
+
+    for word in (tmp_path / "pictures", tmp_path / "pictures" / "**" / "*.png", tmp_path / "pic*" / "*"):
+        assert seen(word, "--out", out) == names[:1]
+    for word in (out, out / "*.png", names[1]):  # said by name
+        assert seen(word, "--out", out) == names[1:]
+    assert seen(tmp_path / "pictures") == names
+    Path(names[0]).unlink()
+    result = look(str(tmp_path / "pictures"), "--out", str(out))
+    assert (result.exit_code, type(result.exception).__name__) == (1, "DataError")

@@ -60,7 +60,7 @@ def infer(
 
     task = find_task(task_name(run))
     with go_through(
-        pictures, lambda files: predict(task, run, files, top, score=score, best=best), task.takes
+        pictures, lambda files: predict(task, run, files, top, score=score, best=best), task.takes, out
     ) as answers:
         answers.tell(form)
         if out is not None:

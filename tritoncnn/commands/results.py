@@ -149,9 +149,14 @@ class Gone(Generic[R]):
 
 @contextlib.contextmanager
 def go_through(
-    words: Sequence[str], work: Callable[[list[Path]], Iterable[R | DataError]], kind: Kind | None = None
+    words: Sequence[str],
+    work: Callable[[list[Path]], Iterable[R | DataError]],
+    kind: Kind | None = None,
+    out: Path | None = None,
 ) -> Iterator[Gone[R]]:
     """Give the files that ``words`` name to ``work``, which returns a result for each, or why it cannot be read.
+
+    Folders and patterns do not stand for what is in ``out``, the folder where results are written.
 
     What cannot be read is passed over: at the end of the block the command ends with an exit code that says so. The only
     file that there is raises its DataError. Raises InputError where - is said twice, and what ``work`` raises.
@@ -160,7 +165,7 @@ def go_through(
 
     kind = kind or PICTURES
     with tempfile.TemporaryDirectory() as place:  # for standard input
-        handed = find_pictures(words, Path(place), kind)
+        handed = find_pictures(words, Path(place), kind, out)
         results = iter(work([one.file for one in handed if isinstance(one.file, Path)]))
         found = []
         for one in handed:

@@ -38,12 +38,13 @@ class Kind(NamedTuple):
 PICTURES = Kind("picture", SUFFIXES)
 
 
-def find_pictures(words: Sequence[str], place: Path, kind: Kind = PICTURES) -> list[Picture]:
+def find_pictures(words: Sequence[str], place: Path, kind: Kind = PICTURES, out: Path | None = None) -> list[Picture]:
     """The pictures, or files of another kind, that ``words`` name, in their order; ``place`` is a folder for what comes from
     standard input.
 
     A folder stands for all pictures in it and its folders; a word with * or ? that is no file for all that match it, in the
-    order of their names; - for one picture on standard input. Raises InputError where - is said twice.
+    order of their names; - for one picture on standard input. Of a folder or a pattern above ``out``, where answers are
+    written, what is in that is left out: it was written by an earlier call. Raises InputError where - is said twice.
     """
     if list(words).count(STDIN) > 1:
         raise InputError(f"standard input (-) holds one {kind.word}; say it once")
@@ -53,7 +54,7 @@ def find_pictures(words: Sequence[str], place: Path, kind: Kind = PICTURES) -> l
             found.append(Picture(STDIN, _stdin(place / "stdin", kind)))
             continue
         try:
-            found += _of(Path(word), kind)
+            found += _of(Path(word), kind, out)
         except DataError as error:
             found.append(Picture(word, error))
         except InputError as error:
@@ -61,24 +62,37 @@ def find_pictures(words: Sequence[str], place: Path, kind: Kind = PICTURES) -> l
     return found
 
 
-def _of(path: Path, kind: Kind) -> list[Picture]:
+def _of(path: Path, kind: Kind, out: Path | None) -> list[Picture]:
     there = look(path)
     if there == "folder":
-        files = [file for file in files_in(path) if file.suffix.lower() in kind.suffixes]
+        files = [
+            file for file in files_in(path) if file.suffix.lower() in kind.suffixes and not _written(file, path, out)
+        ]
         if not files:
             raise DataError(f"folder {path} holds no {kind.word} ({', '.join(kind.suffixes)})")
         return [Picture(str(file), file) for file in files]
     if there == "none" and glob.has_magic(str(path)):
-        matches = sorted(glob.glob(str(path), recursive=True))
+        above = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
+        matches = sorted(
+            match for match in glob.glob(str(path), recursive=True) if not _written(Path(match), above, out)
+        )
         if not matches:
             raise DataError(f"no {kind.word} matches {path}")
-        return [picture for match in matches for picture in _matched(Path(match), kind)]
+        return [picture for match in matches for picture in _matched(Path(match), kind, out)]
     return [Picture(str(path), path)]
 
 
-def _matched(path: Path, kind: Kind) -> list[Picture]:
+def _written(file: Path, named: Path, out: Path | None) -> bool:
+    """Whether a file is in ``out``, or ``out`` itself, and that is within the folder which was named."""
+    if out is None:
+        return False
+    out = out.resolve()
+    return named.resolve() in out.parents and out in (file.resolve(), *file.resolve().parents)
+
+
+def _matched(path: Path, kind: Kind, out: Path | None) -> list[Picture]:
     """A folder that matches stands for its pictures; a link that leads nowhere is told when it is read."""
-    return _of(path, kind) if look(path) == "folder" else [Picture(str(path), path)]
+    return _of(path, kind, out) if look(path) == "folder" else [Picture(str(path), path)]
 
 
 def _stdin(path: Path, kind: Kind) -> Path | DataError:
