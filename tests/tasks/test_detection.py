@@ -20,7 +20,7 @@ from tests.train.runs import assert_goes_on
 from tritoncnn import train as library
 from tritoncnn.commands.infer import infer
 from tritoncnn.data import Examples, Facts, load_data, pasted
-from tritoncnn.data.boxes import FittedReader
+from tritoncnn.data.boxes import NONE, FittedReader, crowd_of
 from tritoncnn.errors import InputError
 from tritoncnn.models.fcos import FAR, FCOS, Outputs, fcos_resnet50, fcos_small
 from tritoncnn.task import Ask
@@ -243,6 +243,25 @@ def test_a_class_without_boxes_has_no_precision_and_no_boxes_at_all_are_no_error
     none = torch.full((1, 1, 5), -1.0)
     assert map50(perfect(none), none) == 0.0
     assert np.isfinite(float(one_stage_loss(perfect(none), none)))
+
+
+def test_crowds_are_not_learned_and_what_is_found_in_them_is_no_mistake() -> None:
+    thing, other, first, second = (
+        [0.1, 0.1, 0.3, 0.3],
+        [0.1, 0.6, 0.3, 0.9],
+        [0.5, 0.5, 0.65, 0.7],
+        [0.7, 0.6, 0.9, 0.9],
+    )
+    y = torch.tensor([[[0, *thing], [1, *other], [crowd_of(1), 0.45, 0.45, 1, 1]]])
+    outputs = perfect(torch.tensor([[[0, *thing], [1, *first], [1, *second], [1, *other]]]))
+    without = y.clone()
+    without[0, 2, 0] = NONE
+    assert map50(outputs, y) == 1.0
+    assert map50(outputs, without) < 0.9
+    assert torch.equal(one_stage_loss(outputs, y), one_stage_loss(outputs, without))
+    told = tell_precisions(outputs, Examples(torch.zeros(1, 3, 96, 96), y), FACTS).note["classes"]
+    assert [(row["boxes"], row["AP50"]) for row in told] == [(1, 1.0), (1, 1.0)]
+    draw_gallery(outputs, Examples(torch.zeros(1, 3, 96, 96), y), FACTS)
 
 
 def test_answers_are_in_the_pixels_of_the_picture_whatever_its_shape() -> None:
