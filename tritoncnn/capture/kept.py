@@ -17,6 +17,7 @@ KEEPS = "something that forward keeps outside of parameters and buffers"
 TENSOR = f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
 OTHERWISE = f"{KEEPS}: it would do something else in the next call"
 SMALL = 1024  # numbers of a tensor that the code holds, up to which they are compared
+QUESTIONS = ("prim", "profiler")  # namespaces of what asks torch itself, which remembers some answers, or marks a place
 
 
 @contextlib.contextmanager
@@ -74,10 +75,7 @@ class _Log(TorchDispatchMode):
             self.fixed.add(id(tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace in (
-            "prim",
-            "profiler",
-        ):  # questions of torch itself, some of whose answers it remembers; its marks
+        if func.namespace in QUESTIONS:
             return func(*args, **(kwargs or {}))
         operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         said = tree_map(self._said, (args, kwargs or {}))  # before the op runs: it may change them

@@ -19,9 +19,7 @@ from tritoncnn.data.pictures import Grey, is_dark_on_light, read_grey, stretch
 SIZE = 28  # side of the result
 INK_BOX = 20  # the longer side of the ink in it
 FLAT = 2.0**-16  # of the largest value: differences below are rounding
-TINY = (
-    12  # a picture with a shorter side is a drawing of few pixels, where neighbours differ by ink rather than by noise
-)
+TINY = 12  # of a picture with a shorter side, a drawing of few pixels, neighbours differ by ink rather than by noise
 KEPT = 0.55  # of the contrast is left by an average over neighbours: of scikit-learn's 8 x 8 scans 0.57 or more, of noise 0.36
 INK = 0.2  # from this share of full contrast on, a pixel counts as ink
 
