@@ -14,7 +14,7 @@ from tritoncnn.ops.define import sum_to
 from tritoncnn.passes.fuse_bias_grad import FuseBiasGrad
 from tritoncnn.passes.fuse_epilogue import FuseEpilogue
 from tritoncnn.passes.fuse_into_reduction import FuseIntoReduction
-from tritoncnn.passes.fuse_pointwise import FusePointwise
+from tritoncnn.passes.fuse_pointwise import MAX_WORDS, FusePointwise
 from tritoncnn.passes.fuse_pool import FusePool
 from tritoncnn.passes.fuse_prologue import FusePrologue
 from tritoncnn.passes.fuse_statistics import FuseStatistics
@@ -292,3 +292,21 @@ def test_fuse_sums_leaves_other_sums_alone(old: str, new: str) -> None:
     if "f32[4]\n" in text.split("expr")[1]:
         text = text.replace("dims=[0], expr", "dims=[1], expr")
     assert not any("also" in line for line in after(FuseSums(), text))
+
+
+def test_a_chain_of_a_thousand_ops_is_cut_into_passes() -> None:
+    """What is iterated, as a fractal is, is no deeper for the compiler than it is long."""
+
+    class Chain(nn.Module):
+        def forward(self, x: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+            for _ in range(500):
+                x, small = torch.sin(x) + 0.5, torch.cos(small) + 0.25
+            return x * small
+
+    torch.manual_seed(0)
+    x, small = torch.randn(3, 5, 4, 4), torch.randn(1, 5, 1, 1)
+    model = tritoncnn.compile(Chain(), (x, small))
+    # Both iterations converge: what is rounded on the way hardly matters at the end.
+    torch.testing.assert_close(model(x, small), Chain()(x, small), rtol=1e-5, atol=1e-6)
+    longest = max(len(str(node.attrs["expr"]).split("(")) for node in model.plan.graph.nodes if "expr" in node.attrs)
+    assert longest <= MAX_WORDS

@@ -30,6 +30,7 @@ def is_pointwise(node: Node) -> bool:
     return bool(OPS[node.op].expression)
 
 
+LONGEST_EPILOGUE = 48  # ops, of which an expression has no more
 WIDER = 8  # a reader of so many times the elements computes a value again at no cost to speak of
 
 
@@ -40,17 +41,17 @@ def is_small_beside(value: Value, result: Value) -> bool:
 
 def is_epilogue(graph: Graph, value: Value) -> bool:
     """Whether pointwise ops compute the value of a kernel's first result, which nobody else reads: in its epilogue slot."""
-    node = graph.producer.get(value)
-    if node is None or not (OPS[node.op].triton or OPS[node.op].reshapes):
-        return False
-    like = [v for v in node.operands if v.type.numel == value.type.numel and v.type.dtype == value.type.dtype]
-    alone = [v for v in like if v in graph.producer and len(graph.users[v]) == 1]
-    return any(_has_epilogue(graph, v) or is_epilogue(graph, v) for v in alone)
-
-
-def _has_epilogue(graph: Graph, value: Value) -> bool:
-    node = graph.producer[value]
-    return OPS[node.op].epilogue and value is node.results[0]
+    left, seen = [value], 0
+    while left and seen < LONGEST_EPILOGUE:
+        node, seen = graph.producer[left.pop()], seen + 1
+        if not (OPS[node.op].triton or OPS[node.op].reshapes):
+            continue
+        like = [v for v in node.operands if v.type.numel == value.type.numel and v.type.dtype == value.type.dtype]
+        alone = [v for v in like if v in graph.producer and len(graph.users[v]) == 1]
+        if any(OPS[graph.producer[v].op].epilogue and v is graph.producer[v].results[0] for v in alone):
+            return True
+        left += alone
+    return False
 
 
 def root(graph: Graph, value: Value) -> Value:

@@ -58,14 +58,13 @@ class _Parts:
 
     def _combine(self, node: Node) -> tuple[Expr, tuple[Value, ...]]:
         """The node's expression with its producers put in; the earliest stay out as far as the limits ask."""
-        apart: set[Value] = set()
-        while True:
-            inline = self._cone(node, apart)
+        cone = self._cone(node)
+        for length in range(len(cone), -1, -1):
+            inline = set(cone[:length])
             operands, text = self._measure(node, inline)
             words = 1 + len(inline) + len(operands)
             if not inline or (len(operands) <= MAX_OPERANDS and words <= MAX_WORDS and text <= MAX_TEXT):
                 break
-            apart.add(min(inline, key=self.graph.position.__getitem__))
         self.inlined |= inline
         table = {value: arg(i) for i, value in enumerate(operands)}
 
@@ -81,25 +80,25 @@ class _Parts:
 
         return expr_of(node), tuple(operands)
 
-    def _cone(self, node: Node, apart: set[Value]) -> set[Value]:
-        """Results of the pointwise nodes that are read by ``node``, or by others of the cone, and by nobody else."""
-        inline: set[Value] = set()
+    def _cone(self, node: Node) -> list[Value]:
+        """Results of the pointwise nodes that are read by ``node``, or by others of the cone, and by nobody else: the latest
+        MAX_WORDS, the latest first."""
+        inline: dict[Value, None] = {}
         ready = {v for v in node.operands if v in self.graph.position}
-        while ready:
+        while ready and len(inline) < MAX_WORDS:
             value = max(ready, key=self.graph.position.__getitem__)  # latest first: its readers are decided
             ready.discard(value)
             producer = self.graph.producer[value]
             readers = self.graph.users.get(value, ())
             if (
                 OPS[producer.op].triton
-                and value not in apart
                 and value not in self.graph.outputs
                 and (value.type.shape == node.result.type.shape or self._again(value, node.result))
                 and all(reader is node or reader.results[0] in inline for reader in readers)
             ):
-                inline.add(value)
+                inline[value] = None
                 ready |= {v for v in producer.operands if v in self.graph.position}
-        return inline
+        return list(inline)
 
     def _again(self, value: Value, result: Value) -> bool:
         """Whether a value of another shape had better be computed for each element of the result."""

@@ -8,6 +8,7 @@ from tritoncnn.ir import Graph, Node, Rewriter, Value, rewrite
 from tritoncnn.ops import OPS, Sym
 from tritoncnn.ops.define import inplace_of
 from tritoncnn.passes.define import Pass, count, is_epilogue, is_small_beside, root
+from tritoncnn.passes.fuse_pointwise import MAX_WORDS
 from tritoncnn.passes.recompute_light import SMALL
 
 
@@ -17,7 +18,8 @@ class RecomputeSmall(Pass):
        =>   %3 and %4 read copies of rsqrt(reshape(var)), which fuse with them: one launch less, and no memory
 
     When   %1 is pointwise and all that read it, through reshapes and other such values, make much more than it has; no
-    operand of it is overwritten before they read it. Operands of another shape are single numbers.
+    operand of it is overwritten before they read it. Operands of another shape are single numbers. Of a long chain the last
+    MAX_WORDS.
     Not    where %1 follows from a product alone, or from another kernel with an epilogue slot, which then computes it once.
     """
 
@@ -65,6 +67,7 @@ def _small(graph: Graph) -> set[Value]:
         for _, operand in inplace_of(node):
             overwritten.setdefault(root(graph, node.operands[operand]), position)
     last: dict[Value, int] = {}  # a small value -> where it is read at the latest
+    chain: dict[Value, int] = {}  # a small value -> how many of them, one after the other, a reader computes
     for node in reversed(graph.nodes):
         op, value = OPS[node.op], node.results[0]
         if value in graph.outputs or not 0 < value.type.numel <= SMALL or not (op.triton or op.reshapes):
@@ -75,8 +78,14 @@ def _small(graph: Graph) -> set[Value]:
         end = max((last.get(user.results[0], graph.position[user.results[0]]) for user in users), default=0)
         one_shape = op.reshapes or all(v.type.shape in (value.type.shape, ()) for v in node.operands)
         steady = all(end < overwritten.get(root(graph, v), end + 1) for v in node.operands)
-        if one_shape and steady and all(user.results[0] in last or _wide(user, value) for user in users):
-            last[value] = end
+        length = 1 + max((chain.get(user.results[0], 0) for user in users), default=0)
+        if (
+            length <= MAX_WORDS
+            and one_shape
+            and steady
+            and all(user.results[0] in last or _wide(user, value) for user in users)
+        ):
+            last[value], chain[value] = end, length
     return set(last)
 
 
