@@ -5,6 +5,7 @@ known.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,9 +35,9 @@ KITTI = frozenset(("proj_depth", "groundtruth_depth"))  # names of folders
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
 FARTHEST = 1e5  # metres: what is farther is not known
 FULL = 65535  # the largest step of 16 bits: that far or farther, so it is not known
-INVERSE = re.compile(
-    r"disp(arity|arities|s)?\d*", re.IGNORECASE
-)  # words in paths of what is large where depth is small
+# Words in paths of what is large where depth is small.
+INVERSE = re.compile(r"disp(arity|arities|s)?\d*", re.IGNORECASE)
+# Metres between which the middle depth of a data set lies, or it is asked whether these are metres.
 USUAL = (
     0.3,
     300.0,
@@ -145,7 +146,7 @@ def load_depths(folder: Path, read: Reader, scale: float, stream: bool = False) 
     found = find_pairs(folder, DEPTHS)
     train, test = part_pairs("depths", found)
     for pair in (*train, *test):
-        if any(map(INVERSE.fullmatch, re.split(r"[/_.-]+", str(pair.beside.relative_to(folder))))):
+        if any(map(INVERSE.fullmatch, re.split(r"[/_.-]+", os.path.relpath(pair.beside, folder)))):
             raise DataError(
                 f"depth map {pair.beside} is called a disparity, which is large where depth is small; wanted depth, which is "
                 "the focal length in pixels x the baseline / disparity"
