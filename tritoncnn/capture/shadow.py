@@ -13,6 +13,16 @@ from torch.utils._pytree import tree_leaves, tree_map
 from tritoncnn.capture.sizes import SIZES
 
 META = torch.device("meta")
+aten = torch.ops.aten
+UNSURE = {  # ops of which the rules for tensors without content do not know how results lie, unless operands lie row-major
+    aten.convolution.default: "a convolution",
+    aten.pixel_shuffle.default: "a pixel shuffle",
+    **{
+        getattr(aten, f"{kind}_pad{dims}d").default: "padding"
+        for kind in ("reflection", "replication")
+        for dims in (1, 2, 3)
+    },
+}
 
 
 class NotPlain(Exception):
@@ -57,8 +67,8 @@ def sized(func: Any, args: Any, kwargs: Any) -> Any:
     args, kwargs = tree_map(_twin, (args, kwargs))
     with no_python_dispatcher():  # torch's rules in C++, where there are both
         found = SIZES[func](*args, **kwargs) if func in SIZES else None
-        if found is None and func is torch.ops.aten.convolution.default and not _row_major(*args[:2]):
-            raise NotPlain("a convolution of what does not lie row-major")  # how its result lies depends on the CPU
+        if found is None and func in UNSURE and not _row_major(*(x for x in args[:2] if isinstance(x, torch.Tensor))):
+            raise NotPlain(f"{UNSURE[func]} of what does not lie row-major")
         return func(*args, **kwargs) if found is None else found
 
 
