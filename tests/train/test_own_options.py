@@ -76,7 +76,7 @@ def test_a_runs_file_trains_it_again_and_its_checkpoint_has_them(run: Path, data
         ({"depth": -1}, "--depth must be from 0 to 4; got -1"),
         ({"depth": 1.5}, "depth must be int; got 1.5"),
         ({"depth": True}, "depth must be int; got True"),
-        ({"pool": "median"}, "unknown pool 'median'; known: max, avg, none"),
+        ({"pool": "median"}, "unknown pool 'median'; known: max, avg, stride, none"),
         ({"model": "full", "pool": "max"}, "--pool belongs to --model filters or pyramid; got --model full"),
         ({"hold_out": 0.3}, "--hold-out belongs to --data folder; got --data digits"),
         ({"data": "folder", "hold_out": 1.0}, "--hold-out must be above 0 and below 1; got 1.0"),
@@ -97,7 +97,7 @@ def test_what_makes_no_sense_is_refused(given: dict[str, Any], sentence: str) ->
     ("words", "sentence"),
     [
         (["train", "lenet", "--depth", "3"], "Of its own, task 'lenet' has --hold-out"),
-        (["train", "stack", "--pool", "median"], "'median' is not one of 'max', 'avg', 'none'"),
+        (["train", "stack", "--pool", "median"], "'median' is not one of 'max', 'avg', 'stride', 'none'"),
         (["train", "stack", "--depth", "deep"], "'deep' is not a valid integer"),
         (
             ["train", "stack", "--filters", "learned"],
