@@ -68,10 +68,10 @@ def test_group_norm_reads_pixels_as_they_lie(groups: int, channels: int, channel
     nn.init.normal_(net.weight)
     x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
     model = tritoncnn.compile(net.eval(), x)
+    # Numbers up to 12, of statistics with about 20 roundings.
     torch.testing.assert_close(model(x).double(), copy.deepcopy(net).double()(x.double()), rtol=1e-5, atol=2e-5)
-    shapes = [value.type.shape for node in model.plan.graph.nodes for value in node.results]
-    assert {len(shape) for shape in shapes} <= {2, 4}
-    assert (2, channels, 15, 17) in shapes
+    shapes = {value.type.shape for node in model.plan.graph.nodes for value in node.results}
+    assert {shape[1] for shape in shapes} == {channels}, "no dim of channels is cut into groups"
 
 
 def test_what_a_kernel_computes_in_its_epilogue_is_not_computed_again_by_each_pixel() -> None:

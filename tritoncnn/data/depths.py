@@ -26,10 +26,8 @@ from tritoncnn.flags import FROM_0, option
 
 MILLIMETRES, KITTIS = 1000.0, 256.0  # steps of a metre, as NYU's depth maps and KITTI's have them
 DENSE, DENSES = "nyu2_train", 25.5  # a folder of maps of 8 bits, 255 being 10 m (Alhashim & Wonka 2018, "DenseDepth")
-WIDE, SPARSE = (
-    2.5,
-    0.5,
-)  # KITTI's maps are wider than high by more than this, and known at a smaller share of their pixels
+# KITTI's maps are wider than high by more than this, and known at a smaller share of their pixels.
+WIDE, SPARSE = 2.5, 0.5
 LOOKED = 4  # maps that are asked whether they look so
 KITTI = frozenset(("proj_depth", "groundtruth_depth"))  # names of folders
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for one channel of 16 bits
@@ -38,10 +36,7 @@ FULL = 65535  # the largest step of 16 bits: that far or farther, so it is not k
 # Words in paths of what is large where depth is small.
 INVERSE = re.compile(r"disp(arity|arities|s)?\d*", re.IGNORECASE)
 # Metres between which the middle depth of a data set lies, or it is asked whether these are metres.
-USUAL = (
-    0.3,
-    300.0,
-)  # metres between which the middle depth of a data set lies, or it is asked whether these are metres
+USUAL = (0.3, 300.0)
 
 
 def read_depth(path: Path, scale: float = MILLIMETRES) -> Array:
