@@ -22,6 +22,7 @@ from torch.nn.modules import transformer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tritoncnn.capture.ctc import ctc_loss
+from tritoncnn.capture.patches import patched
 from tritoncnn.errors import UnsupportedError
 
 Tensor = torch.Tensor
@@ -43,17 +44,8 @@ def in_tensors() -> Iterator[None]:
         (transformer, "_detect_is_causal_mask", _hinted),
         (Distribution, "_validate_args", False),
     )
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches if name in vars(owner)]
-    inherited = [(owner, name) for owner, name, _ in patches if name not in vars(owner)]
-    try:
-        for owner, name, ours in patches:
-            setattr(owner, name, ours)
+    with patched(patches):
         yield
-    finally:
-        for owner, name, theirs in before:
-            setattr(owner, name, theirs)
-        for owner, name in inherited:
-            delattr(owner, name)
 
 
 def _batch_norm(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

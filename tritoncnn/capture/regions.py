@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from tritoncnn.capture.patches import patched
 from tritoncnn.errors import UnsupportedError
 
 NO_GRAD = "wrap_with_set_grad_enabled"
@@ -35,17 +36,14 @@ def no_grad_kept() -> Iterator[None]:
     before = torch.set_grad_enabled.__init__
 
     def watched(switch: Any, mode: bool) -> None:
-        if not mode and torch.is_autocast_enabled("cpu") and _called_by_model(sys._getframe(1)):
+        if not mode and torch.is_autocast_enabled("cpu") and _called_by_model(sys._getframe(2)):
             raise UnsupportedError(
                 "torch.no_grad inside torch.autocast: torch's tracer drops it; put autocast inside no_grad"
             )
         before(switch, mode)
 
-    torch.set_grad_enabled.__init__ = watched  # type: ignore[method-assign, assignment]
-    try:
+    with patched([(torch.set_grad_enabled, "__init__", watched)]):
         yield
-    finally:
-        torch.set_grad_enabled.__init__ = before  # type: ignore[method-assign]
 
 
 def _called_by_model(frame: FrameType | None) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture.aten import model_line
+from tritoncnn.capture.patches import patched
 
 MISSING = object()
 SEEDS = "random numbers follow from a seed of ours; leave it out"
@@ -108,17 +109,8 @@ def watched(gradients: bool) -> Iterator[Watch]:
             (torch.autograd.graph.saved_tensors_hooks, "__enter__", functools.partial(_saved_hooks, note)),
             (torch.inference_mode, "__enter__", functools.partial(_inference, note)),
         ]  # fmt: skip
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in patches if name in vars(owner)]
-    inherited = [(owner, name) for owner, name, _ in patches if name not in vars(owner)]
-    try:
-        for owner, name, wrap in patches:
-            setattr(owner, name, wrap(getattr(owner, name)))
+    with patched([(owner, name, wrap(getattr(owner, name))) for owner, name, wrap in patches]):
         yield watch
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
-        for owner, name in inherited:
-            delattr(owner, name)
 
 
 def _line() -> str:
@@ -127,15 +119,15 @@ def _line() -> str:
     return model_line([(frame.filename, frame.lineno or 0) for frame in frames])
 
 
-def _ours_or_torchs(depth: int) -> bool:
-    """Whether the code that called is torch's own, which knows what it does."""
-    frame = sys._getframe(depth + 1)
+def _called_by_torch() -> bool:
+    """Whether the code that called what is patched is torch's own, which knows what it does."""
+    frame = sys._getframe(3)  # above the patch and what chooses it
     return frame.f_globals.get("__name__", "").partition(".")[0] == "torch"
 
 
 def _refuse(note: Callable[[str], None], what: str, call: Any) -> Any:
     def refused(*args: Any, **kwargs: Any) -> Any:
-        if not _ours_or_torchs(1):
+        if not _called_by_torch():
             note(what)
         return call(*args, **kwargs)
 
@@ -164,10 +156,10 @@ def _data(note: Callable[[str], None], data: Any) -> property:
     """The tracer loses track of ``x.data``; it is ``x.detach()``."""
 
     def get(tensor: torch.Tensor) -> torch.Tensor:
-        return data.__get__(tensor) if _ours_or_torchs(1) else tensor.detach()
+        return data.__get__(tensor) if _called_by_torch() else tensor.detach()
 
     def set_(tensor: torch.Tensor, value: torch.Tensor) -> None:
-        if not _ours_or_torchs(1):
+        if not _called_by_torch():
             note("an assignment to .data inside what is traced")
         data.__set__(tensor, value)
 
@@ -189,14 +181,14 @@ class _Node:
 def _grad_fn(note: Callable[[str], None], grad_fn: Any) -> property:
     def get(tensor: torch.Tensor) -> Any:
         node = grad_fn.__get__(tensor)
-        return node if node is None or _ours_or_torchs(1) else _Node(node, note)
+        return node if node is None or _called_by_torch() else _Node(node, note)
 
     return property(get)
 
 
 def _requires_grad(note: Callable[[str], None], switch: Any) -> property:
     def set_(tensor: torch.Tensor, value: bool) -> None:
-        if not _ours_or_torchs(1):
+        if not _called_by_torch():
             _note_switch(note, tensor, value)
         switch.__set__(tensor, value)
 
@@ -263,7 +255,7 @@ def _setattr(watch: Watch, call: Any) -> Any:
         buffer = module._buffers.get(name) if "_buffers" in module.__dict__ else None
         number = isinstance(value, (bool, int, float)) and isinstance(before, (bool, int, float)) and value != before
         if (
-            not _ours_or_torchs(1)
+            not _called_by_torch()
             and buffer is None
             and (isinstance(value, torch.Tensor) or number)
             and name != "training"
