@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 import triton
 import triton.language as tl
-from measure import Row, arguments, interleave, report, rows_of
+from measure import Row, arguments, read, report, rows_of
 
 from tritoncnn import cpu
 from tritoncnn.ir import TensorType
@@ -219,8 +219,7 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--only", choices=list(GROUPS), action="append", help="groups of cases (default: all)")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options, interleave = read(parser)
     torch.manual_seed(0)
     found: list[Row] = []
     means: dict[tuple[str, str], list[float]] = {}
@@ -229,7 +228,7 @@ def main() -> None:
             for call in sides.values():
                 call()
             torch.testing.assert_close(y, wanted(), rtol=0, atol=error)
-            for row in rows_of(case, interleave(sides, options.repeats)):
+            for row in rows_of(case, interleave(sides)):
                 found.append(row)
                 means.setdefault((group, str(row["peer"])), []).append(float(row["ratio"]))
     report(found, options.json)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from measure import Row, arguments, interleave, report, rows_of
+from measure import Row, arguments, read, report, rows_of
 
 from tritoncnn import functional as T
 
 
 def main() -> None:
-    asked = arguments(__doc__ or "").parse_args()
-    torch.set_num_threads(asked.threads)
+    asked, interleave = read(arguments(__doc__ or ""))
     x, w, b = torch.randn(1, 3, 8, 8), torch.randn(4, 3, 3, 3), torch.randn(4)
     leaf = w.clone().requires_grad_()
 
@@ -29,7 +28,7 @@ def main() -> None:
     }
     rows: list[Row] = []
     for name, (ours, theirs) in cases.items():
-        rows += rows_of(name, interleave({"ours": ours, "torch": theirs}, asked.repeats))
+        rows += rows_of(name, interleave({"ours": ours, "torch": theirs}))
     report(rows, asked.json)
 
 

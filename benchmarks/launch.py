@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import triton
-from measure import Row, arguments, interleave, report
+from measure import Interleave, Row, arguments, read, report
 
 import tritoncnn
 from tritoncnn import cpu
@@ -31,7 +31,7 @@ def nothing(x_ptr, y_ptr, n):
     pass
 
 
-def launches(repeats: int) -> list[Row]:
+def launches(interleave: Interleave) -> list[Row]:
     """One launch of each kind, over torch.add of one number into its output."""
     x, y = torch.zeros(1), torch.zeros(1)
     kernel = cpu.compile_kernel(nothing, {"x_ptr": "*fp32", "y_ptr": "*fp32", "n": "i32"}, {})
@@ -43,8 +43,7 @@ def launches(repeats: int) -> list[Row]:
                 "kernel[grid]": lambda: nothing[(1,)](x, y, 5),
                 "CpuKernel.launch": lambda: kernel.launch((1,), (x, y, 5)),
                 "torch.add out=": lambda: torch.add(x, 1.0, out=y),
-            },
-            repeats,
+            }
         )
     ms["bound launch"] /= BOUND
     peer = ms.pop("torch.add out=")
@@ -84,9 +83,8 @@ def compilations() -> list[Row]:
 
 
 def main() -> None:
-    options = arguments(__doc__.splitlines()[0]).parse_args()
-    torch.set_num_threads(options.threads)
-    report(launches(options.repeats) + compilations(), options.json)
+    options, interleave = read(arguments(__doc__.splitlines()[0]))
+    report(launches(interleave) + compilations(), options.json)
 
 
 if __name__ == "__main__":

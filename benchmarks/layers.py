@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from measure import Row, arguments, interleave, report, rows_of
+from measure import Row, arguments, read, report, rows_of
 
 from tritoncnn import functional as T
 
@@ -187,8 +187,7 @@ def main() -> None:
     parser.add_argument("--kind", default="", help="forward, fused, input, filter or other: kinds that start so")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--plot", type=Path, help="draw the ratios into this file")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    asked, interleave = read(parser)
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[asked.dtype]
     rows: list[Row] = []
     ratios: dict[str, list[float]] = {}
@@ -197,9 +196,7 @@ def main() -> None:
             if not timed.kind.startswith(asked.kind) or (timed.kind == "other" and asked.only not in timed.name):
                 continue
             compare(timed, dtype)
-            (row,) = rows_of(
-                f"{timed.name}: {timed.kind}", interleave({"ours": timed.ours, "torch": timed.theirs}, asked.repeats)
-            )
+            (row,) = rows_of(f"{timed.name}: {timed.kind}", interleave({"ours": timed.ours, "torch": timed.theirs}))
             rows.append(row)
             ratios.setdefault(timed.kind, []).append(float(row["ratio"]))
     report(rows, asked.json)

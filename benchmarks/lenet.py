@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from measure import Row, arguments, interleave, report, rows_of
+from measure import Interleave, Row, arguments, read, report, rows_of
 
 import tritoncnn
 from tritoncnn.models.lenet import LeNet
@@ -52,7 +52,7 @@ def our_step(model: torch.nn.Module, x: torch.Tensor, target: torch.Tensor) -> C
     return lambda: step(x, target)
 
 
-def compare_steps(size: int, repeats: int) -> list[Row]:
+def compare_steps(size: int, interleave: Interleave) -> list[Row]:
     torch.manual_seed(0)
     model, (x, target) = LeNet(), batch(size)
     sides = {
@@ -63,17 +63,17 @@ def compare_steps(size: int, repeats: int) -> list[Row]:
     losses = {name: [float(side()) for _ in range(5)][-1] for name, side in sides.items()}
     for name, loss in losses.items():
         assert abs(loss - losses["torch eager"]) < LOSS_TOLERANCE, f"{name}: loss {loss}, torch {losses['torch eager']}"
-    return rows_of(f"training step, batch {size}", interleave(sides, repeats))
+    return rows_of(f"training step, batch {size}", interleave(sides))
 
 
-def compare_inference(size: int, repeats: int) -> list[Row]:
+def compare_inference(size: int, interleave: Interleave) -> list[Row]:
     torch.manual_seed(0)
     model, (x, _) = LeNet().eval(), batch(size)
     ours, inductor = tritoncnn.compile(model, x), torch.compile(model)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), model(x), rtol=1e-4, atol=1e-5)
         sides = {"ours": lambda: ours(x), "torch eager": lambda: model(x), "torch.compile": lambda: inductor(x)}
-        return rows_of(f"inference, batch {size}", interleave(sides, repeats))
+        return rows_of(f"inference, batch {size}", interleave(sides))
 
 
 def peak_memory(side: str, size: int) -> float:
@@ -94,10 +94,9 @@ def child(side: str, size: int) -> None:
 
 
 def main() -> None:
-    options = arguments("LeNet against torch").parse_args()
-    torch.set_num_threads(options.threads)
-    rows = [row for size in (64, 256) for row in compare_steps(size, options.repeats)]
-    rows += [row for size in (1, 64, 256) for row in compare_inference(size, options.repeats)]
+    options, interleave = read(arguments("LeNet against torch"))
+    rows = [row for size in (64, 256) for row in compare_steps(size, interleave)]
+    rows += [row for size in (1, 64, 256) for row in compare_inference(size, interleave)]
     report(rows, options.json)
     for size in (64, 256):
         figures = {side: peak_memory(side, size) for side in ("ours", "torch eager", "torch.compile")}

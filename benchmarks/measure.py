@@ -6,6 +6,7 @@ A row is {"case", "ours_ms", "peer", "peer_ms", "ratio"}; ratio = peer_ms / ours
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -13,26 +14,41 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 Row = dict[str, str | float]
-PAUSE, WARM = 0.05, 0.015  # seconds
+Interleave = Callable[[dict[str, Callable[[], object]]], dict[str, float]]
+PAUSE, WARM, TURN = 0.05, 0.015, 0.02  # seconds
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """The flags every benchmark has: --json FILE, --threads N, --repeats N."""
+    """The flags every benchmark has: --json FILE, --threads N, --repeats N, --cpu."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--threads", type=int, default=2, help="torch.set_num_threads of both sides (default 2)")
     parser.add_argument("--repeats", type=int, default=31, help="timed rounds per case (default 31)")
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="CPU time in place of the wall's, which the load of a machine that others use too changes far more",
+    )
     return parser
 
 
+def read(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Interleave]:
+    """Read the command line and set torch's threads. Gives the options, and ``interleave`` as they say."""
+    options = parser.parse_args()
+    if options.cpu and options.threads != 1:
+        parser.error(f"--cpu adds up the time of all threads; it needs --threads 1, got {options.threads}")
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.cpu else time.perf_counter
+    return options, functools.partial(interleave, repeats=options.repeats, clock=clock)
+
+
 def interleave(
-    sides: dict[str, Callable[[], object]],
-    repeats: int,
-    seconds: float = 0.02,
-    clock: Callable[[], float] = time.perf_counter,
+    sides: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Median milliseconds per call of each side: in every round each side runs in turn for about ``seconds``.
+    """Median milliseconds per call of each side: in every round each side runs in turn for about 20 ms.
 
     ``clock`` tells seconds: those of the wall, or ``time.process_time``, which counts all threads.
 
@@ -45,7 +61,7 @@ def interleave(
             call()
         start = clock()
         call()
-        calls[name] = max(1, int(seconds / max(clock() - start, 1e-7)))
+        calls[name] = max(1, int(TURN / max(clock() - start, 1e-7)))
     rounds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, call in sides.items():

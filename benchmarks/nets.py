@@ -21,13 +21,12 @@ import io
 import logging
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from measure import Row, arguments, interleave, report, rows_of
+from measure import Interleave, Row, arguments, read, report, rows_of
 
 import tritoncnn
 from tritoncnn.data import Dataset, Facts, Reader, load_data
@@ -41,7 +40,6 @@ STEPS = 3  # whose losses are compared
 TOLERANCE = 0.02  # of their relative difference: Adam's first steps have the sign of each gradient, whatever its size
 TORCHS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 Call = Callable[[], Any]
-Clock = Callable[[], float]  # seconds
 
 
 class Net(NamedTuple):
@@ -116,7 +114,7 @@ def our_step(net: Net, module: torch.nn.Module, batch: int) -> Call:
     return lambda: step(x, y)[LOSS]
 
 
-def compare_steps(net: Net, repeats: int, clock: Clock) -> list[Row]:
+def compare_steps(net: Net, interleave: Interleave) -> list[Row]:
     """One row a peer, of one training step."""
     batch, module = net.task.recipe.batch, net.module()
     sides = {
@@ -130,10 +128,10 @@ def compare_steps(net: Net, repeats: int, clock: Clock) -> list[Row]:
         for name, found in losses.items():
             for mine, wanted in zip(found, losses["torch eager"], strict=True):
                 assert math.isclose(mine, wanted, rel_tol=TOLERANCE), f"{net.name}, {name}: {found}; {losses}"
-    return rows_of(f"{net.name} step, batch {batch}", interleave(sides, repeats, clock=clock))
+    return rows_of(f"{net.name} step, batch {batch}", interleave(sides))
 
 
-def compare_inference(net: Net, batch: int, repeats: int, clock: Clock) -> list[Row]:
+def compare_inference(net: Net, batch: int, interleave: Interleave) -> list[Row]:
     """One row a peer, of one call."""
     module, (x, _, _) = net.module().eval(), net.example(batch)
     ours = tritoncnn.compile(module, x)
@@ -145,7 +143,7 @@ def compare_inference(net: Net, batch: int, repeats: int, clock: Clock) -> list[
         sides = {"ours": lambda: ours(x), **peers}
         for name, side in sides.items():
             close(side(), wanted, f"{net.name}, {name}")
-        return rows_of(f"{net.name}, batch {batch}", interleave(sides, repeats, clock=clock))
+        return rows_of(f"{net.name}, batch {batch}", interleave(sides))
 
 
 def close(found: Any, wanted: Any, what: str) -> None:
@@ -240,24 +238,19 @@ def main() -> None:
     parser.add_argument("--only", type=words, default=[], help="tasks, with commas (default: all)")
     parser.add_argument("--all-models", action="store_true", help="every model of each task, not the default alone")
     parser.add_argument("--kind", type=words, default=["step", "inference"], help="step,inference")
-    parser.add_argument("--cpu", action="store_true", help="CPU time in place of the wall's; with --threads 1")
     parser.set_defaults(repeats=15)
-    options = parser.parse_args()
-    if options.cpu and options.threads != 1:
-        parser.error(f"--cpu adds up the time of all threads; it needs --threads 1, got {options.threads}")
-    clock = time.process_time if options.cpu else time.perf_counter
-    torch.set_num_threads(options.threads)
+    options, interleave = read(parser)
     for name in ("onnxruntime", "openvino"):
         if not installed(name):
             print(f"{name} is not installed and left out: pip install -e '.[bench]'")
     cases: dict[str, list[list[Row]]] = {"step": [], "inference": []}
     for net in nets(options.only, options.all_models):
         if "step" in options.kind:
-            cases["step"].append(compare_steps(net, options.repeats, clock))
+            cases["step"].append(compare_steps(net, interleave))
             report(cases["step"][-1], None)
         if "inference" in options.kind:
             for batch in BATCHES:
-                cases["inference"].append(compare_inference(net, batch, options.repeats, clock))
+                cases["inference"].append(compare_inference(net, batch, interleave))
                 report(cases["inference"][-1], None)
         torch._dynamo.reset()  # the next net has its own code
     report([row for of_kind in cases.values() for rows in of_kind for row in rows], options.json)
