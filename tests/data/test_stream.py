@@ -21,10 +21,10 @@ from tests.train.runs import assert_same_run
 from tests.train.samples import write_pictures
 from tritoncnn.data import SOURCES, Dataset, load_data
 from tritoncnn.data.boxes import FittedReader
-from tritoncnn.data.define import Array
+from tritoncnn.data.define import Array, Examples
 from tritoncnn.data.ink import read_ink
 from tritoncnn.data.pieces import PieceReader
-from tritoncnn.data.stream import PictureFiles, first, on_disk, read_ahead, sampled
+from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, read_ahead, sampled
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.tasks import find_task
 from tritoncnn.train import Options, Silent, measure, rehearse, resume, train
@@ -205,6 +205,62 @@ def test_a_run_from_disk_has_the_same_bits_for_any_number_of_processes_and_resum
     assert measured["metrics"]["accuracy"] == whole.summary["metrics"]["accuracy"]
     with pytest.raises(InputError, match=r"--stream True \(the run: .*|differ: --stream"):
         resume(STACK, tmp_path / "run", {"stream": False})
+
+
+def with_blanks(folder: Path, place: Path) -> Path:
+    """A copy with two blank pictures more in the first class; of its 14 two are for testing."""
+    copy = Path(shutil.copytree(folder, place))
+    for name in ("0a", "3a"):
+        Image.new("L", (40, 60), 200).save(copy / "left" / f"{name}.png")
+    return copy
+
+
+def test_blank_pictures_on_disk_are_told_and_passed_over(folder: Path, tmp_path: Path) -> None:
+    place = with_blanks(folder, tmp_path / "blank")
+
+    def options(workers: int) -> Options:
+        return Options.of(
+            STACK, data="folder", data_dir=str(place), stream=True, depth=0, epochs=2, batch_size=4, workers=workers
+        )
+
+    progress = Remarks()
+    whole = train(options(0), tmp_path / "whole", progress)
+    data = load(place, stream=True)
+    assert (
+        sum(path.stem in ("0a", "3a") for path in data.train.x.paths) + data.note["left_out"].get("blank pictures", 0)
+        == 2
+    )  # type: ignore[attr-defined]
+    told = [line for line in progress.said if "is blank, and is passed over" in line]
+    assert len(told) == len(set(told)) == sum(path.stem in ("0a", "3a") for path in data.train.x.paths)  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        train(options(2), tmp_path / "run", StopAfter(4))
+    resume(STACK, tmp_path / "run", {"workers": 1})
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    measured = measure(STACK, whole.run, part="all").note
+    assert measured["examples"] == 3 * EACH
+
+
+def test_blank_pictures_for_testing_are_left_out_before_the_first_step(folder: Path, tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        shutil.copytree(folder, tmp_path / part)
+    with_blanks(folder, tmp_path / "more")
+    for name in ("0a", "3a"):
+        shutil.copy(tmp_path / "more" / "left" / f"{name}.png", tmp_path / "val" / "left")
+    shutil.rmtree(tmp_path / "more")
+    eager, lazy = load(tmp_path), load(tmp_path, stream=True)
+    assert lazy.note == eager.note
+    assert lazy.note["left_out"] == {"blank pictures": 2}
+    assert torch.equal(lazy.test.x[:], eager.test.x)
+
+
+def test_a_batch_keeps_what_can_be_seen() -> None:
+    x = torch.arange(5.0).reshape(5, 1, 1, 1).clone()
+    x[[0, 3, 4]] = float("nan")
+    batch = in_place_of_blanks(Examples(x, torch.arange(5)), blank_rows(x))
+    assert batch.y.tolist() == [1, 1, 2, 1, 1]
+    assert batch.x.flatten().tolist() == [1, 1, 2, 1, 1]
+    with pytest.raises(DataError, match="all 1 pictures of a batch are blank"):
+        in_place_of_blanks(Examples(x[:1], torch.arange(1)), blank_rows(x[:1]))
 
 
 @pytest.mark.parametrize("name", ["masks", "depths"])

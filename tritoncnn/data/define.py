@@ -132,16 +132,22 @@ class Examples:
     """Inputs and targets, the i-th of one for the i-th of the other; targets may be a tree of tensors.
 
     Of a data set that stays on disk, x is no tensor but gives one for ``x[rows]``: see ``stream.py``.
+    ``beside`` is a tree of tensors with a row for each example too, or None: what no step learns, but ``eval`` reports by.
     """
 
     x: torch.Tensor
     y: Any
+    beside: Any = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, rows: torch.Tensor | slice) -> Examples:
-        return Examples(self.x[rows], apply(lambda values: values[rows], self.y))
+        return self.of(self.x[rows], lambda values: values[rows])
+
+    def of(self, x: torch.Tensor, rows: Callable[[torch.Tensor], torch.Tensor]) -> Examples:
+        """Other inputs, with the ``rows`` of all else that belong to them."""
+        return Examples(x, apply(rows, self.y), apply(rows, self.beside))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tritoncnn.data.define import (
 from tritoncnn.data.define import hold_out as choose
 from tritoncnn.data.files import in_words, look, memory_left, reason
 from tritoncnn.data.pictures import SUFFIXES
-from tritoncnn.data.stream import SAMPLE, STREAM, make_streamed
+from tritoncnn.data.stream import SAMPLE, STREAM, blank_among, make_streamed
 from tritoncnn.errors import DataError
 from tritoncnn.flags import Rule, option
 
@@ -55,8 +55,10 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, s
 
     Where the folder holds ``train`` and ``val`` (or the like) with class folders in them, these are the parts. A class's
     pictures may lie in folders of its folder. Names that begin with a dot are passed over; other files that are no
-    pictures, and blank pictures, are left out and told. With ``stream`` pictures stay on disk until a batch wants them, and
-    blank ones are errors then. Raises DataError: no class, a class with too few pictures, a picture that cannot be read.
+    pictures, and blank pictures, are left out and told. With ``stream`` pictures stay on disk until a batch wants them; those
+    for testing are all looked at before.
+
+    Raises DataError: no class, a class with too few pictures, a picture that cannot be read.
     """
     assert folder is not None, "load_data asks for one"
     left_out: Counter[str] = Counter()
@@ -77,6 +79,9 @@ def load_folder(folder: Path | None, read: Reader, hold_out: float = HELD_OUT, s
         if test is None:
             kept = choose(train.labels, hold_out)
             train, test = train.chosen(~kept), train.chosen(kept)
+        if (blank := blank_among(test.paths, read)).any():
+            left_out["blank pictures"] += int(blank.sum())
+            test = test.chosen(~blank)
         remarks += [*_told(left_out, folder), f"pictures stay on disk; mean and deviation are those of up to {SAMPLE}"]
         more = {"left_out": dict(left_out)}
         data = make_streamed("folder", folder, names, train, test, read, tuple(remarks), more)

@@ -1,6 +1,7 @@
 """Pictures that stay on disk and are read when rows of them are asked for, ahead of their use by other processes if wanted.
 
-Which pictures come in which order is said before any is read: no bit depends on how many processes read.
+Which pictures come in which order is said before any is read: no bit depends on how many processes read. That a picture is blank
+is known when it is read: it is NaN in its batch, where another picture then takes its place.
 """
 
 from __future__ import annotations
@@ -17,10 +18,22 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from tritoncnn.data.define import Array, Dataset, Examples, Facts, Labels, Reader, check_labels, facts_of, note_of
+from tritoncnn.data.define import (
+    Array,
+    BlankError,
+    Dataset,
+    Examples,
+    Facts,
+    Labels,
+    Reader,
+    check_labels,
+    facts_of,
+    note_of,
+)
 from tritoncnn.errors import DataError
 from tritoncnn.flags import option
 from tritoncnn.tree import apply
@@ -58,10 +71,13 @@ class PictureFiles:
         return self.normalise(self.pictures(numbers))
 
     def pictures(self, numbers: Sequence[int]) -> Array:
-        """f32[N,C,H,W] in [0, 1]."""
-        found = np.empty((len(numbers), *self.shape[1:]), np.float32)
+        """f32[N,C,H,W] in [0, 1]; of a blank picture NaN."""
+        found = np.full((len(numbers), *self.shape[1:]), np.nan, np.float32)
         for place, number in enumerate(numbers):
-            picture = self.read(self.paths[number])
+            try:
+                picture = self.read(self.paths[number])
+            except BlankError:
+                continue
             if picture.shape != self.shape[1:]:
                 raise DataError(
                     f"picture {self.paths[number]} is read as {list(picture.shape)}; the others are {list(self.shape[1:])}"
@@ -78,6 +94,11 @@ class PictureFiles:
         return torch.linspace(0, len(self) - 1, count, dtype=torch.float64).round().long()
 
 
+def blank_rows(pictures: Array | torch.Tensor) -> NDArray[np.bool_]:
+    """Which of pictures [N,C,H,W] stand for blank files."""
+    return np.isnan(np.asarray(pictures)[:, 0, 0, 0])
+
+
 def on_disk(part: Examples) -> PictureFiles | None:
     """The files of a part that is not in memory."""
     return part.x if isinstance(part.x, PictureFiles) else None
@@ -90,36 +111,76 @@ def first(part: Examples, count: int) -> Examples:
         return part.take(slice(count))
     paths = files.paths[:count]
     few = replace(files, paths=paths, shape=torch.Size((len(paths), *files.shape[1:])))
-    return Examples(cast("torch.Tensor", few), apply(lambda values: values[:count], part.y))
+    return part.of(cast("torch.Tensor", few), lambda values: values[:count])
 
 
 def joined(a: Examples, b: Examples) -> Examples:
     """The examples of two parts of one data set, which are both in memory or both on disk, one after the other."""
-    y = apply(lambda *rows: torch.cat(rows), a.y, b.y)
+    y, beside = (apply(lambda *rows: torch.cat(rows), *trees) for trees in ((a.y, b.y), (a.beside, b.beside)))
     files = on_disk(a), on_disk(b)
     if files[0] is None or files[1] is None:
-        return Examples(torch.cat([a.x, b.x]), y)
+        return Examples(torch.cat([a.x, b.x]), y, beside)
     paths = (*files[0].paths, *files[1].paths)
     whole = replace(files[0], paths=paths, shape=torch.Size((len(paths), *files[0].shape[1:])))
-    return Examples(cast("torch.Tensor", whole), y)
+    return Examples(cast("torch.Tensor", whole), y, beside)
 
 
 def sampled(part: Examples) -> Examples:
-    """A part that is in memory; of one that is not, SAMPLE examples evenly over it, now read."""
+    """A part that is in memory; of one that is not, SAMPLE examples evenly over it, now read, but for blank ones."""
     files = on_disk(part)
-    return part if files is None else part.take(files.evenly())
+    if files is None:
+        return part
+    some = part.take(files.evenly())
+    return some.take(torch.from_numpy(~blank_rows(some.x)))
+
+
+def in_place_of_blanks(batch: Examples, blank: NDArray[np.bool_]) -> Examples:
+    """A batch in which the next one that is none stands for each ``blank`` row. Raises DataError where all are."""
+    if blank.all():
+        raise DataError(f"all {len(blank)} pictures of a batch are blank")
+    seen = np.flatnonzero(~blank)
+    places = seen[np.searchsorted(seen, np.arange(len(blank))) % len(seen)]
+    return batch.take(torch.from_numpy(places))
+
+
+def without_blanks(part: Examples) -> Examples:
+    """A part on disk without its blank pictures, for which all are read; one in memory as it is. Raises DataError."""
+    files = on_disk(part)
+    if files is None:
+        return part
+    kept = np.flatnonzero(~blank_among(files.paths, files.read))
+    few = replace(files, paths=tuple(files.paths[n] for n in kept), shape=torch.Size((len(kept), *files.shape[1:])))
+    return part.of(cast("torch.Tensor", few), lambda values: values[torch.from_numpy(kept)])
+
+
+def blank_among(paths: Sequence[Path], read: Reader) -> NDArray[np.bool_]:
+    """Which of these pictures are blank. Raises DataError where one cannot be read."""
+    blank = np.zeros(len(paths), bool)
+    for number, path in enumerate(paths):
+        try:
+            read(path)
+        except BlankError:
+            blank[number] = True
+    return blank
 
 
 def renormalised(part: Examples, now: Facts, wanted: Facts) -> Examples:
     """A part that was normalised by the mean and deviation of ``now``, by those of ``wanted``."""
     if (files := on_disk(part)) is not None:
-        return Examples(cast("torch.Tensor", replace(files, facts=wanted)), part.y)
-    return Examples(wanted.normalise(now.restore(part.x)), part.y)
+        return replace(part, x=cast("torch.Tensor", replace(files, facts=wanted)))
+    return replace(part, x=wanted.normalise(now.restore(part.x)))
 
 
 def seen(pictures: Array | PictureFiles) -> Array:
-    """What mean and deviation are taken of: all pictures in memory, SAMPLE of those on disk."""
-    return pictures.pictures(pictures.evenly().tolist()) if isinstance(pictures, PictureFiles) else pictures
+    """What mean and deviation are taken of: all pictures in memory, SAMPLE of those on disk. Raises DataError."""
+    if not isinstance(pictures, PictureFiles):
+        return pictures
+    some = pictures.pictures(pictures.evenly().tolist())
+    if blank_rows(some).all():
+        raise DataError(
+            f"the first training pictures that were looked at are all blank: {pictures.paths[0]} and {len(some) - 1} more"
+        )
+    return some[~blank_rows(some)]
 
 
 def inputs_of(pictures: Array | PictureFiles, facts: Facts) -> torch.Tensor:
@@ -143,9 +204,12 @@ def make_streamed(
     name: str, root: Path, classes: Sequence[str], train: tuple[Sequence[Path], Labels], test: tuple[Sequence[Path], Labels],
     read: Reader, remarks: tuple[str, ...], more: Mapping[str, Any],
 ) -> Dataset:  # fmt: skip
-    """As ``make_labelled``, of files with their labels; the first tells the size of all. Raises DataError."""
+    """As ``make_labelled``, of files with their labels; the first for testing, which is not blank, tells the size of all.
+
+    Raises DataError.
+    """
     check_labels(name, classes, train[1], test[1])
-    shape = read(train[0][0]).shape
+    shape = read(test[0][0]).shape
     files = [PictureFiles(tuple(paths), root, read, torch.Size((len(paths), *shape))) for paths, _ in (train, test)]
     facts = facts_of(name, classes, seen(files[0]))
     digest = hashlib.sha256(repr(facts.classes).encode())

@@ -6,7 +6,7 @@ import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import tritoncnn
 from tritoncnn import cpu
 from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
-from tritoncnn.data import Dataset, load_data
+from tritoncnn.data import Dataset, Examples, load_data
 from tritoncnn.data.files import peak_memory
-from tritoncnn.data.stream import first, on_disk, read_ahead
+from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, read_ahead
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.task import LOSS, Step, Task
 from tritoncnn.train import folder
@@ -39,6 +39,8 @@ from tritoncnn.train.training_step import TrainingStep
 from tritoncnn.train.versions import versions
 from tritoncnn.train.weights import start_from
 from tritoncnn.tree import apply
+
+BLANK_TOLD = 5  # blank pictures that are named
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ class Trainer:
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
         self.events: EventLog | None = None
+        self.blank: set[int] = set()  # training pictures that were told to be so
         self.outputs: Any = None  # for the test part, of the last epoch that this process trained
 
     def _describe(self, module: torch.nn.Module) -> None:
@@ -280,6 +283,9 @@ class Trainer:
     def _fill(self, epoch: int, rows: torch.Tensor, x: torch.Tensor) -> None:
         """Put these training examples, whose inputs are ``x``, into the batch, changed as the options say."""
         y = apply(lambda values: values[rows], self.data.train.y)
+        if (files := on_disk(self.data.train)) is not None and (blank := blank_rows(x)).any():
+            self._tell_blank(files, rows[torch.from_numpy(blank)].tolist())
+            x, y = (taken := in_place_of_blanks(Examples(x, y), blank)).x, taken.y
         if self.changes.parts:
             batch = Batch(x, y, self.data.facts, self.options.task.targets)
             x, y, *_ = self.changes.apply(batch, self.options.seed, epoch, rows)
@@ -287,6 +293,13 @@ class Trainer:
         apply(torch.Tensor.copy_, self.y, y)
         if self.adversary is not None:
             self.adversary.change(self.x, self.y, Draws(self.options.seed, epoch, rows.numpy()))
+
+    def _tell_blank(self, files: PictureFiles, numbers: Sequence[int]) -> None:
+        for number in sorted(set(numbers) - self.blank):
+            said = f"picture {files.paths[number]} is blank, and is passed over"
+            if len(self.blank) <= BLANK_TOLD:
+                self.progress.remark(said if len(self.blank) < BLANK_TOLD else "further blank pictures are not named")
+            self.blank.add(number)
 
     def _evaluate(self, epoch: int, sums: Mapping[str, float]) -> Row:
         """The epoch's line of metrics.jsonl: the mean losses of its steps, then the task's metrics on the test part."""

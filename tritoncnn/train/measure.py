@@ -10,7 +10,7 @@ from typing import Any
 from tritoncnn.atomic import write_file
 from tritoncnn.data import SOURCES, Dataset, Examples, load_data
 from tritoncnn.data.files import look
-from tritoncnn.data.stream import joined, renormalised
+from tritoncnn.data.stream import joined, renormalised, without_blanks
 from tritoncnn.errors import CheckpointError, DataError, InputError
 from tritoncnn.flags import known, missing_rows, read_rows
 from tritoncnn.frozen import compile_kept
@@ -63,7 +63,11 @@ def measure(
     found, parts = parts_of(task, config | other, trained, data_dir)
     whole = part is None and (data_dir is not None or data is not None) and found.held_out and not _known(where, found)
     part = part or ("all" if whole else "test")
-    examples = joined(parts["train"], parts["test"]) if part == "all" else parts[part]
+    examples, remarks = joined(parts["train"], parts["test"]) if part == "all" else parts[part], [*found.remarks]
+    if part != "test":  # of that a data set has left them out
+        seen = without_blanks(examples)
+        remarks += [f"{count} blank pictures were passed over"] if (count := len(examples) - len(seen)) else []
+        examples = seen
     if not len(examples):
         raise DataError(f"{found.name} has no {part} part")
     learned = None if part == "all" else parts["train"]
@@ -79,12 +83,12 @@ def measure(
     shown = "  ".join(f"{name.replace('_', ' ')} {task.metrics[name].show(value)}" for name, value in metrics.items())
     note: dict[str, Any] = {
         "run": str(run), "weights": "best" if best else "last", "data": found.name, "part": part,
-        "examples": len(examples), "remarks": [*found.remarks], "metrics": metrics,
+        "examples": len(examples), "remarks": remarks, "metrics": metrics,
         "baseline": baseline_of(task, trained.facts, learned, examples, own) if learned else None,
     }  # fmt: skip
     said = f"all of {found.name}" if part == "all" else f"{part} part of {found.name}"
     none = ", which has no test part of its own" if whole else ""
-    lines = [f"{said}, {len(examples)} examples{none}", *found.remarks, shown]
+    lines = [f"{said}, {len(examples)} examples{none}", *remarks, shown]
     place = make_folder(out if out is not None else where.path / FOLDER)
     if note["baseline"] is not None:
         lines.append(f"for comparison: {task.best.replace('_', ' ')} {tell_baseline(task, note['baseline'])}")
