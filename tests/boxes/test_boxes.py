@@ -12,6 +12,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from tritoncnn.boxes import (
     COCO_THRESHOLDS,
+    SIZES,
     Scene,
     areas,
     average_precisions,
@@ -80,10 +81,19 @@ def test_suppression_of_nothing_leaves_nothing() -> None:
 
 def test_a_true_box_is_found_once_and_the_nearest_free_one_is_taken() -> None:
     overlap = np.array([[0.6, 0.8], [0.7, 0.9], [0.9, 0.9]])
-    assert match(overlap, [0.5]).tolist() == [[True, True, False]]
-    assert match(overlap, [0.75]).tolist() == [[True, False, True]]
-    assert match(np.ones((1, 1)), [1.0]).tolist() == [[True]]
-    assert match(np.zeros((2, 0)), [0.5]).tolist() == [[False, False]]
+    assert match(overlap, [0.5]).right.tolist() == [[True, True, False]]
+    assert match(overlap, [0.75]).right.tolist() == [[True, False, True]]
+    assert match(np.ones((1, 1)), [1.0]).right.tolist() == [[True]]
+    assert match(np.zeros((2, 0)), [0.5]).right.tolist() == [[False, False]]
+    assert not match(overlap, [0.5]).passed.any()
+    first = np.array(
+        [True, False]
+    )  # the first true box is aside: it comes last, and is taken once, unless it is a crowd
+    assert [part.tolist() for part in match(overlap, [0.5], aside=first)] == [
+        [[True, False, False]],
+        [[False, True, False]],
+    ]
+    assert [part.tolist() for part in match(overlap, [0.5], first)] == [[[True, False, False]], [[False, True, True]]]
 
 
 def scenes_of(seed: int, classes: int, crowds: float = 0.0) -> tuple[list[Scene], list[tuple[np.ndarray, np.ndarray]]]:
@@ -92,46 +102,51 @@ def scenes_of(seed: int, classes: int, crowds: float = 0.0) -> tuple[list[Scene]
     scenes, boxes = [], []
     for number in range(12):
         G, extra = random.randint(0, 7), 260 if number == 5 else random.randint(0, 5)
-        true_boxes, true = boxes_of(random, G), random.randint(0, classes - 1, G)
+        true_boxes, true = boxes_of(random, G, 150), random.randint(0, classes - 1, G)
         near = np.repeat(true_boxes, 2, 0)
-        near = near + random.randn(*near.shape) * random.choice([0.5, 3, 8], (len(near), 1))
+        near = near + random.randn(*near.shape) * random.choice([1, 8, 20], (len(near), 1))
         near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 0.5)
-        found_boxes = np.concatenate([near, boxes_of(random, extra)])
+        found_boxes = np.concatenate([near, boxes_of(random, extra, 150)])
         found = np.concatenate([np.repeat(true, 2), random.randint(0, classes, extra)])
         found = np.where(random.rand(len(found)) < 0.8, found, random.randint(0, classes, len(found)))
         scores = np.round(random.rand(len(found)), 2)
         crowd = random.rand(G) < crowds if crowds else np.zeros(G, bool)
         overlap = np.where(crowd, shares_inside(found_boxes, true_boxes), overlaps(found_boxes, true_boxes))
-        scenes.append(Scene(overlap, scores, found, true, crowd if crowds else None))
+        sizes = (
+            areas(found_boxes),
+            areas(true_boxes) * random.choice([0.3, 0.9, 1.0], G),
+        )  # outlines have less than boxes
+        scenes.append(Scene(overlap, scores, found, true, crowd if crowds else None, sizes))
         boxes.append((found_boxes, true_boxes))
     return scenes, boxes
 
 
 def coco(scenes: list[Scene], boxes: list[tuple[np.ndarray, np.ndarray]], classes: int) -> np.ndarray:
-    """precision [T,R,classes] of the other code, -1 where there is nothing."""
+    """precision [T,R,classes,sizes] of the other code, -1 where there is nothing; sizes: all, small, medium, large."""
 
-    def rows(values: np.ndarray, labels: np.ndarray, crowd: np.ndarray, image: int) -> list[dict[str, Any]]:
+    def rows(
+        values: np.ndarray, labels: np.ndarray, crowd: np.ndarray, size: np.ndarray, image: int
+    ) -> list[dict[str, Any]]:
         return [
             {"image_id": image, "category_id": int(label) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": int(many),
-             "area": (x1 - x0) * (y1 - y0)}
-            for (x0, y0, x1, y1), label, many in zip(values.tolist(), labels, crowd, strict=True)
+             "area": float(area)}
+            for (x0, y0, x1, y1), label, many, area in zip(values.tolist(), labels, crowd, size, strict=True)
         ]  # fmt: skip
 
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, (scene, (found_boxes, true_boxes)) in enumerate(zip(scenes, boxes, strict=True), 1):
         none = np.zeros(len(found_boxes), bool)
-        truth += rows(
-            true_boxes, scene.true, np.zeros(len(true_boxes), bool) if scene.crowd is None else scene.crowd, image
-        )
-        for row, score in zip(rows(found_boxes, scene.found, none, image), scene.scores, strict=True):
+        assert scene.areas is not None
+        truth += rows(true_boxes, scene.true, scene.crowds(), scene.areas[1], image)
+        for row, score in zip(rows(found_boxes, scene.found, none, scene.areas[0], image), scene.scores, strict=True):
             found.append(row | {"score": float(score)})
     for number, row in enumerate(truth, 1):
         row["id"] = number
     with contextlib.redirect_stdout(io.StringIO()):
         data = COCO()
         data.dataset = {
-            "images": [{"id": i + 1, "width": 200, "height": 200} for i in range(len(scenes))],
+            "images": [{"id": i + 1, "width": 400, "height": 400} for i in range(len(scenes))],
             "categories": [{"id": i + 1, "name": str(i)} for i in range(classes)],
             "annotations": truth,
         }
@@ -139,7 +154,7 @@ def coco(scenes: list[Scene], boxes: list[tuple[np.ndarray, np.ndarray]], classe
         judge = COCOeval_faster(data, data.loadRes(found), iouType="bbox")
         judge.evaluate()
         judge.accumulate()
-    return judge.eval["precision"][:, :, :, 0, -1]
+    return judge.eval["precision"][:, :, :, :, -1]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -148,7 +163,13 @@ def test_average_precision_agrees_with_other_code(seed: int, crowds: float) -> N
     classes = 4  # of the last there is nothing
     scenes, boxes = scenes_of(seed, classes, crowds)
     aps = average_precisions(scenes, classes)
-    precision = coco(scenes, boxes, classes)
+    *sizes, precision = np.moveaxis(coco(scenes, boxes, classes)[..., [1, 2, 3, 0]], 3, 0)
+    for size, other in zip(SIZES.values(), sizes, strict=True):
+        ours = average_precisions(scenes, classes, size=size)
+        assert (np.isnan(ours) == (other == -1).all(1)).all()
+        np.testing.assert_allclose(ours[~np.isnan(ours)], other.mean(1)[~np.isnan(ours)], atol=1e-6)
+        there = other[other > -1]
+        assert mean_over(ours) == pytest.approx(there.mean() if len(there) else 0, abs=1e-6)
     assert np.isnan(aps[:, -1]).all()
     assert (precision[:, :, -1] == -1).all()
     np.testing.assert_allclose(aps[:, :-1], precision[:, :, :-1].mean(1), atol=1e-6)

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from tests.data.boxed import CLASSES, HEIGHT, WIDTH, WRITERS, pictures, save, write_coco, write_voc, write_yolo, xml_of
-from tritoncnn.data import Dataset, load_data
+from tritoncnn.data import Dataset, load_data, stream
 from tritoncnn.data.boxes import FittedReader, fitted
+from tritoncnn.data.stream import joined
 from tritoncnn.errors import DataError
 
 READ = FittedReader(32)
@@ -37,6 +38,9 @@ def test_the_same_boxes_are_read_in_each_form(name: str, tmp_path: Path) -> None
             found = y[y[:, 0] >= 0]
             wanted = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 5) / torch.tensor([1.0, *[WIDTH] * 4])
             torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-6)
+        assert part.beside.longer.tolist() == [WIDTH] * count
+        assert part.beside.areas[1:].tolist() == [pytest.approx([240.0, 256.0])] * (count - 1)
+        assert part.beside.areas[0].tolist() == [0.0, 0.0], "of what fills up"
     assert data.note["train_boxes_per_class"] == [7, 7]
     assert load(name, tmp_path / "data").fingerprint == data.fingerprint
 
@@ -124,6 +128,25 @@ def test_crowds_are_marked_and_told_and_are_no_boxes_of_their_class(tmp_path: Pa
     assert data.train.y[1, 1, 0] == -3  # of class 1
     change_coco(tmp_path, lambda note: [row.update(iscrowd=1) for row in note["annotations"]], "val")
     with pytest.raises(DataError, match="coco: no test picture has a box; wanted at least 1"):
+        load("coco", tmp_path)
+
+
+def test_areas_of_coco_are_those_of_outlines_where_they_are_told(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    note = json.loads(path.read_text())
+    note["annotations"][0]["area"] = 100.5
+    path.write_text(json.dumps(note))
+    assert load("coco", tmp_path).test.beside.areas[1].tolist() == pytest.approx([100.5, 256.0])
+    for data in (load("coco", tmp_path), load_data("coco", tmp_path, READ, {"stream": True})):
+        both = joined(data.train, data.test)
+        assert both.beside.areas.shape == (12, 2)
+        assert torch.equal(both.beside.areas[8:], data.test.beside.areas)
+        assert torch.equal(stream.first(data.train, 3).beside.areas, data.train.beside.areas[:3])
+        assert torch.equal(data.train.take(slice(1, 3)).beside.longer, data.train.beside.longer[1:3])
+    note["annotations"][0]["area"] = "large"
+    path.write_text(json.dumps(note))
+    with pytest.raises(DataError, match=r"area of annotation 0 must be a number; got 'large'$"):
         load("coco", tmp_path)
 
 

@@ -20,7 +20,7 @@ from tests.train.runs import assert_goes_on
 from tritoncnn import train as library
 from tritoncnn.commands.infer import infer
 from tritoncnn.data import Examples, Facts, load_data, pasted
-from tritoncnn.data.boxes import NONE, FittedReader, crowd_of
+from tritoncnn.data.boxes import NONE, BoxedPart, FittedReader, crowd_of, pixels_of
 from tritoncnn.errors import InputError
 from tritoncnn.models.fcos import FAR, FCOS, Outputs, fcos_resnet50, fcos_small
 from tritoncnn.task import Ask
@@ -219,6 +219,26 @@ def perfect(y: torch.Tensor, side: int = 96) -> Outputs:
     return Outputs(logits, torch.logit(wanted.centres, 1e-4), wanted.boxes, places)
 
 
+def examples(y: torch.Tensor, side: int = 96) -> Examples:
+    """Black pictures with boxes f32[N,M,5], whose longer sides have ``side`` pixels."""
+    part = BoxedPart(np.zeros((len(y), 3, side, side), np.float32), y.numpy())
+    return Examples(torch.zeros(len(y), 3, 96, 96), y, pixels_of(part, y))
+
+
+def test_things_of_each_size_have_a_precision_of_their_own() -> None:
+    """In a picture of 200 pixels: one of 20 x 20, one of 60 x 60 that is not found, and one of 120 x 120, found twice."""
+    small, medium, large = [0.1, 0.1, 0.2, 0.2], [0.6, 0.1, 0.9, 0.4], [0.1, 0.35, 0.7, 0.95]
+    y = torch.tensor([[[0, *small], [0, *medium], [1, *large]]])
+    seen = torch.tensor([[[0, *small], [1, 0.7, 0.1, 0.8, 0.2], [1, *large]]])  # the small mistake is of class 1
+    told = tell_precisions(perfect(seen), examples(y, 200), FACTS)
+    rows = {row["size"]: (row["boxes"], row["AP50"]) for row in told.note["sizes"]}
+    assert rows == {"small": (1, 1.0), "medium": (1, 0.0), "large": (1, 1.0)}
+    assert [line.split()[0] for line in told.lines[-4:]] == ["size", "small", "medium", "large"]
+    tiny = tell_precisions(perfect(seen), examples(y, 50), FACTS).note["sizes"]  # the same in a quarter of the size
+    every = np.mean([row["AP50"] for row in told.note["classes"]])
+    assert [(row["boxes"], row["AP50"]) for row in tiny] == [(3, pytest.approx(every)), (0, None), (0, None)]
+
+
 def test_finds_of_perfect_outputs_are_the_true_boxes_once_each() -> None:
     _, y = batch(3, 6)
     outputs = perfect(y)
@@ -230,14 +250,14 @@ def test_finds_of_perfect_outputs_are_the_true_boxes_once_each() -> None:
             wanted = torch.cat([torch.tensor([float(label)]), torch.from_numpy(box).float()])
             assert (rows - wanted).abs().amax(1).min() < 1e-5
     assert float(one_stage_loss(outputs, y)) < 0.8  # what is left is the entropy of centre-ness
-    report = tell_precisions(outputs, Examples(torch.zeros(6, 3, 96, 96), y), FACTS)
+    report = tell_precisions(outputs, examples(y), FACTS)
     assert [row["boxes"] for row in report.note["classes"]] == [int((y[..., 0] == label).sum()) for label in range(2)]
     assert report.lines[2].split()[0] == "bar"
 
 
 def test_a_class_without_boxes_has_no_precision_and_no_boxes_at_all_are_no_error() -> None:
     y = torch.tensor([[[1, 0.2, 0.2, 0.5, 0.5]]])
-    report = tell_precisions(perfect(y), Examples(torch.zeros(1, 3, 96, 96), y), FACTS)
+    report = tell_precisions(perfect(y), examples(y), FACTS)
     assert report.note["classes"][0] == {"class": "bar", "boxes": 0, "AP50": None, "AP50_95": None}
     assert report.note["classes"][1]["AP50"] == 1.0
     none = torch.full((1, 1, 5), -1.0)
@@ -259,7 +279,7 @@ def test_crowds_are_not_learned_and_what_is_found_in_them_is_no_mistake() -> Non
     assert map50(outputs, y) == 1.0
     assert map50(outputs, without) < 0.9
     assert torch.equal(one_stage_loss(outputs, y), one_stage_loss(outputs, without))
-    told = tell_precisions(outputs, Examples(torch.zeros(1, 3, 96, 96), y), FACTS).note["classes"]
+    told = tell_precisions(outputs, examples(y), FACTS).note["classes"]
     assert [(row["boxes"], row["AP50"]) for row in told] == [(1, 1.0), (1, 1.0)]
     draw_gallery(outputs, Examples(torch.zeros(1, 3, 96, 96), y), FACTS)
 

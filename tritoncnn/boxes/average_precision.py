@@ -1,11 +1,11 @@
-"""Average precision as COCO defines it, without classes of area; the overlaps are given, so boxes are of any kind.
+"""Average precision as COCO defines it; the overlaps are given, so boxes are of any kind.
 
 Source: Lin et al. 2014, "Microsoft COCO: common objects in context", and the evaluation code that came with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,9 @@ Numbers = NDArray[np.float64]
 
 COCO_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
 COCO_RECALLS: Numbers = np.linspace(0, 1, 101)  # where precision is read off
+SIZES: Mapping[str, tuple[float, float]] = {  # area in pixels, both ends included
+    "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10),
+}  # fmt: skip
 MOST = 100  # boxes of a class and scene that count, by falling score
 
 
@@ -25,6 +28,7 @@ class Scene(NamedTuple):
     crowd   bool[G]: which true boxes are around any number of things; none where it is None. These need not be found; what is
             found in one of them, and is no other true box, counts neither as right nor as wrong. Of them ``overlap`` is the
             share of the found box that is inside
+    areas   of the found boxes f64[D] and of what is there f64[G], where only some sizes are asked for
     """
 
     overlap: Numbers
@@ -32,32 +36,60 @@ class Scene(NamedTuple):
     found: NDArray[np.int64]
     true: NDArray[np.int64]
     crowd: NDArray[np.bool_] | None = None
+    areas: tuple[Numbers, Numbers] | None = None
+
+    def crowds(self) -> NDArray[np.bool_]:
+        """bool[G]"""
+        return np.zeros(len(self.true), bool) if self.crowd is None else self.crowd
+
+    def beyond(self, size: tuple[float, float] | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which of the found, and of the true boxes are smaller or larger than ``size`` says: bool[D], bool[G]."""
+        if size is None:
+            return np.zeros(len(self.found), bool), np.zeros(len(self.true), bool)
+        assert self.areas is not None, "sizes are asked for"
+        found, true = ((areas < size[0]) | (areas > size[1]) for areas in self.areas)
+        return found, true
 
 
-def _least(thresholds: Sequence[float]) -> Numbers:
-    """f64[T,1]; a perfect fit counts in spite of rounding."""
-    return np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)[:, None]
+class Matched(NamedTuple):
+    """Of found boxes by falling score, at each threshold, bool[T,D]: what is right, and what counts neither way."""
+
+    right: NDArray[np.bool_]
+    passed: NDArray[np.bool_]
 
 
-def match(overlap: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
-    """Which of the found boxes [D,G], by falling score, are right at each threshold: bool[T,D].
+def match(
+    overlap: Numbers,
+    thresholds: Sequence[float],
+    crowd: NDArray[np.bool_] | None = None,
+    aside: NDArray[np.bool_] | None = None,
+) -> Matched:
+    """Match found boxes [D,G], which come by falling score, with true ones.
 
     Each in turn takes that true box, of those that no one has taken, which it overlaps most, where that is no less than the
-    threshold; of equal overlaps the last.
+    threshold; of equal overlaps the last. True boxes that are ``aside`` bool[G], as all of a ``crowd`` are, come after all
+    others, and what takes one of them counts neither way; a crowd may be taken by any number.
     """
     D, G = overlap.shape
-    least = _least(thresholds)
-    right = np.zeros((len(least), D), bool)
+    least = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)[
+        :, None
+    ]  # a perfect fit counts in spite of rounding
+    found = Matched(*np.zeros((2, len(least), D), bool))
     if not G:
-        return right
+        return found
+    crowd = np.zeros(G, bool) if crowd is None else crowd
+    aside = crowd if aside is None else aside | crowd
     free = np.ones((len(least), G), bool)
     rows = np.arange(len(least))
     for d in range(D):
-        wanted = np.where(free & (overlap[d] >= least), overlap[d], -1.0)
+        near = free & (overlap[d] >= least)
+        real = near & ~aside
+        wanted = np.where(np.where(real.any(1)[:, None], real, near), overlap[d], -1.0)
         best = G - 1 - wanted[:, ::-1].argmax(1)
-        right[:, d] = wanted[rows, best] >= 0
-        free[rows, best] &= ~right[:, d]
-    return right
+        taken = wanted[rows, best] >= 0
+        found.right[:, d], found.passed[:, d] = taken & ~aside[best], taken & aside[best]
+        free[rows, best] &= ~taken | crowd[best]
+    return found
 
 
 def average_precisions(
@@ -66,29 +98,30 @@ def average_precisions(
     thresholds: Sequence[float] = COCO_THRESHOLDS,
     recalls: Numbers = COCO_RECALLS,
     most: int = MOST,
+    size: tuple[float, float] | None = None,
 ) -> Numbers:
     """AP of each class at each threshold, f64[T,classes]; NaN for a class of which there is nothing in any scene.
 
-    It is the mean of the precision at ``recalls``, where precision at a recall is the highest at that recall or beyond.
+    It is the mean of the precision at ``recalls``, where precision at a recall is the highest at that recall or beyond. With a
+    ``size``, one of ``SIZES`` say, that of things of such areas: what is of another size and finds none of them is no mistake.
     """
     aps = np.full((len(thresholds), classes), np.nan)
+    beyond = [scene.beyond(size) for scene in scenes]
     for label in range(classes):
-        count, scores, right = 0, [np.zeros(0)], [np.zeros((len(thresholds), 0), bool)]
-        passed = [np.zeros((len(thresholds), 0), bool)]
-        for scene in scenes:
-            crowd = np.zeros(len(scene.true), bool) if scene.crowd is None else scene.crowd
-            there, crowds = (np.flatnonzero((scene.true == label) & (crowd == some)) for some in (False, True))
-            of_class = np.flatnonzero(scene.found == label)
+        count, scores = 0, [np.zeros(0)]
+        matches = [Matched(*np.zeros((2, len(thresholds), 0), bool))]
+        for scene, (found_beyond, true_beyond) in zip(scenes, beyond, strict=True):
+            there, of_class = np.flatnonzero(scene.true == label), np.flatnonzero(scene.found == label)
             order = of_class[np.argsort(-scene.scores[of_class], kind="stable")][:most]
-            count += len(there)
+            crowd, aside = scene.crowds()[there], true_beyond[there]
+            one = match(scene.overlap[np.ix_(order, there)], thresholds, crowd, aside)
+            matches.append(Matched(one.right, one.passed | (~one.right & found_beyond[order])))
             scores.append(scene.scores[order])
-            right.append(match(scene.overlap[np.ix_(order, there)], thresholds))
-            inside = scene.overlap[np.ix_(order, crowds)].max(1, initial=-1.0)
-            passed.append(~right[-1] & (inside >= _least(thresholds)))
+            count += int((~(crowd | aside)).sum())
         if count:
             order = np.argsort(-np.concatenate(scores), kind="stable")
-            rows = zip(np.concatenate(right, 1)[:, order], np.concatenate(passed, 1)[:, order], strict=True)
-            aps[:, label] = [_area(row[~left_out], count, recalls) for row, left_out in rows]
+            right, passed = (np.concatenate(parts, 1)[:, order] for parts in zip(*matches, strict=True))
+            aps[:, label] = [_area(row[~gone], count, recalls) for row, gone in zip(right, passed, strict=True)]
     return aps
 
 

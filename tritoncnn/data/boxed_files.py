@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tritoncnn.data.boxes import MOST, BoxedPart, FittedReader, check_fitted, make_boxed_pictures
 from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader
@@ -32,6 +33,7 @@ class Labelled(NamedTuple):
 
     where  the file that tells of the boxes, for messages
     size   width and height as that file has them, where it does
+    areas  of what the boxes are around, in pixels, where that is less than the box; None: that of the box
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Labelled(NamedTuple):
     boxes: Sequence[Box]
     shares: bool = False
     size: tuple[int, int] | None = None
+    areas: Sequence[float | None] | None = None
 
 
 def load_boxed(
@@ -91,7 +94,7 @@ def load_boxed(
 def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str], stream: Path | None) -> BoxedPart:
     shape = (len(rows), 3, fit.size, fit.size)
     pictures = np.zeros(shape if stream is None else (0,), np.float32)
-    boxes = []
+    boxes, pixels = [], []
     for number, row in enumerate(rows):
         own = upright_size(row.path)
         if row.size is not None and row.size != own:
@@ -99,21 +102,24 @@ def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str], s
             raise DataError(f"{row.where} says that {row.path} is {told}; it is {real}")
         if len(row.boxes) > MOST:
             raise DataError(f"{row.where} has {len(row.boxes)} boxes for {row.path}; wanted at most {MOST}")
-        boxes.append(_shares(row, own, left_out))
+        shares, areas = _shares(row, own, left_out)
+        boxes.append(shares)
+        pixels.append((max(own), areas))
         if stream is None:
             pictures[number] = fit.fit(read_colour(row.path), own)
     if stream is not None:
-        return BoxedPart(PictureFiles(tuple(row.path for row in rows), stream, fit, torch.Size(shape)), boxes)
-    return BoxedPart(pictures, boxes)
+        return BoxedPart(PictureFiles(tuple(row.path for row in rows), stream, fit, torch.Size(shape)), boxes, pixels)
+    return BoxedPart(pictures, boxes, pixels)
 
 
-def _shares(row: Labelled, shape: tuple[int, int], left_out: Counter[str]) -> Array:
-    """Boxes f32[any,5] in shares of the longer side, cut at the picture's edges; those without area are counted."""
+def _shares(row: Labelled, shape: tuple[int, int], left_out: Counter[str]) -> tuple[Array, NDArray[np.float64]]:
+    """Boxes f32[any,5] in shares of the longer side, cut at the picture's edges, and areas f64[any] in pixels; boxes without area
+    are counted."""
     longer = max(shape)
     scale = np.array([1, *shape, *shape] if row.shares else [1] * 5, np.float64) / np.array([1, *[longer] * 4])
     edge, beyond = np.array([*shape, *shape]) / longer, max(BEYOND, (1 + 1e-9) / longer)
-    kept = []
-    for box in row.boxes:
+    kept, areas = [], []
+    for box, area in zip(row.boxes, row.areas or [None] * len(row.boxes), strict=True):
         values = np.array(box, np.float64) * scale
         said = f"{row.where}: box ({', '.join(f'{value:g}' for value in box[1:])}) of {row.path.name}"
         if not np.isfinite(values).all():
@@ -125,10 +131,11 @@ def _shares(row: Labelled, shape: tuple[int, int], left_out: Counter[str]) -> Ar
         values[1:] = np.clip(values[1:], 0, edge)
         if values[1] < values[3] and values[2] < values[4]:
             kept.append(values)
+            areas.append(float(np.prod(values[3:] - values[1:3])) * longer**2 if area is None else area)
         else:
             left_out["empty"] += 1
             left_out[said] += 1
-    return np.array(kept, np.float32).reshape(-1, 5)
+    return np.array(kept, np.float32).reshape(-1, 5), np.array(areas, np.float64)
 
 
 def number(value: object, said: Callable[[], str]) -> float:

@@ -2,7 +2,8 @@
 
 A picture is scaled so that its longer side is the net's, and lies in the upper left corner; what is left over is grey. Boxes
 are (class, x0, y0, x1, y1) in shares of that side, f32[M,5], filled up to one number M for all pictures with the class -1. A box
-around a crowd, that is any number of things of a class, has -2 - class: nothing is learned of it.
+around a crowd, that is any number of things of a class, has -2 - class: nothing is learned of it. How large all is in pixels of
+the picture itself is beside: ``Pixels``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from tritoncnn.data.colour import ColourReader, to_array
@@ -66,10 +68,22 @@ def check_fitted(name: str, read: Reader) -> FittedReader:
 
 @dataclass(frozen=True)
 class BoxedPart:
-    """Pictures f32[N,3,S,S] in [0, 1], in memory or on disk, and of each its boxes f32[any,5]."""
+    """Pictures f32[N,3,S,S] in [0, 1], in memory or on disk, and of each its boxes f32[any,5].
+
+    pixels  of each picture: its longer side, and the areas f64[any] of what its boxes are around. Where it is None pictures are
+            as large as they were read
+    """
 
     pictures: Array | PictureFiles
     boxes: Sequence[Array]
+    pixels: Sequence[tuple[int, NDArray[np.float64]]] | None = None
+
+
+class Pixels(NamedTuple):
+    """Of examples, in pixels of their pictures: longer sides f64[N], and areas f64[N,M] of what is in the boxes; 0 fills up."""
+
+    longer: torch.Tensor
+    areas: torch.Tensor
 
 
 def make_boxed_pictures(
@@ -93,7 +107,8 @@ def make_boxed_pictures(
     parts = []
     counts = []
     for what, part in (("train", train), ("test", test)):
-        parts.append(Examples(inputs_of(part.pictures, facts), torch.from_numpy(filled(part.boxes, room))))
+        y = torch.from_numpy(filled(part.boxes, room))
+        parts.append(Examples(inputs_of(part.pictures, facts), y, pixels_of(part, y)))
         for piece in content_of(parts[-1].x):
             digest.update(piece)
         digest.update(parts[-1].y.numpy().data)
@@ -114,3 +129,14 @@ def filled(boxes: Sequence[Array], room: int) -> Array:
     for row, own in zip(y, boxes, strict=True):
         row[: len(own)] = own
     return y
+
+
+def pixels_of(part: BoxedPart, y: torch.Tensor) -> Pixels:
+    """How large the pictures and the things of a part are, whose filled up boxes are ``y`` f32[N,room,5]."""
+    if part.pixels is None:
+        side, (width, height) = part.pictures.shape[-1], (y[..., i + 2].double() - y[..., i] for i in (1, 2))
+        return Pixels(torch.full((len(y),), side, dtype=torch.float64), width * height * side**2)
+    areas = np.zeros(y.shape[:2])
+    for row, (_, own) in zip(areas, part.pixels, strict=True):
+        row[: len(own)] = own
+    return Pixels(torch.tensor([longer for longer, _ in part.pixels], dtype=torch.float64), torch.from_numpy(areas))

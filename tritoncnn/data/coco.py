@@ -93,6 +93,7 @@ def read_json(path: Path, folder: Path) -> tuple[tuple[str, ...], list[Labelled]
         raise DataError(f"{path} has no images; wanted at least 1 entry in the list 'images'")
     boxes: dict[Any, list[Box]] = {key: [] for key in pictures}
     labels = {key: label for label, key in enumerate(classes)}
+    areas: dict[Any, list[float | None]] = {key: [] for key in pictures}
     crowds = 0
     for row in _list(path, whole, "annotations"):
         key, of, category = _id(path, "annotation", row), row.get("image_id"), row.get("category_id")
@@ -103,7 +104,8 @@ def read_json(path: Path, folder: Path) -> tuple[tuple[str, ...], list[Labelled]
         crowd = bool(row.get("iscrowd"))
         crowds += crowd
         boxes[of].append((crowd_of(labels[category]) if crowd else labels[category], *_box(path, row, key)))
-    rows = [Labelled(place, str(path), boxes[key], False, size) for key, (place, size) in pictures.items()]
+        areas[of].append(_area(path, row, key))
+    rows = [Labelled(place, str(path), boxes[key], False, size, areas[key]) for key, (place, size) in pictures.items()]
     return tuple(classes.values()), rows, crowds
 
 
@@ -125,6 +127,10 @@ def _box(path: Path, row: dict[str, Any], key: int) -> tuple[float, float, float
         raise DataError(f"{path}: bbox of annotation {key} must be [x, y, width, height]{also}; got {box!r:.60}")
     x, y, w, h = numbers(box, "bbox")
     return x, y, x + w, y + h
+
+
+def _area(path: Path, row: dict[str, Any], key: int) -> float | None:
+    return None if row.get("area") is None else number(row["area"], lambda: f"{path}: area of annotation {key}")
 
 
 def _parse(path: Path) -> dict[str, Any]:

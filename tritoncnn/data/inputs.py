@@ -90,6 +90,20 @@ def _written(file: Path, named: Path, out: Path | None) -> bool:
     return named.resolve() in out.parents and out in (file.resolve(), *file.resolve().parents)
 
 
+def check_apart(handed: Sequence[Picture], out: Path | None, end: str) -> None:
+    """Raise InputError where what is written into ``out`` of a picture, NAME-``end``, is one of the pictures."""
+    if out is None:
+        return
+    place = out.resolve()
+    written = {place / f"{Path(picture.name).stem}-{end}" for picture in handed}
+    for picture in handed:
+        if isinstance(picture.file, Path) and picture.file.resolve() in written:
+            raise InputError(
+                f"--out {out} holds {picture.name}, which is handed in and would be written over: it may be of an earlier call; "
+                "name another folder, or one within it"
+            )
+
+
 def _matched(path: Path, kind: Kind, out: Path | None) -> list[Picture]:
     """A folder that matches stands for its pictures; a link that leads nowhere is told when it is read."""
     return _of(path, kind, out) if look(path) == "folder" else [Picture(str(path), path)]

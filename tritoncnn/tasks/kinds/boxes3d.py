@@ -136,7 +136,7 @@ def _heading(pairs: list[Overlap], cars: list[Cars], truth: list[NDArray[np.floa
     """Of the cars that are found at overlap 0.5 from above, the share whose heading is right to a quarter turn; 0 of none."""
     right = [np.zeros(0, bool)]
     for pair, found, true in zip(pairs, cars, truth, strict=True):
-        hits = match(pair.bev, (0.5,))[0]
+        hits = match(pair.bev, (0.5,)).right[0]
         if hits.any():
             right.append(np.cos(found.boxes[hits, 6] - true[pair.bev[hits].argmax(1), 6]) > 0)
     share = np.concatenate(right)

@@ -6,7 +6,7 @@ Places that tell a box become finds on the host, by NumPy: that is done once a p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,19 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tritoncnn.boxes import COCO_THRESHOLDS, Scene, average_precisions, mean_over, overlaps, shares_inside, suppress
+from tritoncnn.boxes import (
+    COCO_THRESHOLDS,
+    SIZES,
+    Scene,
+    areas,
+    average_precisions,
+    mean_over,
+    overlaps,
+    shares_inside,
+    suppress,
+)
 from tritoncnn.data import Examples, Facts
-from tritoncnn.data.boxes import NONE, crowd_of
+from tritoncnn.data.boxes import NONE, Pixels, crowd_of
 from tritoncnn.errors import printable
 from tritoncnn.figure import new_figure, plain, show, to_png
 from tritoncnn.models.fcos import Outputs
@@ -65,15 +75,18 @@ def _find(boxes: Numbers, scores: Numbers, least: float) -> Finds:
     return Finds(near[kept], sure[kept], labels[kept])
 
 
-def scenes_of(found: Sequence[Finds], y: torch.Tensor) -> list[Scene]:
+def scenes_of(found: Sequence[Finds], y: torch.Tensor, pixels: Pixels | None = None) -> list[Scene]:
     """Finds against true boxes and crowds f32[N,M,5]."""
     scenes = []
-    for finds, rows in zip(found, y.double().numpy(), strict=True):
-        true = rows[rows[:, 0] != NONE]
+    for number, (finds, rows) in enumerate(zip(found, y.double().numpy(), strict=True)):
+        there = rows[:, 0] != NONE
+        true, sizes = rows[there], None
+        if pixels is not None:
+            sizes = areas(finds.boxes) * float(pixels.longer[number]) ** 2, pixels.areas[number].numpy()[there]
         crowd = true[:, 0] < 0
         how = np.where(crowd, shares_inside(finds.boxes, true[:, 1:]), overlaps(finds.boxes, true[:, 1:]))
         classes = np.where(crowd, crowd_of(true[:, 0]), true[:, 0]).astype(np.int64)
-        scenes.append(Scene(how, finds.scores, finds.classes, classes, crowd))
+        scenes.append(Scene(how, finds.scores, finds.classes, classes, crowd, sizes))
     return scenes
 
 
@@ -93,19 +106,39 @@ def map50_95(outputs: Outputs, y: torch.Tensor) -> float:
 
 
 def tell_precisions(outputs: Outputs, examples: Examples, facts: Facts) -> Report:
-    """AP of each class."""
-    y = examples.y
-    aps = precisions(find(outputs), y, COCO_THRESHOLDS, len(facts.classes))
+    """AP of each class; and of things of each size, in pixels of the picture, as COCO parts them."""
+    y, pixels = examples.y, examples.beside
+    assert isinstance(pixels, Pixels), "data sets with boxes have them"
+    scenes = scenes_of(find(outputs), y, pixels)
+    aps = average_precisions(scenes, len(facts.classes))
     counts = np.bincount(y[..., 0][y[..., 0] >= 0].long().numpy(), minlength=len(facts.classes)).tolist()
-    rows = []
-    wide = max(len("class"), *(len(name) for name in facts.classes))
-    lines = ["", f"{'class':{wide}}  boxes     AP50  AP50-95"]
-    for name, count, column in zip(facts.classes, counts, aps.T, strict=True):
-        half, mean = (None, None) if not count else (float(column[0]), float(column.mean()))
-        rows.append({"class": name, "boxes": count, "AP50": half, "AP50_95": mean})
-        shown = ("-" if value is None else f"{value:.2%}" for value in (half, mean))
-        lines.append(f"{name:{wide}}  {count:5}  {next(shown):>7}  {next(shown):>7}")
-    return Report({"classes": rows}, tuple(lines))
+    wide = max(*map(len, facts.classes), *map(len, SIZES), len("class"))
+    rows = [
+        _row("class", name, count, column[0], column.mean())
+        for name, count, column in zip(facts.classes, counts, aps.T, strict=True)
+    ]
+    lines = ["", f"{'class':{wide}}  boxes     AP50  AP50-95", *(_shown(row["class"], wide, row) for row in rows)]
+    sizes = []
+    for name, (least, most) in SIZES.items():
+        count = int(((y[..., 0] >= 0) & (pixels.areas >= least) & (pixels.areas <= most)).sum())
+        aps = average_precisions(scenes, len(facts.classes), size=(least, most))
+        sizes.append(_row("size", name, count, mean_over(aps[:1]), mean_over(aps)))
+    lines += [
+        f"{'size':{wide}}  in pixels of the picture: small up to 32 x 32, large from 96 x 96",
+        *(_shown(row["size"], wide, row) for row in sizes),
+    ]
+    return Report({"classes": rows, "sizes": sizes}, tuple(lines))
+
+
+def _row(what: str, name: str, count: int, half: float, mean: float) -> dict[str, Any]:
+    """AP of ``count`` true boxes; of none there is no such thing."""
+    values = (float(half), float(mean)) if count else (None, None)
+    return {what: name, "boxes": count, **dict(zip(("AP50", "AP50_95"), values, strict=True))}
+
+
+def _shown(name: str, wide: int, row: Mapping[str, Any]) -> str:
+    half, mean = ("-" if value is None else f"{value:.2%}" for value in (row["AP50"], row["AP50_95"]))
+    return f"{name:{wide}}  {row['boxes']:5}  {half:>7}  {mean:>7}"
 
 
 def tell_boxes(outputs: Outputs, facts: Facts, ask: Ask) -> list[Answer]:
