@@ -21,7 +21,9 @@ OPTIMIZERS: dict[str, dict[str, float]] = {  # name -> what is usual for it, whe
     "adam": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0},
     "adamw": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.01},
     "rmsprop": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0},
+    "lbfgs": {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0},
 }
+WHOLE = ("lbfgs",)  # optimizers that compare the gradients of one step with those of the next: a batch is all there is
 SCHEDULES = {"cosine": 0.05, "step": 0.05, "one-cycle": 0.3, "constant": 0.05}  # name -> usual warm-up
 KINDS: dict[str, type | tuple[type, ...]] = {
     "str": str, "int": int, "float": (int, float), "bool": bool, "str | None": (str, type(None)),
@@ -105,7 +107,11 @@ class Flags:
         first=True,
     )
     batch_size: int = _flag(
-        0, "Examples per step (default: the task's, less of few examples).", AT_LEAST_1, unset=True, first=True
+        0,
+        "Examples per step (default: the task's, less of few examples; of lbfgs all).",
+        AT_LEAST_1,
+        unset=True,
+        first=True,
     )
     lr: float = _flag(0.0, "Highest learning rate (default: the task's).", ABOVE_0, first=True)
     schedule: str = _flag(
@@ -126,7 +132,7 @@ class Flags:
     momentum: float = _flag(0.0, "Of sgd and rmsprop.", BELOW_1, first=True)
     nesterov: bool = _flag(False, "Nesterov's momentum, of sgd.")
     weight_decay: float = _flag(
-        0.0, "Share of each weight that a step of learning rate 1 takes off.", FROM_0, first=True
+        0.0, "Share of each weight that a step of learning rate 1 takes off; not of lbfgs.", FROM_0, first=True
     )
     clip: float = _flag(
         0.0, "Scale all gradients of a step down to this 2-norm, if they are larger (0: never).", FROM_0, metavar="NORM"

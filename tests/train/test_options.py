@@ -10,7 +10,7 @@ import torch
 
 from tritoncnn.errors import InputError
 from tritoncnn.flags import TABLE
-from tritoncnn.optim import SGD, Adam, AdamW, RMSprop
+from tritoncnn.optim import LBFGS, SGD, Adam, AdamW, RMSprop
 from tritoncnn.tasks import TASKS, find_task
 from tritoncnn.train.options import Options, missing_in
 
@@ -63,6 +63,7 @@ def test_defaults_follow_the_data_and_the_optimizer() -> None:
     assert Options.of(LENET, optimizer="adam").build_optimizer() == Adam(lr=0.001)
     rmsprop = Options.of(LENET, optimizer="rmsprop", momentum=0.5, clip=2.0, ema=0.9).build_optimizer()
     assert rmsprop == RMSprop(lr=0.001, momentum=0.5, clip_norm=2.0, ema=0.9)
+    assert Options.of(LENET, optimizer="lbfgs", clip=2.0, ema=0.9).build_optimizer() == LBFGS(clip_norm=2.0, ema=0.9)
     assert Options.of(LENET, nesterov=True).build_optimizer() == SGD(0.03, 0.9, 5e-4, nesterov=True)
     recipe = replace(LENET.recipe, flags={"schedule": "step", "warm_up": 0.5, "ema": 0.99})
     task = replace(LENET, recipe=recipe)
@@ -75,6 +76,14 @@ def test_flags_that_do_not_go_together_are_refused() -> None:
         Options.of(LENET, optimizer="adamw", momentum=0.5)
     with pytest.raises(InputError, match="--nesterov belongs to --optimizer sgd; got rmsprop"):
         Options.of(LENET, optimizer="rmsprop", momentum=0.5, nesterov=True)
+    with pytest.raises(
+        InputError, match="--weight-decay belongs to --optimizer sgd or adam or adamw or rmsprop; got lbfgs"
+    ):
+        Options.of(LENET, optimizer="lbfgs", weight_decay=0.1)
+    with pytest.raises(InputError, match="a batch is all 70 training examples; leave out --batch-size 64$"):
+        Options.of(LENET, optimizer="lbfgs", batch_size=64).fitted(70)
+    assert Options.of(LENET, optimizer="lbfgs").fitted(70).batch_size == 70
+    assert Options.of(LENET, optimizer="lbfgs", batch_size=70).fitted(70).batch_size == 70
     with pytest.raises(InputError, match="--nesterov needs a --momentum above 0; got 0"):
         Options.of(LENET, momentum=0.0, nesterov=True)
     with pytest.raises(InputError, match="--label-smoothing is for tasks with classes; task 'lenet' has none"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.runs import LENET, STEPS, StopAt, assert_same_run, metrics, options
+from tests.train.runs import LENET, STEPS, StopAt, assert_goes_on, assert_same_run, metrics, options
 from tests.train.samples import write_idx
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError
@@ -183,6 +183,35 @@ def test_flags_do_what_they_do_in_torch_and_resume_to_the_same_bits(
     with torch.no_grad():
         loss = float(torch.nn.functional.cross_entropy(module(data.test.x), data.test.y))
     assert metrics(tmp_path / "whole")[-1]["test_loss"] == pytest.approx(loss, abs=1e-5)  # of the averages
+
+
+def test_lbfgs_learns_from_all_examples_at_once_as_torchs_does_and_resumes_to_the_same_bits(
+    tiny_mnist: Path, tmp_path: Path
+) -> None:
+    given = options(tiny_mnist, optimizer="lbfgs", epochs=6, batch_size=None, schedule="constant")
+    outcome = train(given, tmp_path / "whole")
+    assert_goes_on(LENET, given, outcome.run, tmp_path)
+    found = [row["loss"] for row in metrics(outcome.run)]
+    assert [row["step"] for row in metrics(outcome.run)] == [1, 2, 3, 4, 5, 6]
+
+    data = load_data("mnist", tiny_mnist, LENET.read)
+    module = given.build_model(data.facts).double()
+    torchs = torch.optim.LBFGS(module.parameters(), lr=1.0, max_iter=1, history_size=10)
+    wanted = []
+
+    def closure() -> torch.Tensor:
+        torchs.zero_grad()
+        loss = torch.nn.functional.cross_entropy(module(data.train.x.double()), data.train.y)
+        loss.backward()
+        wanted.append(float(loss.detach()))
+        return loss
+
+    for step in range(6):
+        torchs.param_groups[0]["lr"] = given.fitted(70).lr_at(step, 1)
+        torchs.step(closure)
+    # Each step's direction hangs on differences of gradients, which lose digits from step to step.
+    assert found == pytest.approx(wanted, rel=1e-3)
+    assert found[-1] < 0.9 * found[0]
 
 
 def test_tables_on_request_survive_a_resumption(tiny_mnist: Path, tmp_path: Path, capsys: Any) -> None:

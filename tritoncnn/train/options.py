@@ -13,7 +13,7 @@ import torch
 from tritoncnn.augment import Changes
 from tritoncnn.data import Facts, Targets
 from tritoncnn.errors import InputError
-from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, Flags, Row, known, missing_rows, read_rows
+from tritoncnn.flags import OPTIMIZERS, SCHEDULES, TABLE, WHOLE, Flags, Row, known, missing_rows, read_rows
 from tritoncnn.task import Loss, Step, Task, step_of
 from tritoncnn.train.best import waited
 from tritoncnn.train.legs import read_legs
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 MAX_SIZE = 1024  # larger pictures are reduced to about this side when they are read
 LEAST_STEPS = 8  # of an epoch: where the batch is not given, a small data set is cut into at least so many
-OF_SOME = {"momentum": ("sgd", "rmsprop"), "nesterov": ("sgd",)}  # flags that only these optimizers have
+OF_SOME = {  # flags that only these optimizers have
+    "momentum": ("sgd", "rmsprop"), "nesterov": ("sgd",), "weight_decay": ("sgd", "adam", "adamw", "rmsprop"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,14 +146,19 @@ class Options(Flags):
         """Fill in batch size and epochs where they were not said, after the number of training examples.
 
         An epoch has 8 steps or more, as far as there are two examples for each, and the run the recipe's number of steps or
-        more.
+        more. Of an optimizer that compares gradients a step is of all examples. Raises InputError where another batch was said.
         """
         recipe = self.task.recipe_for(self.data, self.model)
         least = min(
             2, max(1, examples)
         )  # a batch norm over one pixel, as DeepLab's, has no variance of a single example
         small = 1 << (max(least, examples // LEAST_STEPS).bit_length() - 1)  # a power of two
-        batch = self.batch_size or min(recipe.batch, small)
+        batch = self.batch_size or (examples if self.optimizer in WHOLE else min(recipe.batch, small))
+        if self.optimizer in WHOLE and batch != examples:
+            raise InputError(
+                f"--optimizer {self.optimizer} compares each step's gradient with the last one's, which says something of one "
+                f"function alone: a batch is all {examples} training examples; leave out --batch-size {batch}"
+            )
         epochs = self.epochs or max(recipe.epochs, math.ceil(recipe.steps / max(1, examples // batch)))
         return dataclasses.replace(self, batch_size=batch, epochs=epochs)
 
@@ -197,11 +204,11 @@ class Options(Flags):
     def build_optimizer(self) -> Optimizer:
         from tritoncnn import optim  # late: it loads Triton, which infer does without
 
-        kind: Any = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}[
-            self.optimizer
-        ]
+        kinds: dict[str, Any] = {
+            "sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop, "lbfgs": optim.LBFGS,
+        }  # fmt: skip
         own = {name: getattr(self, name) for name, some in OF_SOME.items() if self.optimizer in some}
-        built: Optimizer = kind(lr=self.lr, weight_decay=self.weight_decay, clip_norm=self.clip, ema=self.ema, **own)
+        built: Optimizer = kinds[self.optimizer](lr=self.lr, clip_norm=self.clip, ema=self.ema, **own)
         return built
 
     @property
