@@ -153,3 +153,19 @@ def test_what_an_earlier_call_wrote_into_a_folder_within_is_left_out(tmp_path: P
     Path(names[0]).unlink()
     result = look(str(tmp_path / "pictures"), "--out", str(out))
     assert (result.exit_code, type(result.exception).__name__) == (1, "DataError")
+
+
+@pytest.mark.parametrize("words", [["{}"], ["{}/*.png"], ["{}/a.png", "{}/a-answer.png"]])
+def test_answers_beside_the_pictures_are_never_taken_for_pictures(tmp_path: Path, words: list[str]) -> None:
+    """The first call is fine; of the second one the earlier answer would be both read and written over."""
+    (tmp_path / "a.png").write_bytes(b"?")
+    said = [word.format(tmp_path) for word in words]
+    assert look(*said[:1], "--out", str(tmp_path)).exit_code == 0
+    (tmp_path / "a-answer.png").write_bytes(b"?")
+    result = look(*said, "--out", str(tmp_path))
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(
+        f"--out {tmp_path} holds {tmp_path / 'a-answer.png'}, which is handed in and would be written over"
+    )
+    assert look(str(tmp_path / "a.png"), "--out", str(tmp_path)).exit_code == 0, "the picture alone, again"
+    assert look(*said, "--out", str(tmp_path / "answers")).exit_code == 0

@@ -73,7 +73,9 @@ def attack(
         else:
             tell(curve.note, curve.lines, curve.files, form == "json")
         return
-    with go_through(pictures, lambda files: attack_pictures(victim, files, chosen, target), out=out) as results:
+    with go_through(
+        pictures, lambda files: attack_pictures(victim, files, chosen, target), out=out, end="attack.png"
+    ) as results:
         results.tell(form)
         if out is not None:
             written = write_attacked(out, results.rows, [(name, result) for name, _, result in results.done])

@@ -153,19 +153,22 @@ def go_through(
     work: Callable[[list[Path]], Iterable[R | DataError]],
     kind: Kind | None = None,
     out: Path | None = None,
+    end: str = "answer.png",
 ) -> Iterator[Gone[R]]:
     """Give the files that ``words`` name to ``work``, which returns a result for each, or why it cannot be read.
 
-    Folders and patterns do not stand for what is in ``out``, the folder where results are written.
+    Folders and patterns do not stand for what is in a folder ``out`` within them, where results are written as NAME-``end``.
 
     What cannot be read is passed over: at the end of the block the command ends with an exit code that says so. The only
-    file that there is raises its DataError. Raises InputError where - is said twice, and what ``work`` raises.
+    file that there is raises its DataError. Raises InputError where - is said twice, or a result would be written over one of the
+    files, as where a folder holds what an earlier call wrote beside them; and what ``work`` raises.
     """
-    from tritoncnn.data.inputs import PICTURES, find_pictures
+    from tritoncnn.data.inputs import PICTURES, check_apart, find_pictures
 
     kind = kind or PICTURES
     with tempfile.TemporaryDirectory() as place:  # for standard input
         handed = find_pictures(words, Path(place), kind, out)
+        check_apart(handed, out, end)
         results = iter(work([one.file for one in handed if isinstance(one.file, Path)]))
         found = []
         for one in handed:
