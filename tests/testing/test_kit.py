@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import triton
+import triton.language as tl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +132,53 @@ def test_results_that_differ_from_run_to_run_are_found_unless_allowed() -> None:
 
     assert "kernel is not deterministic" in found(kernel)
     check(kernel, lambda a, p: a, small, deterministic=False)
+
+
+@triton.jit
+def _sum_rows(y, x, N, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    row = tl.load(x + tl.program_id(0) * N + i, mask=i < N)
+    tl.store(y + i, tl.load(y + i, mask=i < N) + row, mask=i < N)
+
+
+@triton.jit
+def _add_rows(y, x, N, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.atomic_add(y + i, tl.load(x + tl.program_id(0) * N + i, mask=i < N), mask=i < N)
+
+
+def test_programs_that_add_to_one_place_are_found_before_threads_meet_there() -> None:
+    def summed(kernel: Any) -> Any:
+        def column_sum(y: Any, x: Any, problem: Any) -> None:
+            y.zero_()
+            kernel[(len(x),)](y, x, x.shape[1], BLOCK=4)
+
+        return column_sum
+
+    types = TensorType.dense("f32", (4, 3)), TensorType.dense("f32", (3,))
+    options: dict[str, Any] = {"problems": st.just(Pointwise(types[:1], types[1:])), "threads": 1, "exact": True}
+    says = found(summed(_sum_rows), lambda x, p: x.sum(0), **options)
+    assert re.search(
+        r"column_sum: _sum_rows: race: program \(0, 0, 0\) \(store at .*test_kit.py:\d+\) and program", says
+    )
+    check(summed(_sum_rows), lambda x, p: x.sum(0), **options, deterministic=False)
+    check(summed(_add_rows), lambda x, p: x.sum(0), **options)  # whole numbers: their order does not show
+
+
+@triton.jit
+def _unmasked(y, a, N, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    square = tl.where(i[:, None] < N, tl.load(a + i[:, None] + i[None, :] * 0), 0.0)
+    tl.store(y + i, tl.max(square, 1), mask=i < N)
+
+
+def test_a_read_that_the_compiled_code_leaves_out_is_found() -> None:
+    def kernel(y: Any, a: Any, problem: Any) -> None:
+        _unmasked[(1,)](y, a, 3, BLOCK=4)
+
+    assert re.search(
+        r"_unmasked: load out of bounds at .*test_kit.py:\d+ in .*: index 3 of a, which has", found(kernel)
+    )
 
 
 def test_the_child_has_threads_of_its_own_after_the_parents_were_used() -> None:

@@ -12,6 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tritoncnn.ir import TensorType
+
     from .check import check_adjoint, check_kernel
     from .laws import LAWS
     from .oracle import UNIT, assert_exact, assert_within, differences, error_bound, floats, integers, specials
@@ -22,12 +24,22 @@ _HOME = {
     "check": ("check_adjoint", "check_kernel"),
     "laws": ("LAWS",),
     "oracle": ("UNIT", "assert_exact", "assert_within", "differences", "error_bound", "floats", "integers", "specials"),
-    "problems": ("Conv", "ConvFilterGrad", "ConvInputGrad", "Norm", "Pointwise", "Pool", "Problem", "Resize"),
+    "problems": (
+        "Conv",
+        "ConvFilterGrad",
+        "ConvInputGrad",
+        "Norm",
+        "Pointwise",
+        "Pool",
+        "Problem",
+        "Resize",
+        "TensorType",
+    ),
     "strategies": ("convs", "dtypes", "layouts", "norms", "pointwises", "pools", "resizes", "seeds", "with_layouts"),
 }
 __all__ = [
-    "LAWS", "UNIT", "Conv", "ConvFilterGrad", "ConvInputGrad", "Norm", "Pointwise", "Pool", "Problem", "Resize", "assert_exact",
-    "assert_within", "check_adjoint", "check_kernel", "convs", "differences", "dtypes", "error_bound", "floats",
+    "LAWS", "UNIT", "Conv", "ConvFilterGrad", "ConvInputGrad", "Norm", "Pointwise", "Pool", "Problem", "Resize", "TensorType",
+    "assert_exact", "assert_within", "check_adjoint", "check_kernel", "convs", "differences", "dtypes", "error_bound", "floats",
     "integers", "layouts", "norms", "pointwises", "pools", "resizes", "seeds", "specials", "with_layouts",
 ]  # fmt: skip
 

@@ -14,8 +14,8 @@ from tritoncnn.errors import InputError, KernelBug
 
 from .laws import LAWS, Law
 from .oracle import differences, error_bound
-from .problems import FILL, as_held
-from .runs import FIRST, Bench, Signature, check_types
+from .problems import FILL, Problem, as_held
+from .runs import FIRST, Bench, Signature, check_problem
 from .worker import Kernel, Worker, name_of
 
 Reference = Callable[..., Any]
@@ -47,7 +47,14 @@ def check_kernel(
     exact        True: every output must be the reference rounded once, to the last bit; None: the problem knows.
     laws         names of ``LAWS``, or functions of your own: what must hold between several runs.
     threads      how many threads must give the same bits as one, if ``deterministic``.
+
+    Raises InputError for arguments that make no test.
     """
+    check_arguments([kernel], problems, max_examples, timeout)
+    if not (reference is None or callable(reference)):
+        raise InputError(f"reference must be a function of the inputs and the problem, or None; got {reference!r}")
+    if threads < 1:
+        raise InputError(f"threads must be 1 or more; got {threads}")
     name = name_of(kernel)
     found = [LAWS[law] if isinstance(law, str) and law in LAWS else law for law in laws]
     if wrong := [law for law in found if isinstance(law, str)]:
@@ -56,7 +63,7 @@ def check_kernel(
         bench = Bench(worker, threads, deterministic)
 
         def one(problem: Any) -> None:
-            check_types(problem)
+            check_problem(problem)
             inputs = problem.fill()
             outputs = bench.checked(0, problem, inputs)
             compare(name, problem, inputs, outputs, reference, magnitude, exact)
@@ -78,14 +85,23 @@ def compare(
     exact: bool | None,
 ) -> None:
     """Raises KernelBug at the first output that is further from the reference than it may be."""
+    if reference is None and type(problem).reference is Problem.reference:
+        raise InputError(
+            f"{type(problem).__name__} has no reference of its own; hand in a function of (*inputs, problem)"
+        )
     wanted = _several(reference(*inputs, problem) if reference else problem.reference(*inputs))
+    if other := [x for x in wanted if not isinstance(x, torch.Tensor)]:
+        raise InputError(f"the reference must give tensors, one per output; got {type(other[0]).__name__}")
     if [x.shape for x in wanted] != [x.shape for x in outputs]:
         shapes = ", ".join(str(list(x.shape)) for x in wanted), ", ".join(str(list(x.shape)) for x in outputs)
         raise InputError(f"the reference must give shapes {shapes[1]}, the problem's; got {shapes[0]}")
     bounds: Sequence[torch.Tensor | None] = [None] * len(wanted)
     if not (problem.is_exact() if exact is None else exact):
         sizes = _several(magnitude(*inputs, problem) if magnitude else problem.magnitude(*inputs))
-        bounds = [error_bound(w, m, problem.terms(), y.dtype) for w, m, y in zip(wanted, sizes, outputs, strict=True)]
+        bounds = [
+            error_bound(w, m, problem.terms(), y.dtype) if y.is_floating_point() else None  # whole numbers are exact
+            for w, m, y in zip(wanted, sizes, outputs, strict=True)
+        ]
     for label, y, right, bound in zip(problem.names[len(inputs) :], outputs, wanted, bounds, strict=True):
         wrong = differences(y, right, bound)
         if bool(wrong.any()):
@@ -118,11 +134,12 @@ def check_adjoint(
     forward(y, x, w, problem) and backward(dx, dy, w, problem) or, with wrt=1, backward(dw, dy, x, problem): both get the
     forward's problem. Needs no reference. Raises KernelBug for the smallest failure found.
     """
+    check_arguments([forward, backward], problems, max_examples, timeout)
     with Worker([forward, backward], timeout) as worker:
         bench = Bench(worker)
 
         def one(problem: Any) -> None:
-            check_types(problem)
+            check_problem(problem)
             (y_type,) = problem.outputs
             inputs = problem.fill()
             dy = as_held(FILL[problem.values](y_type.shape, problem.seed + len(inputs)), y_type)
@@ -145,6 +162,19 @@ def check_adjoint(
                 )
 
         search(one, problems.filter(lambda p: p.values != "special"), max_examples, shrink, derandomize)
+
+
+def check_arguments(kernels: Sequence[Any], problems: Any, max_examples: int, timeout: float) -> None:
+    """Raises InputError for what is no kernel, no strategy, or no number of examples or seconds."""
+    for kernel in kernels:
+        if not callable(kernel):
+            raise InputError(f"a kernel must be a function of the outputs, the inputs and the problem; got {kernel!r}")
+    if not isinstance(problems, SearchStrategy):
+        raise InputError(
+            f"problems must be a strategy, such as convs() or hypothesis.strategies.just(problem); got {problems!r}"
+        )
+    if max_examples < 1 or not timeout > 0:
+        raise InputError(f"max_examples and timeout must be above 0; got {max_examples} and {timeout:g}")
 
 
 def search(

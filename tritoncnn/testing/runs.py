@@ -14,8 +14,9 @@ import torch
 from tritoncnn.errors import InputError, KernelBug
 from tritoncnn.ir import DTYPE_BYTES, TensorType
 
-from .arena import DTYPES, SMALL, Block
-from .worker import Worker, name_of
+from .arena import DTYPES, SMALL, Block, span_bytes
+from .problems import FILL, Problem
+from .worker import Fault, Worker, name_of
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Bits of a NaN with a payload nobody computes, and of a plain number.
@@ -24,14 +25,19 @@ _NUMBER = {"f64": 0x40534DEADBEEF001, "f32": 0x429ADEAD, "f16": 0x54DD, "bf16": 
 
 
 class Run(NamedTuple):
-    """How tensors lie (flush to the end of their pages or to the start), the poison, the threads."""
+    """How tensors lie (flush to the end of their pages or to the start), the poison, the threads; whether every access is
+    checked against its tensor and the other programs.
+    """
 
     end: bool
     nan: bool
     threads: int
+    checked: bool = False
 
 
 FIRST = Run(True, True, 1)
+CHECKED = Run(True, True, 1, checked=True)
+CHECKED_BYTES = 1 << 18  # of a problem, inputs and outputs together; a checked run takes four slow ones
 
 
 class Signature(NamedTuple):
@@ -54,6 +60,11 @@ def poison(type: TensorType, nan: bool) -> int:
     return (0 if nan else 1) if type.dtype == "i1" else (85 if nan else 42)
 
 
+def work(type: TensorType) -> int:
+    """Bytes of all elements, repeated ones too, or of the memory from the first to the last one."""
+    return max(type.numel * DTYPE_BYTES[type.dtype], span_bytes(type))
+
+
 def bits(tensor: torch.Tensor) -> torch.Tensor:
     """The elements' bits, as integers of their size."""
     return tensor.contiguous().view(_INTEGERS[tensor.element_size()])
@@ -71,7 +82,11 @@ class Bench:
         """The outputs of the first run, after all runs."""
         name = name_of(self.worker.kernels[kernel])
         names = problem.names[len(inputs) :]
-        first, second, third = (self.once(kernel, problem, inputs, run) for run in runs(self.threads))
+        small = sum(map(work, (*problem.inputs, *problem.outputs))) <= CHECKED_BYTES
+        try:
+            first, second, third = (self.once(kernel, problem, inputs, run) for run in runs(self.threads))
+        except Fault as fault:
+            raise KernelBug(f"{fault}{self._line(kernel, problem, inputs) if small else ''}") from None
         for i, type in enumerate(problem.outputs):
             kept = (bits(first[i]) == poison(type, True)) & (bits(second[i]) == poison(type, False))
             if bool(kept.any()):
@@ -79,7 +94,19 @@ class Bench:
                 raise KernelBug(f"{name} never wrote {at}: {int(kept.sum())} of {kept.numel()} are unwritten")
             if self.deterministic:
                 self._same(name, names[i], second[i], third[i])
+        if small and self.deterministic:
+            self.once(kernel, problem, inputs, CHECKED)
         return first
+
+    def _line(self, kernel: int, problem: Any, inputs: Sequence[torch.Tensor]) -> str:
+        """What a checked run says of the kernel that faulted; nothing, where it faults as well or finds no fault."""
+        try:
+            self.once(kernel, problem, inputs, CHECKED)
+        except Fault:
+            return ""
+        except KernelBug as told:
+            return "\n  " + str(told).partition(": ")[2]  # behind the name, which the fault has told
+        return ""
 
     def _same(self, name: str, output: str, one: torch.Tensor, several: torch.Tensor) -> None:
         other = (bits(one) != bits(several)) & ~(one.isnan() & several.isnan())
@@ -106,7 +133,7 @@ class Bench:
         for block, x in zip(blocks[count:], inputs, strict=True):
             write(arena.tensor(block), x)
         before = [arena.bytes(block).clone() if block.high - block.low <= SMALL else None for block in blocks]
-        self.worker.run(kernel, blocks, problem, run.threads)
+        self.worker.run(kernel, blocks, problem, run.threads, run.checked)
         for i, (block, old) in enumerate(zip(blocks, before, strict=True)):
             if old is not None and not torch.equal(old, arena.bytes(block)):
                 self._look(name, block, old, output=i < count)
@@ -146,11 +173,21 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
     tensor.copy_(values)
 
 
-def check_types(problem: Any) -> None:
-    """Refuse outputs that overlap themselves and dtypes without a torch one."""
-    for type in problem.outputs:
-        if any(step == 0 and size > 1 for size, step in zip(type.shape, type.strides, strict=True)):
-            raise InputError(f"an output may not have stride 0; got {type}: give it memory of its own")
-    for type in (*problem.inputs, *problem.outputs):
-        if any(step < 0 for step in type.strides) or type.dtype not in DTYPES:
-            raise InputError(f"strides must not be negative; got {type}")
+def check_problem(problem: Any) -> None:
+    """Raises InputError for what is no problem, outputs that overlap themselves, and dtypes without a torch one."""
+    if not isinstance(problem, Problem):
+        raise InputError(f"problems must be drawn as instances of tritoncnn.testing.Problem; got {problem!r}")
+    kind, types = type(problem).__name__, (*problem.inputs, *problem.outputs)
+    if len(problem.names) != len(types):
+        raise InputError(
+            f"{kind}.names must name its {len(problem.inputs)} inputs, then its {len(problem.outputs)} outputs; "
+            f"got {problem.names!r}"
+        )
+    if problem.values not in FILL:
+        raise InputError(f"{kind}.values must be one of {', '.join(FILL)}; got {problem.values!r}")
+    for output in problem.outputs:
+        if any(step == 0 and size > 1 for size, step in zip(output.shape, output.strides, strict=True)):
+            raise InputError(f"an output may not have stride 0; got {output}: give it memory of its own")
+    for held in types:
+        if any(step < 0 for step in held.strides) or held.dtype not in DTYPES:
+            raise InputError(f"strides must not be negative; got {held}")

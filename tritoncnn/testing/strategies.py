@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tritoncnn.errors import InputError
 from tritoncnn.ir import TensorType
 
 from .problems import Conv, ConvFilterGrad, ConvInputGrad, Norm, Pointwise, Pool, Problem, Resize
@@ -74,7 +75,10 @@ def convs(
     any_layout: bool = True,
 ) -> Any:
     """Conv, or its ``gradient``: "input" or "filter". Without ``any_layout`` all tensors are row-major."""
-    kind = {"": Conv, "input": ConvInputGrad, "filter": ConvFilterGrad}[gradient]
+    kinds = {"": Conv, "input": ConvInputGrad, "filter": ConvFilterGrad}
+    if gradient not in kinds or dims not in (1, 2, 3):
+        raise InputError(f"gradient must be '', 'input' or 'filter', dims 1 to 3; got {gradient!r} and {dims}")
+    kind = kinds[gradient]
     groups = draw(st.sampled_from((1, 1, 2, 3))) if grouped else 1
     most = max(max_channels // groups, 1)
     C, K = groups * draw(st.integers(1, most)), groups * draw(st.integers(1, most))

@@ -5,6 +5,7 @@ The child lives on from run to run, so that each kernel is compiled once; after 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -18,11 +19,15 @@ from typing import Any
 import torch
 
 from tritoncnn import cpu
-from tritoncnn.errors import KernelBug
+from tritoncnn.errors import BoundsError, InputError, KernelBug, RaceError
 
 from .arena import Arena, Block, describe_fault
 
 Kernel = Callable[..., Any]
+
+
+class Fault(KernelBug):
+    """The kernel's process was ended by an access outside of all tensors: no line of the kernel is known."""
 
 
 class Worker:
@@ -41,31 +46,33 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def run(self, kernel: int, blocks: Sequence[Block], problem: Any, threads: int) -> None:
-        """Run one kernel on the blocks' tensors. Raises KernelBug when it faults, raises, hangs or dies."""
+    def run(self, kernel: int, blocks: Sequence[Block], problem: Any, threads: int, checked: bool = False) -> None:
+        """Run one kernel on the blocks' tensors. Raises KernelBug when it faults, raises, hangs or dies; ``checked``, in the
+        CPU backend's ``races`` mode, also when programs touch one byte or their order matters.
+        """
         if self._pipe is None:
             self._start()
         assert self._pipe is not None
         name = name_of(self.kernels[kernel])
-        self._pipe.send((kernel, list(blocks), problem, threads))
+        self._pipe.send((kernel, list(blocks), problem, threads, checked))
         if not self._pipe.poll(self.timeout):
             self.stop()
             raise KernelBug(f"{name} did not end within {self.timeout:g} s")
         try:
             failure = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            raise KernelBug(f"{name}: {self._death(blocks)}") from None
+            raise self._death(name, blocks) from None
         if failure:
-            raise KernelBug(f"{name} raised an error:\n{failure}")
+            raise KernelBug(f"{name}{failure}")
 
-    def _death(self, blocks: Sequence[Block]) -> str:
+    def _death(self, name: str, blocks: Sequence[Block]) -> KernelBug:
         status = self._wait()
         fault = self.arena.fault()
         if fault is not None:
-            return describe_fault(fault, blocks)
+            return Fault(f"{name}: {describe_fault(fault, blocks)}")
         if os.WIFSIGNALED(status):
-            return f"its process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
-        return f"its process ended with code {os.WEXITSTATUS(status)}"
+            return KernelBug(f"{name}: its process was ended by {signal.Signals(os.WTERMSIG(status)).name}")
+        return KernelBug(f"{name}: its process ended with code {os.WEXITSTATUS(status)}")
 
     def _start(self) -> None:
         self._pipe, theirs = Pipe()
@@ -86,18 +93,25 @@ class Worker:
             self.arena.close()
             with cpu.active():
                 while True:
-                    kernel, blocks, problem, threads = pipe.recv()
-                    pipe.send(self._call(self.kernels[kernel], blocks, problem, threads))
+                    kernel, blocks, problem, threads, checked = pipe.recv()
+                    with cpu.races() if checked else contextlib.nullcontext():
+                        failure = self._call(self.kernels[kernel], blocks, problem, threads, checked)
+                    pipe.send(failure)
         except (EOFError, KeyboardInterrupt):
             os._exit(0)
 
-    def _call(self, kernel: Kernel, blocks: list[Block], problem: Any, threads: int) -> str:
+    def _call(self, kernel: Kernel, blocks: list[Block], problem: Any, threads: int, checked: bool) -> str:
+        """What is to be said of a failure, behind the kernel's name; "" for none."""
         torch.set_num_threads(threads)
         self.arena.open(blocks)
         try:
             kernel(*(self.arena.tensor(block) for block in blocks), problem)
-        except BaseException:
-            return traceback.format_exc()
+        except (BoundsError, RaceError) as error:
+            return f": {error}"
+        except BaseException as error:
+            if checked and isinstance(error, InputError):  # the mode cannot look at it: addresses instead of tensors
+                return ""
+            return f" raised an error:\n{traceback.format_exc()}"
         finally:
             self.arena.shut(blocks)
         return ""
