@@ -353,6 +353,8 @@ print([name for name in ("torch._dynamo", "sympy", "torch._inductor", "torch.dis
 
 
 X, W, B, C = torch.rand(2, 4, 7, 6), torch.rand(6, 2, 3, 2), torch.rand(6), torch.rand(4)
+LAYOUTS = (X, X.contiguous(memory_format=torch.channels_last), X.transpose(1, 2).contiguous().transpose(1, 2), X[:, :, ::2],
+           X[:1].expand(2, 4, 7, 6), torch.rand(1, 7, 6, 4).permute(0, 3, 1, 2)[..., :1])  # fmt: skip
 M, TARGET = torch.rand(3, 5), torch.tensor([0, 4, 2])
 SAMPLES: dict[Any, list[tuple[Any, ...]]] = {
     aten.convolution.default: [
@@ -372,6 +374,13 @@ SAMPLES: dict[Any, list[tuple[Any, ...]]] = {
     aten.relu_.default: [(X.clone(),)],
     aten.add.Tensor: [(X, X), (X, 2.0), (torch.tensor(3), 1)],
     aten.add_.Tensor: [(X.clone(), X), (torch.tensor(3), 1)],
+    aten.log_sigmoid.default: [(x,) for x in LAYOUTS],
+    aten.log_sigmoid_forward.default: [(x,) for x in LAYOUTS],
+    aten.roll.default: [
+        (x, *how) for x in LAYOUTS for how in (([3],), ([1, -1], [2, 3]), ([1, 0], [-1, 0]), ([7, 4, 1], [2, 1, 1]))
+    ],
+    aten.channel_shuffle.default: [(x, groups) for x in LAYOUTS for groups in (1, 2)],
+    aten.native_channel_shuffle.default: [(x, 2) for x in LAYOUTS],
 }
 
 
@@ -394,6 +403,9 @@ WRONG: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.mean.dim, (X, [4])),
     (aten._log_softmax.default, (M, 2, False)),
     (aten.nll_loss_forward.default, (M, TARGET[:2], None, 1, -100)),
+    (aten.roll.default, (X, [1, 2], [1])),
+    (aten.channel_shuffle.default, (X, 3)),
+    (aten.channel_shuffle.default, (M, 1)),
 ]
 
 

@@ -35,6 +35,11 @@ class Net(nn.Module):
         return self.function(self, x)
 
 
+def _apart(x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return x * 2
+
+
 RESULTS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "a convolution": lambda m, x: m.conv(x),
     "pointwise work behind one": lambda m, x: F.silu(m.norm(m.conv(x))),
@@ -65,6 +70,12 @@ RESULTS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "shuffled pixels": lambda m, x: F.pixel_shuffle(torch.cat([x, x, x, x], 1), 2),
     "edges reflected": lambda m, x: F.pad(x, (1, 2, 1, 2), mode="reflect"),
     "edges repeated": lambda m, x: F.pad(x, (1, 2, 1, 2), mode="replicate"),
+    "shuffled channels": lambda m, x: F.channel_shuffle(m.conv(x), 2),
+    "shuffled channels of no weights": lambda m, x: F.channel_shuffle(torch.cat([x, x], 1), 3) * 2,
+    "rolled": lambda m, x: torch.roll(x, (1, -2), (2, 3)),
+    "rolled, and not": lambda m, x: (torch.roll(x, (1, 6), (1, 2)), torch.roll(x, 0, 1), torch.roll(m.conv(x), 5)),
+    "log sigmoid, and work on it": lambda m, x: F.logsigmoid(m.conv(x)).exp() + 1,
+    "rolled, behind what torch.export alone traces": lambda m, x: F.logsigmoid(torch.roll(_apart(x), 1, 2)).mT,
     "whole numbers": lambda m, x: m.conv(x).argmax(1),
     "a named tree": lambda m, x: {"a": m.conv(x).mT, "b": [x.transpose(0, 1) * 1]},
     "without elements": lambda m, x: m.conv(x)[:0].permute(0, 2, 3, 1),

@@ -32,6 +32,7 @@ from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
 from tritoncnn.capture.selected import ADVICE, Selection
 from tritoncnn.capture.selecting import READ, STAND_INS, printed, selects
+from tritoncnn.capture.shadow import lay
 from tritoncnn.capture.traced import Traced
 from tritoncnn.capture.watch import watched
 from tritoncnn.errors import DTypeError, InputError, UnsupportedError, input_named
@@ -227,10 +228,11 @@ def _export(
             regions = detach_no_grad(program.graph_module)
             writes = any(_writes(node) for node in program.graph.nodes)
             # The empty table: nothing is decomposed that we know, writes become functional, regions are inlined.
-            if not writes and not regions:
-                return program
-            with kept_whole():
-                return program.run_decompositions({})
+            if writes or regions:
+                with kept_whole():
+                    program = program.run_decompositions({})
+            lay(program.graph)
+            return program
     except Exception as error:
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
         data = any(

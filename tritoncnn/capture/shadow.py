@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
 import torch
 from torch._dispatch.python import no_python_dispatcher
+from torch.fx.node import map_arg
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tritoncnn.capture.sizes import SIZES
+from tritoncnn.capture.sizes import LAID, SIZES
 
 META = torch.device("meta")
 aten = torch.ops.aten
@@ -70,6 +73,34 @@ def sized(func: Any, args: Any, kwargs: Any) -> Any:
         if found is None and func in UNSURE and not _row_major(*(x for x in args[:2] if isinstance(x, torch.Tensor))):
             raise NotPlain(f"{UNSURE[func]} of what does not lie row-major")
         return func(*args, **kwargs) if found is None else found
+
+
+def lay(graph: torch.fx.Graph) -> None:
+    """Put right, in a graph that torch.export wrote, what lies otherwise than torch's fake tensors say: results of the ops of
+    ``LAID``, and what follows from them. A result whose rule is not known stays as it is said to be.
+    """
+    moved = set[torch.fx.Node]()
+    for node in graph.nodes:
+        known = node.target is getitem or isinstance(node.target, torch._ops.OpOverload)
+        if not known or (node.target not in LAID and moved.isdisjoint(node.all_input_nodes)):
+            continue
+        args, kwargs = map_arg((node.args, node.kwargs), lambda operand: tree_map(_bare, operand.meta["val"]))
+        with contextlib.suppress(NotPlain, RuntimeError):  # what torch has no rule for without content
+            found = sized(node.target, args, kwargs)
+            if _strides(found) != _strides(node.meta["val"]):
+                node.meta["val"] = found
+                moved.add(node)
+
+
+def _bare(value: Any) -> Any:
+    """A shadow that lies as the tensor ``value`` does."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return Shadow(torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META))
+
+
+def _strides(values: Any) -> list[tuple[int, ...]]:
+    return [value.stride() for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
 
 
 def _row_major(*tensors: torch.Tensor) -> bool:

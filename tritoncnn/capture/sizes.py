@@ -1,6 +1,7 @@
-"""Sizes of what the commonest ATen ops give, for tensors that lie row-major.
+"""Sizes and strides of what ATen ops give, for two reasons.
 
-torch knows them, too, but its rules for these ops load torch._dynamo and sympy, which takes longer than tracing a model.
+The commonest ops, of tensors that lie row-major: torch knows these, too, but its rules load torch._dynamo and sympy, which takes
+longer than tracing a model. And ``LAID``, ops of which torch's rules give other strides than its CPU kernels do.
 """
 
 from __future__ import annotations
@@ -140,8 +141,41 @@ def _nll_loss(
     return _made(x, () if reduction else x.shape[:1]), _made(x, ())
 
 
+def _log_sigmoid(x: Tensor) -> Tensor:
+    return _made(x, x.shape)
+
+
+def _log_sigmoid_forward(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _made(x, x.shape), _made(x, x.shape)
+
+
+def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor | None:
+    """The kernel joins two parts, for one dim after the other; without dims those of a line."""
+    if not dims:
+        return _made(x, x.shape)
+    if len(shifts) != len(dims) or x.dim() == 0:
+        return None
+    for shift, dim in zip(shifts, dims, strict=True):
+        if x.numel():
+            first = -shift % x.shape[dim]
+            x = torch.cat([x.narrow(dim, first, x.shape[dim] - first), x.narrow(dim, 0, first)], dim)
+    return x
+
+
+def _channel_shuffle(x: Tensor, groups: int) -> Tensor | None:
+    """As ``torch.cat`` of x alone: channels-last where x is taken for it, else row-major."""
+    return torch.cat([x], 1) if x.dim() > 2 and groups > 0 and x.shape[1] % groups == 0 else None
+
+
+LAID: dict[Any, Callable[..., Any]] = {
+    aten.log_sigmoid.default: _log_sigmoid,
+    aten.log_sigmoid_forward.default: _log_sigmoid_forward,
+    aten.roll.default: _roll,
+    aten.channel_shuffle.default: _channel_shuffle,
+    aten.native_channel_shuffle.default: _channel_shuffle,
+}
 # A rule returns None for what torch is to be asked: other layouts, and what is wrong.
-SIZES: dict[Any, Callable[..., Any]] = {
+SIZES: dict[Any, Callable[..., Any]] = LAID | {
     aten.convolution.default: _convolution,
     aten.max_pool2d_with_indices.default: _max_pool2d,
     aten._adaptive_avg_pool2d.default: _adaptive_avg_pool2d,
