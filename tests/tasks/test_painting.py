@@ -264,6 +264,50 @@ def test_a_folder_of_frames_is_looked_through_before_any_is_painted(run: Path, t
     assert (result.exit_code, "must be a folder, or a video file that ends in" in result.stderr) == (2, True)
 
 
+def test_what_else_lies_in_the_folder_is_told_and_painted_frames_are_no_film(run: Path, tmp_path: Path) -> None:
+    film, frames = tmp_path / "film", frames_of(4)
+    film.mkdir()
+    for number, frame in enumerate(frames):
+        frame.save(film / f"{number}.png")
+    for count in (4, 1):
+        result = stylise(run, film, "--out", film / "painted")
+        assert result.exit_code == 0, result.output
+        assert f"{count} frame" in result.stdout
+        assert ("not of this film" in result.stdout) == (count == 1)
+        for file in film.glob("[123].png"):
+            file.unlink()
+    assert (
+        f"3 pictures in {film / 'painted'} are not of this film, as after a longer one: 1.png, 2.png, 3.png"
+        in result.stdout
+    )
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+def test_the_sound_of_a_video_is_kept_where_the_painted_one_can_hold_it(run: Path, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="the extra video")
+    import imageio.v2
+    import imageio.v3
+    import soundfile
+
+    soundfile.write(tmp_path / "sound.wav", np.sin(np.arange(4000) / 5), 8000)
+    film, painted = tmp_path / f"film.{kind}", tmp_path / f"painted.{kind}"
+    codecs = {"codec": "libvpx-vp9", "audio_codec": "libopus"} if kind == "webm" else {"audio_codec": "aac"}
+    with imageio.v2.get_writer(
+        film, fps=10, macro_block_size=2, audio_path=str(tmp_path / "sound.wav"), **codecs
+    ) as writer:
+        for frame in frames_of(5):
+            writer.append_data(np.asarray(frame)[:, :40])
+    result = stylise(run, film, "--out", painted, "--json")
+    assert result.exit_code == 0, result.output
+    note = json.loads(result.stdout)
+    assert (note["frames"], note["sound"], note["remarks"]) == (5, True, [])
+    heard = imageio.v3.immeta(painted, exclude_applied=False)["audio_codec"]
+    assert heard.rstrip(",") == ("opus" if kind == "webm" else "aac")
+    result = stylise(run, film, "--out", tmp_path / "painted.gif")
+    assert result.exit_code == 0, result.output
+    assert f"the sound of {film} is left out: a GIF has none" in result.stdout
+
+
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
 def test_videos_by_ffmpeg_hold_every_frame_at_their_rate(run: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("imageio_ffmpeg", reason="the extra video")

@@ -21,7 +21,7 @@ def stylise(run: Path, film: Path, size: int | None, best: bool, as_json: bool, 
     """Paint all frames of FILM by the net trained in the folder RUN, of task stylenet or videostyle.
 
     FILM is a folder of pictures, taken by the numbers in their names and written under these, or a video file: GIF, and with
-    pip install 'tritoncnn[video]' MP4, MOV, AVI, MKV, WebM. Frames must have one size; sound is not kept. Of a folder, --out
+    pip install 'tritoncnn[video]' MP4, MOV, AVI, MKV, WebM, whose sound is kept. Frames must have one size. Of a folder, --out
     film.mp4 makes a video of 25 frames a second. Told is also how much a frame differs from the one before it, in the mean, in
     FILM and in what is painted: less flicker, less difference.
     """
@@ -37,4 +37,5 @@ def stylise(run: Path, film: Path, size: int | None, best: bool, as_json: bool, 
         lines.append(
             f"mean change from frame to frame: {note['change']:.4f} in the film, {note['painted_change']:.4f} painted"
         )
+    lines += note["remarks"]
     tell(note, lines, files, as_json)

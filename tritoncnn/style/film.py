@@ -30,7 +30,8 @@ from tritoncnn.train.folder import load_trained, make_folder, open_run
 VIDEOS = (".gif", ".mp4", ".mov", ".avi", ".mkv", ".webm")
 GROUND = "white"  # of transparent frames: one for all, or the film would flicker
 USUAL_RATE = 25.0  # frames a second, where a file does not say
-CODECS = {".webm": "libvpx-vp9"}  # else H.264, which a WebM may not hold
+CODECS = {".webm": ("libvpx-vp9", "libopus")}  # of pictures and sound, else H.264 and AAC, which a WebM may not hold
+NAMED = 3  # pictures in a sentence
 Frames = Iterator[tuple[str, Image.Image]]
 Sink = tuple[Callable[[str, Image.Image], None], list[Path], Callable[[int], None]]  # write a frame, files, finish
 
@@ -42,8 +43,8 @@ def paint_film(
     """Paint all frames of a folder, or of a video file, into a folder or a video; (what is known of it, the files).
 
     ``out``: None: painted-FILM in this folder; of a folder of frames a name such as film.mp4 makes a video, of USUAL_RATE.
-    ``size``: pixels of the longer side. A video is there once it is whole. Raises InputError,
-    DataError (also where frames have different sizes), CheckpointError, SaveError.
+    ``size``: pixels of the longer side. A video is there once it is whole, with the sound of the one that was painted.
+    Raises InputError, DataError (also where frames have different sizes), CheckpointError, SaveError.
     """
     trained = load_trained(open_run(run), task, best=best)
     if not isinstance(trained.read, WholeReader):
@@ -59,7 +60,7 @@ def paint_film(
     if not is_folder and film.suffix.lower() not in VIDEOS:
         raise DataError(f"{film} must be a folder of frames, or a video file that ends in one of {', '.join(VIDEOS)}")
     place = out or Path(f"painted-{film.name}")
-    note: dict[str, Any] = {"run": str(run), "film": str(film), "frames": 0}
+    note: dict[str, Any] = {"run": str(run), "film": str(film), "frames": 0, "remarks": []}
     changes: list[tuple[float, float]] = []
     check = _checker(film, trained.read.least, size)
     with ExitStack() as stack:
@@ -69,16 +70,19 @@ def paint_film(
                 f"--out {place} must be a folder, or a video file that ends in one of {', '.join(VIDEOS)}; make the folder first "
                 "if that is its name"
             )
-        rate = USUAL_RATE if is_folder else _rate_of(film)
+        rate, sound = (USUAL_RATE, None) if is_folder else _told_of(film)
         if place.resolve() == film.resolve():
             raise InputError(
                 f"--out {place} is the film itself; name another place, or what was filmed is painted over"
             )
-        for name, frame in _frames_in(film) if is_folder else ():  # told before any of it is painted
+        for name, frame in _frames_in(film, place) if is_folder else ():  # told before any of it is painted
             check(name, frame)
-        write, files, finish = _folder_of(place) if into_folder else _video_of(place, rate, stack)
+        if sound is not None and place.suffix.lower() == ".gif":
+            note["remarks"].append(f"the sound of {film} is left out: a GIF has none")
+            sound = None
+        write, files, finish = _folder_of(place) if into_folder else _video_of(place, rate, sound, stack)
         model, before = None, None
-        for name, frame in _frames_in(film) if is_folder else _frames_of(film):
+        for name, frame in _frames_in(film, place) if is_folder else _frames_of(film):
             check(name, frame)
             shown = scaled(frame, size) if size is not None else frame
             x = torch.from_numpy(to_array(shown))[None]
@@ -94,7 +98,9 @@ def paint_film(
         if before is None:
             raise DataError(f"{film} holds no frame")
         finish(note["frames"])
-    note |= {"size": list(before[0].size)}
+    note |= {"size": list(before[0].size), "sound": sound is not None}
+    if into_folder:
+        note["remarks"] += _others(place, files)
     if changes:
         given, made = np.mean(changes, 0)
         note |= {"change": float(given), "painted_change": float(made)}
@@ -128,13 +134,27 @@ def _apart(a: Image.Image, b: Image.Image) -> float:
     return float(np.abs(to_array(a) - to_array(b)).mean())
 
 
-def _frames_in(folder: Path) -> Frames:
-    """The pictures in a folder by their names, numbers as such. Raises DataError."""
-    files = sorted((file for file in files_in(folder) if file.suffix.lower() in SUFFIXES), key=in_time)
+def _frames_in(folder: Path, out: Path) -> Frames:
+    """The pictures in a folder by their names, numbers as such, but for those in ``out``. Raises DataError."""
+    files = [file for file in sorted(_pictures_in(folder), key=in_time) if out.resolve() not in file.resolve().parents]
     if not files:
         raise DataError(f"folder {folder} holds no picture ({', '.join(SUFFIXES)})")
     for file in files:
         yield str(file.relative_to(folder)), read_colour(file, whole=True, ground=GROUND)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return [file for file in files_in(folder) if file.suffix.lower() in SUFFIXES]
+
+
+def _others(place: Path, files: list[Path]) -> list[str]:
+    """A remark on the pictures in a folder that are not among ``files``."""
+    others = sorted({*_pictures_in(place)} - {*files}, key=in_time)
+    if not others:
+        return []
+    names = ", ".join(str(file.relative_to(place)) for file in others[:NAMED]) + (" ..." if others[NAMED:] else "")
+    count = "1 picture in {} is" if len(others) == 1 else f"{len(others)} pictures in {{}} are"
+    return [f"{count.format(place)} not of this film, as after a longer one: {names}"]
 
 
 def _frames_of(video: Path) -> Frames:
@@ -150,15 +170,16 @@ def _frames_of(video: Path) -> Frames:
         raise DataError(_unreadable(video, error)) from error
 
 
-def _rate_of(video: Path) -> float:
-    """Frames a second, as far as the file says."""
+def _told_of(video: Path) -> tuple[float, Path | None]:
+    """Frames a second, as far as the file says; the file, where it has sound that can be read."""
     try:
         found = _imageio().immeta(video, exclude_applied=False)
     except Exception as error:
         raise DataError(_unreadable(video, error)) from error
+    sound = video if found.get("audio_codec") else None
     if found.get("fps"):
-        return float(found["fps"])
-    return 1000 / found["duration"] if found.get("duration") else USUAL_RATE
+        return float(found["fps"]), sound
+    return (1000 / found["duration"] if found.get("duration") else USUAL_RATE), sound
 
 
 def _imageio() -> Any:
@@ -202,9 +223,9 @@ def _folder_of(place: Path) -> Sink:
     return write, files, lambda frames: None
 
 
-def _video_of(place: Path, rate: float, stack: ExitStack) -> Sink:
-    """A video of so many frames a second, moved to its place when it is whole. An odd row or column, which most codecs
-    refuse, is left out."""
+def _video_of(place: Path, rate: float, sound: Path | None, stack: ExitStack) -> Sink:
+    """A video of so many frames a second, with the ``sound`` of another one, moved to its place when it is whole. An odd row or
+    column, which most codecs refuse, is left out."""
     kind = place.suffix.lower()
     if kind not in VIDEOS:
         raise InputError(f"--out {place} must end in one of {', '.join(VIDEOS)}, as a video file does")
@@ -213,7 +234,10 @@ def _video_of(place: Path, rate: float, stack: ExitStack) -> Sink:
     v3 = _imageio()
     import imageio.v2
 
-    how: dict[str, Any] = {"fps": rate, "macro_block_size": 2, "codec": CODECS.get(kind, "libx264")}
+    codec, heard = CODECS.get(kind, ("libx264", "aac"))
+    how: dict[str, Any] = {"fps": rate, "macro_block_size": 2, "codec": codec}
+    if sound is not None:
+        how |= {"audio_path": str(sound), "audio_codec": heard}
     if kind == ".gif":
         how = {"duration": round(1000 / rate), "loop": 0}
     beside = Path(stack.enter_context(TemporaryDirectory(prefix=".painted-", dir=place.parent))) / place.name
