@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tritoncnn.data.colour import ColourReader
-from tritoncnn.data.define import IGNORED, Array, Dataset, Examples, Facts, Reader
+from tritoncnn.data.define import IGNORED, Array, Colour, Dataset, Examples, Facts, Reader
 from tritoncnn.data.maps import never_shown, shares_of
-from tritoncnn.data.mask_files import VOID, Classes, Ids, classes_of, read_mask
+from tritoncnn.data.mask_files import RUN, VOID, Classes, Ids, classes_of, read_mask
 from tritoncnn.errors import DataError
+
+WHITE = (255, 255, 255)  # of pixels without a label in maps that tell labels by colours, unless it is a label's
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,31 @@ class MapReader(ColourReader):
     """A file of ids (a grey or palette PNG) -> f32[size,size], the number of each pixel's label, -1 where it has none.
 
     classes  the labels that a model knows; of a map for training these are told otherwise. Raises DataError.
+    colours  of these, where its maps were told by colours: then other ones are, too
 
     Ids are their places, unless the file's name says otherwise, as that of Cityscapes' *_labelIds.png does, or a model of two
     labels is given a map in black and white alone.
     """
 
     classes: tuple[str, ...] = ()
+    colours: tuple[Colour, ...] = ()
 
     def __call__(self, path: Path) -> Array:
+        return numbers(fit_map(self.ids(path), self.size))
+
+    def ids(self, path: Path) -> Ids:
+        """The label of each pixel, u8[H,W], VOID where it has none. Raises DataError."""
         named = classes_of(path)
-        same = named is not None and named.names == self.classes
-        known = named if same else Classes(self.classes, "the run") if self.classes else None
-        if known is not None and len(known.names) == 2 and set(np.unique(read_mask(path, None))) == {0, VOID}:
+        same = named is not None and named.names == self.classes and not self.colours
+        void = (WHITE,) if self.colours and WHITE not in self.colours else ()
+        known = named if same else Classes(self.classes, RUN, self.colours, void) if self.classes else None
+        two = known is not None and len(known.names) == 2 and not self.colours
+        if known is not None and two and set(np.unique(read_mask(path, None))) == {0, VOID}:
             known = known.black_and_white()
-        return numbers(fit_map(read_mask(path, known), self.size))
+        return read_mask(path, known)
 
     def of(self, facts: Facts) -> MapReader:
-        return MapReader(self.size, facts.classes)
+        return MapReader(self.size, facts.classes, facts.colours)
 
 
 def check_maps(name: str, read: Reader) -> MapReader:
@@ -73,9 +83,10 @@ class Scenes:
 
 
 def make_scenes(
-    name: str, labels: Sequence[str], train: Scenes, test: Scenes, remarks: tuple[str, ...] = ()
-) -> Dataset:
-    """Maps as inputs, photographs as targets; both as they are."""
+    name: str, labels: Sequence[str], train: Scenes, test: Scenes, remarks: tuple[str, ...] = (),
+    colours: tuple[Colour, ...] = (),
+) -> Dataset:  # fmt: skip
+    """Maps as inputs, photographs as targets; both as they are. ``colours`` are the labels', where they were told by these."""
     digest = hashlib.sha256(repr(tuple(labels)).encode())
     parts = []
     for part in (train, test):
@@ -86,7 +97,7 @@ def make_scenes(
     about = (
         f"{len(train.maps)} + {len(test.maps)} maps of {len(labels)} labels with their photographs (training + test)"
     )
-    facts = Facts(tuple(labels), (), ())
+    facts = Facts(tuple(labels), (), (), colours)
     missing = never_shown(name, labels, shares_of(train.maps, VOID, len(labels)))
     return Dataset(name, facts, parts[0], parts[1], digest.hexdigest(), note, (*remarks, *missing), about)
 

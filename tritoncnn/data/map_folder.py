@@ -14,9 +14,10 @@ import numpy as np
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.label_maps import Scenes, check_maps, fit_map, make_scenes, stack
-from tritoncnn.data.mask_files import find_classes, read_mask
-from tritoncnn.data.paired import MASKS, Pair, find_pairs, part_pairs, read_pairs
+from tritoncnn.data.mask_files import find_classes, read_mask, tell_lossy
+from tritoncnn.data.paired import MASKS, NoPairs, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import read_colour
+from tritoncnn.errors import DataError
 
 NAME = "label-maps"
 EACH = 3 * 4 + 1 + 4  # bytes of a pixel: three colours, and a label as read and as a number
@@ -30,7 +31,12 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
     assert folder is not None, "load_data asks for one"
     reader = check_maps(NAME, read)
     folder = unwrapped(folder)
-    found = find_pairs(folder, MASKS)
+    try:
+        found = find_pairs(folder, MASKS)
+    except NoPairs as error:
+        raise DataError(
+            f"{error}; pictures that are map and photograph side by side are for --data joined-maps"
+        ) from error
     train, test = part_pairs(NAME, found)
     classes = find_classes(folder, [pair.beside for pair in (*train, *test)], "labels")
 
@@ -41,7 +47,8 @@ def load_maps(folder: Path | None, read: Reader) -> Dataset:
 
         return stack(read_pairs(NAME, pairs, MASKS, one, EACH * reader.size**2))
 
-    data = make_scenes(NAME, classes.names, load(train), load(test), found.remarks)
+    remarks = (*found.remarks, *tell_lossy("label maps", [pair.beside for pair in (*train, *test)], classes))
+    data = make_scenes(NAME, classes.names, load(train), load(test), remarks, classes.colours)
     return replace(data, held_out=found.test is None)
 
 

@@ -15,14 +15,17 @@ from PIL import Image, ImageOps
 from tritoncnn.data.define import IGNORED
 from tritoncnn.data.files import look, read_file
 from tritoncnn.data.paired import LOSSY
+from tritoncnn.data.palette import by_nearest
 from tritoncnn.data.pictures import open_picture
 from tritoncnn.errors import DataError
 
 Ids = NDArray[np.uint8]
 
+MOST_MIXED = 0.25  # share of pixels, most of them at edges, that compression may have left with no class's colour
 MOST = 255  # classes; 255 is no class but "does not count"
 VOID = 255
 MANY = 64  # classes that ids may tell of without a list of names
+RUN = "the run"  # what tells the classes of maps that are handed to a trained net
 BINARY = ("background", "foreground")
 LISTS = ("classes.txt", "codes.txt", "labels.txt", "label_colors.txt", "class_dict.csv", "classes.csv", "labelmap.txt")
 MAX_LIST = 1_000_000  # bytes
@@ -169,8 +172,11 @@ def read_mask(path: Path, classes: Classes | None) -> Ids:
 
     Without ``classes`` all ids are taken as they are.
     """
-    if path.suffix.lower() in LOSSY:
-        raise DataError(f"mask {path} is a {path.suffix[1:].upper()}, which changes values; wanted a PNG")
+    if path.suffix.lower() in LOSSY and (classes is None or not classes.colours):
+        raise DataError(
+            f"mask {path} is a {path.suffix[1:].upper()}, which changes values; wanted a PNG, or a list of the colours of all "
+            f"classes beside it, {LISTS[3]} or {LISTS[4]}"
+        )
     values = open_picture(path, _decode if classes is None or not classes.colours else partial(_shown, classes.colours))
     if classes is not None and classes.colours:
         if values.ndim != 3:
@@ -187,6 +193,12 @@ def read_mask(path: Path, classes: Classes | None) -> Ids:
         raise DataError(f"mask {path} has the id {int(values.max())}; wanted ids from 0 to {VOID}")
     ids = values.astype(np.uint8)
     return ids if classes is None else _by_id(path, ids, classes)
+
+
+def view_mask(path: Path) -> NDArray[np.generic]:
+    """Ids [H,W], or colours u8[H,W,3] where it is of colours. Raises DataError."""
+    values = open_picture(path, _decode)
+    return values[:, :, 0] if values.ndim == 3 and (values == values[:, :, :1]).all() else values
 
 
 def _decode(picture: Image.Image) -> NDArray[np.generic]:
@@ -220,7 +232,24 @@ def _by_id(path: Path, values: Ids, classes: Classes) -> Ids:
     return table[values]
 
 
+def tell_lossy(word: str, paths: Sequence[Path], classes: Classes) -> tuple[str, ...]:
+    """A remark where masks that tell classes by colours, called ``word``, were compressed with loss."""
+    if not (classes.colours and any(path.suffix.lower() in LOSSY for path in paths)):
+        return ()
+    return (
+        f"{word} were compressed with loss: a pixel with a colour near none of {classes.where} has the class of the nearest one "
+        "that has one",
+    )
+
+
 def _by_colour(path: Path, values: NDArray[np.generic], classes: Classes) -> Ids:
+    if path.suffix.lower() in LOSSY:
+        places, mixed = by_nearest(values.astype(np.uint8), (*classes.colours, *classes.void))
+        if mixed > MOST_MIXED:
+            raise DataError(
+                f"mask {path}: {mixed:.0%} of its pixels have no colour that is near one of {classes.where}"
+            )
+        return np.where(places < len(classes.colours), places, VOID).astype(np.uint8)
     code = values.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     mask, found = np.full(code.shape, VOID, np.uint8), np.zeros(code.shape, bool)
     rows = [*enumerate(classes.colours), *((VOID, colour) for colour in classes.void)]
@@ -230,8 +259,8 @@ def _by_colour(path: Path, values: NDArray[np.generic], classes: Classes) -> Ids
     if not found.all():
         row, column = np.argwhere(~found)[0].tolist()
         colour = tuple(int(value) for value in values[row, column])
+        advice = "" if classes.where == RUN else ": a line void with three numbers there leaves a colour out"
         raise DataError(
-            f"mask {path} has the colour {colour} at column {column}, row {row}; {classes.where} has no such class: a line "
-            "void with three numbers there leaves a colour out"
+            f"mask {path} has the colour {colour} at column {column}, row {row}; {classes.where} has no such class{advice}"
         )
     return mask

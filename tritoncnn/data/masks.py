@@ -21,7 +21,7 @@ from tritoncnn.data.colour import to_array
 from tritoncnn.data.define import IGNORED, Array, Dataset, Reader, Source
 from tritoncnn.data.folder import unwrapped
 from tritoncnn.data.maps import MappedPart, make_mapped
-from tritoncnn.data.mask_files import VOID, Classes, Ids, find_classes, read_mask
+from tritoncnn.data.mask_files import VOID, Classes, Ids, find_classes, read_mask, tell_lossy
 from tritoncnn.data.paired import MASKS, ON_DISK, Pair, find_pairs, part_pairs, read_pairs
 from tritoncnn.data.pictures import read_colour, upright_size
 from tritoncnn.data.pieces import PieceReader, check_pieces, mirrored, whole_size
@@ -49,7 +49,8 @@ def load_masks(folder: Path | None, read: Reader, stream: bool = False) -> Datas
         parts = [_on_disk(pairs, folder, check_fitted("masks", read), classes) for pairs in (train, test)]
     else:
         parts = [_read(pairs, cut, classes) for pairs in (train, test)]
-    data = make_mapped("masks", classes.names, parts[0], parts[1], found.remarks, colours=classes.colours)
+    remarks = (*found.remarks, *tell_lossy("masks", [pair.beside for pair in (*train, *test)], classes))
+    data = make_mapped("masks", classes.names, parts[0], parts[1], remarks, colours=classes.colours)
     return replace(data, held_out=found.test is None)
 
 

@@ -42,6 +42,10 @@ SOURCES = 3  # folders or films from which on these are told apart
 FRAME = re.compile(r"(.+)[_-][a-z]?\d+")
 
 
+class NoPairs(DataError):
+    """A folder of which no picture has anything beside it."""
+
+
 @dataclass(frozen=True)
 class Beside:
     """What lies beside each picture.
@@ -236,7 +240,7 @@ def _pair(inside: Path, outside: Path, beside: Beside) -> Found:
     found = _matched(pictures, files, beside)
     if not found:
         counts = f"{_many(len(pictures), 'picture')} and {_many(len(files), beside.word)}"
-        raise DataError(
+        raise NoPairs(
             f"--data-dir: {inside if inside == outside else f'{inside} and {outside}'} must hold pictures with a {beside.word} "
             f"of the same name beside each ({beside.form}); got {counts}, and no pair"
         )

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
 from tritoncnn.data import Facts, Targets
 from tritoncnn.data.label_maps import MapReader, numbers
-from tritoncnn.data.mask_files import read_mask
+from tritoncnn.data.mask_files import view_mask
 from tritoncnn.errors import InputError
 from tritoncnn.models.pix2pix import Pix2Pix
 from tritoncnn.models.spade import SpadeGenerator
@@ -23,6 +24,7 @@ from tritoncnn.tasks.kinds.synthesis import (
     draw_map,
     in_colours,
     mean_difference,
+    palette,
     tell_made,
     texture_distance,
 )  # fmt: skip
@@ -48,15 +50,18 @@ def example(batch: int) -> Example:
 
 def view(path: Path) -> Image.Image:
     """A map in colours."""
-    ids = numbers(read_mask(path, None))
-    return Image.fromarray(in_colours(ids, int(ids.max()) + 1))
+    values = view_mask(path)
+    if values.ndim == 3:
+        return Image.fromarray(values.astype(np.uint8))
+    ids = numbers(values.astype(np.uint8))
+    return Image.fromarray(in_colours(ids, palette(int(ids.max()) + 1)))
 
 
 task = Task(
     name="synthesis",
     about="photographs from label maps, by pix2pix or SPADE, against a patch discriminator under spectral norm",
     models={"pix2pix": _for_labels(Pix2Pix), "spade": _for_labels(SpadeGenerator)},
-    data=("colour-maps", "digit-maps", "label-maps"),
+    data=("colour-maps", "digit-maps", "label-maps", "joined-maps"),
     loss=ADVERSARIAL,
     metrics={"L1": Metric(mean_difference, error=True), "texture": Metric(texture_distance, error=True)},
     best="texture",

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
+from tritoncnn.data.label_maps import WHITE
 from tritoncnn.data.mask_files import VOID
 from tritoncnn.figure import new_figure, show, to_png
 from tritoncnn.task import Answer, Ask, Baseline, Values
@@ -113,12 +114,17 @@ def palette(labels: int) -> NDArray[np.uint8]:
     colours = [
         colorsys.hsv_to_rgb(i * golden % 1, 0.75 - 0.35 * (i % 2), 0.95 - 0.4 * (i % 3) / 2) for i in range(labels)
     ]
-    return np.array([*(np.array(colours) * 255).round().tolist(), [255] * 3], np.uint8).reshape(-1, 3)
+    return np.array([*(np.array(colours) * 255).round().tolist(), WHITE], np.uint8).reshape(-1, 3)
 
 
-def in_colours(x: Array, labels: int) -> NDArray[np.uint8]:
-    """A map f32[H,W] as u8[H,W,3]."""
-    return palette(labels)[x.astype(np.int64)]
+def palette_of(facts: Facts) -> NDArray[np.uint8]:
+    """The same, in the labels' own colours where they have such."""
+    return np.array([*facts.colours, WHITE], np.uint8) if facts.colours else palette(len(facts.classes))
+
+
+def in_colours(x: Array, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A map f32[H,W] as u8[H,W,3], in ``colours`` of its labels and of none."""
+    return colours[x.astype(np.int64)]
 
 
 def draw_made(made: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
@@ -128,8 +134,8 @@ def draw_made(made: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
     figure = new_figure(1.5 * count, 4.9)
     grid = figure.subplots(3, count, squeeze=False)
     for column, row in enumerate(rows):
-        colours = in_colours(examples.x[row].numpy(), len(facts.classes))
-        show(grid[0, column], colours.transpose(2, 0, 1) / 255)
+        shown = in_colours(examples.x[row].numpy(), palette_of(facts))
+        show(grid[0, column], shown.transpose(2, 0, 1) / 255)
         show(grid[1, column], made[row].numpy())
         show(grid[2, column], examples.y[row].numpy())
     for row, words in enumerate(("label map", "made", "true")):
@@ -142,7 +148,7 @@ def draw_map(made: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
     """The first test map as a file that ``infer`` reads: ids, with a palette."""
     ids = examples.x[0].numpy()
     picture = Image.fromarray(np.where(ids < 0, VOID, ids).astype(np.uint8))
-    colours = palette(len(facts.classes))
+    colours = palette_of(facts)
     whole = np.broadcast_to(colours[-1], (VOID + 1, 3)).copy()
     whole[: len(facts.classes)] = colours[:-1]
     picture.putpalette(whole.tobytes())
