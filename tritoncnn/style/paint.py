@@ -80,6 +80,19 @@ class Wanted(nn.Module):
         return {"style": [gram(m) for m in maps.style], "content": maps.content}
 
 
+def losses_of(features: nn.Module, picture: torch.Tensor, batch: Any) -> dict[str, torch.Tensor]:
+    """The losses of a picture f32[1,3,H,W]: ``total``, by ``batch["weights"]``, and the three in it, by what ``batch`` has of
+    ``Wanted``: "content" and "style".
+    """
+    maps: Maps = features(picture)
+    found = {
+        "content": content_loss(maps.content, batch["content"]),
+        "style": style_loss([gram(m) for m in maps.style], batch["style"]),
+        "variation": total_variation(picture),
+    }
+    return {"total": (torch.stack([*found.values()]) * batch["weights"]).sum(), **found}
+
+
 class Easel:
     """A picture in work: one plan of forward, losses, backward and optimizer."""
 
@@ -93,18 +106,9 @@ class Easel:
         }
         self.canvas = Canvas(_first(content, how))
 
-        def losses(nets: Any, batch: Any) -> dict[str, torch.Tensor]:
-            picture = nets.canvas.picture
-            maps: Maps = features(picture)
-            found = {
-                "content": content_loss(maps.content, batch["content"]),
-                "style": style_loss([gram(m) for m in maps.style], batch["style"]),
-                "variation": total_variation(picture),
-            }
-            return {"total": (torch.stack([*found.values()]) * batch["weights"]).sum(), **found}
-
         self.compiled = tritoncnn.compile_step(
-            nets={"canvas": self.canvas}, losses=losses, example=self._batch,
+            nets={"canvas": self.canvas}, example=self._batch,
+            losses=lambda nets, batch: losses_of(features, nets.canvas.picture, batch),
             updates=[Update("total", of="canvas", by=OPTIMIZERS[how.optimizer])],
         )  # fmt: skip
 
