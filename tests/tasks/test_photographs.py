@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from tests.kernels.cases import DEEP
-from tests.train.runs import StopAt
+from tests.train.runs import CopyAt, StopAt, assert_same_run, metrics
+from tritoncnn.commands import main
 from tritoncnn.data import SOURCES, load_data
 from tritoncnn.data.define import BlankError
 from tritoncnn.data.digits import InkReader
@@ -27,8 +29,7 @@ from tritoncnn.tasks.kinds.baselines import nearest_mean
 from tritoncnn.train import Interrupted, Options, measure, predict, resume, train
 from tritoncnn.train.folder import load_trained, open_run
 
-SLOW = {"googlenet": pytest.mark.skipif(not DEEP, reason="hundreds of kernels to compile: in the deep profile")}
-ROWS = [pytest.param(name, marks=SLOW.get(name, ())) for name in TASKS if "photographs" in find_task(name).data]
+ROWS = [name for name in TASKS if "photographs" in find_task(name).data]
 EACH = 10  # pictures of a class
 
 
@@ -70,21 +71,38 @@ def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_row_learns_a_folder_of_pictures_and_answers(name: str, pictures: Path, tmp_path: Path) -> None:
-    options = half_size(pictures)
+def test_the_whole_road_of_a_row(name: str, pictures: Path, tmp_path: Path) -> None:
+    """A run that was killed in its second step is resumed, measured and asked, by commands; its bits are those of a whole one."""
+
+    def call(*words: object) -> str:
+        result = CliRunner().invoke(main, [*map(str, words)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    task = find_task(name)
+    least = task.sides[next(iter(task.models))].least
+    options = replace(half_size(pictures), save_every=0.0)
     if name != "alexnet":
-        options = Options.of(find_task(name), data="folder", data_dir=str(pictures), epochs=2, batch_size=8, lr=0.01)
-    outcome = train(options, tmp_path / "run")
-    rows = [json.loads(line) for line in (outcome.run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [1, 2]
-    assert [row["top5"] for row in rows] == [1.0, 1.0]  # there are two classes
+        options = Options.of(
+            task, data="folder", data_dir=str(pictures), size=least, epochs=1, batch_size=8, lr=0.01, save_every=0.0
+        )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(options, whole, CopyAt(2, whole, killed))
+    assert not (killed / "summary.json").exists()
+    call("train", "--resume", killed)
+    assert_same_run(killed, whole)
+    rows = metrics(killed)
+    assert [row["epoch"] for row in rows] == [1, 2][: options.epochs]
+    assert rows[-1]["top5"] == 1.0  # there are two classes
+    note = json.loads(call("eval", killed, "--json"))
+    assert note["metrics"] == json.loads((killed / "summary.json").read_text())["metrics"]
     unseen = write(tmp_path / "unseen", "red", 0, 3, 7)
-    answers = predict(find_task(name), outcome.run, unseen)
-    assert len(answers) == 3
+    answers = json.loads(call("infer", killed, tmp_path / "unseen", "--json", "--out", tmp_path / "out"))
+    assert [answer["picture"] for answer in answers] == [str(path) for path in unseen]
+    assert len(list((tmp_path / "out").glob("*-answer.png"))) == 3
     for answer in answers:
-        assert not isinstance(answer, DataError)
-        assert {found["class"] for found in answer.note["top"]} == {"blue", "red"}
-        assert sum(found["probability"] for found in answer.note["top"]) == pytest.approx(1)
+        assert {found["class"] for found in answer["top"]} == {"blue", "red"}
+        assert sum(found["probability"] for found in answer["top"]) == pytest.approx(1)
 
 
 def test_a_run_answers_about_pictures_of_the_size_that_it_was_trained_with(

@@ -7,7 +7,6 @@ costs time here is compiling.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,11 @@ import pytest
 import torch
 
 from tests.kernels.cases import DEEP
-from tests.train.runs import assert_same_run
+from tests.train.runs import CopyAt, assert_same_run
 from tritoncnn.data import SOURCES, Dataset, Examples, Source
 from tritoncnn.task import Task
 from tritoncnn.tasks import TASKS, find_task
-from tritoncnn.train import Options, Silent, resume, train
+from tritoncnn.train import Options, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.tree import apply
 
@@ -38,18 +37,6 @@ def noise(task: Task) -> Dataset:
         for rows in (slice(BATCH * STEPS), slice(BATCH * STEPS, None))
     ]
     return Dataset("noise", facts, *parts, fingerprint="noise")
-
-
-class CopyAt(Silent):
-    """Copies the run folder during a step: what a process that is killed at that moment leaves behind."""
-
-    def __init__(self, step: int, run: Path, copy: Path) -> None:
-        self.left, self.run, self.copy = step, run, copy
-
-    def step(self, examples: int, loss: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            shutil.copytree(self.run, self.copy)
 
 
 SLOW = pytest.mark.skipif(not DEEP, reason="a net of its own to compile, twice: in the deep profile")
