@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,19 @@ FORMS: dict[str, Any] = {
     "half": half,
     "nested": lambda tensors: {"state_dict": tensors, "epoch": 90, "arch": "resnet18"},
     "parallel": lambda tensors: {"model": {f"module.{name}": tensor for name, tensor in tensors.items()}},
+    "torchvision": lambda tensors: {
+        "model": tensors,
+        "optimizer": {"state": {}},
+        "args": Namespace(lr=0.1),
+        "epoch": 9,
+    },
+    "cifar": lambda tensors: {"net": {f"module.{name}": tensor for name, tensor in tensors.items()}, "acc": 95.2},
+    "lightning": lambda tensors: {
+        "state_dict": {f"model.backbone.{name}": tensor for name, tensor in tensors.items()},
+        "loops": {},
+        "callbacks": {},
+    },
+    "twice": lambda tensors: {"model": {"state_dict": OrderedDict(tensors)}, "model_ema": half(tensors)},
     "compiled": lambda tensors: {f"module._orig_mod.{name}": tensor for name, tensor in half(tensors).items()},
 }
 

@@ -160,7 +160,7 @@ def test_nothing_that_a_pth_file_names_is_run(tmp_path: Path) -> None:
         with pytest.raises(
             CheckpointError, match=r"evil.pth is damaged or holds more than tensors: torch.load\(weights_only"
         ):
-            read_weights(tmp_path / "evil.pth")
+            read_weights(tmp_path / "evil.pth", ())
     assert not (tmp_path / "trace").exists()
 
 
@@ -169,7 +169,7 @@ def test_nothing_that_a_pth_file_names_is_run(tmp_path: Path) -> None:
 def test_broken_files_are_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"^{re.escape(str(tmp_path / name))} is [^\n]*$"):
-        read_weights(tmp_path / name)
+        read_weights(tmp_path / name, ())
 
 
 THINGS = {
@@ -189,14 +189,14 @@ def test_other_things_than_named_tensors_are_refused(tmp_path: Path, name: str) 
     thing, sentence = THINGS[name]
     save_pth(thing, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=re.escape(sentence)):
-        read_weights(tmp_path / "w.pth")
+        read_weights(tmp_path / "w.pth", ())
 
 
 def test_files_that_are_not_there_or_of_another_kind_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone.pth does not exist"):
-        read_weights(tmp_path / "gone.pth")
+        read_weights(tmp_path / "gone.pth", ())
     (tmp_path / "folder.pth").mkdir()
     with pytest.raises(CheckpointError, match=r"folder.pth cannot be read: Is a directory"):
-        read_weights(tmp_path / "folder.pth")
-    with pytest.raises(CheckpointError, match=r"--weights w.onnx must end in .safetensors, .pth or .pt$"):
-        read_weights(Path("w.onnx"))
+        read_weights(tmp_path / "folder.pth", ())
+    with pytest.raises(CheckpointError, match=r"--weights w.onnx must end in .safetensors, .pth, .pt, .ckpt or .bin$"):
+        read_weights(Path("w.onnx"), ())

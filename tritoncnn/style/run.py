@@ -77,11 +77,10 @@ def load_vgg(path: Path) -> VGGMaps:
 
     Raises CheckpointError.
     """
-    found = {name: tensor for name, tensor in read_weights(path).items() if name.startswith("features.")}
+    first = "features.0.weight"
+    found = {name: tensor for name, tensor in read_weights(path, (first,)).items() if name.startswith("features.")}
     if not found:
-        raise CheckpointError(
-            f"{path} must hold the weights of VGG-16 or VGG-19 under torchvision's names, features.0.weight..."
-        )
+        raise CheckpointError(f"{path} must hold the weights of VGG-16 or VGG-19 under torchvision's names, {first}...")
     maps = VGGMaps(deep=DEEP in found)
     deepest = len(maps.features)
     take_weights(maps, {n: t for n, t in found.items() if not _behind(n, deepest)}, path, frozenset())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,18 @@ from tritoncnn.errors import CheckpointError
 from tritoncnn.task import Build
 from tritoncnn.train.tensorfile import check_finite, describe, read_tensors
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which scripts for training keep the weights
-PREFIXES = ("module.", "_orig_mod.")  # of nets on several devices, and of compiled ones
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")  # where scripts keep the weights
 COUNTER = "num_batches_tracked"  # files from before PyTorch 0.4.1 lack it, and only a momentum of None reads it
 Tensors = dict[str, torch.Tensor]
 
 
-def read_weights(path: Path) -> Tensors:
-    """The tensors of a .safetensors file, or of a .pth or .pt file as far as ``torch.load(weights_only=True)`` reads it.
+def read_weights(path: Path, names: Collection[str]) -> Tensors:
+    """The tensors of a .safetensors file, or of one that torch.save wrote, as far as ``torch.load(weights_only=True)`` reads it.
 
-    A dictionary with the weights under ``state_dict`` or ``model`` is looked into, and what DataParallel or torch.compile put
-    before every name is taken off. Raises CheckpointError.
+    A dictionary with the weights under one of ``WRAPPERS`` is looked into. Words before all names, as DataParallel (``module``),
+    torch.compile (``_orig_mod``) or Lightning (``model``) put there, are taken off until one of the model's own ``names`` is met.
+    Raises CheckpointError.
     """
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"--weights {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
@@ -41,16 +42,22 @@ def read_weights(path: Path) -> Tensors:
         if not (isinstance(name, str) and isinstance(value, torch.Tensor) and _is_plain(value)):
             raise CheckpointError(f"{path} must hold named tensors of plain values; {name!r} is none")
         tensors[name] = value.detach()
-    while prefix := next((before for before in PREFIXES if all(name.startswith(before) for name in tensors)), ""):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     check_finite(path, tensors)
-    return tensors
+    return _without_prefix(tensors, names)
+
+
+def _without_prefix(tensors: Tensors, names: Collection[str]) -> Tensors:
+    words = {name.partition(".")[0] for name in tensors}
+    if len(words) > 1 or not all("." in name for name in tensors) or any(name in names for name in tensors):
+        return tensors
+    return _without_prefix({name.partition(".")[2]: tensor for name, tensor in tensors.items()}, names)
 
 
 def _load(path: Path) -> Any:
     with open_file(path, "", CheckpointError) as file:
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([Namespace]):  # torchvision's own scripts keep their flags in it
+                return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # on malformed files it raises nearly anything
             raise CheckpointError(
                 f"{path} is damaged or holds more than tensors: torch.load(weights_only=True) refuses it "
@@ -59,10 +66,10 @@ def _load(path: Path) -> Any:
 
 
 def _unwrap(found: Any) -> Any:
-    for name in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            return found[name]
-    return found
+    if not isinstance(found, Mapping):
+        return found
+    inner = next((found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
+    return found if inner is None else _unwrap(inner)
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -133,8 +140,8 @@ def start_from(path: Path, module: torch.nn.Module, build: Build, facts: Facts, 
     So do parts that only training uses and that the file was saved without: a remark that is returned tells them. Raises
     CheckpointError: unreadable, misfits, another number of classes.
     """
-    weights, head = renamed(module, read_weights(path)), head_of(build, facts)
     state = module.state_dict()
+    weights, head = renamed(module, read_weights(path, state)), head_of(build, facts)
     absent = absent_parts(module, weights)
     apart = frozenset(name for name in state if name.startswith(tuple(f"{part}." for part in absent)))
     others = [name for name in sorted(head) if name in weights and weights[name].shape != state[name].shape]
