@@ -317,9 +317,25 @@ def test_voc_lists_and_pictures_that_are_not_there_are_told(tmp_path: Path) -> N
         load("voc", tmp_path / "a" / "JPEGImages")
 
 
+def test_lists_of_voc_that_are_left_aside_are_told(tmp_path: Path) -> None:
+    """As in VOC 2007 with its test part."""
+    place = write_voc(tmp_path) / "ImageSets" / "Main"
+    (place / "trainval.txt").write_text("train1\n")
+    assert load("voc", tmp_path).remarks == ()
+    (place / "test.txt").write_text("val1\n")
+    assert load("voc", tmp_path).remarks == (
+        f"trainval.txt and test.txt of {place} were left aside: train.txt and val.txt are used",
+    )
+
+
 YOLO = {
     "fields": ("0 0.5 0.5 0.1\n", r"train.1.txt, line 1: wanted 5 numbers \(class, .*; got 4"),
-    "polygon": ("\n0 0.1 0.1 0.2 0.2 0.3 0.3\n", "line 2: wanted 5 numbers .*; got 7"),
+    "score": ("\n0 0.5 0.5 0.1 0.1 0.9\n", "line 2: wanted 5 numbers .*; got 6"),
+    "half a point": (
+        "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4\n",
+        "line 1: wanted 5 numbers .* or a class and 3 points or more .*; got 8",
+    ),
+    "outline outside": ("0 0.1 0.1 1.2 0.2 0.3 0.3\n", "lies outside of the picture"),
     "word": ("0 0.5 0.5 0.1 x\n", "line 1: each word must be a number; got 'x'"),
     "nan": ("0 0.5 nan 0.1 0.1\n", "line 1: each word must be a number; got nan"),
     "half a class": ("0.5 0.5 0.5 0.1 0.1\n", "line 1: the class must be a whole number from 0 to 9999; got 0.5"),
@@ -340,6 +356,28 @@ def test_broken_yolo_files_are_refused(name: str, tmp_path: Path) -> None:
     (write_yolo(tmp_path) / "labels" / "train" / "1.txt").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DataError, match=sentence):
         load("yolo", tmp_path)
+
+
+def test_outlines_of_yolo_files_are_boxes_and_marks_before_a_text_are_no_part_of_it(tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path)
+    (folder / "labels" / "train" / "1.txt").write_text("\ufeff1 0.1 0.5 0.3 0.2 0.2 0.8\n0 0.5 0.5 0.1 0.2\n", "utf-8")
+    (folder / "data.yaml").unlink()
+    (folder / "classes.txt").write_text("\ufeffbar\nsquare\n", "utf-8")
+    data = load("yolo", folder)
+    assert data.facts.classes == CLASSES
+    wanted = np.array([[1, 0.1, 0.2, 0.3, 0.8], [0, 0.45, 0.4, 0.55, 0.6]]) * [1, 1, HEIGHT / WIDTH, 1, HEIGHT / WIDTH]
+    np.testing.assert_allclose(data.train.y[1], wanted, atol=1e-6)
+
+
+def test_parts_of_yolo_may_be_called_by_their_year(tmp_path: Path) -> None:
+    """As COCO's pictures are, without a data.yaml: else both parts would be one."""
+    folder = write_yolo(tmp_path)
+    (folder / "data.yaml").rename(folder / "names.yaml")
+    for part in ("train", "val"):
+        for kind in ("images", "labels"):
+            (folder / kind / part).rename(folder / kind / f"{part}2017")
+    data = load("yolo", folder)
+    assert (len(data.train), len(data.test), data.held_out) == (8, 4, False)
 
 
 def test_yolo_labels_without_a_picture_and_folders_without_either_are_told(tmp_path: Path) -> None:

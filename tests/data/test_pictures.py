@@ -74,6 +74,7 @@ def test_the_same_drawing_reads_alike_in_all_formats_and_modes(tmp_path: Path) -
         "p.png": plain.convert("P"),
         "one.png": plain.convert("1"),
         "cmyk.tif": plain.convert("CMYK"),
+        "lab.tif": plain.convert("RGB").convert("LAB"),
         "i16.png": Image.fromarray(grey.astype(np.uint16) * 257),
         "f.tif": Image.fromarray(grey.astype(np.float32)),
         "alpha.png": alpha,

@@ -109,7 +109,8 @@ def _grey(picture: Image.Image) -> Grey:
         return _deep(picture) * 255
     if picture.has_transparency_data:  # reduced first: what follows takes many bytes a pixel
         return np.asarray(ImageOps.exif_transpose(flatten(_reduce(picture.convert("RGBA")))).convert("L"), np.float32)
-    return np.asarray(ImageOps.exif_transpose(_reduce(picture.convert("L"))), np.float32)
+    plain = picture.convert("RGB") if picture.mode == "LAB" else picture  # of which Pillow makes no grey
+    return np.asarray(ImageOps.exif_transpose(_reduce(plain.convert("L"))), np.float32)
 
 
 def _colour(picture: Image.Image, keep: bool, ground: str | None) -> Image.Image | None:

@@ -40,7 +40,8 @@ def load_voc(folder: Path | None, read: Reader, stream: bool = False) -> Dataset
     files = [path for path in files_in(place) if path.suffix.lower() == ".xml"]
     if not files:
         raise DataError(f"--data-dir {folder} must hold {FORM}; got no XML file")
-    parts = _lists(folder, {path.stem: path for path in files}) or [files]
+    remarks: list[str] = []
+    parts = _lists(folder, {path.stem: path for path in files}, remarks) or [files]
     told = [[_read(path, folder) for path in part] for part in parts]
     classes = sorted({found.name for row in told[0] for found in row.objects})
     if not classes:
@@ -58,21 +59,24 @@ def load_voc(folder: Path | None, read: Reader, stream: bool = False) -> Dataset
         rows[0],
         rows[1] if len(rows) > 1 else None,
         read,
-        (f"{said} as all others",) if hard else (),
+        (*remarks, *([f"{said} as all others"] if hard else [])),
         folder if stream else None,
     )
 
 
-def _lists(folder: Path, files: dict[str, Path]) -> list[list[Path]] | None:
+def _lists(folder: Path, files: dict[str, Path], remarks: list[str]) -> list[list[Path]] | None:
     """The XML files of the training part and of the test part; None where no lists name them."""
     place = folder / "ImageSets" / "Main"
-    for names in PARTS:
-        paths = [place / f"{name}.txt" for name in names]
-        if all(look(path) == "file" for path in paths):
-            found = [_listed(path, files) for path in paths]
-            check_apart(paths, *([path.stem for path in part] for part in found))
-            return found
-    return None
+    there = [names for names in PARTS if all(look(place / f"{name}.txt") == "file" for name in names)]
+    if not there:
+        return None
+    paths = [place / f"{name}.txt" for name in there[0]]
+    if there[1:]:
+        used, aside = (" and ".join(f"{name}.txt" for name in names) for names in there)
+        remarks.append(f"{aside} of {place} were left aside: {used} are used")
+    found = [_listed(path, files) for path in paths]
+    check_apart(paths, *([path.stem for path in part] for part in found))
+    return found
 
 
 def _listed(path: Path, files: dict[str, Path]) -> list[Path]:

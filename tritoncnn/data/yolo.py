@@ -1,10 +1,12 @@
-"""Boxes in the form of YOLO: a text file for each picture, a line for each box: class, middle x, middle y, width, height.
+"""Boxes in the form of YOLO: a text file for each picture, a line for each box: class, middle x, middle y, width, height; or for
+an outline, of which the box is taken: class, x, y, x, y, x, y...
 
 Numbers are shares of the picture's width and height. Source: Redmon's Darknet, and Ultralytics, whose folders these are.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -62,7 +64,7 @@ def _places(folder: Path) -> tuple[Place, Place | None]:
     first, second = (_within(folder, word) if isinstance(word, str) else None for word in words)
     if first is not None and second is not None:
         return first, second if first != second else None  # coco128 names one folder twice
-    usual = _usual(folder)
+    usual = _usual(folder, years=not any(words))
     if usual[1] is None and words[0] and words[1]:
         lost = words[0 if first is None else 1]
         raise DataError(f"{path} names the part {lost!r:.80}; in {folder} that is no folder of pictures within images")
@@ -81,14 +83,18 @@ def _within(folder: Path, word: str) -> Place | None:
     return None
 
 
-def _usual(folder: Path) -> tuple[Place, Place | None]:
+def _usual(folder: Path, years: bool) -> tuple[Place, Place | None]:
+    """``years``: folders may be called train2017 as well."""
+
     def pair(part: str) -> Place | None:
-        for images, labels in (
-            (folder / "images" / part, folder / "labels" / part),
-            (folder / part / "images", folder / part / "labels"),
-        ):
-            if look(images) == "folder":
-                return images, labels
+        more = [name for name in _inner(folder / "images") if years and re.fullmatch(f"{part}[0-9]+", name)]
+        for name in (part, *more):
+            for images, labels in (
+                (folder / "images" / name, folder / "labels" / name),
+                (folder / name / "images", folder / name / "labels"),
+            ):
+                if look(images) == "folder":
+                    return images, labels
         return None
 
     train = next(filter(None, map(pair, TRAIN)), None)
@@ -98,6 +104,11 @@ def _usual(folder: Path) -> tuple[Place, Place | None]:
     if look(folder / "images") != "folder" or look(folder / "labels") != "folder":
         raise DataError(f"--data-dir {folder} must hold {FORM}")
     return (folder / "images", folder / "labels"), None
+
+
+def _inner(folder: Path) -> list[str]:
+    """The folders in a folder, if there is such."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if look(folder) == "folder" else []
 
 
 def _read(images: Path, labels: Path) -> list[Labelled]:
@@ -125,16 +136,21 @@ def read_labels(path: Path) -> list[Box]:
         words = line.split()
         if not words:
             continue
-        if len(words) != 5:
+        if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
             raise DataError(
-                f"{path}, line {line_number}: wanted 5 numbers (class, middle x, middle y, width, height); got {len(words)}"
+                f"{path}, line {line_number}: wanted 5 numbers (class, middle x, middle y, width, height), or a class and 3 "
+                f"points or more of an outline; got {len(words)}"
             )
-        label, x, y, w, h = (_value(word, path, line_number) for word in words)
+        label, *places = (_value(word, path, line_number) for word in words)
         if label != int(label) or not 0 <= label < MOST_CLASSES:
             raise DataError(
                 f"{path}, line {line_number}: the class must be a whole number from 0 to {MOST_CLASSES - 1}; got {words[0]:.40}"
             )
-        boxes.append((int(label), x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        if len(places) > 4:
+            boxes.append((int(label), min(places[::2]), min(places[1::2]), max(places[::2]), max(places[1::2])))
+        else:
+            x, y, w, h = places
+            boxes.append((int(label), x - w / 2, y - h / 2, x + w / 2, y + h / 2))
     return boxes
 
 
@@ -148,7 +164,7 @@ def _value(word: str, path: Path, line_number: int) -> float:
 
 def _text(path: Path) -> str:
     try:
-        return read_file(path, "", MAX_TEXT).decode()
+        return read_file(path, "", MAX_TEXT).decode("utf-8-sig")  # some editors begin a text with a mark
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not text") from error
 
