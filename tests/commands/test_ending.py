@@ -66,7 +66,8 @@ def test_whatever_is_wrong_in_the_words_is_one_line_and_2(words: list[str], sent
     ("raised", "code", "sentence"),
     [
         (DataError("a\nb\x1b[2J\udcff"), 2, r"error: a\nb\x1b[2J\udcff"),
-        (MemoryError(), 1, "error: there is not enough memory"),
+        (MemoryError(), 1, "error: there is not enough memory; a smaller --batch-size"),
+        (MemoryError("it needs 9 GB"), 1, "error: it needs 9 GB; a smaller --batch-size"),
         (ModuleNotFoundError("No module named 'sklearn'", name="sklearn"), 1, "the package 'sklearn' is not installed"),
         (PermissionError(13, "Permission denied", "/some/file"), 1, "error: /some/file: Permission denied"),
         (KeyboardInterrupt(), 130, "tritoncnn: interrupted\n"),

@@ -11,9 +11,10 @@ import pytest
 
 from tests.train.samples import idx, strokes, write_idx
 from tritoncnn.data import load_data, mnist
-from tritoncnn.data.files import in_words, look, memory_left, open_file, peak_memory, read_file
+from tritoncnn.data.files import look, open_file, read_file
 from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import CheckpointError, DataError, InputError
+from tritoncnn.memory import in_words, memory_left, peak_memory
 
 
 def test_what_a_path_is(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+import tritoncnn
 from tests.targets import CUDA
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.ir import parse_graph
@@ -36,3 +38,12 @@ def test_a_targets_program_is_the_row_of_its_kind(monkeypatch: pytest.MonkeyPatc
     (y,) = executable.run([x])
     assert isinstance(executable.ready(), ReferenceProgram)
     torch.testing.assert_close(y, x.exp() * x)
+
+
+def test_a_plan_that_is_larger_than_memory_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 1, 3)), torch.zeros(1, 1, 9, 9)
+    monkeypatch.setattr("tritoncnn.runtime.cpu_program.memory_left", lambda: 10)
+    tritoncnn.compile(net, x)(x)  # little is not asked for
+    monkeypatch.setattr("tritoncnn.runtime.cpu_program.LARGE", 0)
+    with pytest.raises(MemoryError, match=r"^what is compiled needs .* of memory; 10 bytes are left$"):
+        tritoncnn.compile(net, x)(x)

@@ -93,7 +93,8 @@ def end_by(error: BaseException) -> int:
         complain(f"error: {error}", lines=many)
         return error.exit_code
     if isinstance(error, MemoryError):
-        complain("error: there is not enough memory; a smaller --batch-size or data set needs less")
+        said = str(error) or "there is not enough memory"
+        complain(f"error: {said}; a smaller --batch-size or data set needs less")
         return 1
     if isinstance(error, ModuleNotFoundError) and not (error.name or "tritoncnn").startswith("tritoncnn"):
         complain(f"error: the package {error.name!r} is not installed; install it with pip")

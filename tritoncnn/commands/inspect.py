@@ -36,8 +36,8 @@ def inspect(
     against the sum of all temporary tensors.
     """
     import tritoncnn
-    from tritoncnn.data.files import in_words, memory_left
     from tritoncnn.errors import InputError
+    from tritoncnn.memory import in_words, memory_left
     from tritoncnn.tasks import find_task
     from tritoncnn.train import Options
     from tritoncnn.train.training_step import TrainingStep

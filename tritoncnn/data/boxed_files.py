@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from tritoncnn.data.boxes import MOST, BoxedPart, FittedReader, check_fitted, make_boxed_pictures
 from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader
-from tritoncnn.data.files import in_words, look, memory_left
+from tritoncnn.data.files import look
 from tritoncnn.data.pictures import SUFFIXES, read_colour, upright_size
 from tritoncnn.data.stream import PictureFiles
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words, memory_left
 
 BEYOND = 0.01  # of a picture's longer side, or a pixel of it: so far a box may lie outside. Edges are rounded, counted from 1...
 FEW_EMPTY = 0.001  # boxes without area that are left out and told; where there are more, the files are wrong

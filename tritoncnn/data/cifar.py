@@ -18,9 +18,10 @@ from PIL import Image
 
 from tritoncnn.data.colour import ColourReader, check_colour
 from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
-from tritoncnn.data.files import in_words, look, memory_left, read_file
+from tritoncnn.data.files import look, read_file
 from tritoncnn.data.pickled import as_bytes, read_pickled
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words, memory_left
 
 SIDE = 32
 VALUES = 3 * SIDE * SIDE

@@ -26,11 +26,12 @@ from tritoncnn.data.define import (
     note_of,
 )
 from tritoncnn.data.define import hold_out as choose
-from tritoncnn.data.files import in_words, look, memory_left, reason
+from tritoncnn.data.files import look, reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.data.stream import SAMPLE, STREAM, blank_among, make_streamed
 from tritoncnn.errors import DataError
 from tritoncnn.flags import Rule, option
+from tritoncnn.memory import in_words, memory_left
 
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used

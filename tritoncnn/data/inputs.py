@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tritoncnn.data.files import in_words, look, reason
+from tritoncnn.data.files import look, reason
 from tritoncnn.data.folder import files_in
 from tritoncnn.data.pictures import MAX_BYTES, SUFFIXES
 from tritoncnn.errors import DataError, InputError
+from tritoncnn.memory import in_words
 
 STDIN = "-"
 

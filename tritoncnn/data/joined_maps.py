@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from tritoncnn.data.define import Dataset, Facts, Reader, Source
-from tritoncnn.data.files import in_words, memory_left
 from tritoncnn.data.folder import TEST, TRAIN, files_in, unwrapped
 from tritoncnn.data.label_maps import MapReader, Scenes, check_maps, fit_map, make_scenes, stack
 from tritoncnn.data.mask_files import MANY, MOST_MIXED, Ids
@@ -21,6 +20,7 @@ from tritoncnn.data.paired import COPIES, Pair, Parts, part_pairs
 from tritoncnn.data.palette import FEW, Colour, Values, by_nearest, concentration, find_colours
 from tritoncnn.data.pictures import SUFFIXES, read_colour
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words, memory_left
 
 NAME = "joined-maps"
 SAMPLE = 200  # training pictures, evenly chosen, in which halves and colours are looked for

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from tritoncnn.data.boxed_scans import Scene, make_boxed_scans
 from tritoncnn.data.define import Array, Dataset, Source, hold_out
-from tritoncnn.data.files import in_words, look, memory_left, read_file
+from tritoncnn.data.files import look, read_file
 from tritoncnn.data.lists import check_apart
 from tritoncnn.data.scan import POINT, ScanReader, check_scans, read_scan
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words, memory_left
 
 PARTS = {"velodyne": ".bin", "label_2": ".txt", "calib": ".txt"}
 LEARNED = "Car"

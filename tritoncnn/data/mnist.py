@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
-from tritoncnn.data.files import in_words, look, memory_left, open_file, reason
+from tritoncnn.data.files import look, open_file, reason
 from tritoncnn.data.ink import SIZE
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words, memory_left
 
 CLASSES = 10
 BYTES_EACH = 10  # of memory for a byte of the file: as it is, in [0, 1], normalised

@@ -15,11 +15,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from tritoncnn.data.define import HELD_OUT
-from tritoncnn.data.files import in_words, look, memory_left, read_file, reason
+from tritoncnn.data.files import look, read_file, reason
 from tritoncnn.data.folder import TEST, TRAIN, files_in
 from tritoncnn.data.lists import MAX_LIST, check_apart, read_tables
 from tritoncnn.data.pictures import SUFFIXES, upright_size
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words, memory_left
 
 Read = TypeVar("Read")
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from tritoncnn.data.files import in_words, open_file, reason
+from tritoncnn.data.files import open_file, reason
 from tritoncnn.errors import DataError
+from tritoncnn.memory import in_words
 
 Grey = NDArray[np.float32]
 Read = TypeVar("Read")

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import Array, BlankError, Dataset, Examples, Facts, Reader
-from tritoncnn.data.files import in_words, memory_left, read_file
+from tritoncnn.data.files import read_file
 from tritoncnn.errors import DataError
 from tritoncnn.flags import AT_LEAST_1, option
+from tritoncnn.memory import in_words, memory_left
 
 RATE = 8000  # samples a second
 MU = 255

@@ -11,8 +11,11 @@ from tritoncnn import cpu
 from tritoncnn.ir import DTYPE_BYTES, TensorType
 from tritoncnn.kernels.building import offset_span
 from tritoncnn.kernels.launch import Launch
+from tritoncnn.memory import in_words, memory_left
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.plan import Call, Plan
+
+LARGE = 1 << 28  # bytes; a plan that needs less asks the system nothing
 
 
 def compile_launches(launches: Sequence[Launch]) -> list[tuple[Any, list[int]]]:
@@ -31,10 +34,16 @@ def compile_launch(launch: Launch) -> tuple[Any, list[int]]:
 
 
 class CpuProgram(cpu.Replay):
-    """A Program, as ``program.py`` says, whose calls are bound pointers. The plan's own memory is zeroed."""
+    """A Program, as ``program.py`` says, whose calls are bound pointers. The plan's own memory is zeroed.
+
+    Raises MemoryError where it is more than there is: zeroing it would end the process, or others.
+    """
 
     def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
         self.plan = plan
+        needed = sum(nbytes for name, nbytes in plan.sizes.items() if name not in buffers)
+        if needed > LARGE and needed > (left := memory_left()):
+            raise MemoryError(f"what is compiled needs {in_words(needed)} of memory; {in_words(left)} are left")
         own = {name: cpu.aligned_zeros(nbytes) for name, nbytes in plan.sizes.items() if name not in buffers}
         for offset, numbers, dtype in plan.constants:
             array = torch.tensor(numbers, dtype=TORCH_DTYPE[dtype], device="cpu")

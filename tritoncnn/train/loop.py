@@ -18,9 +18,9 @@ from tritoncnn import cpu
 from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, Examples, load_data
-from tritoncnn.data.files import peak_memory
 from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, read_ahead
 from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
+from tritoncnn.memory import peak_memory
 from tritoncnn.task import LOSS, Step, Task
 from tritoncnn.train import folder
 from tritoncnn.train.adversarial import Adversary

@@ -19,8 +19,9 @@ import safetensors.torch
 import torch
 
 from tritoncnn.atomic import write_file
-from tritoncnn.data.files import in_words, open_file, reason
+from tritoncnn.data.files import open_file, reason
 from tritoncnn.errors import CheckpointError
+from tritoncnn.memory import in_words
 
 MAX_HEADER = 32 << 20  # bytes; a header takes about 100 a tensor
 NOTE = "tritoncnn"  # the one key of the file's metadata: with a single key the bytes do not depend on any hash order
