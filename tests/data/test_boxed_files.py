@@ -369,6 +369,25 @@ def test_outlines_of_yolo_files_are_boxes_and_marks_before_a_text_are_no_part_of
     np.testing.assert_allclose(data.train.y[1], wanted, atol=1e-6)
 
 
+def test_parts_of_yolo_may_be_lists_of_pictures_and_several_folders(tmp_path: Path) -> None:
+    folder, names = write_yolo(tmp_path), "names: {0: bar, 1: square}\n"
+    (folder / "data.yaml").write_text(f"path: /elsewhere\ntrain: ../set/train.txt\nval: [images/val]\n{names}")
+    (folder / "train.txt").write_text("./images/train/3.png\n\n/home/somebody/set/images/train/1.png\n")
+    data = load("yolo", folder)
+    assert (len(data.train), len(data.test)) == (2, 4)
+    (folder / "data.yaml").write_text(f"train: [images/train, images/val]\nval: val.txt\n{names}")
+    for text, sentence in {
+        None: r"names the part 'val.txt'; in .* that is no folder of pictures within images, and no list of them$",
+        "": r"val.txt names no picture$",
+        "images/val/1.png\n\nimages/val/9.png": r"val.txt, line 3: 'images/val/9.png' is no picture within images of",
+        "images/val/1.png\nimages/val/2.png": r"data.yaml has 2 pictures in both parts, such as .*1.png$",
+    }.items():
+        if text is not None:
+            (folder / "val.txt").write_text(text)
+        with pytest.raises(DataError, match=sentence):
+            load("yolo", folder)
+
+
 def test_parts_of_yolo_may_be_called_by_their_year(tmp_path: Path) -> None:
     """As COCO's pictures are, without a data.yaml: else both parts would be one."""
     folder = write_yolo(tmp_path)

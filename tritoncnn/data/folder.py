@@ -114,8 +114,9 @@ def _parts(folder: Path, remarks: list[str]) -> tuple[Path, Path | None]:
     if train is None or not any(entry.is_dir() for entry in _entries(train)):
         return folder, None
     tests = [folders[name] for name in TEST if name in folders and any(e.is_dir() for e in _entries(folders[name]))]
+    used = f"{train.name} and {tests[0].name} are used" if tests else f"{train.name} alone is used"
     for unused in [entry for entry in folders.values() if entry != train and entry not in tests[:1]]:
-        remarks.append(f"{unused} was left aside: {train.name}{' and ' + tests[0].name if tests else ''} are used")
+        remarks.append(f"{unused} was left aside: {used}")
     return train, tests[0] if tests else None
 
 

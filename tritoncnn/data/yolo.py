@@ -7,7 +7,7 @@ Numbers are shares of the picture's width and height. Source: Redmon's Darknet, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +20,9 @@ from tritoncnn.data.stream import STREAM
 from tritoncnn.errors import DataError
 
 MAX_TEXT = 4_000_000  # bytes of a file of labels or names
+MAX_LIST = 100_000_000  # of a list of pictures; that of COCO 2017 has 4 MB
 MOST_CLASSES = 10_000
+LIST = ".txt"
 YAML = ("data.yaml", "dataset.yaml", "data.yml")
 FORM = (
     "images/train, images/val, labels/train, labels/val, or train/images, train/labels and so on, or images and labels; "
@@ -32,8 +34,7 @@ def load_yolo(folder: Path | None, read: Reader, stream: bool = False) -> Datase
     """A picture without a text file has no boxes. Without names, classes are called by their numbers. Raises DataError."""
     assert folder is not None, "load_data asks for one"
     folder = unwrapped(folder)
-    train, test = _places(folder)
-    rows = [_read(*place) for place in (train, test) if place is not None]
+    rows = [_read(pairs) for pairs in _parts(folder) if pairs is not None]
     names = _names(folder)
     highest = max((box[0] for part in rows for row in part for box in row.boxes), default=-1)
     if names is None:
@@ -50,37 +51,74 @@ def load_yolo(folder: Path | None, read: Reader, stream: bool = False) -> Datase
 
 
 Place = tuple[Path, Path]  # folder of pictures, folder of labels
+Pairs = list[tuple[Path, Path]]  # a picture, and the text file that tells its boxes if there is such
 
 
-def _places(folder: Path) -> tuple[Place, Place | None]:
-    """The parts that data.yaml names by folders of pictures, as images/train2017, else those with the usual names.
+def _parts(folder: Path) -> tuple[Pairs, Pairs | None]:
+    """The parts that data.yaml names, by a folder of pictures as images/train2017, several of them, or a text file with a picture
+    in each line; else those with the usual names.
 
-    Folders are looked for within the data set, wherever that is now: what leads out of it in front of them is left out.
-    Raises DataError, also where a part that data.yaml names is not found and no other is.
+    All is looked for within the data set, wherever that is now: what leads out of it in front is left out.
+    Raises DataError, also where a part that data.yaml names is not found and no other is, or where only one is.
     """
     path = _yaml(folder)
     whole = _parsed(path) if path is not None else None
     words = [whole.get(name) for name in ("train", "val")] if isinstance(whole, Mapping) else [None, None]
-    first, second = (_within(folder, word) if isinstance(word, str) else None for word in words)
+    first, second = (_named(folder, word) for word in words)
     if first is not None and second is not None:
-        return first, second if first != second else None  # coco128 names one folder twice
-    usual = _usual(folder, years=not any(words))
-    if usual[1] is None and words[0] and words[1]:
+        if first == second:  # coco128 names one folder twice
+            return first, None
+        if both := {picture for picture, _ in first} & {picture for picture, _ in second}:
+            raise DataError(f"{path} has {len(both)} pictures in both parts, such as {min(both)}")
+        return first, second
+    train, test = _usual(folder, years=not any(words))
+    lists = [word for word in words if not isinstance(word, str) or word.endswith(LIST)]
+    if words[0] and words[1] and (test is None or lists):
         lost = words[0 if first is None else 1]
-        raise DataError(f"{path} names the part {lost!r:.80}; in {folder} that is no folder of pictures within images")
-    return usual
+        raise DataError(
+            f"{path} names the part {lost!r:.80}; in {folder} that is no folder of pictures within images, and no list of them"
+        )
+    return _pairs(*train), _pairs(*test) if test is not None else None
 
 
-def _within(folder: Path, word: str) -> Place | None:
-    """(pictures, labels) for images/train or train/images, as Ultralytics finds them: the last folder images becomes labels."""
+def _named(folder: Path, word: object) -> Pairs | None:
+    """What a word of data.yaml names; None where it is not found."""
+    if isinstance(word, list):
+        found = [_named(folder, part) for part in word]
+        return [pair for part in found for pair in part or ()] if found and None not in found else None
+    if not isinstance(word, str):
+        return None
+    if word.endswith(LIST):
+        own = next((own for own in _tails(word) if look(folder.joinpath(*own)) == "file"), None)
+        return None if own is None else _listed(folder, folder.joinpath(*own))
+    own = next((own for own in _tails(word) if "images" in own and look(folder.joinpath(*own)) == "folder"), None)
+    return None if own is None else _pairs(folder.joinpath(*own), folder.joinpath(*_beside(own)))
+
+
+def _listed(folder: Path, path: Path) -> Pairs:
+    pairs: Pairs = []
+    for line_number, line in enumerate(_text(path, MAX_LIST).splitlines(), 1):
+        tails = (own for own in _tails(line.strip()) if "images" in own and look(folder.joinpath(*own)) == "file")
+        own = next(tails, None) if line.strip() else None
+        if own is not None:
+            pairs.append((folder.joinpath(*own), folder.joinpath(*_beside(own)).with_suffix(LIST)))
+        elif line.strip():
+            raise DataError(f"{path}, line {line_number}: {line.strip()!r:.80} is no picture within images of {folder}")
+    if not pairs:
+        raise DataError(f"{path} names no picture")
+    return pairs
+
+
+def _tails(word: str) -> Iterator[list[str]]:
+    """a/b/c, b/c, c: a path without what leads to the data set."""
     parts = [part for part in PurePosixPath(word.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-    for first in range(len(parts)):
-        own = parts[first:]
-        images = folder.joinpath(*own)
-        if look(images) == "folder" and "images" in own:
-            last = len(own) - 1 - own[::-1].index("images")
-            return images, folder.joinpath(*own[:last], "labels", *own[last + 1 :])
-    return None
+    yield from (parts[first:] for first in range(len(parts)))
+
+
+def _beside(own: list[str]) -> list[str]:
+    """Where the labels of images/train or train/images are, as Ultralytics finds them: the last folder images becomes labels."""
+    last = len(own) - 1 - own[::-1].index("images")
+    return [*own[:last], "labels", *own[last + 1 :]]
 
 
 def _usual(folder: Path, years: bool) -> tuple[Place, Place | None]:
@@ -111,22 +149,27 @@ def _inner(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if look(folder) == "folder" else []
 
 
-def _read(images: Path, labels: Path) -> list[Labelled]:
+def _pairs(images: Path, labels: Path) -> Pairs:
+    """All pictures in a folder. Raises DataError where one of the text files in the other has none."""
     if look(labels) != "folder":
         raise DataError(f"folder {labels} does not exist: it should hold the boxes of the pictures in {images}")
     pictures = [path for path in files_in(images) if path.suffix.lower() in SUFFIXES]
     if not pictures:
         raise DataError(f"folder {images} holds no picture ({', '.join(SUFFIXES)})")
-    rows, used = [], set()
-    for path in pictures:
-        text = labels / path.relative_to(images).with_suffix(".txt")
-        used.add(text)
-        rows.append(Labelled(path, str(text), read_labels(text) if look(text) != "none" else [], shares=True))
+    pairs = [(path, labels / path.relative_to(images).with_suffix(LIST)) for path in pictures]
+    used = {text for _, text in pairs}
     for text in files_in(labels):
-        if text.suffix == ".txt" and text not in used and text.name != "classes.txt":
+        if text.suffix == LIST and text not in used and text.name != "classes.txt":
             assert picture_named(text.stem, [images / text.relative_to(labels).parent]) is None, "it would be used"
             raise DataError(f"{text} has no picture: there is no {images / text.relative_to(labels).with_suffix('')}.*")
-    return rows
+    return pairs
+
+
+def _read(pairs: Pairs) -> list[Labelled]:
+    return [
+        Labelled(picture, str(text), read_labels(text) if look(text) != "none" else [], shares=True)
+        for picture, text in pairs
+    ]
 
 
 def read_labels(path: Path) -> list[Box]:
@@ -162,9 +205,9 @@ def _value(word: str, path: Path, line_number: int) -> float:
     return number(value, lambda: f"{path}, line {line_number}: each word")
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most: int = MAX_TEXT) -> str:
     try:
-        return read_file(path, "", MAX_TEXT).decode("utf-8-sig")  # some editors begin a text with a mark
+        return read_file(path, "", most).decode("utf-8-sig")  # some editors begin a text with a mark
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not text") from error
 
