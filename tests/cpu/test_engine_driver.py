@@ -15,7 +15,7 @@ from triton.runtime.driver import driver
 
 from tests.cpu import small_kernels as kernels
 from tritoncnn import cpu
-from tritoncnn.errors import DTypeError, InputError, KernelError
+from tritoncnn.errors import DTypeError, InputError, KernelError, ShapeError
 
 
 def run(program):
@@ -91,6 +91,20 @@ def test_an_empty_grid_does_nothing():
     with cpu.active():
         kernels.scale[(0,)](y, y + 1, 16, FACTOR=3.0)
     assert (y == 0).all()
+
+
+@pytest.mark.parametrize("grid", [(1.0,), ("1",), (-1,), (-1, -1), (1, 2.5), (2**20, 2**20), (1, 1, -3)], ids=str)
+def test_a_grid_that_cannot_be_launched_is_told(grid):
+    y = torch.zeros(16)
+    with cpu.active(), pytest.raises(ShapeError, match=r"^scale: grid .*\d"):
+        kernels.scale[grid](y, y + 1, 16, FACTOR=3.0, BLOCK=16)
+    assert (y == 0).all()
+
+
+@pytest.mark.parametrize("value", [1e300, -3.5e38])
+def test_a_number_that_does_not_fit_its_type_is_told(value):
+    with cpu.active(), pytest.raises(DTypeError, match=r"^store_scalar: \w+ must be a number that fits fp32; got "):
+        kernels.store_scalar[(1,)](torch.zeros(1), value)
 
 
 def test_activation_nests_and_ends():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import operator
 import struct
 import time
 import weakref
@@ -26,8 +27,8 @@ from tritoncnn.errors import DTypeError, KernelError
 
 from . import engine
 from .backend import DIGEST, TARGET, Backend
-from .launch import EXPORTS, address
-from .slots import bf16_bytes, is_known, slot_format
+from .launch import EXPORTS, MAX_PROGRAMS, address, check_grid, pack_slot
+from .slots import bf16_bytes, is_known, slot_format, slot_packer
 
 REGISTERS = 16  # that a thread has and a kernel takes, for programs that divide one by the other
 _loaded: weakref.WeakValueDictionary[bytes, engine.Code] = weakref.WeakValueDictionary()  # by digest
@@ -64,6 +65,7 @@ class Launcher:
         self.name = metadata.name
         # Where each argument is found, and what becomes of it: itself, an address, or what a function makes of it.
         self._take: list[tuple[str, int, tuple[int, ...], Callable[[Any], list[Any]] | bool]] = []
+        self._kinds: list[str] = []
         layout = "<5q"
         names = [name for name, whole in src.signature.items() for _ in _leaves([whole])]
         for name, (path, kind) in zip(names, _leaves(src.signature.values()), strict=True):
@@ -72,6 +74,7 @@ class Launcher:
             if unknown := [k for k in kinds if not is_known(k)]:
                 raise KernelError(f"{self.name}: the CPU backend has no argument of type {unknown[0]}")
             layout += "".join(map(slot_format, kinds))
+            self._kinds.append(kind)
             change: Callable[[Any], list[Any]] | bool = kind[0] == "*"
             if split:
                 change = functools.partial(self._parts, name, [k[0] == "*" for k in kinds])
@@ -89,28 +92,41 @@ class Launcher:
     ) -> None:  # fmt: skip
         if self._call is None:
             self._call = self._load()
-        programs = g0 * g1 * g2
-        if programs <= 0:
-            return
-        threads = engine.threads() if programs > 1 else 1
-        values: list[Any] = []
-        for name, place, inside, change in self._take:
-            value: Any = args[place]
-            for step in inside:
-                value = value[step]
-            if change is False:
-                values.append(value)
-            elif change is True:
-                values.append(self._address(name, value))
-            else:
-                values += change(value)
-        record = self._pack(0, g0, g1, g2, threads, *values)
+        try:
+            programs = g0 * g1 * g2
+            if g0 < 0 or g1 < 0 or not 0 < programs <= MAX_PROGRAMS:
+                check_grid(self.name, (g0, g1, g2))
+                return
+            threads = engine.threads() if programs > 1 else 1
+            values: list[Any] = []
+            for name, place, inside, change in self._take:
+                value: Any = args[place]
+                for step in inside:
+                    value = value[step]
+                if change is False:
+                    values.append(value)
+                elif change is True:
+                    values.append(self._address(name, value))
+                else:
+                    values += change(value)
+            record = self._pack(0, g0, g1, g2, threads, *values)
+        except (struct.error, OverflowError, TypeError):
+            self._refuse((g0, g1, g2), args)
+            raise
         if enter is not None:
             enter(metadata)
         self._call(record)
         if leave is not None:
             leave(metadata)
         raise_failed(self.name)
+
+    def _refuse(self, grid: Sequence[Any], args: Sequence[Any]) -> None:
+        """Raise ShapeError for a grid, DTypeError for a number that cannot be launched with."""
+        check_grid(self.name, grid)
+        for (name, place, inside, change), kind in zip(self._take, self._kinds, strict=True):
+            if change is False or kind == "bf16":
+                value = functools.reduce(operator.getitem, inside, args[place])
+                pack_slot(self.name, name, kind, slot_packer(kind), value)
 
     def _load(self) -> Callable[[bytes], Any]:
         self._code = _loaded[self._digest]  # function is None while another thread is about to set it

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import operator
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from tritoncnn.cpu.sanitize.checked import Checked, address_of, extension
@@ -31,14 +31,27 @@ _TORCH = {
 
 
 def check_grid(name: str, grid: Sequence[int]) -> tuple[int, int, int]:
-    """Three sizes. Raises ShapeError for more than three, negative ones, or over 2**31 programs."""
-    sizes = tuple(map(operator.index, grid))
+    """Three sizes. Raises ShapeError for what is no whole number, more than three, negative ones, or over 2**31 programs."""
+    try:
+        sizes = tuple(map(operator.index, grid))
+    except TypeError:
+        raise ShapeError(
+            f"{name}: grid must be of whole numbers, as triton.cdiv(n, BLOCK) gives them; got {tuple(grid)}"
+        ) from None
     if not 1 <= len(sizes) <= 3 or min(sizes) < 0:
         raise ShapeError(f"{name}: grid must be one to three sizes of 0 or more; got {sizes}")
     g0, g1, g2 = sizes + (1,) * (3 - len(sizes))
     if g0 * g1 * g2 > MAX_PROGRAMS:
         raise ShapeError(f"{name}: grid {sizes} has {g0 * g1 * g2} programs; at most 2**31 can be launched")
     return g0, g1, g2
+
+
+def pack_slot(kernel: str, name: str, kind: str, packer: Callable[[Any], bytes], value: Any) -> bytes:
+    """A number's slot. Raises DTypeError where it does not fit its type."""
+    try:
+        return packer(value)
+    except (struct.error, OverflowError, TypeError) as error:
+        raise DTypeError(f"{kernel}: {name} must be a number that fits {kind}; got {value!r}") from error
 
 
 def address(kernel: str, argument: str, tensor: Any) -> int:
@@ -83,10 +96,7 @@ class NativeKernel:
     def pack(self, place: int, value: int | float | bool) -> bytes:
         """One argument's slot. Raises DTypeError, InputError when the value does not fit its type."""
         name, kind = self.arguments[place]
-        try:
-            data = self._packers[place](value)
-        except (struct.error, OverflowError, TypeError) as error:
-            raise DTypeError(f"{self.name}: {name} must be a number that fits {kind}; got {value!r}") from error
+        data = pack_slot(self.name, name, kind, self._packers[place], value)
         if name in self.divisible and value % 16:
             raise InputError(f"{self.name}: {name} was promised to be a multiple of 16; got {value}")
         return data
