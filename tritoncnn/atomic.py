@@ -35,7 +35,7 @@ def write_file(path: Path, data: bytes) -> None:
             raise
         _sync_folder(path.parent)
     except (OSError, ValueError) as error:
-        kept = "what was there before is intact" if os.path.exists(path) else "nothing was left behind"
+        kept = "what was there before is intact" if os.path.exists(path) else "nothing of it was left behind"
         said = getattr(error, "strerror", None) or error
         raise SaveError(f"{path} could not be written ({said}); {kept}") from error
 

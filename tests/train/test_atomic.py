@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_nothing_half_written_stays_where_there_was_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(SaveError, match="nothing was left behind"):
+    with pytest.raises(SaveError, match="nothing of it was left behind"):
         write_file(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == []
 
@@ -103,7 +103,9 @@ write_file(Path({str(path)!r}), bytes(5000))
 
 
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SaveError, match=r"could not be written \(No such file or directory\); nothing was left behind"):
+    with pytest.raises(
+        SaveError, match=r"could not be written \(No such file or directory\); nothing of it was left behind"
+    ):
         write_file(tmp_path / "gone" / "file", b"data")
 
 

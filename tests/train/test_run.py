@@ -13,9 +13,10 @@ import torch
 import tritoncnn
 from tests.train.runs import LENET, RESULTS, STEPS, assert_same_run, metrics, options
 from tests.train.samples import write_pictures
+from tritoncnn.atomic import write_file
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, SaveError
-from tritoncnn.train import Lines, Options, train
+from tritoncnn.train import Lines, Options, tensorfile, train
 from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors
 
@@ -193,3 +194,22 @@ def test_folders_made_for_a_run_that_cannot_begin_are_taken_away(tmp_path: Path)
     with pytest.raises(InputError, match="must hold at least 2 folders"):
         train(given, tmp_path / "there")
     assert (tmp_path / "there").is_dir()
+
+
+def test_a_run_whose_first_checkpoint_finds_no_room_leaves_nothing(
+    tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        if path.suffix == ".safetensors":
+            raise SaveError(f"{path} could not be written")
+        write_file(path, data)
+
+    monkeypatch.setattr(tensorfile, "write_file", full)
+    with pytest.raises(SaveError):
+        train(options(tiny_mnist), tmp_path / "new")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SaveError):
+        train(
+            options(tiny_mnist), tmp_path / "there"
+        )  # another's folder: what was written stays, and may be trained into
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

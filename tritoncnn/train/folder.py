@@ -130,8 +130,8 @@ def check_out(out: Path | None, task: Task) -> None:
 def new_run(out: Path | None, task: Task) -> Iterator[RunFolder]:
     """Make a folder that can be written to: ``out``, or runs/TASK-DATE-N with the first N that is free.
 
-    Folders that were made for it and are still empty are taken away when the block raises: what was wrong with the data
-    or the options leaves nothing behind. Raises InputError, SaveError.
+    Folders that were made for it are taken away when the block raises before the first checkpoint: what was wrong with
+    the data or the options, or a full disk, leaves nothing behind. Raises InputError, SaveError.
     """
     check_out(out, task)
     wanted = [out] if out is not None else _numbered(task.name)
@@ -152,6 +152,10 @@ def new_run(out: Path | None, task: Task) -> Iterator[RunFolder]:
     try:
         yield run
     except BaseException:
+        if path in made and not run.checkpoint.exists():
+            for name in files_of(task):
+                with contextlib.suppress(OSError):
+                    (path / name).unlink(missing_ok=True)
         _take_away(made)
         raise
 
