@@ -81,7 +81,7 @@ PAIR = Task(
     loss=STEP,
     metrics={"off": Metric(lambda outputs, y: float((outputs - y).abs().mean()), error=True)},
     best="off",
-    example=lambda batch: Example(*vars(made(batch, 0)).values(), FACTS),
+    example=lambda batch: Example(made(batch, 0).x, made(batch, 0).y, FACTS),
     read=lambda path: torch.zeros(WIDE).numpy(),
     answer=lambda outputs, facts, ask: [Answer({}, (str(row),)) for row in outputs.tolist()],
     recipe=Recipe(epochs=3, batch=8, steps=1, optimizer="adam", lr=0.01, momentum=0.0, weight_decay=0.0),
