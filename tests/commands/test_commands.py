@@ -360,6 +360,16 @@ def test_inspect_shows_the_whole_step(optimizer: str) -> None:
         assert word in result.stdout
 
 
+def test_a_step_is_shown_as_train_would_take_it() -> None:
+    from tritoncnn.tasks import find_task
+
+    recipe = find_task("texture").recipe
+    assert (recipe.optimizer, recipe.batch) != ("sgd", 64)
+    shown = call("inspect", "texture", "--step").stdout
+    assert f"batch_y: i64[{recipe.batch}]" in shown
+    assert " adamw_kernel " in shown  # of Adam too
+
+
 def test_doctor_reports_and_tries_a_kernel() -> None:
     result = call("doctor")
     assert result.exit_code == 0, result.output

@@ -17,8 +17,8 @@ PROBE = 4096  # examples: a batch that fits into any memory
 @click.option("--model", help="One of the task's models (default: its first).")
 @click.option("--size", type=int, help="Side of the pictures in pixels (default: the model's).")
 @click.option("--step", is_flag=True, help="The whole training step: forward, loss, backward, optimizer.")
-@click.option("--batch-size", type=int, help="Default: 1, with --step 64.")
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="Of --step.")
+@click.option("--batch-size", type=int, help="Default: 1, with --step that of train.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), help="Of --step (default: that of train).")
 @click.option("--source", is_flag=True, help="Also print the Triton source that was generated.")
 def inspect(
     name: str,
@@ -26,7 +26,7 @@ def inspect(
     size: int | None,
     step: bool,
     batch_size: int | None,
-    optimizer: str,
+    optimizer: str | None,
     source: bool,
     **own: Any,
 ) -> None:
@@ -44,10 +44,11 @@ def inspect(
     from tritoncnn.tree import flatten
 
     task = find_task(name)
-    examples = (64 if step else 1) if batch_size is None else batch_size
+    options = Options.of(task, model=model, size=size, optimizer=optimizer, **own)
+    usual = task.recipe_for(options.data, options.model).batch if step else 1
+    examples = usual if batch_size is None else batch_size
     if examples < 1:
         raise InputError(f"--batch-size must be at least 1; got {examples}")
-    options = Options.of(task, model=model, size=size, optimizer=optimizer, **own)
 
     def compile_for(batch: int) -> tritoncnn.CompiledModel | tritoncnn.CompiledStep:
         x, y, facts = task.example_at(batch, options.size)
