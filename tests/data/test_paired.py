@@ -76,6 +76,16 @@ def cityscapes(place: Path, kind: str = "labelIds") -> Path:
     return place
 
 
+def unpacked_cityscapes(place: Path) -> Path:
+    """Each archive in a folder of its own, beside what else it holds."""
+    cityscapes(place)
+    for name in ("leftImg8bit", "gtFine"):
+        (place / f"{name}_trainvaltest").mkdir()
+        (place / name).rename(place / f"{name}_trainvaltest" / name)
+        (place / f"{name}_trainvaltest" / "README").write_text("terms")
+    return place
+
+
 def camvid(place: Path, list_name: str = "label_colors.txt") -> Path:
     for film in ("0001TP", "0006R0", "0016E5"):
         for frame in (6690, 6720):
@@ -116,6 +126,7 @@ FORMS: dict[str, tuple[Callable[[Path], Path], tuple[int, int]]] = {
     "SegNet's CamVid": (lambda place: in_parts(place, "{part} {part}annot"), (2, 2)),
     "parts with labels beside": (lambda place: in_parts(place, "{part} {part}_labels"), (2, 2)),
     "Cityscapes": (cityscapes, (2, 1)),
+    "Cityscapes's archives": (unpacked_cityscapes, (2, 1)),
     "CamVid": (camvid, (4, 2)),
     "VOC": (voc, (3, 1)),
 }

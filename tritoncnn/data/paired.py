@@ -196,11 +196,18 @@ def read_pairs(
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    """Folders in a folder by their names in small letters."""
+    """Folders in a folder by their names in small letters; of what an archive was unpacked into, as gtFine_trainvaltest, the
+    gtFine that it holds."""
     try:
-        return {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if look(entry) == "folder"}
+        there = [_unpacked(entry) for entry in sorted(folder.iterdir()) if look(entry) == "folder"]
+        return {entry.name.lower(): entry for entry in there}
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read: {reason(error)}") from error
+
+
+def _unpacked(folder: Path) -> Path:
+    inner = folder / folder.name.partition("_")[0]
+    return inner if inner.name != folder.name and look(inner) == "folder" else folder
 
 
 def _rooms(folder: Path, beside: Beside) -> tuple[Path | None, Path | None]:
