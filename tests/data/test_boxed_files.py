@@ -211,7 +211,8 @@ COCO: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "left": (first(bbox=[-3, 5, 20, 20]), r"box \(-3, 5, 17, 25\) of 1.png lies outside"),
     "no area": (first(bbox=[5, 5, 0, 20]), r"box \(5, 5, 5, 25\) of 1.png has no area; so it is with 1 of 20 boxes"),
     "negative": (first(bbox=[25, 5, -20, 20]), r"box \(25, 5, 5, 25\) of 1.png ends before it begins"),
-    "size": (lambda note: note["images"][1].update(width=61), r"says that .*1.png is 61 x 40; it is 60 x 40"),
+    "size": (lambda note: note["images"][1].update(width=61), r"says that .*1.png is 61 x 40; it is 60 x 40$"),
+    "turned": (lambda note: note["images"][1].update(width=40, height=60), r"it is 60 x 40, turned upright by its EXIF tag$"),
     "missing": (
         lambda note: note["images"][2].update(file_name="gone.png"),
         r"tells of pictures that are not there: .*gone.png$",

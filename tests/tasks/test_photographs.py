@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from tests.train.runs import CopyAt, StopAt, assert_same_run, metrics
-from tritoncnn.commands import main
+from tests.train.runs import StopAt, go_the_whole_road, metrics
 from tritoncnn.data import SOURCES, load_data
 from tritoncnn.data.define import BlankError
 from tritoncnn.data.digits import InkReader
@@ -54,7 +51,14 @@ def two_colours(folder: Path) -> Path:
 def half_size(folder: Path) -> Options:
     """AlexNet on pictures half as large as usual: the tests that train it share their kernels."""
     return Options.of(
-        find_task("alexnet"), data="folder", data_dir=str(folder), size=16, epochs=2, batch_size=4, lr=0.01
+        find_task("alexnet"),
+        data="folder",
+        data_dir=str(folder),
+        size=16,
+        epochs=2,
+        batch_size=4,
+        lr=0.01,
+        save_every=0.0,
     )
 
 
@@ -72,34 +76,18 @@ def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_whole_road_of_a_row(name: str, pictures: Path, tmp_path: Path) -> None:
-    """A run that was killed in its second step is resumed, measured and asked, by commands; its bits are those of a whole one."""
-
-    def call(*words: object) -> str:
-        result = CliRunner().invoke(main, [*map(str, words)])
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    task = find_task(name)
-    least = task.sides[next(iter(task.models))].least
-    options = replace(half_size(pictures), save_every=0.0)
+    task, options = find_task(name), half_size(pictures)
     if name != "alexnet":
+        least = task.sides[next(iter(task.models))].least
         options = Options.of(
             task, data="folder", data_dir=str(pictures), size=least, epochs=1, batch_size=8, lr=0.01, save_every=0.0
         )
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(options, whole, CopyAt(2, whole, killed))
-    assert not (killed / "summary.json").exists()
-    call("train", "--resume", killed)
-    assert_same_run(killed, whole)
-    rows = metrics(killed)
+    unseen = write(tmp_path / "unseen", "red", 0, 3, 7)
+    answers = go_the_whole_road(options, tmp_path, tmp_path / "unseen")
+    rows = metrics(tmp_path / "killed")
     assert [row["epoch"] for row in rows] == [1, 2][: options.epochs]
     assert rows[-1]["top5"] == 1.0  # there are two classes
-    note = json.loads(call("eval", killed, "--json"))
-    assert note["metrics"] == json.loads((killed / "summary.json").read_text())["metrics"]
-    unseen = write(tmp_path / "unseen", "red", 0, 3, 7)
-    answers = json.loads(call("infer", killed, tmp_path / "unseen", "--json", "--out", tmp_path / "out"))
     assert [answer["picture"] for answer in answers] == [str(path) for path in unseen]
-    assert len(list((tmp_path / "out").glob("*-answer.png"))) == 3
     for answer in answers:
         assert {found["class"] for found in answer["top"]} == {"blue", "red"}
         assert sum(found["probability"] for found in answer["top"]) == pytest.approx(1)

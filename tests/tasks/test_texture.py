@@ -9,6 +9,7 @@ from PIL import Image
 
 import tritoncnn
 from tests.computing import Computing
+from tests.train.runs import go_the_whole_road
 from tritoncnn import train as library
 from tritoncnn.data import Facts, load_data, patterns
 from tritoncnn.data.define import BlankError
@@ -109,3 +110,18 @@ def test_files_become_evened_patches(tmp_path: Path) -> None:
     Image.new("L", (60, 60), 7).save(tmp_path / "blank.png")
     with pytest.raises(BlankError, match=r"blank\.png is blank: its middle square has one value"):
         read_texture(tmp_path / "blank.png")
+
+
+def test_the_whole_road_of_a_folder_of_two_textures(tmp_path: Path) -> None:
+    random, across = np.random.RandomState(0), np.arange(96)[None] // 6 % 2
+    for name, pattern in {"lines": np.repeat(across, 96, 0), "checks": across ^ across.T}.items():
+        for folder, count in (("data", 6), ("unseen", 1)):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for number in range(count):
+                values = 60 * pattern + random.randint(0, 90, pattern.shape)
+                Image.fromarray(values.astype(np.uint8)).save(tmp_path / folder / name / f"{number}.png")
+    given = Options.of(
+        TASK, data="folder", data_dir=str(tmp_path / "data"), batch_size=2, epochs=12, lr=0.01, save_every=0.0
+    )
+    answers = go_the_whole_road(given, tmp_path, tmp_path / "unseen")
+    assert [Path(answer["picture"]).parent.name for answer in answers] == [a["top"][0]["class"] for a in answers]

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from tritoncnn.commands import main
 from tritoncnn.task import Task
 from tritoncnn.tasks import find_task
 from tritoncnn.train import Interrupted, Options, Silent, resume, train
@@ -68,3 +70,26 @@ def assert_same_run(run: Path, whole: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert (run / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
     assert metrics(run) == metrics(whole)
+
+
+def go_the_whole_road(given: Options, place: Path, unseen: Path) -> list[dict[str, Any]]:
+    """A run that was killed in its second step is resumed, measured and asked about files, by commands: the answers.
+
+    Its bits are those of the run that was not killed. Both lie in ``place``, as ``killed`` and ``whole``; ``save_every`` is 0.
+    """
+
+    def call(*words: object) -> Any:
+        result = CliRunner().invoke(main, [*map(str, words)])
+        assert result.exit_code == 0, (words, result.output, result.exception)
+        return result.stdout
+
+    whole, killed, out = (place / name for name in ("whole", "killed", "out"))
+    train(given, whole, CopyAt(2, whole, killed))
+    assert not (killed / "summary.json").exists()
+    call("train", "--resume", killed)
+    assert_same_run(killed, whole)
+    told = json.loads(call("eval", killed, "--json"))["metrics"]
+    assert told == pytest.approx(json.loads((killed / "summary.json").read_text())["metrics"])
+    answers: list[dict[str, Any]] = json.loads(call("infer", killed, unseen, "--json", "--out", out))
+    assert len(list(out.glob("*-answer.png"))) == len(answers)
+    return answers

@@ -100,7 +100,8 @@ def _read(rows: Sequence[Labelled], fit: FittedReader, left_out: Counter[str], s
         own = upright_size(row.path)
         if row.size is not None and row.size != own:
             told, real = (" x ".join(map(str, size)) for size in (row.size, own))
-            raise DataError(f"{row.where} says that {row.path} is {told}; it is {real}")
+            turned = ", turned upright by its EXIF tag" if row.size == own[::-1] else ""
+            raise DataError(f"{row.where} says that {row.path} is {told}; it is {real}{turned}")
         if len(row.boxes) > MOST:
             raise DataError(f"{row.where} has {len(row.boxes)} boxes for {row.path}; wanted at most {MOST}")
         shares, areas = _shares(row, own, left_out)

@@ -61,7 +61,7 @@ def _load(path: Path) -> Any:
         except Exception as error:  # on malformed files it raises nearly anything
             raise CheckpointError(
                 f"{path} is damaged or holds more than tensors: torch.load(weights_only=True) refuses it "
-                f"({type(error).__name__})"
+                f"({type(error).__name__}); what torch.save(model.state_dict(), FILE) writes is read"
             ) from error
 
 
