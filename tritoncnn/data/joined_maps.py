@@ -15,7 +15,7 @@ from PIL import Image
 from tritoncnn.data.define import Dataset, Facts, Reader, Source
 from tritoncnn.data.folder import TEST, TRAIN, files_in, unwrapped
 from tritoncnn.data.label_maps import MapReader, Scenes, check_maps, fit_map, make_scenes, stack
-from tritoncnn.data.mask_files import MANY, MOST_MIXED, Ids
+from tritoncnn.data.mask_files import MANY, Ids
 from tritoncnn.data.paired import COPIES, Pair, Parts, part_pairs
 from tritoncnn.data.palette import FEW, Colour, Values, by_nearest, concentration, find_colours
 from tritoncnn.data.pictures import SUFFIXES, read_colour
@@ -23,7 +23,7 @@ from tritoncnn.errors import DataError
 from tritoncnn.memory import in_words, memory_left
 
 NAME = "joined-maps"
-SAMPLE = 200  # training pictures, evenly chosen, in which halves and colours are looked for
+SAMPLE = 64  # training pictures, evenly chosen, that tell which half is the map
 LEAST, MORE = 0.4, 0.1  # share of maps that few colours hold, and by how much it is larger than that of photographs
 EACH = 3 * 4 + 1 + 4  # bytes of a pixel, as of label maps in files of their own
 SIDES = ("left", "right")
@@ -35,17 +35,12 @@ class JoinedReader(MapReader):
     """A picture of both, or of the map alone, in the colours that the model knows -> f32[size,size], as ``MapReader`` gives."""
 
     def ids(self, path: Path) -> Ids:
-        values = _read(path)
-        mixed = []
+        values, wrong = _read(path), ""
         for part in (values, *(halves(path, values) if values.shape[1] % 2 == 0 else ())):
-            found, share = by_nearest(part, self.colours)
-            if share <= MOST_MIXED:
+            found, wrong = by_nearest(part, self.colours)
+            if not wrong:
                 return found.astype(np.uint8)
-            mixed.append(share)
-        raise DataError(
-            f"picture {path} is no label map of the run, nor is one of its halves: {min(mixed):.0%} of the pixels have none of "
-            f"its {len(self.colours)} colours"
-        )
+        raise DataError(f"picture {path} is no label map of the run, nor is one of its halves: {wrong} of the run")
 
     def of(self, facts: Facts) -> JoinedReader:
         return JoinedReader(self.size, facts.classes, facts.colours)
@@ -65,19 +60,16 @@ def load_joined(folder: Path | None, read: Reader) -> Dataset:
     some = [pair.picture for pair in train[:: -(-len(train) // SAMPLE)]]
     sample = [halves(path, _read(path)) for path in some]
     side = _side_of_maps(folder, some, sample)
-    colours = reader.colours or _colours_of(folder, [both[side] for both in sample], side)
+    colours = reader.colours or _colours_of(folder, [pair.picture for pair in train], side)
 
     def load(pairs: Sequence[Pair]) -> Scenes:
         return stack([one(pair.picture) for pair in pairs])
 
     def one(path: Path) -> tuple[Ids, np.ndarray]:
         both = halves(path, _read(path))
-        ids, mixed = by_nearest(both[side], colours)
-        if mixed > MOST_MIXED:
-            raise DataError(
-                f"picture {path}: {mixed:.0%} of the pixels of its {SIDES[side]} half have none of the {len(colours)} colours of "
-                "the other label maps"
-            )
+        ids, wrong = by_nearest(both[side], colours)
+        if wrong:
+            raise DataError(f"picture {path}: in its {SIDES[side]} half {wrong} of the other label maps")
         return fit_map(ids.astype(np.uint8), reader.size), reader.fit(Image.fromarray(both[1 - side]))
 
     remark = (
@@ -141,8 +133,9 @@ def _side_of_maps(folder: Path, paths: Sequence[Path], sample: Sequence[tuple[Va
     return side
 
 
-def _colours_of(folder: Path, maps: Sequence[Values], side: int) -> tuple[Colour, ...]:
-    colours = find_colours(maps, MANY - 1)
+def _colours_of(folder: Path, paths: Sequence[Path], side: int) -> tuple[Colour, ...]:
+    """Raises DataError."""
+    colours = find_colours((halves(path, _read(path))[side] for path in paths), MANY - 1)
     if colours is None or len(colours) < 2:
         count = f"{MANY} or more" if colours is None else len(colours)
         raise DataError(

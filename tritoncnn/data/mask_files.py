@@ -21,7 +21,6 @@ from tritoncnn.errors import DataError
 
 Ids = NDArray[np.uint8]
 
-MOST_MIXED = 0.25  # share of pixels, most of them at edges, that compression may have left with no class's colour
 MOST = 255  # classes; 255 is no class but "does not count"
 VOID = 255
 MANY = 64  # classes that ids may tell of without a list of names
@@ -244,11 +243,9 @@ def tell_lossy(word: str, paths: Sequence[Path], classes: Classes) -> tuple[str,
 
 def _by_colour(path: Path, values: NDArray[np.generic], classes: Classes) -> Ids:
     if path.suffix.lower() in LOSSY:
-        places, mixed = by_nearest(values.astype(np.uint8), (*classes.colours, *classes.void))
-        if mixed > MOST_MIXED:
-            raise DataError(
-                f"mask {path}: {mixed:.0%} of its pixels have no colour that is near one of {classes.where}"
-            )
+        places, wrong = by_nearest(values.astype(np.uint8), (*classes.colours, *classes.void))
+        if wrong:
+            raise DataError(f"mask {path}: {wrong} of {classes.where}")
         return np.where(places < len(classes.colours), places, VOID).astype(np.uint8)
     code = values.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     mask, found = np.full(code.shape, VOID, np.uint8), np.zeros(code.shape, bool)
