@@ -79,7 +79,7 @@ SPOTS = Task(
     loss=loss,
     metrics={"distance": Metric(distance, error=True)},
     best="distance",
-    example=lambda batch: Example(*vars(spots(batch, 0)).values(), FACTS),
+    example=lambda batch: Example(spots(batch, 0).x, spots(batch, 0).y, FACTS),
     read=lambda path: torch.zeros(1, SIDE, SIDE).numpy(),
     answer=lambda found, facts, ask: [Answer({}, (str(row),)) for row in found.place.tolist()],
     recipe=Recipe(epochs=6, batch=8, steps=1, optimizer="adam", lr=0.01, momentum=0.0, weight_decay=0.0),
