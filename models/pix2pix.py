@@ -13,14 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tritoncnn.models.label_map import Conv, one_hot
+from tritoncnn.models.label_map import Conv, one_hot, twice
 
 LEVELS = 4  # the innermost map has a sixteenth of the side
-
-
-def _twice(h: torch.Tensor) -> torch.Tensor:
-    """Twice as many pixels along each side, between those that there are."""
-    return F.interpolate(h, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Pix2Pix(nn.Module):
@@ -49,9 +44,9 @@ class Pix2Pix(nn.Module):
             h = norm(down(F.leaky_relu(h, 0.2)))
             skips.append(h)
         for number, (rise, norm) in enumerate(zip(self.rise[:-1], self.rise_norms, strict=True)):
-            h = norm(rise(_twice(F.relu(h))))
+            h = norm(rise(twice(F.relu(h))))
             if number == 0:
                 h = self.dropout(h)
             h = torch.cat([h, skips[-2 - number]], 1)
-        h = F.relu(self.rise[-1](_twice(F.relu(h))))
+        h = F.relu(self.rise[-1](twice(F.relu(h))))
         return (torch.tanh(self.out(torch.cat([h, maps], 1))) + 1) / 2

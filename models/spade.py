@@ -4,7 +4,8 @@
 
 Source: Park, Liu, Wang, Zhu 2019, "Semantic image synthesis with spatially-adaptive normalization", sections 3.1 and A.
 Departures: few channels and levels; instance norm for the paper's synchronised batch norm, and gamma about 1, as in its code; no
-spectral norm in the generator; the smallest map is the input, not noise; edges are reflected, not zeros; results are in [0, 1].
+spectral norm in the generator; the smallest map is the input, not noise; features are scaled up smoothly (bilinear), where the
+paper repeats pixels, which leaves a weave; edges are reflected, not zeros; results are in [0, 1].
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tritoncnn.models.label_map import Conv, one_hot
+from tritoncnn.models.label_map import Conv, one_hot, twice
 
 START = 16  # the smallest map has this share of the side
 HIDDEN = 24  # channels between a map and its gamma and beta
@@ -62,12 +63,12 @@ class SpadeGenerator(nn.Module):
         self.labels = labels
         wide = [4 * width, 4 * width, 2 * width, 2 * width, width]  # at 1/16, 1/8, 1/4, 1/2 and the whole side
         self.start = Conv(labels, wide[0], 3, padding=1)
-        self.blocks = nn.ModuleList(Block(wide[max(0, i - 1)], wide[i], labels) for i in range(len(wide)))
+        self.rise = nn.ModuleList(Block(wide[max(0, i - 1)], wide[i], labels) for i in range(len(wide)))
         self.out = Conv(width, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = one_hot(x, self.labels)
         h = self.start(maps[:, :, ::START, ::START])
-        for number, block in enumerate(self.blocks):
-            h = block(F.interpolate(h, scale_factor=2.0, mode="nearest") if number else h, maps)
+        for number, block in enumerate(self.rise):
+            h = block(twice(h) if number else h, maps)
         return (torch.tanh(self.out(F.leaky_relu(h, 0.2))) + 1) / 2

@@ -24,6 +24,7 @@ from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.colour_maps import CLUSTERS, NAMES, PIECES, cluster, nearest
 from tritoncnn.data.label_maps import MapReader
 from tritoncnn.errors import DataError, InputError
+from tritoncnn.models.label_map import twice
 from tritoncnn.models.patchgan import PatchDiscriminator
 from tritoncnn.models.pix2pix import Pix2Pix
 from tritoncnn.models.spade import Spade, SpadeGenerator
@@ -149,7 +150,7 @@ def test_one_step_has_the_losses_gradients_and_spectral_norms_of_plain_torch() -
     chosen = Options.of(TINY, size=SIDE, batch_size=BATCH).fitted(20)
     model = chosen.build_model(FACTS)
     model.dropout.p = 0.0
-    x, y = vars(batch_of(BATCH)).values()
+    x, y, _ = vars(batch_of(BATCH)).values()
     step = TrainingStep(chosen, model, FACTS, x, y)
     begun = step.nets()
     nets = SimpleNamespace(model=model, discriminator=PatchDiscriminator(LABELS, 8))
@@ -208,8 +209,14 @@ def test_what_is_plain_is_painted_without_a_rim(build: type[torch.nn.Module]) ->
     torch.testing.assert_close(made, made[:, :, :1, :1].expand_as(made), rtol=0, atol=2.0**-16)
 
 
+def test_maps_grow_smoothly_where_repeated_pixels_would_leave_a_weave() -> None:
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    for along in (ramp, ramp.mT):
+        assert set(twice(along).diff(dim=3 if along is ramp else 2)[:, :, 1:-1, 1:-1].unique().tolist()) == {0.5}
+
+
 def test_least_squares_and_weights_are_what_they_say() -> None:
-    x, y = vars(batch_of(2)).values()
+    x, y, _ = vars(batch_of(2)).values()
     nets = build_beside(ADVERSARIAL, WEIGHTS, FACTS, 0)
     nets = type("Nets", (), {"model": Pix2Pix(LABELS, 8, 2).eval(), "discriminator": nets["discriminator"].eval()})
     batch = Examples(x, y)
