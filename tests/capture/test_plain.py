@@ -322,7 +322,7 @@ def traced(net: nn.Module) -> nn.Module:
 def test_what_is_not_plain_is_torch_exports(name: str) -> None:
     net = Holds(NOT_PLAIN[name])
     with pytest.raises(Exception) as raised:  # noqa: PT011  NotPlain, or what the module raises
-        trace_twice(traced(net), (torch.rand(3),))
+        trace_twice(traced(net), (torch.rand(3),), [])
     assert type(raised.value) is NotPlain or name in FAILS
     assert net.seen == []  # the module is as it was
     assert type(net.weight) is nn.Parameter
@@ -331,7 +331,7 @@ def test_what_is_not_plain_is_torch_exports(name: str) -> None:
 def test_a_change_of_memory_that_two_buffers_have_is_torch_exports() -> None:
     net = Views()
     with pytest.raises(NotPlain, match="in place"):
-        trace_twice(traced(net), (torch.rand(3),))
+        trace_twice(traced(net), (torch.rand(3),), [])
 
 
 def test_classifiers_are_captured_and_steps_compiled_without_dynamo_and_sympy() -> None:

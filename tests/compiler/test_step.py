@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -301,7 +302,43 @@ def test_torchs_schedulers_drive_the_learning_rate() -> None:
     same_state(ours, theirs)
 
 
-@pytest.mark.parametrize("lr", [float("nan"), float("inf"), -0.1, "0.1", True])
+@pytest.mark.parametrize(
+    "lr", [torch.tensor(0.05), np.float32(0.05), np.float64(0.05), torch.tensor([0.05], dtype=torch.float64)], ids=repr
+)
+def test_numbers_of_numpy_and_tensors_of_one_element_are_numbers(lr: Any) -> None:
+    ours, theirs, plain = new_net(), new_net(), float(lr)
+    options = {"momentum": np.float32(0.5), "weight_decay": torch.tensor(0.25)}
+    step = tritoncnn.compile_step(ours, F.cross_entropy, SGD(lr, **options), (X, Y))
+    assert step.updates[0].by == SGD(plain, momentum=0.5, weight_decay=0.25)
+    optimizer = torch.optim.SGD(theirs.parameters(), plain, momentum=0.5, weight_decay=0.25)
+    held = torch.tensor(0.5)
+    for now, rate in ((lr, plain), (held, 0.5), (held, 0.25)):
+        held.fill_(rate)  # as torch's schedulers change a rate that is a tensor
+        step.optimizer.param_groups[0]["lr"] = now
+        optimizer.param_groups[0]["lr"] = rate
+        step(X, Y)
+        follow(theirs, lambda: F.cross_entropy(theirs(X), Y), optimizer, 1)
+    assert step.lr == 0.25
+    step.lr = lr
+    assert step.lr == plain
+    same_state(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "lr",
+    [
+        float("nan"),
+        float("inf"),
+        -0.1,
+        "0.1",
+        True,
+        torch.tensor([0.1, 0.2]),
+        torch.tensor(True),
+        torch.tensor(1j),
+        np.inf,
+    ],
+    ids=repr,
+)
 def test_a_learning_rate_that_is_none_is_refused_and_changes_nothing(lr: Any) -> None:
     module = new_net()
     step = tritoncnn.compile_step(module, F.cross_entropy, SGD(0.1), (X, Y))

@@ -27,7 +27,7 @@ from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.decompose import kept_whole
 from tritoncnn.capture.gaps import gap
 from tritoncnn.capture.hooks import backward_hooks
-from tritoncnn.capture.kept import kept_by
+from tritoncnn.capture.kept import Kept, kept_by
 from tritoncnn.capture.layers import in_tensors
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
 from tritoncnn.capture.selected import ADVICE, Selection
@@ -168,6 +168,16 @@ def _own(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return dict(parameters) | dict(module.named_buffers(remove_duplicate=False))
 
 
+def _of_code(tensor: Any, held: Sequence[torch.Tensor]) -> Any:
+    """The tensor of the code's own that lies where ``tensor`` does: torch counts what is written to it."""
+    if isinstance(tensor, torch.Tensor):
+        for own in held:
+            there = own.data_ptr() == tensor.data_ptr()
+            if there and (own.dtype, own.shape, own.stride()) == (tensor.dtype, tensor.shape, tensor.stride()):
+                return own.detach()
+    return tensor
+
+
 def _writes(node: torch.fx.Node) -> bool:
     """Whether the op changes an operand in place. Batch norm does in training, though its schema does not say so."""
     if getattr(node.target, "__name__", "") == "batch_norm.default":
@@ -180,14 +190,20 @@ def _plain(module: Traced, example: tuple[torch.Tensor, ...], gradients: bool, w
 
     It is traced twice, the second time with what the first has left on objects: what is then another call is refused.
     """
+    traces: list[Any] = []
+    why = ""
     try:
         from tritoncnn.capture.plain import trace_twice  # late: another torch may lack names of its own that this needs
 
         with in_tensors(), watched(gradients) as watch:
             module.result.watch = watch
-            program, kept = trace_twice(module, example, functools.partial(_stand_in, module))
+            program, kept = trace_twice(module, example, traces, functools.partial(_stand_in, module))
     except Exception as error:
-        return next(iter(str(error).splitlines()), "") or type(error).__name__
+        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+    for trace in traces:  # now that no frame of the call holds its tensors
+        trace.leave()
+    if why:
+        return why
     if watch.differentiated:
         return "gradients are taken inside"
     if kept:
@@ -202,6 +218,7 @@ def _export(
 ) -> torch.export.ExportedProgram | Program:
     """Raises UnsupportedError in one sentence for a model that torch.export cannot trace."""
     logged = logging.root.manager.disable
+    kept = Kept()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # torch prints half-made graphs
             warnings.simplefilter("ignore")  # torch's own deprecations, nothing the user could change
@@ -212,15 +229,16 @@ def _export(
                 return plain
             module.result.way = f"by torch.export: {plain}"
             _stand_in(module, STAND_INS[0])
+            with in_tensors(), watched(gradients) as module.result.watch:
+                kept = kept_by(module, example)
+            module.result.held = kept.held
             regions_kept = no_grad_kept() if gradients else contextlib.nullcontext()
             with in_tensors(), regions_kept, watched(gradients) as module.result.watch:
                 program = torch.export.export(module, example, strict=False)
                 if selects(program.graph_module) and _reads_sizes(module, example, program.graph_module):
                     raise UnsupportedError(READ)
             lost = dict(module.result.watch.lost)
-            with in_tensors(), watched(gradients) as module.result.watch:
-                kept = kept_by(module, example)
-            for what in lost or ((kept,) if kept else ()):
+            for what in lost or ((kept.what,) if kept.what else ()):
                 walk.refuse(what, "")
             keep_detached(program.graph_module)
             if gradients:
@@ -239,7 +257,7 @@ def _export(
             word in f"{type(error).__name__} {error}".lower()
             for word in ("data-dependent", "datadependent", "unbacked", "symint", *map(str, STAND_INS))
         )
-        why = (
+        why = kept.what or (
             "its control flow or shapes depend on data; torch.where computes both ways, a product with a mask keeps the shape"
             if data
             else "torch.export cannot follow the gradients that it takes inside; tritoncnn.compile_grad gives gradients"
@@ -284,7 +302,7 @@ class _Capture:
         walk = self.walk
         (returned,) = next(node.args for node in program.graph.nodes if node.op == "output")
         results = self._take_changes(program, returned)
-        self._take_inputs(program, _own(module))
+        self._take_inputs(program, _own(module), module.result.held)
         walk.run(program.graph.nodes)
         outputs = tuple(walk.argument(value) for value in results)
         for value in outputs:
@@ -330,7 +348,9 @@ class _Capture:
                 results.append(value)
         return results
 
-    def _take_inputs(self, program: torch.export.ExportedProgram | Program, own: Mapping[str, torch.Tensor]) -> None:
+    def _take_inputs(self, program: torch.export.ExportedProgram | Program, own: Mapping[str, torch.Tensor],
+                     code: Sequence[torch.Tensor]) -> None:  # fmt: skip
+        """``own``: the module's tensors by name. ``code``: those of its own that the code reads."""
         state = {**program.state_dict, **program.constants}
         names: dict[int, str] = {}  # a tied tensor has the name that the module gives it first
         for name, tensor in own.items():
@@ -344,8 +364,8 @@ class _Capture:
                 self.inputs.append(name)
                 self.walk.input(node, name, input_named(name))
                 continue
-            # torch.export copies some tensors; the module's own is what later calls must see.
-            held: Any = own[target] if (target := str(spec.target)) in own else state[target]
+            # torch.export copies some tensors; the module's and the code's own are what later calls must see.
+            held: Any = own[target] if (target := str(spec.target)) in own else _of_code(state[target], code)
             name = names.get(id(held), target).removeprefix(self.prefix)
             self._take_state(node, spec, held, name, first)
 

@@ -5,18 +5,22 @@ such memory, so a call that would be another one after it is refused.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
+
+from tritoncnn.capture.left import fill
 
 KEEPS = "something that forward keeps outside of parameters and buffers"
 TENSOR = f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
 OTHERWISE = f"{KEEPS}: it would do something else in the next call"
-SMALL = 1024  # numbers of a tensor that the code holds, up to which they are compared
+SMALL = 1024  # numbers of a tensor that the code holds, the first, that are compared
 QUESTIONS = ("prim", "profiler")  # namespaces of what asks torch itself, which remembers some answers, or marks a place
 
 
@@ -50,61 +54,142 @@ def _uncached() -> Iterator[None]:
 
 
 class _Kept(Exception):
-    """A tensor of an earlier call is read. ``fixed``: it is the same after each call."""
+    """A tensor of an earlier call is read that would be another one in the next."""
 
-    def __init__(self, fixed: bool) -> None:
-        super().__init__("a tensor that an earlier call has left")
-        self.fixed = fixed
+
+@dataclass
+class _Made:
+    """An op whose results follow from numbers of the code alone; tensors without content stand as their identity."""
+
+    func: Any
+    operands: Any
+    results: list[int]
+
+
+@dataclass(frozen=True)
+class _Number:
+    """The identity of a tensor without content."""
+
+    identity: int
+
+
+@dataclass
+class Kept:
+    """``what`` a second call would do otherwise than the first, in words; "" for nothing, and where it cannot be told.
+
+    held  tensors of its own that the code reads, parameters of modules in its lists among them
+    """
+
+    what: str = ""
+    held: list[torch.Tensor] = field(default_factory=list)
 
 
 class _Log(TorchDispatchMode):
-    """Each op of a call on tensors without content, in words: its operands by number, what else it is told as it is."""
+    """Each op of a call on tensors without content, in words: its operands by number, what else it is told as it is.
+
+    What follows from numbers of the code alone has a word for how it is made, whether this call makes it or an earlier one did.
+    """
 
     def __init__(self, earlier: _Log | None = None) -> None:
         super().__init__()
         self.earlier = earlier
         self.lines: list[str] = []
         self.numbers: dict[int, int] = {}  # of tensors, by identity
-        self.fixed: set[int] = set()  # tensors that follow from numbers of the code alone
+        self.words: dict[int, str] = {}  # for tables without content, by identity
         self.alive: list[Any] = []  # so that no identity is used twice
+        self.made: list[_Made] = []
 
-    def hold(self, tensor: Any, fixed: bool) -> None:
+    def hold(self, tensor: Any) -> None:
         self.numbers.setdefault(id(tensor), len(self.numbers))
         self.alive.append(tensor)
-        if fixed:
-            self.fixed.add(id(tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.namespace in QUESTIONS:
             return func(*args, **(kwargs or {}))
         operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        said = tree_map(self._said, (args, kwargs or {}))  # before the op runs: it may change them
-        self.lines.append(f"{func} {said}")
+        said = f"{func} {tree_map(self._said, (args, kwargs or {}))}"  # before the op runs: it may change them
+        fixed = torch.Tag.nondeterministic_seeded not in func.tags and all(self._of_code(x) for x in operands)
         found = func(*args, **(kwargs or {}))
-        drawn = torch.Tag.nondeterministic_seeded in func.tags
-        fixed = not drawn and all(id(x) in self.fixed for x in operands)
-        for one in tree_leaves(found):
-            if isinstance(one, torch.Tensor) and id(one) not in self.numbers:
-                self.hold(one, fixed)
+        results = [one for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
+        if fixed:
+            self._make(_Made(func, tree_map(self._named, (args, kwargs or {})), list(map(id, results))), said, results)
+            return found
+        self.lines.append(said)
+        if func._schema.is_mutable:
+            written = {x.untyped_storage()._cdata for x in operands}
+            for x in self.alive:
+                if id(x) in self.words and x.untyped_storage()._cdata in written:
+                    del self.words[id(x)]
+                    self.numbers[id(x)] = len(self.numbers)
+        for one in results:
+            if id(one) not in self.numbers:
+                self.hold(one)
         return found
+
+    def _make(self, made: _Made, said: str, results: list[torch.Tensor]) -> None:
+        self.made.append(made)
+        for place, one in enumerate(results):
+            if isinstance(one, FakeTensor):
+                self.words[id(one)] = f"{place} of {hashlib.sha256(said.encode()).hexdigest()}"
+                self.alive.append(one)
+
+    def _of_code(self, tensor: torch.Tensor) -> bool:
+        return id(tensor) not in self.numbers if isinstance(tensor, FakeTensor) else True
+
+    def _named(self, value: Any) -> Any:
+        return _Number(id(value)) if isinstance(value, FakeTensor) else value
+
+    def leave(self) -> None:
+        """Give numbers to the tables that user code has kept, and let go of all else; nothing is traced any more."""
+        tables = {id(x): x for x in self.alive if id(x) in self.words}
+        self.alive.clear()
+        fill(tables, lambda keys: self._computed())
+
+    def _computed(self) -> dict[int, torch.Tensor]:
+        """All tables, those of earlier calls too, by identity."""
+        known = {} if self.earlier is None else self.earlier._computed()
+        for made in self.made:
+            args, kwargs = tree_map(lambda x: known[x.identity] if isinstance(x, _Number) else x, made.operands)
+            found = [x for x in tree_leaves(made.func(*args, **kwargs)) if isinstance(x, torch.Tensor)]
+            known.update(zip(made.results, found, strict=True))
+        return known
 
     def _said(self, value: Any) -> str:
         if not isinstance(value, torch.Tensor):
             return repr(value)
-        if id(value) not in self.numbers:
-            if self.earlier is not None and id(value) in self.earlier.numbers:
-                raise _Kept(id(value) in self.earlier.fixed)
-            self.hold(value, fixed=True)  # one that the code holds
-            if not isinstance(value, FakeTensor) and value.numel() <= SMALL:
-                return f"{value.dtype} {value.tolist()}"
-        return f"%{self.numbers[id(value)]}"
+        if id(value) in self.numbers:
+            return f"%{self.numbers[id(value)]}"
+        for log in (self, self.earlier):
+            if log is not None and id(value) in log.words:
+                return log.words[id(value)]
+        if isinstance(value, FakeTensor) and self.earlier is not None and id(value) in self.earlier.numbers:
+            raise _Kept
+        if isinstance(value, FakeTensor):
+            self.hold(value)  # someone else's
+            return f"%{self.numbers[id(value)]}"
+        self.alive.append(value)  # one that the code holds
+        with _disable_current_modes():
+            return f"{value.dtype} {list(value.shape)} {value.reshape(-1)[:SMALL].tolist()}"
 
 
-def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> str:
-    """What a second call ``module(*example)`` would do otherwise than the first, in words; "" for nothing, and where it cannot
-    be told: the module is called on tensors without content, as torch.export does."""
+def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Kept:
+    """What two calls ``module(*example)`` keep and read: they are made on tensors without content, as torch.export makes its own.
+
+    Tables that the code has kept of its own numbers have these afterwards, so that torch.export finds them.
+    """
+    logs: list[_Log] = []
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    what = _called_twice(module, example, mode, logs)
+    held = {id(x): x for log in logs for x in log.alive if not isinstance(x, FakeTensor)}
+    mode.fake_tensor_converter.meta_converter.tensor_memo.clear()  # a tensor that a weak reference knows cannot change its kind
+    for log in logs:
+        log.leave()
+    return Kept(what, list(held.values()))
 
+
+def _called_twice(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], mode: FakeTensorMode, logs: list[_Log]
+) -> str:
     def called(log: _Log) -> None:
         state: dict[str, torch.Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         fakes: dict[str, torch.Tensor] = {
@@ -112,21 +197,23 @@ def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> str:
         }
         inputs = tuple(mode.from_tensor(tensor, static_shapes=True) for tensor in example)
         for tensor in (*fakes.values(), *inputs):
-            log.hold(tensor, fixed=False)
+            log.hold(tensor)
         with mode, log:
             torch.func.functional_call(module, fakes, inputs)
 
     with as_before(module), _uncached():
         first = _Log()
+        logs.append(first)
         try:
             called(first)
         except Exception:  # whatever torch has no rule for
             return ""
         again = _Log(first)
+        logs.append(again)
         try:
             called(again)
-        except _Kept as kept:
-            return "" if kept.fixed else TENSOR
+        except _Kept:
+            return TENSOR
         except Exception as error:
             return f"{KEEPS}: called again, it ends in {type(error).__name__}: {error}"
     return "" if first.lines == again.lines else OTHERWISE

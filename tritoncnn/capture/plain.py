@@ -36,6 +36,7 @@ from torch.utils._pytree import tree_map
 
 from tritoncnn.capture.aten import model_line
 from tritoncnn.capture.kept import KEEPS, OTHERWISE, TENSOR, as_before
+from tritoncnn.capture.left import fill
 from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
@@ -84,6 +85,7 @@ class _Recorder(SchemaCheckMode):
         self.constants: dict[
             str, torch.Tensor
         ] = {}  # tensors that the code makes of its numbers, by the name of their node
+        self.adopted: dict[torch.fx.Node, torch.fx.Node] = {}  # of tables that a call before has left
         self._switches = _switches()
 
     @classmethod
@@ -130,6 +132,19 @@ class _Recorder(SchemaCheckMode):
             self._bind(found, self._call(func, *operands))
         return found
 
+    def leave(self) -> None:
+        """Give numbers to the tables that user code has kept, and let go of all else; nothing is traced any more."""
+        made = {id(shadow): self.nodes[id(shadow)] for shadow in self.kept if id(shadow) in self.nodes}
+        fixed = {key for key, node in made.items() if _fixed(node, set(self.constants))}
+        tables: dict[int, torch.Tensor] = {id(shadow): shadow for shadow in self.kept if id(shadow) in fixed}
+        self.kept.clear()
+        numbers: dict[torch.fx.Node, Any] = {}
+
+        def compute(keys: list[int]) -> dict[int, torch.Tensor]:
+            return {key: _numbers(made[key], self.constants, numbers) for key in keys}
+
+        fill(tables, compute)
+
     def rename(self, old: Shadow, new: Shadow) -> None:
         """Let ``new`` be known as ``old`` was, which holds none but new numbers; of other tensors, this is ``.data``."""
         node = self.nodes.get(id(old))
@@ -151,11 +166,32 @@ class _Recorder(SchemaCheckMode):
         def name(value: Any) -> Any:
             if isinstance(value, torch.Tensor) and id(value) not in self.nodes:
                 if self.earlier is not None and id(value) in self.earlier.nodes:
-                    raise _Kept(_fixed(self.earlier.nodes[id(value)], set(self.earlier.constants)))
+                    assert isinstance(value, Shadow)
+                    self._adopt(value, self.earlier)
+                    return self.nodes[id(value)]
                 raise NotPlain("a tensor that the code holds")
             return self.nodes[id(value)] if isinstance(value, torch.Tensor) else value
 
         return tree_map(name, values)
+
+    def _adopt(self, shadow: Shadow, earlier: _Recorder) -> None:
+        """Write down again how a table is made that a call before has left."""
+        node = earlier.nodes[id(shadow)]
+        if not _fixed(node, set(earlier.constants)):
+            raise _Kept("a tensor that an earlier call has left")
+        self.sharing[shadow.twin.untyped_storage()._cdata] = 2  # with whatever keeps it
+
+        def again(old: torch.fx.Node) -> torch.fx.Node:
+            if old not in self.adopted:
+                if old.op == "placeholder":
+                    name = f"lifted_tensor_{len(self.constants)}"
+                    self.adopted[old] = self.graph.placeholder(name)
+                    self.constants[self.adopted[old].name] = earlier.constants[old.name]
+                else:
+                    self.adopted[old] = self.graph.node_copy(old, again)
+            return self.adopted[old]
+
+        self.nodes[id(shadow)] = again(node)
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> torch.fx.Node:
         node = self.graph.create_node("call_function", func, args, kwargs, func.overloadpacket.__name__.lstrip("_"))
@@ -219,7 +255,18 @@ def _fixed(node: torch.fx.Node, constants: set[str]) -> bool:
     """Whether a result follows from numbers of the code alone."""
     if node.op == "placeholder":
         return node.name in constants
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) or node.target in DRAWN:
+        return False
     return all(_fixed(one, constants) for one in node.all_input_nodes)
+
+
+def _numbers(node: torch.fx.Node, constants: dict[str, torch.Tensor], known: dict[torch.fx.Node, Any]) -> Any:
+    """What a result is that follows from numbers of the code alone; ``known`` has those that are computed."""
+    if node not in known:
+        operands = torch.fx.map_arg((node.args, node.kwargs), lambda one: _numbers(one, constants, known))
+        compute: Any = node.target
+        known[node] = constants[node.name].clone() if node.op == "placeholder" else compute(*operands[0], **operands[1])
+    return known[node]
 
 
 def _fills(node: torch.fx.Node) -> bool:
@@ -253,29 +300,28 @@ def _exporting() -> Iterator[None]:
 
 
 class _Kept(NotPlain):
-    """A tensor that an earlier call has left somewhere. ``fixed``: it is the same after each call."""
-
-    def __init__(self, fixed: bool) -> None:
-        super().__init__("a tensor that an earlier call has left")
-        self.fixed = fixed
+    """A tensor that an earlier call has left somewhere, and that would be another one after the next."""
 
 
 def trace_twice(
-    module: torch.nn.Module, example: Sequence[torch.Tensor], stand_in: Callable[[int], None] = lambda size: None
-) -> tuple[Program, str]:
+    module: torch.nn.Module, example: Sequence[torch.Tensor], traces: list[Any],
+    stand_in: Callable[[int], None] = lambda size: None,
+) -> tuple[Program, str]:  # fmt: skip
     """(the ops of ``module(*example)``, what a second call would do otherwise, in words, or ""): a counter, a list that grows,
     a tensor kept for the next call, how many places a mask selects, for which ``stand_in`` is told another number. Raises
-    NotPlain, or whatever the module raises.
+    NotPlain, or whatever the module raises. ``traces`` takes what is to ``leave`` in the end.
     """
     with as_before(module):
         first = _Recorder()
+        traces.append(first)
         stand_in(STAND_INS[0])
         program = _trace(module, example, first)
         stand_in(STAND_INS[1])
         try:
-            again = _trace(module, example, _Recorder(first))
-        except _Kept as kept:
-            return program, "" if kept.fixed else TENSOR
+            traces.append(_Recorder(first))
+            again = _trace(module, example, traces[-1])
+        except _Kept:
+            return program, TENSOR
         except Exception as error:  # whatever the module raises
             return program, f"{KEEPS}: called again, it ends in {type(error).__name__}: {error}"
     if _alike(program, again):
@@ -289,11 +335,32 @@ def trace_twice(
 
 def _alike(one: Program, other: Program) -> bool:
     """Whether two traces are the same, whatever number stands for how many places a mask selects."""
-    graphs = [printed(program.graph) for program in (one, other)]
-    held = [program.constants.items() for program in (one, other)]
-    return graphs[0] == graphs[1] and all(
-        name == again and torch.equal(x, y) for (name, x), (again, y) in zip(*held, strict=True)
-    )
+    (graph, held), (again, others) = _in_order(one), _in_order(other)
+    return printed(graph) == printed(again) and all(map(torch.equal, held, others))
+
+
+def _in_order(program: Program) -> tuple[torch.fx.Graph, list[torch.Tensor]]:
+    """The ops that the results need, in the order in which they ask for them, and the constants among them."""
+    graph, held = torch.fx.Graph(), list[torch.Tensor]()
+    copies: dict[torch.fx.Node, torch.fx.Node] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name not in program.constants:
+            copies[node] = graph.node_copy(node)
+    open_ = [next(node for node in reversed(program.graph.nodes) if node.op == "output")]
+    while open_:
+        node = open_[-1]
+        if missing := [one for one in node.all_input_nodes if one not in copies]:
+            open_ += reversed(missing)
+            continue
+        open_.pop()
+        if node in copies:
+            continue
+        if node.op == "placeholder":
+            held.append(program.constants[node.name])
+            copies[node] = graph.placeholder(f"constant_{len(held)}")
+        else:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    return graph, held
 
 
 def _trace(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _Recorder) -> Program:

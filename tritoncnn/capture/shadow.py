@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tritoncnn.capture.sizes import LAID, SIZES
+from tritoncnn.errors import InputError
 
 META = torch.device("meta")
 aten = torch.ops.aten
@@ -30,6 +31,10 @@ UNSURE = {  # ops of which the rules for tensors without content do not know how
 
 class NotPlain(Exception):
     """What is traced is more than a list of ATen ops."""
+
+
+class Hollow(NotPlain, InputError):
+    """A tensor without content is read where nothing is traced."""
 
 
 class Shadow(torch.Tensor):
@@ -51,7 +56,10 @@ class Shadow(torch.Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        raise NotPlain(f"{func} outside of what is traced")
+        raise Hollow(
+            f"{func} cannot read a tensor that holds no numbers: something has kept it from the call by which a module was "
+            "compiled; call the module itself once more, or let forward return the tensor"
+        )
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Shadow:

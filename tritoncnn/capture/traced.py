@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ class Result:
     watch: Watch
     way: str
     stand_in: int = STAND_INS[0]  # for the size of x[mask]
+    held: Sequence[
+        torch.Tensor
+    ] = ()  # tensors of its own that the code reads, where torch.export gives others of their memory
 
 
 class Traced(torch.nn.Module):

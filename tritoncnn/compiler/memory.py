@@ -183,6 +183,11 @@ def empty_arena(layout: ParameterLayout) -> torch.Tensor:
     return raw[start : start + layout.size]
 
 
+def versions_of(tensors: Iterable[torch.Tensor]) -> list[int]:
+    """How often each tensor has been written to, as torch counts."""
+    return list(map(_VERSION, tensors))
+
+
 class Live:
     """State that a program reads (or assigns to) where the module holds it."""
 
@@ -210,7 +215,7 @@ class Live:
 
     def versions(self) -> list[int]:
         """How often each tensor has been written to, as torch counts."""
-        return list(map(_VERSION, self._tensors))
+        return versions_of(self._tensors)
 
     def refresh(self) -> None:
         """Look again where everything is."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture import Captured
-from tritoncnn.compiler.memory import Live, type_of
+from tritoncnn.compiler.memory import Live, type_of, versions_of
 from tritoncnn.compiler.pipeline import Planned
 from tritoncnn.compiler.subject import Arguments
 from tritoncnn.errors import InputError, input_named
@@ -35,6 +35,7 @@ class CallProgram:
             part.arena: torch.zeros(part.size, dtype=TORCH_DTYPE[part.dtype], device="cpu") for part in planned.prepared
         }
         constants = {name: readable(t.detach(), f"the constant {name}") for name, t in captured.constants.items()}
+        self._counted = [tensor for tensor in constants.values() if not tensor.is_inference()]
         held = {**live.tensors(), **constants, **extra, **arenas}
         inputs, results = (*captured.inputs, *more_inputs), self.results + more_results
         self.run = Executable(planned.plan, inputs, results, held, captured.results)
@@ -58,7 +59,11 @@ class CallProgram:
         """Compute what follows from the state alone, as it is now."""
         if self._prepare is not None:
             self._prepare.run(())
-            self._versions = self.live.versions()
+            self._versions = self._count()
+
+    def _count(self) -> list[int]:
+        """How often each tensor has been written to of which something follows: state, and what the code holds."""
+        return self.live.versions() + versions_of(self._counted)
 
     def take(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor] | None:
         """The tensors of a call when it is one of the planned form, sizes and dtypes; None when that is not sure."""
@@ -93,7 +98,7 @@ class CallProgram:
         """Bind state that has moved and prepare anew what has changed; False when state lies otherwise than planned, so that
         a new plan is needed."""
         if not self.live.moved():
-            if self._prepare is not None and self.live.versions() != self._versions:
+            if self._prepare is not None and self._count() != self._versions:
                 self.prepare()
             return True
         self.live.refresh()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tritoncnn.errors import InputError
-from tritoncnn.optim import Optimizer, Unit
+from tritoncnn.optim import Optimizer, Unit, number_of
 
 
 class Rates(torch.optim.Optimizer):
@@ -52,7 +52,10 @@ class _Group(dict[str, Any]):
         super().__setitem__(key, value)
 
 
-def check_rate(lr: Any) -> None:
-    """Raises InputError unless ``lr`` is a finite number from 0."""
-    if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not (math.isfinite(lr) and lr >= 0):
+def rate_of(lr: Any) -> float:
+    """A learning rate as a number; NumPy's, and a tensor of one element, count as they are now. Raises InputError unless it is a
+    finite number from 0."""
+    rate = number_of(lr)
+    if rate is None or not 0 <= rate < math.inf:
         raise InputError(f"lr must be a finite number from 0; got {lr!r}")
+    return rate

@@ -13,7 +13,7 @@ from tritoncnn.compiler.model import CompiledModel, compile_module
 from tritoncnn.compiler.pipeline import plan_step
 from tritoncnn.compiler.program import CallProgram
 from tritoncnn.compiler.programs import Programs, input_type
-from tritoncnn.compiler.rates import Rates, check_rate
+from tritoncnn.compiler.rates import Rates, rate_of
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.compiler.trained import Trained
 from tritoncnn.compiler.units import Update, units_of
@@ -87,11 +87,9 @@ class CompiledStep:
 
     def _set_rates(self) -> None:
         """Hand the kernels the learning rates that have been set since the last step. Raises InputError for one that is none."""
-        now = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
+        now = [rate_of(group["lr"]) for optimizer in self.optimizers for group in optimizer.param_groups]
         if now == self._set:
             return
-        for lr in now:
-            check_rate(lr)
         for rate, lr in zip(self._rates, now, strict=True):
             rate.fill_(lr)
         self._set = now
@@ -137,15 +135,15 @@ class CompiledStep:
     @property
     def lr(self) -> float:
         """The learning rate of the next step; set it at any time. Groups with a rate of their own keep their ratio to it."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return rate_of(self.optimizer.param_groups[0]["lr"])
 
     @lr.setter
     def lr(self, value: float) -> None:
-        check_rate(value)
+        value = rate_of(value)
         groups = self.optimizer.param_groups
-        first, base = groups[0]["lr"], self._units[0].optimizer.lr  # type: ignore[attr-defined]
+        first, base = self.lr, self._units[0].optimizer.lr  # type: ignore[attr-defined]
         for group, unit in zip(groups, self._units, strict=True):
-            ratio = unit.optimizer.lr / base if base else group["lr"] / first if first else 1.0  # type: ignore[attr-defined]
+            ratio = unit.optimizer.lr / base if base else rate_of(group["lr"]) / first if first else 1.0  # type: ignore[attr-defined]
             group["lr"] = float(value) * ratio
 
     def gradients(self) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Optimizers, one file each, and what they add to a step's graph."""
 
 from tritoncnn.optim.adam import Adam, AdamW
-from tritoncnn.optim.define import Optimizer
+from tritoncnn.optim.define import Optimizer, number_of
 from tritoncnn.optim.lbfgs import LBFGS
 from tritoncnn.optim.rmsprop import RMSprop
 from tritoncnn.optim.sgd import SGD
@@ -18,5 +18,6 @@ __all__ = [
     "RMSprop",
     "Unit",
     "add_optimizers",
+    "number_of",
     "numbered",
 ]

@@ -7,7 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import Any
+
+import torch
 
 from tritoncnn.errors import InputError
 from tritoncnn.ops import OPS, Sym
@@ -72,17 +75,20 @@ class Optimizer:
         """Raises InputError unless these fields are finite numbers from 0."""
         for name in names:
             value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not (math.isfinite(value) and value >= 0)
-            ):
+            if not 0 <= self._plain(name, value) < math.inf:
                 raise InputError(f"{type(self).__name__}: {name} must be a finite number from 0; got {value!r}")
 
     def below_1(self, name: str, value: Any) -> None:
         """Raises InputError unless the value is a decay in [0, 1)."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        if not 0 <= self._plain(name, value) < 1:
             raise InputError(f"{type(self).__name__}: {name} must lie in [0, 1); got {value!r}")
+
+    def _plain(self, name: str, value: Any) -> float:
+        """A number of Python, which the field holds from now on, if it is this value; NaN for what is no number."""
+        number = number_of(value)
+        if number is not None and number is not value and getattr(self, name, None) is value:
+            object.__setattr__(self, name, number)
+        return math.nan if number is None else number
 
     def group(self, *names: str) -> str:
         """The pattern that fits a parameter known by these names; empty when none does."""
@@ -101,6 +107,16 @@ class Optimizer:
         """(new parameters, new states...). ``step`` counts this step too. Results that are not computed in place are stored
         after all of them are known, so they are functions of the old values."""
         raise NotImplementedError
+
+
+def number_of(value: Any) -> float | None:
+    """The number of Python that a number of NumPy, or a real tensor of one element, is; None for anything else."""
+    if isinstance(value, (int, float)):
+        return None if isinstance(value, bool) else value
+    if isinstance(value, torch.Tensor):
+        real = value.numel() == 1 and value.dtype is not torch.bool and not value.is_complex() and not value.is_meta
+        return value.detach().item() if real else None
+    return float(value) if isinstance(value, Real) else None
 
 
 def bounded(g: Sym, most: float) -> Sym:
