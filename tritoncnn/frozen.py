@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 
 import tritoncnn
-from tritoncnn import cpu
+from tritoncnn import cpu, forks
 from tritoncnn.allowed import Allowed
 from tritoncnn.errors import InputError, KernelError, ShapeError, input_named
 from tritoncnn.settings import current
@@ -137,7 +137,7 @@ class Frozen:
         for position, allowed in self._allowed:
             name, *_ = self._inputs[position] or ("",)
             allowed.check(inputs[position], input_named(name))
-        with self._lock:
+        with forks.apart(), self._lock:
             self._replay.run(lent.items())
         return self._build(results)
 

@@ -6,6 +6,8 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
+from tritoncnn import forks
+
 
 @contextlib.contextmanager
 def later() -> Iterator[None]:
@@ -14,10 +16,11 @@ def later() -> Iterator[None]:
 
     Of blocks one inside the other, and of several threads, the one that has stopped the collector lets it go on.
     """
-    stopped = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if stopped:
-            gc.enable()
+    with forks.apart():  # a child would have none
+        stopped = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if stopped:
+                gc.enable()

@@ -7,6 +7,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 
 import tritoncnn
 from tests.compiler.small_net import CLOSE, Net, X, Y, new_net
-from tritoncnn import SGD
+from tritoncnn import SGD, Update
 from tritoncnn.errors import InputError, TritonCNNError, UnsupportedError
 
 
@@ -221,3 +222,34 @@ def test_constants_of_a_dtype_that_there_is_not_are_told_by_their_line() -> None
     ):
         with pytest.raises(TritonCNNError, match="constant .* must be f32 or .* it is f64"):
             tritoncnn.compile(Returns(make), X)
+
+
+def test_calls_go_on_while_another_thread_compiles_the_same_modules() -> None:
+    """A capture puts tensors without content into the modules that it traces, and into parts that others have compiled."""
+    net = new_net()
+    whole, part = tritoncnn.compile(net, X), tritoncnn.compile(net.body, X)
+    step = tritoncnn.compile_step(
+        nets={"body": net.body},
+        losses=lambda nets, x: nets.body(x).square().mean(),
+        example=(X,),
+        updates=[Update(by=SGD(0.0))],
+    )
+    wanted, over, wrong = [(call, call(X)) for call in (whole, part, step)], Event(), []
+
+    def use(call: Callable[[torch.Tensor], torch.Tensor], want: torch.Tensor) -> None:
+        while not over.is_set():
+            try:
+                assert torch.equal(call(X), want)
+            except Exception as error:
+                wrong.append(error)
+                return
+
+    threads = [Thread(target=use, args=pair) for pair in wanted]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        tritoncnn.compile(net, X)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[0]

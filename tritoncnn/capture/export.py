@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
+from tritoncnn import forks
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.decompose import kept_whole
 from tritoncnn.capture.gaps import gap
@@ -43,7 +44,9 @@ from tritoncnn.tree import Form
 if TYPE_CHECKING:
     from tritoncnn.capture.plain import Program
 
-_TRACING = threading.RLock()  # torch.export and the watch are not re-entrant: one capture of the process at a time
+# torch.export and the watch are not re-entrant: one capture of the process at a time. Whoever finds other tensors in a module
+# takes it, too, before they count: during a capture they are ones without content.
+TRACING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def capture(
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.layout is not torch.strided:
             raise InputError(f"{input_named(name)} must be a dense tensor; got {tensor.layout}; use .to_dense()")
-    with _TRACING, torch.inference_mode(False), _on_cpu():
+    with forks.apart(), TRACING, torch.inference_mode(False), _on_cpu():
         tensors = _apart(tensors)
         module = Traced(nets, function)
         if nets:

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from tritoncnn import forks
+from tritoncnn.capture import TRACING
 from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.ir import TensorType
 from tritoncnn.ops import IR_DTYPE
@@ -31,16 +33,18 @@ class Locks:
     """The locks of some modules, taken together: no program of a module runs while its state is loaded, or beside another."""
 
     def __init__(self, nets: Iterable[torch.nn.Module]) -> None:
-        with _GUARD:
+        with forks.apart(), _GUARD:
             self._locks = [_LOCKS.setdefault(net, threading.RLock()) for net in sorted(nets, key=id)]
 
     def __enter__(self) -> None:
+        forks.apart().acquire()
         for lock in self._locks:
             lock.acquire()
 
     def __exit__(self, *_: Any) -> None:
         for lock in reversed(self._locks):
             lock.release()
+        forks.apart().release()
 
 
 class Slot:
@@ -219,8 +223,9 @@ class Live:
 
     def refresh(self) -> None:
         """Look again where everything is."""
-        for name, slot in self.slots.items():
-            readable(slot.refresh(name), name)
+        with TRACING:
+            for name, slot in self.slots.items():
+                readable(slot.refresh(name), name)
         self._look()
 
 

@@ -61,7 +61,7 @@ class Subject:
             with torch.autocast("cpu", self._autocast):  # inside, where the tracer keeps it
                 return self.function(*args, **kwargs)
 
-        with self._in_mode(), torch.autocast("cpu", enabled=False):
+        with self.locks, self._in_mode(), torch.autocast("cpu", enabled=False):
             return capture(
                 self.nets, traced, arguments.tensors, names, title=self.title,
                 gradients=gradients, prefix=self.prefix,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from tritoncnn.capture import TRACING
 from tritoncnn.compiler.memory import Arena, Slot, empty_arena
 from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.optim import AVERAGE, GRADIENTS, Unit
@@ -24,11 +25,11 @@ class Trained:
     def settle(self) -> None:
         """Bring parameters that someone has moved or replaced back into their arenas. Raises InputError for frozen ones, and
         for two that are one tensor now."""
-        away = [arena.away() for arena in self.arenas]
-        if any(map(any, away)):
-            self._check_distinct()
-            for arena, moved in zip(self.arenas, away, strict=True):
-                arena.settle(moved)
+        if any(any(arena.away()) for arena in self.arenas):
+            with TRACING:
+                self._check_distinct()
+                for arena in self.arenas:
+                    arena.settle(arena.away())
         for name, slot in self.slots.items():
             if not slot.tensor.requires_grad:
                 raise InputError(

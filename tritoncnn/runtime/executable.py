@@ -10,6 +10,7 @@ import torch
 from torch._C._dynamo import guards
 from torch.autograd import forward_ad
 
+from tritoncnn import forks
 from tritoncnn.errors import DTypeError, InputError, LayoutError, ShapeError, input_named
 from tritoncnn.ir import TensorType, Value
 from tritoncnn.ops import TORCH_DTYPE
@@ -67,7 +68,7 @@ class Executable:
 
     def ready(self) -> Program:
         """Compile the kernels and bind what is held, once."""
-        with self._lock:
+        with forks.apart(), self._lock:
             if self._program is None:
                 self._program = make_program(self.plan, self._held)
             return self._program
@@ -99,7 +100,7 @@ class Executable:
             for i, shape in self._repeated:
                 written[i] = results[i].as_strided(shape, results[i].stride())
         program = self._program or self.ready()
-        with self._lock:  # from binding to running the memory is this call's
+        with forks.apart(), self._lock:  # from binding to running the memory is this call's
             program.run(zip(self._names, (*tensors, *written), strict=True), times)
         return results
 

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import llvmlite
 import llvmlite.binding as llvm
 
+from tritoncnn import forks
 from tritoncnn.cpu.sanitize import messages
 from tritoncnn.errors import InputError, KernelError
 from tritoncnn.settings import current
@@ -112,7 +113,7 @@ def architecture() -> str:
 # ---- compiling -------------------------------------------------------------------------------------------------------
 # One thread at a time compiles or links; a fork waits for it, or its child would find the lock held for ever.
 lock = threading.RLock()
-os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+forks.also(lock)
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Collection, Sequence
 
+from tritoncnn import forks
 from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.errors import InputError
 
@@ -73,7 +74,7 @@ class NativePlan:
 
     def _run_checked(self, times: int = 1) -> None:
         """The same, launch by launch: each says by itself what is wrong."""
-        with self._lock:
+        with forks.apart(), self._lock:
             for kernel, record in list(zip(self._kernels, self._records, strict=True)) * times:
                 (ctypes.c_int64 * 1).from_address(record + 8 * THREADS)[0] = engine.threads(self._threads)
                 assert isinstance(kernel, CheckedKernel)
@@ -82,7 +83,7 @@ class NativePlan:
     def run(self, times: int = 1) -> None:
         """All launches, in order, and so ``times`` times over. Other Python threads go on meanwhile; a second call of this plan
         waits."""
-        with self._lock:
+        with forks.apart(), self._lock:
             team.run(self._plan, engine.threads(self._threads) if self._shared else 1, times)
         raise_failed("NativePlan")
 
@@ -92,7 +93,7 @@ class NativePlan:
         if not 0 <= arg_index < len(kernel.arguments):
             raise InputError(f"{kernel.name}: has arguments 0 to {len(kernel.arguments) - 1}; got {arg_index}")
         data = kernel.pack(arg_index, address)
-        with self._lock:
+        with forks.apart(), self._lock:
             ctypes.memmove(self._records[launch_index] + 8 * (ARGUMENTS + arg_index), data, 8)
 
     def pointer(self, launch_index: int, arg_index: int) -> ctypes.c_uint64:
