@@ -107,10 +107,14 @@ def average_precisions(
     """
     aps = np.full((len(thresholds), classes), np.nan)
     beyond = [scene.beyond(size) for scene in scenes]
+    with_label: list[list[int]] = [[] for _ in range(classes)]
+    for number, scene in enumerate(scenes):
+        for label in {*scene.true.tolist(), *scene.found.tolist()}:
+            with_label[label].append(number)
     for label in range(classes):
         count, scores = 0, [np.zeros(0)]
         matches = [Matched(*np.zeros((2, len(thresholds), 0), bool))]
-        for scene, (found_beyond, true_beyond) in zip(scenes, beyond, strict=True):
+        for scene, (found_beyond, true_beyond) in ((scenes[n], beyond[n]) for n in with_label[label]):
             there, of_class = np.flatnonzero(scene.true == label), np.flatnonzero(scene.found == label)
             order = of_class[np.argsort(-scene.scores[of_class], kind="stable")][:most]
             crowd, aside = scene.crowds()[there], true_beyond[there]
