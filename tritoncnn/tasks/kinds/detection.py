@@ -106,9 +106,8 @@ def map50_95(outputs: Outputs, y: torch.Tensor) -> float:
 
 
 def tell_precisions(outputs: Outputs, examples: Examples, facts: Facts) -> Report:
-    """AP of each class; and of things of each size, in pixels of the picture, as COCO parts them."""
+    """AP of each class; and of things of each size as COCO parts them, where pictures are known by their own pixels."""
     y, pixels = examples.y, examples.beside
-    assert isinstance(pixels, Pixels), "data sets with boxes have them"
     scenes = scenes_of(find(outputs), y, pixels)
     aps = average_precisions(scenes, len(facts.classes))
     counts = np.bincount(y[..., 0][y[..., 0] >= 0].long().numpy(), minlength=len(facts.classes)).tolist()
@@ -118,6 +117,8 @@ def tell_precisions(outputs: Outputs, examples: Examples, facts: Facts) -> Repor
         for name, count, column in zip(facts.classes, counts, aps.T, strict=True)
     ]
     lines = ["", f"{'class':{wide}}  boxes     AP50  AP50-95", *(_shown(row["class"], wide, row) for row in rows)]
+    if not isinstance(pixels, Pixels):
+        return Report({"classes": rows}, tuple(lines))
     sizes = []
     for name, (least, most) in SIZES.items():
         count = int(((y[..., 0] >= 0) & (pixels.areas >= least) & (pixels.areas <= most)).sum())
