@@ -149,7 +149,8 @@ def test_a_rehearsal_leaves_nothing(tiny_mnist: Path, tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("more", [{}, {"optimizer": "adam", "threads": 2, "schedule": "one-cycle", "augment": "crop"},
+@pytest.mark.parametrize("more", [{}, {"optimizer": "lbfgs", "ema": 0.5},
+                                  {"optimizer": "adam", "threads": 2, "schedule": "one-cycle", "augment": "crop"},
                                   {"data": "folder", "data_dir": "/a: b # 'c'\u00e4\udcff\n\x7f", "early_stop": 3}])  # fmt: skip
 def test_options_come_back_from_the_file_of_a_run(tmp_path: Path, more: dict[str, Any]) -> None:
     given = Options.of(LENET, **more).fitted(1000)
@@ -166,6 +167,7 @@ OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "optimizer": ({"optimizer": "rmsprop"}, {"nesterov": None}),
     "another": ({"optimizer": "adam"}, {"nesterov": None, "momentum": None}),
     "momentum": ({"optimizer": "adam", "momentum": 0.5}, {"nesterov": None}),
+    "all at once": ({"optimizer": "lbfgs"}, {"nesterov": None, "momentum": None}),
     "data": ({"data": "digits"}, {"data_dir": None, "hold_out": None, "stream": None}),
     "a place": ({"data": "mnist", "data_dir": "/m"}, {"hold_out": None, "stream": None}),
     "epochs": ({"epochs": 20}, {"legs": None}),
