@@ -213,16 +213,29 @@ class Builder:
             self.emit(f"br label %{k}e")
             self.label(f"{k}e")
 
-    def either(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
-        """One of two pieces of code, each a level of its own."""
+    def either(
+        self,
+        condition: str,
+        yes: Callable[[], Sequence[str] | None],
+        no: Callable[[], Sequence[str] | None],
+        types: Sequence[str] = (),
+    ) -> list[str]:
+        """One of two pieces of code, each a level of its own. What they yield, of these types, comes back."""
         k = self.fresh("E")[1:]
-        parts = []
+        results = [self.fresh() for _ in types]
+        yields, parts = [], []
         for body in (yes, no):
             self.push()
-            body()
+            yields.append(body() or ())
             parts.append(self.pop())
-        self.stack[-1] += [f"  br i1 {condition}, label %{k}t, label %{k}f", f"{k}t:", *parts[0], f"  br label %{k}e"]
-        self.stack[-1] += [f"{k}f:", *parts[1], f"  br label %{k}e", f"{k}e:"]
+        out = self.stack[-1]
+        out.append(f"  br i1 {condition}, label %{k}t, label %{k}f")
+        for side, part in zip("tf", parts, strict=True):
+            out += [f"{k}{side}:", *part, f"  br label %{k}{side}e", f"{k}{side}e:", f"  br label %{k}e"]
+        out.append(f"{k}e:")
+        for name, t, one, other in zip(results, types, *yields, strict=True):
+            out.append(f"  {name} = phi {t} [ {one}, %{k}te ], [ {other}, %{k}fe ]")
+        return results
 
     # ---- vectors -----------------------------------------------------------------------------------------------
     def widen(self, r: Res, elem: str, vl: int) -> str:

@@ -13,6 +13,7 @@ from .pull import pull
 from .regions import combine
 from .scratch import new_buffer, write
 from .state import State
+from .unmasked import Rows, by_rows, find_rows
 from .values import ZERO, Buffer, Coord, Coords, Res
 
 MOST_SUMS = 16  # partial results that are kept in registers
@@ -73,9 +74,12 @@ def _reduce_lanes_kept(code: State, op: Group, axis: int, vaxis: int) -> None:
     while chains > 1 and (chains * len(op.operands) > MOST_SUMS or size < 4 * chains):
         chains //= 2
 
+    rows = find_rows(code, op.operands, vaxis) if chains == 1 else None
+
     def one(coords: Coords) -> None:
         inner = (*coords[:axis], ZERO, *coords[axis:])
-        merged = _chains(code, op, inner, axis, inner[vaxis].vl, 0, chains, size // chains, 1, [size // chains])
+        ends = [size // chains]
+        merged = _chains(code, op, inner, axis, inner[vaxis].vl, 0, chains, size // chains, 1, ends, rows)
         while len(merged) > 1:
             merged = [_combined(code, op, a, b) for a, b in zip(merged[::2], merged[1::2], strict=True)]
         for b, f in zip(outputs, merged[0], strict=True):
@@ -112,17 +116,23 @@ def _reduce_lanes_merged(code: State, op: Group, axis: int) -> None:
 
 
 def _chains(code: State, op: Group, coords: Coords, axis: int, vl: int, along: int, chains: int, apart: int, step: int,
-            ends: Sequence[int]) -> list[list[Res]]:  # fmt: skip
+            ends: Sequence[int], rows: Rows | None = None) -> list[list[Res]]:  # fmt: skip
     """Several chains of vl lanes in one loop: chain k combines the elements k * apart + 0, step, 2 * step, ... < ends[-1].
 
     ``along`` of the lanes lie on the axis. The loop is cut at ``ends``, where masks begin or end.
+    ``rows``: which elements no mask cuts, with a single chain.
     """
     elems, n = op.elems, len(op.operands)
+    types = op.types(vl) * chains
 
     def vectors(at: Coord) -> list[Res]:
         return [pull(code, x, (*coords[:axis], at, *coords[axis + 1 :])) for x in op.operands]
 
     def body(c: Coord, args: list[str]) -> Sequence[str]:
+        at = (*coords[:axis], c, *coords[axis + 1 :])
+        return by_rows(code, rows, at, lambda at: added(at[axis], args), types)
+
+    def added(c: Coord, args: list[str]) -> Sequence[str]:
         out: list[str] = []
         for k in range(chains):
             xs = vectors(code.plus(Coord(c.name, c.lvl, along), k * apart))
@@ -136,7 +146,6 @@ def _chains(code: State, op: Group, coords: Coords, axis: int, vl: int, along: i
         for k in range(chains)
         for x, e in zip(vectors(Coord(str(k * apart), 0, along)), elems, strict=True)
     ]
-    types = op.types(vl) * chains
     found = starts
     for lo, hi in itertools.pairwise((step, *ends)):
         found = code.loop(lo, hi, step, body, list(zip(types, found, strict=True)))

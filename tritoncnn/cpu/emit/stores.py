@@ -15,6 +15,7 @@ from .pull import pull
 from .scratch import new_buffer, to_memory
 from .state import State
 from .transpose import read_axis, squares
+from .unmasked import by_rows, find_rows
 from .values import Coords, Res
 
 
@@ -78,8 +79,14 @@ def store_nest(code: State, group: Sequence[Op]) -> None:
     if flat and len(group) == 1 and (axis := read_axis(code, group[0].operands[1], vaxis)) is not None:
         store_transposed(code, group[0], axis, vaxis)
         return
-    ends = cuts_of(code, [x for s in group for x in s.operands], vaxis, code.lanes)
-    code.nest(p.type.shape, vaxis, lambda c: store_vectors(code, group, c), cuts=ends)
+    values = [x for s in group for x in s.operands]
+    ends = cuts_of(code, values, vaxis, code.lanes)
+    rows = find_rows(code, values, vaxis)
+
+    def vectors(coords: Coords) -> None:
+        by_rows(code, rows, coords, lambda c: store_vectors(code, group, c))
+
+    code.nest(p.type.shape, vaxis, vectors, cuts=ends)
 
 
 def store_axis(code: State, p: Value) -> tuple[int, bool]:

@@ -35,12 +35,13 @@ def weight(code: State, op: Op) -> int:
     return found if isinstance(found, int) else found(code, op)
 
 
-def pulling_cost(code: State, v: Value) -> int:
-    """Cost of pulling one vector of v. A shared operand counts once."""
-    total, todo, seen = 0, [v], {v}
+def pulling_cost(code: State, v: Value) -> tuple[int, int]:
+    """Cost of computing one vector of v, and from how many buffers. A shared operand counts once."""
+    total, read, todo, seen = 0, 0, [v], {v}
     while todo:
         x = todo.pop()
         if x in code.buffers or x in code.scalars or x.op is None or not x.type.shape:
+            read += x in code.buffers
             continue
         if code.facts.static(x) is not None:
             total += 1
@@ -49,7 +50,7 @@ def pulling_cost(code: State, v: Value) -> int:
         fresh = [y for y in x.op.operands if y not in seen]
         seen.update(fresh)
         todo += dict.fromkeys(fresh)
-    return total
+    return total, read
 
 
 def chain_length(code: State, v: Value) -> int:
@@ -127,15 +128,17 @@ def worth_a_buffer(code: State, v: Value) -> bool:
     """Would pulling v again and again cost more than writing and reading it?"""
     if v.type.elem == "ptr" or code.facts.static(v) is not None:
         return False
-    sinks, cost = sinks_of(code, v), pulling_cost(code, v)
+    sinks, (cost, read) = sinks_of(code, v), pulling_cost(code, v)
     if chain_length(code, v) > CHAIN_LIMIT:
         return True
     if tree_cost(code, v) > max(TREE_LIMIT, 2 * cost):
         return True
-    if not sinks or cost < 4 or all(code.row(s).reaches for s in sinks):
+    if not sinks or all(code.row(s).reaches for s in sinks):
         return False
-    if len([n for n in v.type.shape if n > 1]) == 1 and spreads(code, v):
-        return True
+    if len([n for n in v.type.shape if n > 1]) == 1 and (cost >= 4 or read > 1) and spreads(code, v):
+        return True  # a line for all rows: where it is made of two others, one is read in place of both
+    if cost < 4:
+        return False
     if v.type.elem not in FLOATS and len(v.type.shape) > 1 and not holds_data(code, v):
         return False
     again = any(in_inner_loop(code, v, s) for s in sinks if not code.row(s).reaches)

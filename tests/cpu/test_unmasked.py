@@ -1,0 +1,80 @@
+"""Rows of a block that no mask cuts have a body without masks: the same values, and nothing is read that a mask forbids."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from tritoncnn.cpu.lower import lower
+
+from . import harness
+
+TAPS, ROWS, LANES = 4, 16, 16
+
+
+@triton.jit
+def windows_kernel(
+    Y, S, X, M, n, far, WAY: tl.constexpr, TAPS: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr
+):  # fmt: skip
+    """y[i] = sum over t of x[i + t] where m[t, i] and i < n, and of x[far] where m[0, i]; s[t]: sums over i of their terms."""
+    i, lanes = tl.arange(0, ROWS), tl.arange(0, LANES)
+    acc = tl.zeros((ROWS, LANES), tl.float32)
+    terms = ()
+    for t in tl.static_range(0, TAPS):
+        inside = (tl.load(M + t * ROWS + i) != 0) & (i < n) & (i + t < ROWS + n)
+        x = tl.load(X + ((i + t) * LANES)[:, None] + lanes[None, :], mask=inside[:, None], other=0.0)
+        if t == 0:
+            x += tl.load(X + far + (i * 0)[:, None] + lanes[None, :], mask=inside[:, None], other=0.0)
+        acc += x
+        terms += (x,)  # type: ignore[assignment]
+    if WAY == "store":
+        tl.store(Y + (i * LANES)[:, None] + lanes[None, :], acc)
+    else:
+        sums = ()
+        for t in tl.static_range(0, TAPS):
+            sums += (tl.sum(terms[t], 0),)  # type: ignore[assignment]
+        for t in tl.static_range(0, TAPS):
+            tl.store(S + t * LANES + lanes, sums[t])
+
+
+MASKS = {
+    "whole": torch.ones(TAPS, ROWS),
+    "none": torch.zeros(TAPS, ROWS),
+    "edges": torch.tensor([[1.0] * ROWS, [0.0] + [1.0] * (ROWS - 1), [1.0] * (ROWS - 1) + [0.0], [1.0] * ROWS]),
+    "first tap off": torch.tensor([0.0, 1.0, 1.0, 1.0])[:, None].repeat(1, ROWS),
+    "random": (torch.rand(TAPS, ROWS, generator=torch.Generator().manual_seed(0)) < 0.8).float(),
+}
+
+
+@pytest.mark.parametrize("way", ["store", "sums"])
+@pytest.mark.parametrize("n", [ROWS, 11, 0])
+@pytest.mark.parametrize("masks", MASKS)
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+def test_rows_with_and_without_masks_agree_with_torch(lanes: int, masks: str, n: int, way: str) -> None:
+    torch.manual_seed(1)
+    x = torch.randint(-8, 8, ((ROWS + TAPS) * LANES,)).float()  # sums of small integers are exact in any order
+    inside = MASKS[masks].bool() & (torch.arange(ROWS) < n)
+    far = 0 if bool(inside[0].any()) else 1 << 40  # an address that nothing lies at, for no row
+    y, s = torch.full((ROWS, LANES), 5.0), torch.full((TAPS, LANES), 5.0)
+    args = {"Y": y, "S": s, "X": x, "M": MASKS[masks].to(torch.int8), "n": n, "far": far}
+    harness.run(windows_kernel, (1,), args, lanes, WAY=way, TAPS=TAPS, ROWS=ROWS, LANES=LANES)
+    lines = x.view(ROWS + TAPS, LANES)
+    terms = torch.stack([lines[t : t + ROWS] * inside[t][:, None] for t in range(TAPS)])
+    terms[0] += lines[0] * inside[0][:, None]
+    if way == "store":
+        assert torch.equal(y, terms.sum(0))
+    else:
+        assert torch.equal(s, terms.sum(1))
+
+
+@pytest.mark.parametrize("way", ["store", "sums"])
+def test_a_body_without_masks_is_written(way: str) -> None:
+    signature = {"Y": "*fp32", "S": "*fp32", "X": "*fp32", "M": "*i8", "n": "i32", "far": "i64"}
+    constants = {"WAY": way, "TAPS": TAPS, "ROWS": ROWS, "LANES": LANES}
+    text = lower(harness.ttir(windows_kernel, signature, constants), lanes=16)
+    bodies = [body for _, body in re.findall(r"^(E\d+)f:\n(.*?)^\1fe:", text, re.MULTILINE | re.DOTALL)]
+    assert any("select" not in body and body.count("load <16 x float>") == TAPS + 1 for body in bodies)
