@@ -68,7 +68,7 @@ def region_of(code: State, op: Op, blocks: Sequence[Block], known: dict[Value, R
         done.add(block.label)
         reached = Res("1")
         for n, (way, given) in enumerate(entering[block.label]):
-            reached = _logic(code, "or", reached, way) if n else way
+            reached = logic(code, "or", reached, way) if n else way
             for a, x in zip(block.args, given, strict=True):
                 known[a] = _choose(code, way, x, known[a], a.type.elem) if n else x
         found = straight(code, op, block, known)
@@ -77,7 +77,7 @@ def region_of(code: State, op: Op, blocks: Sequence[Block], known: dict[Value, R
         ways = [reached]
         if len(edges(block)) > 1:
             test = found[0]
-            ways = [_logic(code, "and", reached, w) for w in (test, _logic(code, "xor", test, Res("1")))]
+            ways = [logic(code, "and", reached, w) for w in (test, logic(code, "xor", test, Res("1")))]
         for way, (label, values) in zip(ways, edges(block), strict=True):
             if label in done:
                 raise unsupported(op, "branches backwards are not supported inside of its function")
@@ -119,7 +119,7 @@ def _choose(code: State, test: Res, yes: Res, no: Res, elem: str) -> Res:
     return Res(code.let(lvl, f"{pick}, {t} {code.widen(no, elem, vl)}"), lvl, vl)
 
 
-def _logic(code: State, how: str, a: Res, b: Res) -> Res:
+def logic(code: State, how: str, a: Res, b: Res) -> Res:
     """``and``, ``or`` or ``xor`` of two tests."""
     if how == "and" and "1" in (a.v, b.v):
         return b if a.v == "1" else a

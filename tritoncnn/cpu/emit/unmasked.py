@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tritoncnn.cpu.front import axes as axes_of
-from tritoncnn.cpu.front.elements import llvm_type
 from tritoncnn.cpu.front.ttir import Op, Value
 
 from .order import loads_under
+from .pull import pull
+from .regions import logic
 from .scratch import read, write
 from .state import State
-from .values import Buffer, Coords, Res
+from .values import ZERO, Buffer, Coords, Res
 
 LEAST = 3  # masks: for fewer, two bodies are not worth it
 
@@ -41,12 +42,12 @@ def find_rows(code: State, values: Sequence[Value], vaxis: int | None) -> Rows |
         if x in code.scalars or not x.type.shape or (x, axes) in seen:
             return
         seen.add((x, axes))
-        if x in code.buffers:
-            lies = [at for at, n in zip(axes, x.type.shape, strict=True) if n > 1]
-            if x.type.elem == "i1" and len(lies) == 1 and lies[0] not in (None, vaxis):
+        lies = [at for at, n in zip(axes, x.type.shape, strict=True) if n > 1]
+        if x.type.elem == "i1" and len(lies) == 1 and lies[0] not in (None, vaxis):
+            if code.facts.const(x) is None:
                 found.setdefault(lies[0] or 0, {})[x] = None
             return
-        if x.op is None:
+        if x in code.buffers or x.op is None:
             return
         axis_of = axes_of.same if code.row(x.op).access == "load" else code.row(x.op).axis
         if axis_of is None:
@@ -65,21 +66,19 @@ def find_rows(code: State, values: Sequence[Value], vaxis: int | None) -> Rows |
 
 
 def _joined(code: State, masks: Sequence[Value]) -> Buffer:
-    """Where all of them hold, in bytes."""
+    """Where all of them hold."""
     size = max(masks[0].type.shape)
-    lines = [code.buffers[mask] for mask in masks]
-    whole = Buffer(code.alloca("i8", size), (size,), (1,), "i8", code.depth)
+    whole = Buffer(code.alloca("i8", size), (size,), (1,), "i1", code.depth)
 
     def join(coords: Coords) -> None:
-        rows = [read(code, Buffer(b.ptr, (size,), (1,), "i8", b.lvl), coords) for b in lines]
-        joined = rows[0]
-        for row in rows[1:]:
-            text = f"and {llvm_type('i8', coords[0].vl)} {joined.v}, {row.v}"
-            joined = Res(code.let(code.depth, text), code.depth, coords[0].vl)
+        joined = Res("1")
+        for mask in masks:
+            m = pull(code, mask, tuple(coords[0] if n > 1 else ZERO for n in mask.type.shape))
+            joined = logic(code, "and", joined, m)
         write(code, whole, coords, joined)
 
-    code.nest((size,), 0, join, width=4 * code.lanes)  # bytes
-    return replace(whole, elem="i1")
+    code.nest((size,), 0, join)
+    return whole
 
 
 def by_rows(code: State, rows: Rows | None, coords: Coords, body: Callable[[Coords], Sequence[str] | None],
