@@ -24,7 +24,7 @@ LEAST = 3  # masks: for fewer, two bodies are not worth it
 
 @dataclass(frozen=True)
 class Rows:
-    """Masks along an axis that has no lanes, where all of them hold, and the loads that they are of."""
+    """Masks along an axis that has no lanes, where all of them hold, and the loads that have masks."""
 
     axis: int
     masks: tuple[Value, ...]
@@ -61,7 +61,7 @@ def find_rows(code: State, values: Sequence[Value], vaxis: int | None) -> Rows |
     axis, masks = max(found.items(), key=lambda item: len(item[1]), default=(0, {}))
     if code.guard is not None or len(masks) < LEAST:
         return None
-    loads = {load: None for x in values for load in loads_under(code, x, set())}
+    loads = {load: None for x in values for load in loads_under(code, x, set()) if len(load.operands) > 1}
     return Rows(axis, tuple(masks), _joined(code, tuple(masks)), tuple(loads))
 
 
