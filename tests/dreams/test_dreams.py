@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from torch import nn
+from torch.nn import functional as F
 
 from tests.computing import Computing
 from tests.train.runs import options
@@ -171,6 +172,22 @@ def test_octaves_that_are_too_small_are_left_out_and_a_picture_that_is_is_refuse
         InputError, match="a picture of 4 x 5 pixels is too small for layer 'features.0'; --size makes it"
     ):
         dream(new_net(), FACTS, SIZES, np.full((3, 5, 4), 0.5, np.float32), how)
+
+
+def test_a_net_that_adds_maps_of_two_sizes_tells_of_which_sides_pictures_must_be() -> None:
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.last = nn.AvgPool2d(4), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(x + F.interpolate(self.pool(x), scale_factor=4.0))
+
+    with pytest.raises(
+        InputError,
+        match="'last' takes no picture of 18 x 13 pixels, but one whose sides are multiples of 4: cut it to 16 x 12",
+    ):
+        dream(Around().eval(), FACTS, SIZES, np.full((3, 13, 18), 0.5, np.float32), Dreaming("last", steps=1))
 
 
 def test_a_way_that_depends_on_the_picture_is_refused() -> None:

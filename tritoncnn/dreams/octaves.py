@@ -21,6 +21,7 @@ from tritoncnn.errors import InputError
 from tritoncnn.flags import TABLE
 from tritoncnn.frozen import compile_kept
 
+STEPS = (2, 4, 8, 16, 32)  # of which sides of pictures may have to be multiples
 OCTAVE = 1.4  # between the sizes of two octaves
 
 
@@ -117,6 +118,13 @@ def _octaves(net: nn.Module, shape: Sequence[int], count: int, layer: str) -> li
             break
         found.insert(0, size)
     if not found:
+        for step in STEPS:  # of a net that adds maps of two sizes
+            size = height // step * step, width // step * step
+            if 0 not in size and map_of(net, (1, channels, *size)) is not None:
+                raise InputError(
+                    f"layer {layer!r} takes no picture of {width} x {height} pixels, but one whose sides are multiples of "
+                    f"{step}: cut it to {size[1]} x {size[0]}"
+                )
         raise InputError(
             f"a picture of {width} x {height} pixels is too small for layer {layer!r}; --size makes it larger"
         )
