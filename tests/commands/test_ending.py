@@ -261,6 +261,32 @@ main(["inspect", "lenet"])
     assert_one_line(errors, "tritoncnn: interrupted\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_before_its_first_checkpoint_leaves_nothing(number: int, tmp_path: Path) -> None:
+    code = """
+import signal, sys, time
+from tritoncnn.commands import main
+from tritoncnn.train.folder import RunFolder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+def slow(*_):
+    print("ready", flush=True)
+    time.sleep(20)
+RunFolder.write_metrics = slow
+main(["train", "lenet", "--epochs", "1", "--out", sys.argv[1]])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert_one_line(errors, "tritoncnn: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_class_names_that_are_no_text_or_commands_to_a_terminal_are_printed_as_escapes(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "data", ("a", "b\x1b[31m"), each=5)
     os.rename(os.fsencode(data / "a"), os.fsencode(data) + b"/\xff")

@@ -31,12 +31,17 @@ def open_closed_streams() -> None:
 
 @contextlib.contextmanager
 def ending_promptly() -> Iterator[None]:
-    """From the first Ctrl-C on, whatever happens is that the command was interrupted, and it happens soon."""
+    """From the first Ctrl-C, SIGTERM or SIGHUP on, whatever happens is that the command was interrupted, and it happens soon.
+
+    What is ignored already, as under ``nohup``, stays so.
+    """
     _asked.clear()
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread() or not heeded:
         yield
         return
-    before = signal.signal(signal.SIGINT, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in heeded}
     done = threading.Event()
     threading.Thread(target=_leave_late, args=(done,), daemon=True).start()
     try:
@@ -44,7 +49,8 @@ def ending_promptly() -> Iterator[None]:
     finally:
         done.set()
         _asked.set()  # wakes the thread
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager
