@@ -16,7 +16,7 @@ from tests.train.samples import write_pictures
 from tritoncnn.atomic import write_file
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, SaveError
-from tritoncnn.train import Lines, Options, tensorfile, train
+from tritoncnn.train import Lines, Options, folder, resume, tensorfile, train
 from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors
 
@@ -213,3 +213,13 @@ def test_a_run_whose_first_checkpoint_finds_no_room_leaves_nothing(
             options(tiny_mnist), tmp_path / "there"
         )  # another's folder: what was written stays, and may be trained into
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
+    held = pytest.raises(InputError, match="is being trained by another process; wait until it ends")
+    with folder.alone(folder.RunFolder(whole)), held:
+        resume(LENET, whole, {})
+    (tmp_path / "new").mkdir()
+    with folder.alone(folder.RunFolder(tmp_path / "new")), held:
+        train(options(tiny_mnist), tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []

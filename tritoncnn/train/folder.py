@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +129,30 @@ def check_out(out: Path | None, task: Task) -> None:
 
 
 @contextlib.contextmanager
+def alone(run: RunFolder) -> Iterator[None]:
+    """Hold the folder against other processes that would train in it; the hold ends with the process, however that ends.
+    Raises InputError where another one holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # others: a file system that has no such holds
+                raise InputError(
+                    f"{run.path} is being trained by another process; wait until it ends, or name another folder"
+                ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def new_run(out: Path | None, task: Task) -> Iterator[RunFolder]:
     """Make a folder that can be written to: ``out``, or runs/TASK-DATE-N with the first N that is free.
 
@@ -149,15 +175,17 @@ def new_run(out: Path | None, task: Task) -> Iterator[RunFolder]:
         _take_away(made)
         said = error.strerror or error if isinstance(error, OSError) else error
         raise SaveError(f"run folder {path} could not be made: {said}") from error
-    try:
-        yield run
-    except BaseException:
-        if path in made and not run.checkpoint.exists():
-            for name in files_of(task):
-                with contextlib.suppress(OSError):
-                    (path / name).unlink(missing_ok=True)
-        _take_away(made)
-        raise
+    with alone(run):
+        check_out(path, task)  # anew: another process may have trained there before it was ours alone
+        try:
+            yield run
+        except BaseException:
+            if path in made and not run.checkpoint.exists():
+                for name in files_of(task):
+                    with contextlib.suppress(OSError):
+                        (path / name).unlink(missing_ok=True)
+            _take_away(made)
+            raise
 
 
 def _numbered(task: str) -> Iterator[Path]:

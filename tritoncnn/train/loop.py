@@ -84,6 +84,11 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
     """
     begin = time.monotonic()
     where = folder.open_run(run)
+    with folder.alone(where):
+        return _go_on(where, task, given, progress or Silent(), begin)
+
+
+def _go_on(where: RunFolder, task: Task, given: Mapping[str, Any], progress: Silent, begin: float) -> Outcome:
     moment = Checkpoint.load(where.checkpoint, task)
     options = moment.options.resumed(given, moment.epoch, moment.ended)
     longer = options.legs != moment.options.legs
@@ -93,7 +98,6 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
         raise CheckpointError(
             f"{where.checkpoint} was trained on other data than {data.name} now holds; begin a new run"
         )
-    progress = progress or Silent()
     if moment.added:
         progress.remark(f"the run is of an older version, and goes on as before: {', '.join(moment.added)}")
     if moment.unmeasured:
