@@ -10,6 +10,12 @@ LINE = (2, 3, 7)
 VOLUME = (1, 2, 3, 4, 5)
 aten = torch.ops.aten
 
+
+def _with_diagonal(x: torch.Tensor) -> torch.Tensor:
+    x.diagonal().mul_(3)
+    return x
+
+
 RESIZE = {
     "nearest line": (lambda x: F.interpolate(x, 11), (LINE,)),
     "nearest": (lambda x: F.interpolate(x, (9, 5)), (IMAGE,)),
@@ -79,6 +85,12 @@ WINDOWS = {
     "diagonal above": (lambda x: x.diagonal(1, 0, 2), (LINE,)),
     "diagonal below": (lambda x: x.diagonal(-2, 1, 2) * 2, (LINE,)),
     "diagonal outside": (lambda x: x.diagonal(9, 1, 2).sum() + x, (LINE,)),
+    "diagonal replaced": (lambda x: x.diagonal_scatter(2 * x[:, :, 0], 0, 1, 2), ((2, 3, 4, 3),)),
+    "diagonal replaced below": (lambda x: x.diagonal_scatter(x[..., :2, 0] - 1, -1, -2, -1), (LINE,)),
+    "diagonal replaced outside": (lambda x: x.diagonal_scatter(x[:, 0, :0], 9, 1, 2), (LINE,)),
+    "diagonal set in place": (lambda x: _with_diagonal(x @ x.mT), ((4, 6),)),
+    "diagonal filled": (lambda x: (x * 2).fill_diagonal_(2.5), ((5, 3),)),
+    "diagonal of a wide matrix filled": (lambda x: (x.mT * 2).fill_diagonal_(-9e15).softmax(1), ((5, 3),)),
 }
 
 PLACES, DEEP_PLACES = (2, 5, 3, 2), (1, 2, 3, 4, 3)

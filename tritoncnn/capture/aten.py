@@ -23,6 +23,7 @@ from tritoncnn.capture.selecting import STAND_INS, printed
 from tritoncnn.capture.selection import emit_selected, is_selecting
 from tritoncnn.capture.table import TABLE
 from tritoncnn.errors import InputError, UnsupportedError
+from tritoncnn.formulas.diagonals import STRIDED
 from tritoncnn.formulas.dtypes import COMPUTED, cast
 from tritoncnn.formulas.random import uniform
 from tritoncnn.formulas.refused import Refused
@@ -147,11 +148,15 @@ class Walk:
                 return
             except UnsupportedError as error:
                 why = str(error)
-        if name in NORMS or name in RANDOM or not self._take_apart(node, source):
+        if name in NORMS or name in RANDOM or name in STRIDED or not self._take_apart(node, source):
             self.refuse(why, source)
 
     def _listed(self, name: str) -> bool:
-        return name in TABLE or name in RESHAPES | EXPANDS | IDENTITIES or name in RANDOM or name in NORMS
+        return (
+            name in TABLE
+            or name in RESHAPES | EXPANDS | IDENTITIES
+            or any(name in more for more in (RANDOM, NORMS, STRIDED))
+        )
 
     def _pick(self, node: torch.fx.Node, source: str) -> None:
         """One of several results."""
@@ -234,6 +239,8 @@ class Walk:
             return RANDOM[name](self._draw, node.meta["val"], *args, **kwargs)
         if name in NORMS:
             return norm(name, args)
+        if name in STRIDED:
+            return STRIDED[name](node.all_input_nodes[0].meta["val"], *args, **kwargs)
         if name in TABLE:
             try:
                 inspect.signature(TABLE[name]).bind(*args, **kwargs)

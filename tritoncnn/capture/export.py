@@ -30,6 +30,7 @@ from tritoncnn.capture.gaps import gap
 from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.kept import Kept, kept_by
 from tritoncnn.capture.layers import in_tensors
+from tritoncnn.capture.left import leave
 from tritoncnn.capture.regions import check_detached_writes, detach_no_grad, is_write, keep_detached, no_grad_kept
 from tritoncnn.capture.selected import ADVICE, Selection
 from tritoncnn.capture.selecting import READ, STAND_INS, printed, selects
@@ -203,8 +204,7 @@ def _plain(module: Traced, example: tuple[torch.Tensor, ...], gradients: bool, w
             program, kept = trace_twice(module, example, traces, functools.partial(_stand_in, module))
     except Exception as error:
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
-    for trace in traces:  # now that no frame of the call holds its tensors
-        trace.leave()
+    leave(traces)  # now that no frame of the call holds its tensors
     if why:
         return why
     if watch.differentiated:

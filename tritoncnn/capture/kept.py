@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tritoncnn.capture.left import fill
+from tritoncnn.capture.left import Tables, leave
 
 KEEPS = "something that forward keeps outside of parameters and buffers"
 TENSOR = f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
@@ -139,11 +139,11 @@ class _Log(TorchDispatchMode):
     def _named(self, value: Any) -> Any:
         return _Number(id(value)) if isinstance(value, FakeTensor) else value
 
-    def leave(self) -> None:
-        """Give numbers to the tables that user code has kept, and let go of all else; nothing is traced any more."""
+    def leave(self) -> Tables:
+        """The tables that follow from the code's numbers; all else is let go."""
         tables = {id(x): x for x in self.alive if id(x) in self.words}
         self.alive.clear()
-        fill(tables, lambda keys: self._computed())
+        return tables, lambda keys: self._computed()
 
     def _computed(self) -> dict[int, torch.Tensor]:
         """All tables, those of earlier calls too, by identity."""
@@ -182,8 +182,7 @@ def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Kept:
     what = _called_twice(module, example, mode, logs)
     held = {id(x): x for log in logs for x in log.alive if not isinstance(x, FakeTensor)}
     mode.fake_tensor_converter.meta_converter.tensor_memo.clear()  # a tensor that a weak reference knows cannot change its kind
-    for log in logs:
-        log.leave()
+    leave(logs)
     return Kept(what, list(held.values()))
 
 

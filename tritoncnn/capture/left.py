@@ -7,17 +7,37 @@ computes with them.
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import torch
 from torch.utils import swap_tensors
 
+# Tensors without numbers by a key, which nothing else of ours holds; and what gives the numbers by such keys.
+Tables = tuple[dict[int, torch.Tensor], Callable[[list[int]], Mapping[int, torch.Tensor]]]
 
-def fill(tables: dict[int, torch.Tensor], compute: Callable[[list[int]], Mapping[int, torch.Tensor]]) -> None:
+
+class Trace(Protocol):
+    """Who has written down what a call did."""
+
+    def leave(self) -> Tables:
+        """What it holds of tables, once it has let go of all else."""
+        ...
+
+
+def leave(traces: Iterable[Trace]) -> None:
+    """Give numbers to the tables that user code has kept from some calls; nothing of these is traced any more."""
+    for tables, compute in [
+        trace.leave() for trace in traces
+    ]:  # all let go first: autograd knows tables of one by results of another
+        _fill(tables, compute)
+
+
+def _fill(tables: dict[int, torch.Tensor], compute: Callable[[list[int]], Mapping[int, torch.Tensor]]) -> None:
     """Give numbers, in place, to those of ``tables`` that something else holds too.
 
-    ``tables``: tensors without numbers by a key of the caller's, who holds them nowhere else. ``compute``: numbers by such keys.
     One that cannot be computed, or that autograd still knows, stays as it is.
     """
     kept = [key for key in tables if sys.getrefcount(tables[key]) > 2]  # the dict's, and that of this call
@@ -25,6 +45,15 @@ def fill(tables: dict[int, torch.Tensor], compute: Callable[[list[int]], Mapping
         return
     with contextlib.suppress(Exception), torch.no_grad():  # whatever an op raises: the table has no numbers then
         found = compute(kept)
-        for key in kept:
-            with contextlib.suppress(RuntimeError):
-                swap_tensors(tables[key], found[key].detach())
+        if missing := [key for key in kept if not _became(tables[key], found[key])]:
+            gc.collect(1)  # frames of the call that hold each other; nothing has been collected since they were made
+            for key in missing:
+                _became(tables[key], found[key])
+
+
+def _became(table: torch.Tensor, numbers: torch.Tensor) -> bool:
+    try:
+        swap_tensors(table, numbers.detach())
+    except RuntimeError:
+        return False
+    return True

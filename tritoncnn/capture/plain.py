@@ -36,7 +36,7 @@ from torch.utils._pytree import tree_map
 
 from tritoncnn.capture.aten import model_line
 from tritoncnn.capture.kept import KEEPS, OTHERWISE, TENSOR, as_before
-from tritoncnn.capture.left import fill
+from tritoncnn.capture.left import Tables
 from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
@@ -132,8 +132,8 @@ class _Recorder(SchemaCheckMode):
             self._bind(found, self._call(func, *operands))
         return found
 
-    def leave(self) -> None:
-        """Give numbers to the tables that user code has kept, and let go of all else; nothing is traced any more."""
+    def leave(self) -> Tables:
+        """The tables that follow from the code's numbers; all else is let go."""
         made = {id(shadow): self.nodes[id(shadow)] for shadow in self.kept if id(shadow) in self.nodes}
         fixed = {key for key, node in made.items() if _fixed(node, set(self.constants))}
         tables: dict[int, torch.Tensor] = {id(shadow): shadow for shadow in self.kept if id(shadow) in fixed}
@@ -143,7 +143,7 @@ class _Recorder(SchemaCheckMode):
         def compute(keys: list[int]) -> dict[int, torch.Tensor]:
             return {key: _numbers(made[key], self.constants, numbers) for key in keys}
 
-        fill(tables, compute)
+        return tables, compute
 
     def rename(self, old: Shadow, new: Shadow) -> None:
         """Let ``new`` be known as ``old`` was, which holds none but new numbers; of other tensors, this is ``.data``."""

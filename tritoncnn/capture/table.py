@@ -13,6 +13,7 @@ from tritoncnn.formulas import arithmetic as arith
 from tritoncnn.formulas import (
     attention,
     bags,
+    diagonals,
     dtypes,
     grid,
     index,
@@ -91,7 +92,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     "unfold.default": sample.unfold,
     "tril.default": sample.triangle(lower=True),
     "triu.default": sample.triangle(lower=False),
-    "diagonal.default": sample.diagonal,
+    "diagonal.default": diagonals.diagonal,
+    "diagonal_scatter.default": diagonals.diagonal_scatter,
     "pixel_shuffle.default": sample.pixel_shuffle,
     "pixel_unshuffle.default": sample.pixel_unshuffle,
     "channel_shuffle.default": sample.channel_shuffle,

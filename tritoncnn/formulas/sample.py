@@ -293,7 +293,7 @@ def unfold(x: Any, dim: int, size: int, step: int) -> Any:
     return op["permute"](y, dims=(*range(d), *range(d + 1, rank + 1), d))
 
 
-# Triangles and diagonals
+# Triangles
 
 
 def triangle(lower: bool) -> Callable[..., Any]:
@@ -307,17 +307,3 @@ def triangle(lower: bool) -> Callable[..., Any]:
         return op["where"](table_for(x, inside, (H, W), "i1"), x, table_for(x, (0,), (), x.dtype))
 
     return kept
-
-
-def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """The elements x[.., i, i + offset, ..] of two dims, as a last dim."""
-    rank = len(x.shape)
-    a, b = wrap("diagonal", rank, dim1), wrap("diagonal", rank, dim2)
-    if a == b:
-        raise ShapeError(f"diagonal: dim1 and dim2 must be two dims of x {list(x.shape)}; got {dim1} and {dim2}")
-    others = [d for d in range(rank) if d not in (a, b)]
-    H, W = x.shape[a], x.shape[b]
-    first = offset if offset >= 0 else -offset * W
-    count = max(min(H, W - offset) if offset >= 0 else min(H + offset, W), 0)
-    lines = op["reshape"](op["permute"](x, dims=(*others, a, b)), shape=(*(x.shape[d] for d in others), H * W))
-    return op["resample"](lines, dim=rank - 2, size=count, rule="zero", numbers=(-first, W + 1))
