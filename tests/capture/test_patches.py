@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -64,6 +65,30 @@ def test_attributes_are_other_ones_in_one_thread_and_back_in_the_end() -> None:
     assert seen() == ["method", "Below", 5]
     assert dict(vars(Kept)) == before
     assert "of_class" not in vars(Below)
+
+
+class Interrupted(type):
+    """A class during whose n-th change of an attribute Ctrl-C is pressed."""
+
+    at = -1
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        Interrupted.at -= 1
+        if Interrupted.at == 0:
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+class Owner(metaclass=Interrupted):
+    first, second = "first", "second"
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_attributes_are_back_after_an_interrupt_at_any_of_them(at: int) -> None:
+    Interrupted.at = at
+    with pytest.raises(KeyboardInterrupt), patched([(Owner, "first", "ours"), (Owner, "second", "ours")]):
+        pass
+    assert (Owner.first, Owner.second) == ("first", "second")
 
 
 def test_what_other_threads_do_while_a_call_is_traced_is_theirs() -> None:

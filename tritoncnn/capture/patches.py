@@ -25,10 +25,24 @@ def patched(patches: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(owner, name, _of_thread(thread, ours, inspect.getattr_static(owner, name)))
         yield
     finally:
-        for owner, name, usual in before:
-            setattr(owner, name, usual)
-        for owner, name in inherited:
-            delattr(owner, name)
+        _put_back(before, inherited)
+
+
+def _put_back(before: Sequence[tuple[Any, str, Any]], inherited: Sequence[tuple[Any, str]]) -> None:
+    """All of it, though Ctrl-C comes meanwhile: it is raised afterwards."""
+    asked: KeyboardInterrupt | None = None
+    while True:
+        try:
+            for owner, name, usual in before:
+                setattr(owner, name, usual)
+            for owner, name in inherited:
+                if name in vars(owner):
+                    delattr(owner, name)
+            break
+        except KeyboardInterrupt as interrupt:
+            asked = interrupt
+    if asked is not None:
+        raise asked
 
 
 def _of_thread(thread: int, ours: Any, usual: Any) -> Any:
