@@ -9,8 +9,13 @@ import zlib
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.kernels.cases import DEEP
+
+# No test asserts a time. The same examples in every run, as those of the kernels, but for the deep profile.
+settings.register_profile("usual", deadline=None, derandomize=not DEEP)
+settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
