@@ -23,10 +23,8 @@ def memory_left() -> int:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         left.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
-    with contextlib.suppress(OSError, ValueError):  # a container's limit (control groups, version 2)
-        group = Path("/sys/fs/cgroup")
-        used = int((group / "memory.current").read_text())
-        left.append(max(0, int((group / "memory.max").read_text()) - used))
+    with contextlib.suppress(OSError, ValueError, KeyError):  # a container's limit (control groups, version 2)
+        left.append(left_in_group(Path("/sys/fs/cgroup")))
     with contextlib.suppress(ImportError, OSError, ValueError):  # ulimit -v
         import resource
 
@@ -35,6 +33,17 @@ def memory_left() -> int:
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             left.append(max(0, limit - taken))
     return min(left)
+
+
+def left_in_group(group: Path) -> int:
+    """Bytes up to a control group's limit. Files that the system keeps in memory count as free: it lets go of them.
+
+    Raises OSError or KeyError where it tells nothing, ValueError where there is no limit.
+    """
+    lines = (group / "memory.stat").read_text().splitlines()
+    held = {name: int(count) for name, count in (line.split() for line in lines)}
+    used = int((group / "memory.current").read_text()) - held["active_file"] - held["inactive_file"]
+    return max(0, int((group / "memory.max").read_text()) - used)
 
 
 def peak_memory() -> int:

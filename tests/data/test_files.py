@@ -14,7 +14,7 @@ from tritoncnn.data import load_data, mnist
 from tritoncnn.data.files import look, open_file, read_file
 from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import CheckpointError, DataError, InputError
-from tritoncnn.memory import in_words, memory_left, peak_memory
+from tritoncnn.memory import in_words, left_in_group, memory_left, peak_memory
 
 
 def test_what_a_path_is(tmp_path: Path) -> None:
@@ -65,6 +65,19 @@ def test_bytes_in_words() -> None:
 
 def test_some_memory_is_left() -> None:
     assert 1 << 20 < memory_left() < 1 << 62 or not Path("/proc/meminfo").exists()
+
+
+def test_a_groups_files_that_are_held_in_memory_count_as_free(tmp_path: Path) -> None:
+    for name, text in {
+        "memory.max": "1000\n",
+        "memory.current": "900\n",
+        "memory.stat": "anon 300\nactive_file 200\ninactive_file 400\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert left_in_group(tmp_path) == 700
+    (tmp_path / "memory.max").write_text("max\n")
+    with pytest.raises(ValueError, match="max"):
+        left_in_group(tmp_path)  # no limit: passed over
 
 
 def header(count: int) -> bytes:

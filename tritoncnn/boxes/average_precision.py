@@ -71,9 +71,8 @@ def match(
     others, and what takes one of them counts neither way; a crowd may be taken by any number.
     """
     D, G = overlap.shape
-    least = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)[
-        :, None
-    ]  # a perfect fit counts in spite of rounding
+    least = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-10)  # a perfect fit counts in spite of rounding
+    least = least[:, None]
     found = Matched(*np.zeros((2, len(least), D), bool))
     if not G:
         return found

@@ -29,9 +29,8 @@ class Trace(Protocol):
 
 def leave(traces: Iterable[Trace]) -> None:
     """Give numbers to the tables that user code has kept from some calls; nothing of these is traced any more."""
-    for tables, compute in [
-        trace.leave() for trace in traces
-    ]:  # all let go first: autograd knows tables of one by results of another
+    left = [trace.leave() for trace in traces]  # all let go first: autograd knows tables of one by results of another
+    for tables, compute in left:
         _fill(tables, compute)
 
 
