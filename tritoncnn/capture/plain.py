@@ -20,10 +20,10 @@ import contextlib
 import operator
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch._C import DispatchKey
@@ -40,6 +40,7 @@ from tritoncnn.capture.left import Tables
 from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
+T = TypeVar("T")
 aten = torch.ops.aten
 DRAWN = {
     aten.feature_dropout.default,
@@ -135,7 +136,8 @@ class _Recorder(SchemaCheckMode):
     def leave(self) -> Tables:
         """The tables that follow from the code's numbers; all else is let go."""
         made = {id(shadow): self.nodes[id(shadow)] for shadow in self.kept if id(shadow) in self.nodes}
-        fixed = {key for key, node in made.items() if _fixed(node, set(self.constants))}
+        known: dict[torch.fx.Node, bool] = {}
+        fixed = {key for key, node in made.items() if _fixed(node, self.constants, known)}
         tables: dict[int, torch.Tensor] = {id(shadow): shadow for shadow in self.kept if id(shadow) in fixed}
         self.kept.clear()
         numbers: dict[torch.fx.Node, Any] = {}
@@ -177,7 +179,7 @@ class _Recorder(SchemaCheckMode):
     def _adopt(self, shadow: Shadow, earlier: _Recorder) -> None:
         """Write down again how a table is made that a call before has left."""
         node = earlier.nodes[id(shadow)]
-        if not _fixed(node, set(earlier.constants)):
+        if not _fixed(node, earlier.constants, {}):
             raise _Kept("a tensor that an earlier call has left")
         self.sharing[shadow.twin.untyped_storage()._cdata] = 2  # with whatever keeps it
 
@@ -251,21 +253,43 @@ class _Recorder(SchemaCheckMode):
         self._change(var, self._item(node, 4))
 
 
-def _fixed(node: torch.fx.Node, constants: set[str]) -> bool:
-    """Whether a result follows from numbers of the code alone."""
-    if node.op == "placeholder":
-        return node.name in constants
-    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) or node.target in DRAWN:
-        return False
-    return all(_fixed(one, constants) for one in node.all_input_nodes)
+def _fixed(node: torch.fx.Node, constants: Collection[str], known: dict[torch.fx.Node, bool]) -> bool:
+    """Whether a result follows from numbers of the code alone; ``known`` has what is known of others."""
+
+    def follows(one: torch.fx.Node) -> bool:
+        if one.op == "placeholder":
+            return one.name in constants
+        drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ()) or one.target in DRAWN
+        return not drawn and all(known[x] for x in one.all_input_nodes)
+
+    return _after_operands(node, follows, known)
 
 
 def _numbers(node: torch.fx.Node, constants: dict[str, torch.Tensor], known: dict[torch.fx.Node, Any]) -> Any:
     """What a result is that follows from numbers of the code alone; ``known`` has those that are computed."""
-    if node not in known:
-        operands = torch.fx.map_arg((node.args, node.kwargs), lambda one: _numbers(one, constants, known))
-        compute: Any = node.target
-        known[node] = constants[node.name].clone() if node.op == "placeholder" else compute(*operands[0], **operands[1])
+
+    def compute(one: torch.fx.Node) -> Any:
+        if one.op == "placeholder":
+            return constants[one.name].clone()
+        args, kwargs = torch.fx.map_arg((one.args, one.kwargs), known.__getitem__)
+        call: Any = one.target
+        return call(*args, **kwargs)
+
+    return _after_operands(node, compute, known)
+
+
+def _after_operands(node: torch.fx.Node, find: Callable[[torch.fx.Node], T], known: dict[torch.fx.Node, T]) -> T:
+    """What is found of a node, once it is known of all that it is made of. Not by recursion: chains may be long."""
+    todo = [node]
+    while todo:
+        one = todo[-1]
+        missing = [x for x in one.all_input_nodes if x not in known] if one not in known else []
+        if missing:
+            todo += missing
+            continue
+        if one not in known:
+            known[one] = find(one)
+        todo.pop()
     return known[node]
 
 
