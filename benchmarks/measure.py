@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -91,3 +91,27 @@ def report(rows: list[Row], file: Path | None) -> None:
     sys.stdout.flush()
     if file is not None:
         file.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def conclude(cases: Mapping[str, list[list[Row]]], file: Path | None) -> None:
+    """Report all rows of all kinds, and a line for each kind."""
+    report([row for of_kind in cases.values() for rows in of_kind for row in rows], file)
+    for line in summary(cases):
+        print(line)
+
+
+def best_of(rows: list[Row]) -> float:
+    """The ratio to the fastest peer."""
+    return min(float(row["ratio"]) for row in rows)
+
+
+def summary(cases: Mapping[str, list[list[Row]]]) -> Iterator[str]:
+    """A line for each kind: the geometric mean of the ratios to the best peer of each case."""
+    for kind, of_kind in cases.items():
+        ratios = [best_of(rows) for rows in of_kind]
+        if ratios:
+            worst = min(of_kind, key=best_of)[0]["case"]
+            yield (
+                f"{kind}: geomean {statistics.geometric_mean(ratios):.2f} against the best peer of each of "
+                f"{len(ratios)} cases; least {min(ratios):.2f} ({worst})"
+            )

@@ -20,13 +20,12 @@ import importlib.util
 import io
 import logging
 import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from measure import Interleave, Row, arguments, read, report, rows_of
+from measure import Interleave, Row, arguments, conclude, read, report, rows_of
 
 import tritoncnn
 from tritoncnn.data import Dataset, Facts, Reader, load_data
@@ -205,11 +204,6 @@ def tensors(arrays: list[Any]) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def best_of(rows: list[Row]) -> float:
-    """The ratio to the fastest peer."""
-    return min(float(row["ratio"]) for row in rows)
-
-
 def nets(only: list[str], all_models: bool) -> Iterator[Net]:
     for name in only or TASKS:
         task = find_task(name)
@@ -219,18 +213,6 @@ def nets(only: list[str], all_models: bool) -> Iterator[Net]:
 
 def words(text: str) -> list[str]:
     return text.split(",")
-
-
-def summary(cases: Mapping[str, list[list[Row]]]) -> Iterator[str]:
-    """A line for each kind: the geometric mean of the ratios to the best peer of each case."""
-    for kind, of_kind in cases.items():
-        ratios = [best_of(rows) for rows in of_kind]
-        if ratios:
-            worst = min(of_kind, key=best_of)[0]["case"]
-            yield (
-                f"{kind}: geomean {statistics.geometric_mean(ratios):.2f} against the best peer of each of "
-                f"{len(ratios)} cases; least {min(ratios):.2f} ({worst})"
-            )
 
 
 def main() -> None:
@@ -253,9 +235,7 @@ def main() -> None:
                 cases["inference"].append(compare_inference(net, batch, interleave))
                 report(cases["inference"][-1], None)
         torch._dynamo.reset()  # the next net has its own code
-    report([row for of_kind in cases.values() for rows in of_kind for row in rows], options.json)
-    for line in summary(cases):
-        print(line)
+    conclude(cases, options.json)
 
 
 if __name__ == "__main__":

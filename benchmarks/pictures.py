@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from measure import Row, arguments, read, report, rows_of
-from nets import Call, Net, summary, words
+from measure import Row, arguments, conclude, read, report, rows_of
+from nets import Call, Net, words
 from torch import nn
 
 from tritoncnn.attacks import Attack, Attacker
@@ -182,9 +182,7 @@ def main() -> None:
         found[kind].append(rows_of(case, interleave(build(case))))
         report(found[kind][-1], None)
         torch._dynamo.reset()  # the next case has its own code
-    report([row for of_kind in found.values() for rows in of_kind for row in rows], options.json)
-    for line in summary(found):
-        print(line)
+    conclude(found, options.json)
 
 
 if __name__ == "__main__":

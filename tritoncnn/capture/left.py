@@ -9,12 +9,19 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch.utils import swap_tensors
 
+T = TypeVar("T")
+aten = torch.ops.aten
+DRAWN = {
+    aten.feature_dropout.default,
+    aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default,
+}  # torch tags not all
 # Tensors without numbers by a key, which nothing else of ours holds; and what gives the numbers by such keys.
 Tables = tuple[dict[int, torch.Tensor], Callable[[list[int]], Mapping[int, torch.Tensor]]]
 
@@ -56,3 +63,43 @@ def _became(table: torch.Tensor, numbers: torch.Tensor) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def is_fixed(node: torch.fx.Node, constants: Collection[str], known: dict[torch.fx.Node, bool]) -> bool:
+    """Whether a result follows from numbers of the code alone; ``known`` has what is known of others."""
+
+    def follows(one: torch.fx.Node) -> bool:
+        if one.op == "placeholder":
+            return one.name in constants
+        drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ()) or one.target in DRAWN
+        return not drawn and all(known[x] for x in one.all_input_nodes)
+
+    return after_operands(node, follows, known)
+
+
+def numbers_of(node: torch.fx.Node, constants: dict[str, torch.Tensor], known: dict[torch.fx.Node, Any]) -> Any:
+    """What a result is that follows from numbers of the code alone; ``known`` has those that are computed."""
+
+    def compute(one: torch.fx.Node) -> Any:
+        if one.op == "placeholder":
+            return constants[one.name].clone()
+        args, kwargs = torch.fx.map_arg((one.args, one.kwargs), known.__getitem__)
+        call: Any = one.target
+        return call(*args, **kwargs)
+
+    return after_operands(node, compute, known)
+
+
+def after_operands(node: torch.fx.Node, find: Callable[[torch.fx.Node], T], known: dict[torch.fx.Node, T]) -> T:
+    """What is found of a node, once it is known of all that it is made of. Not by recursion: chains may be long."""
+    todo = [node]
+    while todo:
+        one = todo[-1]
+        missing = [x for x in one.all_input_nodes if x not in known] if one not in known else []
+        if missing:
+            todo += missing
+            continue
+        if one not in known:
+            known[one] = find(one)
+        todo.pop()
+    return known[node]

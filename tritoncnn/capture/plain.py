@@ -20,10 +20,10 @@ import contextlib
 import operator
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch._C import DispatchKey
@@ -36,17 +36,11 @@ from torch.utils._pytree import tree_map
 
 from tritoncnn.capture.aten import model_line
 from tritoncnn.capture.kept import KEEPS, OTHERWISE, TENSOR, as_before
-from tritoncnn.capture.left import Tables
+from tritoncnn.capture.left import DRAWN, Tables, after_operands, is_fixed, numbers_of
 from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
-T = TypeVar("T")
 aten = torch.ops.aten
-DRAWN = {
-    aten.feature_dropout.default,
-    aten.alpha_dropout.default,
-    aten.feature_alpha_dropout.default,
-}  # torch tags not all
 NORM = aten._native_batch_norm_legit_functional.default
 
 
@@ -137,13 +131,13 @@ class _Recorder(SchemaCheckMode):
         """The tables that follow from the code's numbers; all else is let go."""
         made = {id(shadow): self.nodes[id(shadow)] for shadow in self.kept if id(shadow) in self.nodes}
         known: dict[torch.fx.Node, bool] = {}
-        fixed = {key for key, node in made.items() if _fixed(node, self.constants, known)}
+        fixed = {key for key, node in made.items() if is_fixed(node, self.constants, known)}
         tables: dict[int, torch.Tensor] = {id(shadow): shadow for shadow in self.kept if id(shadow) in fixed}
         self.kept.clear()
         numbers: dict[torch.fx.Node, Any] = {}
 
         def compute(keys: list[int]) -> dict[int, torch.Tensor]:
-            return {key: _numbers(made[key], self.constants, numbers) for key in keys}
+            return {key: numbers_of(made[key], self.constants, numbers) for key in keys}
 
         return tables, compute
 
@@ -179,21 +173,18 @@ class _Recorder(SchemaCheckMode):
     def _adopt(self, shadow: Shadow, earlier: _Recorder) -> None:
         """Write down again how a table is made that a call before has left."""
         node = earlier.nodes[id(shadow)]
-        if not _fixed(node, earlier.constants, {}):
+        if not is_fixed(node, earlier.constants, {}):
             raise _Kept("a tensor that an earlier call has left")
         self.sharing[shadow.twin.untyped_storage()._cdata] = 2  # with whatever keeps it
 
         def again(old: torch.fx.Node) -> torch.fx.Node:
-            if old not in self.adopted:
-                if old.op == "placeholder":
-                    name = f"lifted_tensor_{len(self.constants)}"
-                    self.adopted[old] = self.graph.placeholder(name)
-                    self.constants[self.adopted[old].name] = earlier.constants[old.name]
-                else:
-                    self.adopted[old] = self.graph.node_copy(old, again)
-            return self.adopted[old]
+            if old.op != "placeholder":
+                return self.graph.node_copy(old, self.adopted.__getitem__)
+            new = self.graph.placeholder(f"lifted_tensor_{len(self.constants)}")
+            self.constants[new.name] = earlier.constants[old.name]
+            return new
 
-        self.nodes[id(shadow)] = again(node)
+        self.nodes[id(shadow)] = after_operands(node, again, self.adopted)
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> torch.fx.Node:
         node = self.graph.create_node("call_function", func, args, kwargs, func.overloadpacket.__name__.lstrip("_"))
@@ -251,46 +242,6 @@ class _Recorder(SchemaCheckMode):
         self._bind(found, self._item(node, 0))
         self._change(mean, self._item(node, 3))
         self._change(var, self._item(node, 4))
-
-
-def _fixed(node: torch.fx.Node, constants: Collection[str], known: dict[torch.fx.Node, bool]) -> bool:
-    """Whether a result follows from numbers of the code alone; ``known`` has what is known of others."""
-
-    def follows(one: torch.fx.Node) -> bool:
-        if one.op == "placeholder":
-            return one.name in constants
-        drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ()) or one.target in DRAWN
-        return not drawn and all(known[x] for x in one.all_input_nodes)
-
-    return _after_operands(node, follows, known)
-
-
-def _numbers(node: torch.fx.Node, constants: dict[str, torch.Tensor], known: dict[torch.fx.Node, Any]) -> Any:
-    """What a result is that follows from numbers of the code alone; ``known`` has those that are computed."""
-
-    def compute(one: torch.fx.Node) -> Any:
-        if one.op == "placeholder":
-            return constants[one.name].clone()
-        args, kwargs = torch.fx.map_arg((one.args, one.kwargs), known.__getitem__)
-        call: Any = one.target
-        return call(*args, **kwargs)
-
-    return _after_operands(node, compute, known)
-
-
-def _after_operands(node: torch.fx.Node, find: Callable[[torch.fx.Node], T], known: dict[torch.fx.Node, T]) -> T:
-    """What is found of a node, once it is known of all that it is made of. Not by recursion: chains may be long."""
-    todo = [node]
-    while todo:
-        one = todo[-1]
-        missing = [x for x in one.all_input_nodes if x not in known] if one not in known else []
-        if missing:
-            todo += missing
-            continue
-        if one not in known:
-            known[one] = find(one)
-        todo.pop()
-    return known[node]
 
 
 def _fills(node: torch.fx.Node) -> bool:
