@@ -446,7 +446,7 @@ def test_huge_files_are_refused_before_they_are_read(name: str, file: str, tmp_p
 def test_pictures_that_do_not_fit_into_memory_are_told_before_any_is_read(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tritoncnn.data.boxed_files.memory_left", lambda: 100_000)
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 100_000)
     with pytest.raises(
         DataError, match=rf"^{name}: 12 pictures of 32 x 32 would need 442.4 kB of memory; 100.0 kB are left"
     ):

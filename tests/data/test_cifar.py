@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tritoncnn.data import Dataset, load_data
-from tritoncnn.data import cifar as room
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.ink import read_ink
 from tritoncnn.data.pickled import as_bytes, read_pickled
@@ -277,8 +276,6 @@ def test_folders_without_its_files_and_wrong_names_are_told(tmp_path: Path) -> N
 
 def test_what_does_not_fit_into_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_binary(tmp_path / "c")
-    monkeypatch.setattr(room, "memory_left", lambda: 1000)
-    with pytest.raises(
-        DataError, match=r"holds 100 pictures, for which 3.7 MB of memory would be needed; 1.0 kB are left"
-    ):
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 1000)
+    with pytest.raises(DataError, match=r"holds 100 pictures, which would need 3.7 MB of memory; 1.0 kB are left"):
         load(folder)

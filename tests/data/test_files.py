@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.train.samples import idx, strokes, write_idx
-from tritoncnn.data import load_data, mnist
+from tritoncnn.data import load_data
 from tritoncnn.data.files import look, open_file, read_file
 from tritoncnn.data.ink import read_ink
 from tritoncnn.errors import CheckpointError, DataError, InputError
@@ -100,10 +100,8 @@ def test_a_gzip_file_that_tells_of_more_than_it_can_hold_is_not_unpacked(tmp_pat
 
 
 def test_pictures_that_do_not_fit_into_the_memory_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist, "memory_left", lambda: 500_000)
-    with pytest.raises(
-        DataError, match="holds 54.9 kB, for which 548.8 kB of memory would be needed; 500.0 kB are left"
-    ):
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 500_000)
+    with pytest.raises(DataError, match="holds 54.9 kB, which would need 548.8 kB of memory; 500.0 kB are left"):
         load_data("mnist", write_idx(tmp_path), read_ink)
 
 

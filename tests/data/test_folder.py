@@ -11,7 +11,6 @@ from PIL import Image
 
 from tests.train.samples import write_pictures
 from tritoncnn.data import Dataset, load_data
-from tritoncnn.data import folder as room
 from tritoncnn.data.colour import ColourReader
 from tritoncnn.data.define import BlankError
 from tritoncnn.data.ink import read_ink
@@ -126,9 +125,9 @@ def test_a_folder_that_does_not_fit_into_memory_is_told_by_its_first_picture(
 ) -> None:
     write_pictures(tmp_path, ("a", "b"), each=3)
     (tmp_path / "b" / "0.jpg").write_bytes(b"broken, and never read")
-    monkeypatch.setattr(room, "memory_left", lambda: 56_000)
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 56_000)
     with pytest.raises(
-        DataError, match=r"holds 6 files; as pictures of 28 x 28 they would need 56.4 kB of memory; 56.0 kB"
+        DataError, match=r"holds 6 files, which as pictures of 28 x 28 would need 56.4 kB of memory; 56.0 kB"
     ):
         load(tmp_path)
 

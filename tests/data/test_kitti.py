@@ -10,7 +10,6 @@ import pytest
 from tests.data.kitti_files import AXES, DONT_CARE, SHIFT, calibration, label, matrix, write_frame, write_kitti
 from tritoncnn.boxes.rotated import corners
 from tritoncnn.data import Dataset, load_data
-from tritoncnn.data import kitti as room
 from tritoncnn.data.kitti import read_calibration, read_labels
 from tritoncnn.data.scan import ScanReader
 from tritoncnn.data.streets import make_scene
@@ -207,6 +206,6 @@ def test_folders_without_frames_or_cars_are_named(tmp_path: Path) -> None:
 
 def test_too_many_scans_for_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_kitti(tmp_path, 3)
-    monkeypatch.setattr(room, "memory_left", lambda: 1000)
-    with pytest.raises(DataError, match=r"3 scans of 512 points need 49.2 kB of memory; 1.0 kB are free"):
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 1000)
+    with pytest.raises(DataError, match=r"3 scans of 512 points would need 49.2 kB of memory; 1.0 kB are left"):
         load(tmp_path)

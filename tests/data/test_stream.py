@@ -82,7 +82,7 @@ def test_pictures_with_boxes_on_disk_are_those_in_memory(
         assert torch.equal(torch.cat(list(read_ahead(one.x, torch.arange(len(one)).split(3), 2))), other.x)
     shutil.move(place, tmp_path / "moved")
     assert load_data(name, tmp_path / "moved", read, {"stream": True}).fingerprint == lazy.fingerprint
-    monkeypatch.setattr("tritoncnn.data.boxed_files.memory_left", lambda: 1000)
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 1000)
     with pytest.raises(DataError, match="would need .* are left: --stream reads them when they are needed$"):
         load_data(name, tmp_path / "moved", read)
     assert len(load_data(name, tmp_path / "moved", read, {"stream": True}).train) == 8
@@ -153,7 +153,7 @@ def test_the_fingerprint_is_of_names_sizes_and_labels_wherever_they_are(folder: 
 
 
 def test_what_does_not_fit_into_memory_names_the_flag_that_helps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tritoncnn.data.folder.memory_left", lambda: 1000)
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 1000)
     with pytest.raises(DataError, match="of memory; .* are left: --stream reads them when they are needed$"):
         load(folder)
     assert len(load(folder, stream=True).train) > 0
@@ -279,7 +279,7 @@ def test_pictures_with_maps_beside_them_on_disk_are_those_in_memory(
     for one, other in ((lazy.train, eager.train), (lazy.test, eager.test)):
         assert torch.equal(one.y, other.y)
         assert torch.equal(torch.cat(list(read_ahead(one.x, torch.arange(len(one)).split(3), 2))), other.x)
-    monkeypatch.setattr("tritoncnn.data.paired.memory_left", lambda: 3 * 6 * 8 * 16**2)
+    monkeypatch.setattr("tritoncnn.data.files.memory_left", lambda: 3 * 6 * 8 * 16**2)
     with pytest.raises(DataError, match="of memory; .* are left: --stream leaves the pictures on disk until they are"):
         load_data(name, place, read)
     assert len(load_data(name, place, read, {"stream": True}).train) == 4

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from tritoncnn.data.boxes import MOST, BoxedPart, FittedReader, check_fitted, make_boxed_pictures
 from tritoncnn.data.define import HELD_OUT, Array, Dataset, Reader
-from tritoncnn.data.files import look
+from tritoncnn.data.files import STREAM_HELPS, check_memory, look
 from tritoncnn.data.pictures import SUFFIXES, read_colour, upright_size
 from tritoncnn.data.stream import PictureFiles
 from tritoncnn.errors import DataError
-from tritoncnn.memory import in_words, memory_left
 
 BEYOND = 0.01  # of a picture's longer side, or a pixel of it: so far a box may lie outside. Edges are rounded, counted from 1...
 FEW_EMPTY = 0.001  # boxes without area that are left out and told; where there are more, the files are wrong
@@ -75,11 +74,9 @@ def load_boxed(
         test = [row for number, row in enumerate(train) if number in kept]
         train = [row for number, row in enumerate(train) if number not in kept]
     count = len(train) + len(test)
-    if stream is None and (needed := COPIES * count * 12 * fit.size**2) > (free := memory_left()):
-        raise DataError(
-            f"{name}: {count} pictures of {fit.size} x {fit.size} would need {in_words(needed)} of memory; "
-            f"{in_words(free)} are left: --stream reads them when they are needed"
-        )
+    if stream is None:
+        needed = COPIES * count * 12 * fit.size**2
+        check_memory(needed, f"{name}: {count} pictures of {fit.size} x {fit.size}", STREAM_HELPS)
     left_out: Counter[str] = Counter()
     parts = [_read(part, fit, left_out, stream) for part in (train, test)]
     told = list(remarks)

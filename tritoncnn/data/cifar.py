@@ -18,10 +18,9 @@ from PIL import Image
 
 from tritoncnn.data.colour import ColourReader, check_colour
 from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
-from tritoncnn.data.files import look, read_file
+from tritoncnn.data.files import check_memory, look, read_file
 from tritoncnn.data.pickled import as_bytes, read_pickled
 from tritoncnn.errors import DataError
-from tritoncnn.memory import in_words, memory_left
 
 SIDE = 32
 VALUES = 3 * SIDE * SIDE
@@ -115,12 +114,9 @@ def _read_part(kind: Kind, version: Version, reader: ColourReader, files: Sequen
                 f"{path}: label {labels[first]} of picture {first} is out of range; wanted 0 to {kind.classes - 1}"
             )
     labels, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    needed = COPIES * 4 * len(labels) * 3 * reader.size**2
-    if needed > (free := memory_left()):
-        raise DataError(
-            f"{files[0].parent} holds {len(labels)} pictures, for which {in_words(needed)} of memory would be needed; "
-            f"{in_words(free)} are left"
-        )
+    check_memory(
+        COPIES * 4 * len(labels) * 3 * reader.size**2, f"{files[0].parent} holds {len(labels)} pictures, which"
+    )
     pictures = values.reshape(-1, 3, SIDE, SIDE)
     if reader.size == SIDE:
         return Part(pictures.astype(np.float32) / np.float32(255), labels)

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tritoncnn.errors import DataError, InputError
-from tritoncnn.memory import in_words
+from tritoncnn.memory import in_words, memory_left
+
+STREAM_HELPS = ": --stream reads them when they are needed"
+
+
+def check_memory(needed: int, what: str, advice: str = "") -> None:
+    """Raises DataError where ``what`` takes more bytes of memory than are left; ``advice`` then says what helps."""
+    if needed > (free := memory_left()):
+        raise DataError(f"{what} would need {in_words(needed)} of memory; {in_words(free)} are left{advice}")
 
 
 def look(path: Path) -> str:

@@ -26,12 +26,11 @@ from tritoncnn.data.define import (
     note_of,
 )
 from tritoncnn.data.define import hold_out as choose
-from tritoncnn.data.files import look, reason
+from tritoncnn.data.files import STREAM_HELPS, check_memory, look, reason
 from tritoncnn.data.pictures import SUFFIXES
 from tritoncnn.data.stream import SAMPLE, STREAM, blank_among, make_streamed
 from tritoncnn.errors import DataError
 from tritoncnn.flags import Rule, option
-from tritoncnn.memory import in_words, memory_left
 
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")  # the first that is there is used
@@ -167,7 +166,9 @@ def _read(root: Path, names: Sequence[str], listed: Listed, read: Reader, left_o
         except BlankError:
             left_out["blank pictures"] += 1
         if len(pictures) == 1:
-            _check_memory(root, len(listed.paths), pictures[0])
+            count, (_, H, W) = len(listed.paths), pictures[0].shape
+            needed = COPIES * count * pictures[0].nbytes
+            check_memory(needed, f"{root} holds {count} files, which as pictures of {W} x {H}", STREAM_HELPS)
     for label in np.unique(listed.labels).tolist():
         count, there = labels.count(label), int((listed.labels == label).sum())
         if there > count < least:
@@ -175,16 +176,6 @@ def _read(root: Path, names: Sequence[str], listed: Listed, read: Reader, left_o
             raise DataError(f"class folder {root / names[label]} holds {held}; wanted {least} or more that are not")
         _check_count(root / names[label], count, least)
     return Part(np.stack(pictures), np.array(labels, np.int64))
-
-
-def _check_memory(root: Path, count: int, picture: Array) -> None:
-    """Raises DataError where ``count`` pictures like this one do not fit, before more of them are read."""
-    needed = COPIES * count * picture.nbytes
-    if needed > (free := memory_left()):
-        raise DataError(
-            f"{root} holds {count} files; as pictures of {picture.shape[2]} x {picture.shape[1]} they would need "
-            f"{in_words(needed)} of memory; {in_words(free)} are left: --stream reads them when they are needed"
-        )
 
 
 def _entries(folder: Path) -> list[Path]:

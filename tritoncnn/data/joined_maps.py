@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tritoncnn.data.define import Dataset, Facts, Reader, Source
+from tritoncnn.data.files import check_memory
 from tritoncnn.data.folder import TEST, TRAIN, files_in, unwrapped
 from tritoncnn.data.label_maps import MapReader, Scenes, check_maps, fit_map, make_scenes, stack
 from tritoncnn.data.mask_files import MANY, Ids
@@ -20,7 +21,6 @@ from tritoncnn.data.paired import COPIES, Pair, Parts, part_pairs
 from tritoncnn.data.palette import FEW, Colour, Values, by_nearest, concentration, find_colours
 from tritoncnn.data.pictures import SUFFIXES, read_colour
 from tritoncnn.errors import DataError
-from tritoncnn.memory import in_words, memory_left
 
 NAME = "joined-maps"
 SAMPLE = 64  # training pictures, evenly chosen, that tell which half is the map
@@ -52,11 +52,8 @@ def load_joined(folder: Path | None, read: Reader) -> Dataset:
     reader = check_maps(NAME, read)
     parts = _parts(unwrapped(folder))
     train, test = part_pairs(NAME, parts)
-    needed = COPIES * EACH * reader.size**2 * (len(train) + len(test))
-    if needed > (free := memory_left()):
-        raise DataError(
-            f"{NAME}: {len(train) + len(test)} pictures would need {in_words(needed)} of memory; {in_words(free)} are left"
-        )
+    count = len(train) + len(test)
+    check_memory(COPIES * EACH * reader.size**2 * count, f"{NAME}: {count} pictures")
     some = [pair.picture for pair in train[:: -(-len(train) // SAMPLE)]]
     sample = [halves(path, _read(path)) for path in some]
     side = _side_of_maps(folder, some, sample)

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from tritoncnn.data.boxed_scans import Scene, make_boxed_scans
 from tritoncnn.data.define import Array, Dataset, Source, hold_out
-from tritoncnn.data.files import look, read_file
+from tritoncnn.data.files import check_memory, look, read_file
 from tritoncnn.data.lists import check_apart
 from tritoncnn.data.scan import POINT, ScanReader, check_scans, read_scan
 from tritoncnn.errors import DataError
-from tritoncnn.memory import in_words, memory_left
 
 PARTS = {"velodyne": ".bin", "label_2": ".txt", "calib": ".txt"}
 LEARNED = "Car"
@@ -140,11 +139,9 @@ def load_kitti(folder: Path | None, read: ScanReader) -> Dataset:
                 f"--data-dir {folder} must hold {', '.join(PARTS)}, or training with these in it; there is no {part}"
             )
     train, test, held_out = _frames(folder, place)
-    needed = 2 * (len(train) + len(test)) * read.points * POINT  # once more while they are put together
-    if needed > (free := memory_left()):
-        raise DataError(
-            f"{len(train) + len(test)} scans of {read.points} points need {in_words(needed)} of memory; {in_words(free)} are free"
-        )
+    count = len(train) + len(test)
+    needed = 2 * count * read.points * POINT  # once more while they are put together
+    check_memory(needed, f"kitti: {count} scans of {read.points} points")
     data = make_boxed_scans("kitti", _scenes(place, train), _scenes(place, test), read, (REMARK,))
     return replace(data, held_out=held_out)
 

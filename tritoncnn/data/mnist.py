@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import Dataset, Part, Reader, Source, make_labelled
-from tritoncnn.data.files import look, open_file, reason
+from tritoncnn.data.files import check_memory, look, open_file, reason
 from tritoncnn.data.ink import SIZE
 from tritoncnn.errors import DataError
-from tritoncnn.memory import in_words, memory_left
+from tritoncnn.memory import in_words
 
 CLASSES = 10
 BYTES_EACH = 10  # of memory for a byte of the file: as it is, in [0, 1], normalised
@@ -105,11 +105,7 @@ def _sizes(path: Path, head: bytes, dimensions: int, most: int) -> list[int]:
     count = math.prod(sizes)
     if count > most:
         raise DataError(f"{path} is truncated: its header tells of {count} bytes; it cannot hold more than {most}")
-    if count * BYTES_EACH > (free := memory_left()):
-        raise DataError(
-            f"{path} holds {in_words(count)}, for which {in_words(count * BYTES_EACH)} of memory would be needed; "
-            f"{in_words(free)} are left"
-        )
+    check_memory(count * BYTES_EACH, f"{path} holds {in_words(count)}, which")
     return sizes
 
 

@@ -15,12 +15,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from tritoncnn.data.define import HELD_OUT
-from tritoncnn.data.files import look, read_file, reason
+from tritoncnn.data.files import check_memory, look, read_file, reason
 from tritoncnn.data.folder import TEST, TRAIN, files_in
 from tritoncnn.data.lists import MAX_LIST, check_apart, read_tables
 from tritoncnn.data.pictures import SUFFIXES, upright_size
 from tritoncnn.errors import DataError
-from tritoncnn.memory import in_words, memory_left
 
 Read = TypeVar("Read")
 
@@ -187,11 +186,7 @@ def read_pairs(
 
     Raises DataError, also where they do not fit into memory, before any is read; ``advice`` then says what helps.
     """
-    if (total := COPIES * len(pairs) * needed) > (free := memory_left()):
-        raise DataError(
-            f"{name}: {len(pairs)} pictures with a {beside.word} each would need {in_words(total)} of memory; "
-            f"{in_words(free)} are left{advice}"
-        )
+    check_memory(COPIES * len(pairs) * needed, f"{name}: {len(pairs)} pictures with a {beside.word} each", advice)
     return [read(pair, check_sizes(pair, beside)) for pair in pairs]
 
 

@@ -14,10 +14,8 @@ from scipy.ndimage import distance_transform_edt
 Colour = tuple[int, int, int]
 Values = NDArray[np.uint8]  # [H,W,3]
 
-FEW, LIKE = (
-    16,
-    2,
-)  # colours, each with so many levels around it, that hold most of a label map and little of a photograph
+FEW = 16  # colours that hold most of a label map and little of a photograph,
+LIKE = 2  # each with so many levels around it
 LEVEL = 8  # levels by which neighbours within one area differ at most
 APART = 10  # levels by which two labels' colours differ at least: of what is nearer the commonest counts
 NEAR = 24  # levels, in any of the three, to which a pixel is taken to have a colour

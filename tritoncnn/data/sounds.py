@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import Array, BlankError, Dataset, Examples, Facts, Reader
-from tritoncnn.data.files import read_file
+from tritoncnn.data.files import check_memory, read_file
 from tritoncnn.errors import DataError
 from tritoncnn.flags import AT_LEAST_1, option
-from tritoncnn.memory import in_words, memory_left
 
 RATE = 8000  # samples a second
 MU = 255
@@ -162,8 +161,7 @@ def make_sounds(
     if window > max(WINDOW, longest):
         raise DataError(f"{name}: --window {window} is longer than all sounds; the longest has {longest} samples")
     needed = total * (context + 2 * window) // window
-    if needed > memory_left():
-        raise DataError(f"{name}: {total / RATE / 3600:.1f} hours of sound take {in_words(needed)} of memory")
+    check_memory(needed, f"{name}: {total / RATE / 3600:.1f} hours of sound")
     for sounds in (train, test):
         cut = [cut_windows(encode(wave), context, window) for wave in sounds]
         x, y = (np.concatenate([pair[i] for pair in cut]) for i in (0, 1))
