@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import torch
 import triton
+import triton.language as tl
 from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -20,6 +22,7 @@ from tritoncnn.cpu.lower import lower
 from tritoncnn.cpu.run import engine
 from tritoncnn.cpu.run.backend import run_passes
 from tritoncnn.cpu.run.objects import Objects
+from tritoncnn.ops.slot import jit_function
 from tritoncnn.settings import current
 
 HAS_BLOCK_POINTERS = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 9)  # gone since
@@ -103,3 +106,55 @@ def compile_for(fn: Any, args: Mapping[str, Any], constants: Mapping[str, Any], 
 def run(fn: Any, grid: Sequence[int], args: Mapping[str, Any], lanes: int = 0, **constants: Any) -> None:
     """Run a kernel: args are run-time arguments by name, the rest constexpr."""
     compile_for(fn, args, constants, lanes).launch(grid, [args[n] for n in fn.arg_names if n in args])
+
+
+def function(names: str, text: str, **functions: Any) -> Any:
+    """The @triton.jit function of arguments ``names`` that gives ``text``, in which ``functions`` may be called."""
+    name = f"f_{hashlib.sha256((names + text).encode()).hexdigest()[:10]}"
+    return jit_function(name, f"def {name}({names}):\n    return {text}\n", **functions)
+
+
+@triton.jit
+def one_kernel(Y, X, n, F: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(Y + at, F(tl.load(X + at, mask=at < n)), mask=at < n)
+
+
+@triton.jit
+def two_kernel(Y, A, B, n, F: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(Y + at, F(tl.load(A + at, mask=at < n), tl.load(B + at, mask=at < n)), mask=at < n)
+
+
+def elementwise(text: str, *x: torch.Tensor, dtype: torch.dtype | None = None, lanes: int = 0) -> torch.Tensor:
+    """``text``, in Triton's language, of each element x of a tensor [n], or a and b of two -> [n] of ``dtype`` or theirs."""
+    y = torch.empty(len(x[0]), dtype=dtype or x[0].dtype)
+    kernel, names = (one_kernel, "x") if len(x) == 1 else (two_kernel, "a, b")
+    args = {"Y": y, **dict(zip(kernel.arg_names[1:], x, strict=False)), "n": len(y)}
+    run(kernel, (triton.cdiv(len(y), 256),), args, lanes, F=function(names, text), BLOCK=256)
+    return y
+
+
+@triton.jit
+def store(Y, y):
+    """y of one to three axes, row-major."""
+    if len(y.shape) == 1:
+        at = tl.arange(0, y.shape[0])
+    elif len(y.shape) == 2:
+        at = tl.arange(0, y.shape[0])[:, None] * y.shape[1] + tl.arange(0, y.shape[1])[None, :]
+    else:
+        rows = tl.arange(0, y.shape[0])[:, None, None] * y.shape[1] + tl.arange(0, y.shape[1])[None, :, None]
+        at = rows * y.shape[2] + tl.arange(0, y.shape[2])[None, None, :]
+    tl.store(Y + at, y)
+
+
+@triton.jit
+def tile_kernel(Y, X, M: tl.constexpr, N: tl.constexpr, F: tl.constexpr):
+    store(Y, F(tl.load(X + tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :])))
+
+
+def of_tile(text: str, x: torch.Tensor, y: torch.Tensor, lanes: int = 0, **functions: Any) -> torch.Tensor:
+    """y, filled with ``text`` of the whole tile x [M, N]."""
+    M, N = x.shape
+    run(tile_kernel, (1,), {"Y": y, "X": x}, lanes, M=M, N=N, F=function("x", text, **functions))
+    return y

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import triton
 import triton.language as tl
 
-from tests.cpu.harness import compile_for, run
+from tests.cpu.harness import compile_for, function, run
 
 INTEGERS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -16,37 +18,23 @@ CASES += [(kind, t) for kind in ("max", "min") for t in (*INTEGERS, torch.float3
 CASES += [(kind, t) for kind in ("and", "or", "xor") for t in INTEGERS]
 
 
-@triton.jit
-def atomic(p, x, mask, KIND: tl.constexpr):
-    if KIND == "add":
-        old = tl.atomic_add(p, x, mask=mask)
-    elif KIND == "max":
-        old = tl.atomic_max(p, x, mask=mask)
-    elif KIND == "min":
-        old = tl.atomic_min(p, x, mask=mask)
-    elif KIND == "and":
-        old = tl.atomic_and(p, x, mask=mask)
-    elif KIND == "or":
-        old = tl.atomic_or(p, x, mask=mask)
-    elif KIND == "xor":
-        old = tl.atomic_xor(p, x, mask=mask)
-    else:
-        old = tl.atomic_xchg(p, x, mask=mask, sem="relaxed")
-    return old
+def atomic(kind: str) -> Any:
+    relaxed = ", sem='relaxed'" if kind == "xchg" else ""
+    return function("p, x, mask", f"tl.atomic_{kind}(p, x, mask=mask{relaxed})")
 
 
 @triton.jit
-def each(p_ptr, x_ptr, old_ptr, n, B: tl.constexpr, KIND: tl.constexpr, RESULT: tl.constexpr):
+def each(p_ptr, x_ptr, old_ptr, n, B: tl.constexpr, F: tl.constexpr, RESULT: tl.constexpr):
     at = tl.arange(0, B)
-    old = atomic(p_ptr + at, tl.load(x_ptr + at), at < n, KIND)
+    old = F(p_ptr + at, tl.load(x_ptr + at), at < n)
     if RESULT:
         tl.store(old_ptr + at, old, mask=at < n)
 
 
 @triton.jit
-def one_by_one(p_ptr, x_ptr, old_ptr, n, B: tl.constexpr, KIND: tl.constexpr):
+def one_by_one(p_ptr, x_ptr, old_ptr, n, B: tl.constexpr, F: tl.constexpr):
     for i in range(B):
-        old = atomic(p_ptr + i, tl.load(x_ptr + i), i < n, KIND)
+        old = F(p_ptr + i, tl.load(x_ptr + i), i < n)
         if i < n:
             tl.store(old_ptr + i, old)
 
@@ -75,9 +63,9 @@ def test_an_atomic_changes_what_is_not_masked_and_gives_back_what_was_there(
     wanted = torch.cat([merged(kind, p, x)[:21], p[21:]])
     args = {"p_ptr": p, "x_ptr": x, "old_ptr": old, "n": 21}
     if form == "scalar":
-        run(one_by_one, (1,), args, B=32, KIND=kind)
+        run(one_by_one, (1,), args, B=32, F=atomic(kind))
     else:
-        run(each, (1,), args, B=32, KIND=kind, RESULT=form == "tensor")
+        run(each, (1,), args, B=32, F=atomic(kind), RESULT=form == "tensor")
     assert p.tolist() == wanted.tolist()
     known = torch.cat([before[:21], torch.zeros(11).to(dtype)]) if form != "tensor without result" else torch.zeros(32)
     assert old.tolist() == known.tolist()

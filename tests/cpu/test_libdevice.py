@@ -16,33 +16,9 @@ from tritoncnn.cpu.lower import lower
 from tritoncnn.errors import UnsupportedError
 
 from . import harness
+from .harness import elementwise
 
 INF, NAN = math.inf, math.nan
-
-
-@triton.jit
-def question_kernel(Y, X, n, OP: tl.constexpr, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    x = tl.load(X + offs, mask=offs < n)
-    if OP == "isnan":
-        y = libdevice.isnan(x)
-    elif OP == "isinf":
-        y = libdevice.isinf(x)
-    elif OP == "signbit":
-        y = libdevice.signbit(x)
-    elif OP == "float2int_rn":
-        y = libdevice.float2int_rn(x)
-    elif OP == "float2int_rd":
-        y = libdevice.float2int_rd(x)
-    elif OP == "float2int_ru":
-        y = libdevice.float2int_ru(x)
-    elif OP == "float_as_int":
-        y = libdevice.float_as_int(x)
-    elif OP == "llrint":
-        y = libdevice.llrint(x)
-    else:
-        y = libdevice.ilogb(x)
-    tl.store(Y + offs, y.to(tl.int64), mask=offs < n)
 
 
 QUESTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -57,36 +33,8 @@ def test_questions_and_conversions_are_answered_in_integers(op: str) -> None:
     x = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, 100.25, -7.75, 1e-3])
     if op in ("isnan", "isinf", "signbit", "float_as_int"):
         x = torch.cat([x, torch.tensor([NAN, INF, -INF, -0.0])])
-    y = torch.empty(len(x), dtype=torch.int64)
-    harness.run(question_kernel, (1,), {"Y": y, "X": x, "n": len(x)}, OP=op, BLOCK=16)
+    y = elementwise(f"libdevice.{op}(x)", x, dtype=torch.int64)
     assert torch.equal(y, QUESTIONS[op](x).long())
-
-
-@triton.jit
-def integer_kernel(Y, A, B, OP: tl.constexpr, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    a, b = tl.load(A + offs), tl.load(B + offs)
-    if OP == "clz":
-        y = libdevice.clz(a)
-    elif OP == "popc":
-        y = libdevice.popc(a)
-    elif OP == "ffs":
-        y = libdevice.ffs(a)
-    elif OP == "brev":
-        y = libdevice.brev(a)
-    elif OP == "mulhi":
-        y = libdevice.mulhi(a, b)
-    elif OP == "mul24":
-        y = libdevice.mul24(a, b)
-    elif OP == "sad":
-        y = libdevice.sad(a, b, tl.full([BLOCK], 5, tl.uint32))
-    elif OP == "hadd":
-        y = libdevice.hadd(a, b)
-    elif OP == "rhadd":
-        y = libdevice.rhadd(a, b)
-    else:
-        y = libdevice.abs(a)
-    tl.store(Y + offs, y)
 
 
 def low24(x: int) -> int:
@@ -94,22 +42,21 @@ def low24(x: int) -> int:
 
 
 INTEGERS: dict[str, Callable[[int, int], int]] = {
-    "clz": lambda a, b: 32 - (a & 0xFFFFFFFF).bit_length(), "popc": lambda a, b: (a & 0xFFFFFFFF).bit_count(),
-    "ffs": lambda a, b: (a & -a).bit_length(), "brev": lambda a, b: int(f"{a & 0xFFFFFFFF:032b}"[::-1], 2),
-    "mulhi": lambda a, b: a * b >> 32, "mul24": lambda a, b: low24(a) * low24(b), "sad": lambda a, b: abs(a - b) + 5,
-    "hadd": lambda a, b: a + b >> 1, "rhadd": lambda a, b: a + b + 1 >> 1, "abs": lambda a, b: abs(a),
+    "clz(a)": lambda a, b: 32 - (a & 0xFFFFFFFF).bit_length(), "popc(a)": lambda a, b: (a & 0xFFFFFFFF).bit_count(),
+    "ffs(a)": lambda a, b: (a & -a).bit_length(), "brev(a)": lambda a, b: int(f"{a & 0xFFFFFFFF:032b}"[::-1], 2),
+    "mulhi(a, b)": lambda a, b: a * b >> 32, "mul24(a, b)": lambda a, b: low24(a) * low24(b),
+    "sad(a, b, tl.full(a.shape, 5, tl.uint32))": lambda a, b: abs(a - b) + 5,
+    "hadd(a, b)": lambda a, b: a + b >> 1, "rhadd(a, b)": lambda a, b: a + b + 1 >> 1, "abs(a)": lambda a, b: abs(a),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("lanes", [0, 4])
-@pytest.mark.parametrize("op", list(INTEGERS))
-def test_integer_functions_are_exact(op: str, lanes: int) -> None:
-    a = torch.randint(-(2**31), 2**31 - 1, (64,), dtype=torch.int32)
-    b = torch.randint(-(2**31), 2**31 - 1, (64,), dtype=torch.int32)
+@pytest.mark.parametrize("call", list(INTEGERS))
+def test_integer_functions_are_exact(call: str, lanes: int) -> None:
+    a, b = (torch.randint(-(2**31), 2**31 - 1, (64,), dtype=torch.int32) for _ in range(2))
     a[:4] = torch.tensor([0, 1, -1, 2**30])
-    y = torch.empty_like(a)
-    harness.run(integer_kernel, (1,), {"Y": y, "A": a, "B": b}, lanes, OP=op, BLOCK=64)
-    exact = [INTEGERS[op](p, q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+    y = elementwise(f"libdevice.{call}", a, b, lanes=lanes)
+    exact = [INTEGERS[call](p, q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
     assert [v & 0xFFFFFFFF for v in y.tolist()] == [v & 0xFFFFFFFF for v in exact]
 
 

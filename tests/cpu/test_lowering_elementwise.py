@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
 import triton
@@ -13,6 +10,7 @@ import triton.language as tl
 from tritoncnn import cpu
 
 from . import harness
+from .harness import elementwise
 
 LANES = (16, 8, 4)
 NAN, INF = float("nan"), float("inf")
@@ -20,159 +18,17 @@ EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, NAN, INF, -INF, 1e-45, -1e-40, 1.2e-38, 3e38
          127.9, 128.0, -126.0, -149.0, -150.5, 1e-8, 0.6250001, 0.9277]  # fmt: skip
 
 
-@triton.jit
-def unary_kernel(Y, X, n, OP: tl.constexpr, BLOCK: tl.constexpr):
-    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    x = tl.load(X + offs, mask=offs < n, other=0.0)
-    if OP == "exp":
-        y = tl.exp(x)
-    elif OP == "exp2":
-        y = tl.exp2(x)
-    elif OP == "log":
-        y = tl.log(x)
-    elif OP == "log2":
-        y = tl.log2(x)
-    elif OP == "erf":
-        y = tl.erf(x)
-    elif OP == "sqrt":
-        y = tl.sqrt(x)
-    elif OP == "sqrt_rn":
-        y = tl.sqrt_rn(x)
-    elif OP == "rsqrt":
-        y = tl.rsqrt(x)
-    elif OP == "sin":
-        y = tl.sin(x)
-    elif OP == "cos":
-        y = tl.cos(x)
-    elif OP == "abs":
-        y = tl.abs(x)
-    elif OP == "floor":
-        y = tl.floor(x)
-    elif OP == "ceil":
-        y = tl.ceil(x)
-    elif OP == "neg":
-        y = -x
-    elif OP == "sigmoid":
-        y = tl.sigmoid(x)
-    elif OP == "clamp":
-        y = tl.clamp(x, -0.5, 2.0)
-    tl.store(Y + offs, y, mask=offs < n)
-
-
-ORACLE = {
-    "exp": torch.exp, "exp2": torch.exp2, "log": torch.log, "log2": torch.log2, "erf": torch.erf, "sqrt": torch.sqrt,
-    "sqrt_rn": torch.sqrt, "rsqrt": torch.rsqrt, "sin": torch.sin, "cos": torch.cos, "abs": torch.abs,
-    "floor": torch.floor, "ceil": torch.ceil, "neg": torch.neg, "sigmoid": torch.sigmoid,
-    "clamp": lambda x: torch.where(x.isnan(), -0.5, x.clamp(-0.5, 2.0)),
-}  # fmt: skip
-ULPS = {"sin": 1, "cos": 1, "sigmoid": 2, "rsqrt": 1.5, **dict.fromkeys(["exp", "exp2", "log", "log2", "erf"], 2)}
-
-
-def ulps(got: torch.Tensor, exact: torch.Tensor) -> float:
-    """Largest error in units of the last place of the f32 nearest to the exact f64 value."""
-    near = exact.float()
-    assert torch.equal(got.isnan(), near.isnan())
-    big = near.isinf() | got.isinf()
-    finite = ~near.isnan() & ~big
-    assert torch.equal(got[big], near[big])
-    spacing = torch.from_numpy(np.spacing(near.abs().numpy())).double()
-    return float(((got.double() - exact).abs() / spacing)[finite].max())
-
-
-@pytest.mark.parametrize("op", list(ORACLE))
-def test_functions_stay_within_their_ulps_on_ordinary_and_odd_numbers(op: str) -> None:
-    torch.manual_seed(1)
-    scale = 60.0 if op.startswith("exp") else 3.0
-    x = torch.cat(
-        [torch.tensor(EDGES), torch.randn(3000) * scale, torch.rand(3000) * 2, torch.exp(torch.randn(2000) * 20)]
-    )
-    y = torch.empty_like(x)
-    harness.run(unary_kernel, (triton.cdiv(len(x), 256),), {"Y": y, "X": x, "n": len(x)}, OP=op, BLOCK=256)
-    assert ulps(y, ORACLE[op](x.double())) <= ULPS.get(op, 0.5000001)
-
-
-@triton.jit
-def tanh_kernel(Y, X, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    x = tl.load(X + offs)
-    tl.store(Y + offs, 2 / (1 + tl.exp(-2 * x)) - 1)
-
-
-@triton.jit
-def binary_kernel(Y, A, B, n, OP: tl.constexpr, BLOCK: tl.constexpr):
-    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    a = tl.load(A + offs, mask=offs < n)
-    b = tl.load(B + offs, mask=offs < n)
-    if OP == "add":
-        y = a + b
-    elif OP == "sub":
-        y = a - b
-    elif OP == "mul":
-        y = a * b
-    elif OP == "div":
-        y = a / b
-    elif OP == "div_rn":
-        y = tl.div_rn(a, b)
-    elif OP == "mod":
-        y = a % b
-    elif OP == "floordiv":
-        y = a // b
-    elif OP == "and":
-        y = a & b
-    elif OP == "or":
-        y = a | b
-    elif OP == "xor":
-        y = a ^ b
-    elif OP == "shl":
-        y = a << (b & 7)
-    elif OP == "shr":
-        y = a >> (b & 7)
-    elif OP == "max":
-        y = tl.maximum(a, b)
-    elif OP == "min":
-        y = tl.minimum(a, b)
-    elif OP == "maxnan":
-        y = tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
-    elif OP == "minnan":
-        y = tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
-    elif OP == "lt":
-        y = a < b
-    elif OP == "le":
-        y = a <= b
-    elif OP == "eq":
-        y = a == b
-    elif OP == "ne":
-        y = a != b
-    elif OP == "ge":
-        y = a >= b
-    elif OP == "where":
-        y = tl.where(a > b, a, b)
-    elif OP == "mulhi":
-        y = tl.umulhi(a, b)
-    tl.store(Y + offs, y, mask=offs < n)
-
-
-def run_binary(
-    op: str, a: torch.Tensor, b: torch.Tensor, out: torch.dtype | None = None, lanes: int = 0
-) -> torch.Tensor:
-    y = torch.empty(len(a), dtype=out or a.dtype)
-    harness.run(
-        binary_kernel, (triton.cdiv(len(a), 64),), {"Y": y, "A": a, "B": b, "n": len(a)}, lanes, OP=op, BLOCK=64
-    )
-    return y
-
-
-INTEGERS = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "and": torch.bitwise_and, "or": torch.bitwise_or,
-            "xor": torch.bitwise_xor, "max": torch.maximum, "min": torch.minimum}  # fmt: skip
+INTEGERS = {"a + b": torch.add, "a - b": torch.sub, "a * b": torch.mul, "a & b": torch.bitwise_and, "a | b": torch.bitwise_or,
+            "a ^ b": torch.bitwise_xor, "tl.maximum(a, b)": torch.maximum, "tl.minimum(a, b)": torch.minimum}  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8])
-@pytest.mark.parametrize("op", list(INTEGERS))
-def test_integer_arithmetic_wraps_as_torch_does(op: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("text", list(INTEGERS))
+def test_integer_arithmetic_wraps_as_torch_does(text: str, dtype: torch.dtype) -> None:
     info = torch.iinfo(dtype)
     torch.manual_seed(2)
     a, b = (torch.randint(info.min, info.max, (200,), dtype=dtype) for _ in range(2))
-    torch.testing.assert_close(run_binary(op, a, b), INTEGERS[op](a, b), rtol=0, atol=0)
+    torch.testing.assert_close(elementwise(text, a, b), INTEGERS[text](a, b), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -190,7 +46,7 @@ def test_division_truncates_and_never_traps(dtype: torch.dtype, lanes: int) -> N
     keep = torch.ones(200, dtype=torch.bool)
     keep[bad] = False
     keep[111] = False
-    q, r = run_binary("floordiv", a, b, lanes=lanes), run_binary("mod", a, b, lanes=lanes)
+    q, r = elementwise("a // b", a, b, lanes=lanes), elementwise("a % b", a, b, lanes=lanes)
     safe = torch.where(b == 0, torch.ones_like(b), b)
     safe[111] = 1
     exact = torch.div(a, safe, rounding_mode="trunc")
@@ -203,50 +59,46 @@ def test_shifts_keep_or_drop_the_sign(dtype: torch.dtype) -> None:
     info = torch.iinfo(dtype)
     a = torch.randint(info.min, info.max, (100,), dtype=dtype)
     b = torch.randint(0, 8, (100,), dtype=dtype)
-    torch.testing.assert_close(run_binary("shr", a, b), a >> b, rtol=0, atol=0)
-    torch.testing.assert_close(run_binary("shl", a, b), a << b, rtol=0, atol=0)
+    torch.testing.assert_close(elementwise("a >> (b & 7)", a, b), a >> b, rtol=0, atol=0)
+    torch.testing.assert_close(elementwise("a << (b & 7)", a, b), a << b, rtol=0, atol=0)
 
 
 def test_umulhi_is_the_high_half() -> None:
     a, b = (torch.randint(-(2**31), 2**31 - 1, (100,), dtype=torch.int32) for _ in range(2))
     exact = [((x & 0xFFFFFFFF) * (y & 0xFFFFFFFF)) >> 32 for x, y in zip(a.tolist(), b.tolist(), strict=True)]
-    assert [x & 0xFFFFFFFF for x in run_binary("mulhi", a, b).tolist()] == exact
+    assert [x & 0xFFFFFFFF for x in elementwise("tl.umulhi(a, b)", a, b).tolist()] == exact
 
 
+COMPARISONS = {"a < b": torch.lt, "a <= b": torch.le, "a == b": torch.eq, "a != b": torch.ne, "a >= b": torch.ge}
+EXTREMES = {
+    "tl.maximum(a, b)": torch.fmax, "tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)": torch.maximum,
+    "tl.minimum(a, b)": torch.fmin, "tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)": torch.minimum,
+}  # fmt: skip
 PAIRS = [(x, y) for x in (0.0, -0.0, 1.0, -2.0, NAN, INF, -INF) for y in (0.0, -0.0, 1.0, -2.0, NAN, INF, -INF)]
 
 
 @pytest.mark.parametrize("lanes", LANES)
 def test_comparisons_and_extremes_follow_the_rules_of_nan(lanes: int) -> None:
     a, b = (torch.tensor(c) for c in zip(*PAIRS, strict=True))
-    for op, torch_op in (("lt", torch.lt), ("le", torch.le), ("eq", torch.eq), ("ne", torch.ne), ("ge", torch.ge)):
-        assert torch.equal(run_binary(op, a, b, torch.bool, lanes), torch_op(a, b)), op
-    for op, torch_op in (
-        ("max", torch.fmax),
-        ("min", torch.fmin),
-        ("maxnan", torch.maximum),
-        ("minnan", torch.minimum),
-    ):
-        torch.testing.assert_close(run_binary(op, a, b, lanes=lanes), torch_op(a, b), rtol=0, atol=0, equal_nan=True)
-    got = run_binary("where", a, b, lanes=lanes)
+    for text, wanted in COMPARISONS.items():
+        assert torch.equal(elementwise(text, a, b, dtype=torch.bool, lanes=lanes), wanted(a, b)), text
+    for text, wanted in EXTREMES.items():
+        got = elementwise(text, a, b, lanes=lanes)
+        torch.testing.assert_close(got, wanted(a, b), rtol=0, atol=0, equal_nan=True)
+    got = elementwise("tl.where(a > b, a, b)", a, b, lanes=lanes)
     torch.testing.assert_close(got, torch.where(a > b, a, b), rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("op", ["add", "sub", "mul", "div", "div_rn"])
+ROUNDED = {"a + b": torch.add, "a - b": torch.sub, "a * b": torch.mul, "a / b": torch.div, "tl.div_rn(a, b)": torch.div}
+
+
+@pytest.mark.parametrize("text", list(ROUNDED))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_float_arithmetic_is_correctly_rounded(op: str, dtype: torch.dtype) -> None:
-    a, b = torch.randn(200, dtype=dtype), torch.randn(200, dtype=dtype)
-    exact = {"add": a + b, "sub": a - b, "mul": a * b, "div": a / b, "div_rn": a / b}[op]
-    if op == "div_rn" and dtype == torch.float64:
+def test_float_arithmetic_is_correctly_rounded(text: str, dtype: torch.dtype) -> None:
+    if "div_rn" in text and dtype == torch.float64:
         pytest.skip("div_rn takes f32 only")
-    torch.testing.assert_close(run_binary(op, a, b), exact, rtol=0, atol=0)
-
-
-@triton.jit
-def cast_kernel(Y, X, n, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    x = tl.load(X + offs, mask=offs < n)
-    tl.store(Y + offs, x.to(Y.dtype.element_ty), mask=offs < n)
+    a, b = torch.randn(200, dtype=dtype), torch.randn(200, dtype=dtype)
+    torch.testing.assert_close(elementwise(text, a, b), ROUNDED[text](a, b), rtol=0, atol=0)
 
 
 @triton.jit
@@ -264,9 +116,7 @@ def test_unsigned_extremes_of_64_bit_scalars() -> None:
 
 
 def cast(x: torch.Tensor, dtype: torch.dtype, lanes: int = 0) -> torch.Tensor:
-    y = torch.zeros(len(x), dtype=dtype)
-    harness.run(cast_kernel, (1,), {"Y": y, "X": x, "n": len(x)}, lanes, BLOCK=triton.next_power_of_2(len(x)))
-    return y
+    return elementwise("x", x, dtype=dtype, lanes=lanes)
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -295,17 +145,10 @@ def test_casts_agree_with_torch_on_numbers_that_both_types_hold(source: torch.dt
         torch.testing.assert_close(cast(x, to), x.to(to), rtol=0, atol=0)
 
 
-@triton.jit
-def half_kernel(Y, A, B, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    tl.store(Y + offs, tl.load(A + offs) * tl.load(B + offs) + tl.load(A + offs))
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_arithmetic_in_narrow_floats_is_close_to_torch(dtype: torch.dtype) -> None:
     a, b = torch.randn(64).to(dtype), torch.randn(64).to(dtype)
-    y = torch.empty_like(a)
-    harness.run(half_kernel, (1,), {"Y": y, "A": a, "B": b}, BLOCK=64)
+    y = elementwise("a * b + a", a, b)
     # one rounding of the product more or less: two units of the last place
     torch.testing.assert_close(
         y.float(), a.float() * b.float() + a.float(), rtol=2 ** (-6 if dtype == torch.bfloat16 else -9), atol=1e-2
@@ -346,14 +189,6 @@ def test_random_numbers_are_the_same_for_every_width_and_uniform() -> None:
     assert abs(float(results[0].mean()) - 0.5) < 0.02
     assert float(results[0].min()) >= 0
     assert float(results[0].max()) < 1
-
-
-def test_tanh_by_composition_is_close() -> None:
-    x = torch.randn(256)
-    y = torch.empty(256)
-    harness.run(tanh_kernel, (1,), {"Y": y, "X": x}, BLOCK=256)
-    torch.testing.assert_close(y, torch.tanh(x), rtol=0, atol=4 * 2**-24)
-    assert math.isfinite(float(y.sum()))
 
 
 @triton.jit

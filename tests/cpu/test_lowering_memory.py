@@ -131,65 +131,43 @@ def test_an_optimizer_updates_in_place() -> None:
 
 
 @triton.jit
-def shapes_kernel(Y, X, OP: tl.constexpr):
-    i, j = tl.arange(0, 8), tl.arange(0, 16)
-    x = tl.load(X + i[:, None] * 16 + j[None, :])
-    flat = tl.arange(0, 128)
-    if OP == "trans":
-        tl.store(Y + j[:, None] * 8 + i[None, :], tl.trans(x))
-    elif OP == "merge":
-        tl.store(Y + flat, tl.reshape(x * 2.0, [128]))
-    elif OP == "split_axis":
-        y = tl.reshape(x, [8, 4, 4])
-        k = tl.arange(0, 4)
-        tl.store(Y + i[:, None, None] * 16 + k[None, :, None] * 4 + k[None, None, :], y)
-    elif OP == "regroup":
-        y = tl.reshape(x + 1.0, [16, 8])
-        tl.store(Y + j[:, None] * 8 + i[None, :], y)
-    elif OP == "halves":
-        a, b = tl.split(tl.reshape(x, [8, 8, 2]))
-        tl.store(Y + i[:, None] * 8 + i[None, :], a - b)
-    elif OP == "join":
-        y = tl.join(x, -x)
-        tl.store(Y + (i[:, None, None] * 16 + j[None, :, None]) * 2 + tl.arange(0, 2)[None, None, :], y)
-    elif OP == "interleave":
-        a = tl.load(X + flat)
-        tl.store(Y + tl.arange(0, 256), tl.interleave(a, a * 3.0))
-    elif OP == "cat":
-        a = tl.load(X + flat)
-        tl.store(Y + tl.arange(0, 256), tl.cat(a, a * 3.0, can_reorder=True))
-    elif OP == "gather":
-        idx = (i[:, None] * 3 + j[None, :] * 5) % 16
-        tl.store(Y + i[:, None] * 16 + j[None, :], tl.gather(x, idx, 1))
-    elif OP == "permute3":
-        y = tl.permute(tl.reshape(x, [8, 4, 4]), (2, 0, 1))
-        k = tl.arange(0, 4)
-        tl.store(Y + k[:, None, None] * 32 + i[None, :, None] * 4 + k[None, None, :], y)
-    elif OP == "row":
-        tl.store(Y + i[:, None] * 16 + j[None, :], tl.broadcast_to(tl.load(X + j)[None, :], (8, 16)))
-    elif OP == "column":
-        tl.store(Y + i[:, None] * 16 + j[None, :], tl.load(X + i)[:, None] + tl.zeros((8, 16), tl.float32))
-    elif OP == "sort":
-        tl.store(Y + flat, tl.sort(tl.load(X + flat)))
+def difference_of_halves(x):
+    a, b = tl.split(tl.reshape(x, [8, 8, 2]))
+    return a - b
 
 
-EXPECTED = {
-    "trans": lambda x: x.T, "merge": lambda x: 2 * x, "split_axis": lambda x: x, "regroup": lambda x: x + 1,
-    "halves": lambda x: x[:, ::2] - x[:, 1::2], "join": lambda x: torch.stack([x, -x], -1),
-    "interleave": lambda x: torch.stack([x, x * 3], -1), "cat": lambda x: torch.cat([x, x * 3]),
-    "gather": lambda x: x.gather(1, (torch.arange(8)[:, None] * 3 + torch.arange(16) * 5) % 16),
-    "permute3": lambda x: x.reshape(8, 4, 4).permute(2, 0, 1), "row": lambda x: x[:1].expand(8, 16),
-    "column": lambda x: x.flatten()[:8, None].expand(8, 16), "sort": lambda x: x.flatten().sort().values,
+@triton.jit
+def shapes_kernel(Y, X, F: tl.constexpr):
+    x = tl.load(X + tl.arange(0, 8)[:, None] * 16 + tl.arange(0, 16)[None, :])
+    harness.store(Y, F(x, tl.load(X + tl.arange(0, 128)), X))
+
+
+SHAPES = {
+    "tl.trans(x)": lambda x: x.T,
+    "tl.reshape(x * 2.0, [128])": lambda x: 2 * x,
+    "tl.reshape(x, [8, 4, 4])": lambda x: x,
+    "tl.reshape(x + 1.0, [16, 8])": lambda x: x + 1,
+    "difference_of_halves(x)": lambda x: x[:, ::2] - x[:, 1::2],
+    "tl.join(x, -x)": lambda x: torch.stack([x, -x], -1),
+    "tl.interleave(flat, flat * 3.0)": lambda x: torch.stack([x, x * 3], -1),
+    "tl.cat(flat, flat * 3.0, can_reorder=True)": lambda x: torch.cat([x, x * 3]),
+    "tl.gather(x, (tl.arange(0, 8)[:, None] * 3 + tl.arange(0, 16)[None, :] * 5) % 16, 1)":
+        lambda x: x.gather(1, (torch.arange(8)[:, None] * 3 + torch.arange(16) * 5) % 16),
+    "tl.permute(tl.reshape(x, [8, 4, 4]), (2, 0, 1))": lambda x: x.reshape(8, 4, 4).permute(2, 0, 1),
+    "tl.broadcast_to(tl.load(X + tl.arange(0, 16))[None, :], (8, 16))": lambda x: x[:1].expand(8, 16),
+    "tl.load(X + tl.arange(0, 8))[:, None] + tl.zeros((8, 16), tl.float32)":
+        lambda x: x.flatten()[:8, None].expand(8, 16),
+    "tl.sort(flat)": lambda x: x.flatten().sort().values,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("lanes", LANES)
-@pytest.mark.parametrize("op", list(EXPECTED))
-def test_shape_ops_move_elements_to_where_torch_moves_them(op: str, lanes: int) -> None:
-    x = torch.randn(8, 16)
-    y = torch.zeros(256)
-    harness.run(shapes_kernel, (1,), {"Y": y, "X": x}, lanes, OP=op)
-    expected = EXPECTED[op](x).flatten()
+@pytest.mark.parametrize("text", list(SHAPES))
+def test_shape_ops_move_elements_to_where_torch_moves_them(text: str, lanes: int) -> None:
+    x, y = torch.randn(8, 16), torch.zeros(256)
+    function = harness.function("x, flat, X", text, difference_of_halves=difference_of_halves)
+    harness.run(shapes_kernel, (1,), {"Y": y, "X": x}, lanes, F=function)
+    expected = SHAPES[text](x).flatten()
     assert torch.equal(y[: len(expected)], expected)
 
 

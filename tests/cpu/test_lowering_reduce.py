@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
 
 import pytest
 import torch
@@ -13,36 +14,20 @@ from tritoncnn.cpu.emit.reduce import CHAINS
 from tritoncnn.cpu.lower import lower
 
 from . import harness
+from .harness import of_tile
 
 LANES = (16, 4)
 
 
-@triton.jit
-def multiply(a, b):
-    return a * b
-
-
-@triton.jit
-def reduce2_kernel(Y, I, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, OP: tl.constexpr):
-    i, j = tl.arange(0, M), tl.arange(0, N)
-    x = tl.load(X + i[:, None] * N + j[None, :])
-    at = tl.arange(0, N if AXIS == 0 else M)
-    if OP == "sum":
-        tl.store(Y + at, tl.sum(x, AXIS))
-    elif OP == "max":
-        tl.store(Y + at, tl.max(x, AXIS))
-    elif OP == "min":
-        tl.store(Y + at, tl.min(x, AXIS))
-    elif OP == "xor":
-        tl.store(I + at, tl.xor_sum(x.to(tl.int32), AXIS))
-    elif OP == "prod":
-        tl.store(Y + at, tl.reduce(x, AXIS, multiply))
-    elif OP == "argmax":
-        v, k = tl.max(x, AXIS, return_indices=True)
-        tl.store(Y + at, v)
-        tl.store(I + at, k)
-    elif OP == "argmin":
-        tl.store(I + at, tl.argmin(x, AXIS))
+REDUCTIONS = {
+    "tl.sum(x, {axis})": lambda x, axis: x.sum(axis),
+    "tl.max(x, {axis})": lambda x, axis: x.amax(axis),
+    "tl.min(x, {axis})": lambda x, axis: x.amin(axis),
+    "tl.xor_sum(x.to(tl.int32), {axis})": lambda x, axis: reduce(torch.bitwise_xor, x.int().unbind(axis)),
+    # Ties go to the first.
+    "tl.max(x, {axis}, return_indices=True)[1]": lambda x, axis: (x == x.amax(axis, keepdim=True)).int().argmax(axis),
+    "tl.argmin(x, {axis})": lambda x, axis: (x == x.amin(axis, keepdim=True)).int().argmax(axis),
+}
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -50,22 +35,10 @@ def reduce2_kernel(Y, I, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr
 @pytest.mark.parametrize(("m", "n"), [(16, 4), (4, 16), (2, 64), (1, 32), (32, 1), (16, 512), (256, 8)])
 def test_reductions_along_either_axis(m: int, n: int, axis: int, lanes: int) -> None:
     x = torch.randint(-9, 9, (m, n)).float()
-    for op in ("sum", "max", "min", "argmax", "argmin", "xor"):
-        y, index = torch.zeros(max(m, n)), torch.zeros(max(m, n), dtype=torch.int32)
-        harness.run(reduce2_kernel, (1,), {"Y": y, "I": index, "X": x}, lanes, M=m, N=n, AXIS=axis, OP=op)
-        kept = n if axis == 0 else m
-        if op in ("sum", "max", "min"):
-            expected = {"sum": x.sum(axis), "max": x.amax(axis), "min": x.amin(axis)}[op]
-            assert torch.equal(y[:kept], expected), op
-        if op.startswith("arg"):  # ties go to the first
-            best = x.amax(axis, keepdim=True) if op == "argmax" else x.amin(axis, keepdim=True)
-            first = (x == best).int().argmax(axis)
-            assert torch.equal(index[:kept], first.int()), op
-        if op == "xor":
-            expected = torch.zeros(kept, dtype=torch.int32)
-            for row in x.int() if axis == 0 else x.int().T:
-                expected ^= row
-            assert torch.equal(index[:kept], expected)
+    for text, function in REDUCTIONS.items():
+        expected = function(x, axis)
+        y = torch.zeros(expected.shape, dtype=torch.float32 if expected.is_floating_point() else torch.int32)
+        assert torch.equal(of_tile(text.format(axis=axis), x, y, lanes), expected.to(y.dtype)), text
 
 
 @triton.jit

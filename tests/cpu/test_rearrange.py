@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tests.cpu.harness import run
+from tests.cpu.harness import function, of_tile, run
 
 DTYPES = [torch.float32, torch.int32, torch.int8, torch.float16, torch.bfloat16, torch.int64]
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
@@ -84,84 +84,72 @@ def test_reshape_keeps_the_order_of_elements(shape: tuple[int, ...], into: str, 
 
 # ---- joining and splitting -------------------------------------------------------------------------------------------
 @triton.jit
-def pairs(x_ptr, y_ptr, z_ptr, A: tl.constexpr, B: tl.constexpr, MODE: tl.constexpr):
+def cross(x, y, A: tl.constexpr, B: tl.constexpr):
+    a, b = tl.split(tl.reshape(x, (A, B // 2, 2)))
+    c, d = tl.split(tl.reshape(y, (A, B // 2, 2)))
+    return tl.join(a - d, b + c)
+
+
+@triton.jit
+def swap(x, y):
+    a, b = tl.split(tl.join(x, y))
+    return tl.join(b, a)
+
+
+@triton.jit
+def pairs(x_ptr, y_ptr, z_ptr, A: tl.constexpr, B: tl.constexpr, F: tl.constexpr):
     at = tl.arange(0, A)[:, None] * B + tl.arange(0, B)[None, :]
-    x, y = tl.load(x_ptr + at), tl.load(y_ptr + at)
-    if MODE == "join":
-        z = tl.join(x, y)
-    elif MODE == "interleave":
-        z = tl.interleave(x, y)
-    elif MODE == "split":
-        a, b = tl.split(tl.reshape(x, (A, B // 2, 2)))
-        c, d = tl.split(tl.reshape(y, (A, B // 2, 2)))
-        z = tl.join(a - d, b + c)
-    elif MODE == "join of join":
-        z = tl.join(tl.join(x, y), tl.join(y, x))
-    elif MODE == "split of join":
-        a, b = tl.split(tl.join(x, y))
-        z = tl.join(b, a)
-    else:
-        z = tl.cat(tl.reshape(x, (A * B,)), tl.reshape(y, (A * B,)), can_reorder=True)
+    z = F(tl.load(x_ptr + at), tl.load(y_ptr + at), A, B)
     store_flat(z_ptr, z, z.numel)
 
 
-@pytest.mark.parametrize("mode", ["join", "interleave", "split", "join of join", "split of join", "cat"])
+PAIRS = {
+    "tl.join(x, y)": lambda x, y: torch.stack([x, y], -1),
+    "tl.interleave(x, y)": lambda x, y: torch.stack([x, y], -1),
+    "cross(x, y, A, B)": lambda x, y: torch.stack([x[:, ::2] - y[:, 1::2], x[:, 1::2] + y[:, ::2]], -1),
+    "tl.join(tl.join(x, y), tl.join(y, x))": lambda x, y: torch.stack(
+        [torch.stack([x, y], -1), torch.stack([y, x], -1)], -1
+    ),
+    "swap(x, y)": lambda x, y: torch.stack([y, x], -1),
+    "tl.cat(tl.reshape(x, (A * B,)), tl.reshape(y, (A * B,)), can_reorder=True)": lambda x, y: torch.cat([x, y]),
+}
+
+
+@pytest.mark.parametrize("text", list(PAIRS))
 @pytest.mark.parametrize("shape", [(4, 8), (1, 2), (16, 32), (2, 128)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8, torch.bfloat16])
-def test_tensors_are_joined_and_split(mode: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
-    A, B = shape
-    x, y = torch.randint(-50, 50, shape).to(dtype), torch.randint(-50, 50, shape).to(dtype)
-    if mode in ("join", "interleave"):
-        wanted = torch.stack([x, y], -1)
-    elif mode == "split":
-        p, q = x.view(A, B // 2, 2), y.view(A, B // 2, 2)
-        wanted = torch.stack([p[..., 0] - q[..., 1], p[..., 1] + q[..., 0]], -1)
-    elif mode == "join of join":
-        wanted = torch.stack([torch.stack([x, y], -1), torch.stack([y, x], -1)], -1)
-    elif mode == "split of join":
-        wanted = torch.stack([y, x], -1)
-    else:
-        wanted = torch.cat([x.reshape(-1), y.reshape(-1)])
-    z = torch.empty(wanted.numel(), dtype=dtype)
-    run(pairs, (1,), {"x_ptr": x, "y_ptr": y, "z_ptr": z}, A=A, B=B, MODE=mode)
-    assert_same(z, wanted.reshape(-1))
+def test_tensors_are_joined_and_split(text: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
+    x, y = (torch.randint(-50, 50, shape).to(dtype) for _ in range(2))
+    wanted = PAIRS[text](x, y).reshape(-1)
+    z = torch.empty_like(wanted)
+    joined = function("x, y, A: tl.constexpr, B: tl.constexpr", text, cross=cross, swap=swap)
+    run(pairs, (1,), {"x_ptr": x, "y_ptr": y, "z_ptr": z}, A=shape[0], B=shape[1], F=joined)
+    assert_same(z, wanted)
 
 
 # ---- order -----------------------------------------------------------------------------------------------------------
-@triton.jit
-def ordered(x_ptr, y_ptr, A: tl.constexpr, B: tl.constexpr, K: tl.constexpr, MODE: tl.constexpr):
-    x = tl.load(x_ptr + tl.arange(0, A)[:, None] * B + tl.arange(0, B)[None, :])
-    if MODE == "sort":
-        y = tl.sort(x)
-    elif MODE == "sort down":
-        y = tl.sort(x, descending=True)
-    elif MODE == "topk":
-        y = tl.topk(x, K)
-    elif MODE == "flip":
-        y = tl.flip(x, 1)
-    elif MODE == "flip rows":
-        y = tl.flip(x, 0)
-    else:
-        y = tl.cumsum(tl.sort(x), 1)
-    store_flat(y_ptr, y, y.numel)
+def total(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in FLOATS else torch.int64
 
 
-@pytest.mark.parametrize("mode", ["sort", "sort down", "topk", "flip", "flip rows", "cumsum of sort"])
+ORDERS = {
+    "tl.sort(x)": lambda x: x.sort(1).values,
+    "tl.sort(x, descending=True)": lambda x: x.sort(1, descending=True).values,
+    "tl.topk(x, 2)": lambda x: x.sort(1, descending=True).values[:, :2],
+    "tl.flip(x, 1)": lambda x: x.flip(1),
+    "tl.flip(x, 0)": lambda x: x.flip(0),
+    "tl.cumsum(tl.sort(x), 1)": lambda x: x.sort(1).values.cumsum(1, dtype=total(x.dtype)),
+}
+
+
+@pytest.mark.parametrize("text", list(ORDERS))
 @pytest.mark.parametrize(("shape", "dtype"), [((8, 4), dtype) for dtype in DTYPES] + [((2, 32), torch.int32)])
-def test_rows_are_sorted_chosen_from_and_turned_round(mode: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
+def test_rows_are_sorted_chosen_from_and_turned_round(text: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
     x = (sample(shape, torch.int64) % 97).to(dtype)
-    wanted = {
-        "sort": lambda: x.sort(1).values,
-        "sort down": lambda: x.sort(1, descending=True).values,
-        "topk": lambda: x.sort(1, descending=True).values[:, :2],
-        "flip": lambda: x.flip(1),
-        "flip rows": lambda: x.flip(0),
-        "cumsum of sort": lambda: x.sort(1).values.cumsum(1, dtype=torch.float32 if dtype in FLOATS else torch.int64),
-    }[mode]()
-    y = torch.empty(wanted.numel(), dtype=dtype)
-    run(ordered, (1,), {"x_ptr": x, "y_ptr": y}, A=shape[0], B=shape[1], K=2, MODE=mode)
-    tolerance = {torch.float16: 2**-8, torch.bfloat16: 2**-4}.get(dtype, 0.0) if "cumsum" in mode else 0.0
-    torch.testing.assert_close(y, wanted.reshape(-1).to(dtype), rtol=tolerance, atol=tolerance)
+    wanted = ORDERS[text](x).to(dtype)
+    y = of_tile(text, x, torch.empty(wanted.shape, dtype=dtype))
+    tolerance = {torch.float16: 2**-8, torch.bfloat16: 2**-4}.get(dtype, 0.0) if "cumsum" in text else 0.0
+    torch.testing.assert_close(y, wanted, rtol=tolerance, atol=tolerance)
 
 
 # ---- by index --------------------------------------------------------------------------------------------------------

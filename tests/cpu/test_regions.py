@@ -13,6 +13,7 @@ from tritoncnn.cpu.lower import lower
 from tritoncnn.errors import UnsupportedError
 
 from . import harness
+from .harness import of_tile
 
 LANES = (16, 4)
 SHAPES = [(16, 4), (4, 32), (1, 64), (64, 1), (2, 2)]
@@ -55,45 +56,6 @@ def with_loop(a, b):
     return a
 
 
-@triton.jit
-def one_kernel(Y, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, OP: tl.constexpr):
-    x = tl.load(X + tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :])
-    if OP == "log_add":
-        y = tl.reduce(x, AXIS, log_add)
-    elif OP == "size":
-        y = tl.reduce(x, AXIS, larger_in_size)
-    elif OP == "or":
-        y = tl.reduce(x, AXIS, either)
-    elif OP == "nan":
-        y = tl.reduce(x, AXIS, nan_max)
-    elif OP == "loop":
-        y = tl.reduce(x, AXIS, with_loop)
-    else:
-        y = tl.reduce(x, AXIS, with_branch)
-    tl.store(Y + tl.arange(0, N if AXIS == 0 else M), y)
-
-
-@triton.jit
-def scan_one_kernel(
-    Y, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, OP: tl.constexpr, REVERSE: tl.constexpr
-):
-    at = tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :]
-    x = tl.load(X + at)
-    if OP == "log_add":
-        y = tl.associative_scan(x, AXIS, log_add, reverse=REVERSE)
-    elif OP == "size":
-        y = tl.associative_scan(x, AXIS, larger_in_size, reverse=REVERSE)
-    elif OP == "or":
-        y = tl.associative_scan(x, AXIS, either, reverse=REVERSE)
-    elif OP == "nan":
-        y = tl.associative_scan(x, AXIS, nan_max, reverse=REVERSE)
-    elif OP == "loop":
-        y = tl.associative_scan(x, AXIS, with_loop, reverse=REVERSE)
-    else:
-        y = tl.associative_scan(x, AXIS, with_branch, reverse=REVERSE)
-    tl.store(Y + at, y)
-
-
 def fold(x: torch.Tensor, axis: int, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
     rows = x.unbind(axis)
     total = rows[0]
@@ -112,14 +74,14 @@ def prefixes(
 
 
 COMBINERS = {
-    "log_add": (torch.logaddexp, torch.float32),
-    "size": (lambda a, b: torch.where(a.abs() >= b.abs(), a, b), torch.float32),
-    "branch": (torch.maximum, torch.float32),
-    "branch64": (torch.maximum, torch.int64),
-    "half": (torch.maximum, torch.float16),
-    "or": (torch.bitwise_or, torch.int8),
-    "any": (torch.bitwise_or, torch.bool),
-    "nan": (torch.maximum, torch.float32),
+    "log_add": (log_add, torch.logaddexp, torch.float32),
+    "size": (larger_in_size, lambda a, b: torch.where(a.abs() >= b.abs(), a, b), torch.float32),
+    "branch": (with_branch, torch.maximum, torch.float32),
+    "branch64": (with_branch, torch.maximum, torch.int64),
+    "half": (with_branch, torch.maximum, torch.float16),
+    "or": (either, torch.bitwise_or, torch.int8),
+    "any": (either, torch.bitwise_or, torch.bool),
+    "nan": (nan_max, torch.maximum, torch.float32),
 }
 
 
@@ -133,12 +95,11 @@ def numbers(dtype: torch.dtype, shape: tuple[int, ...], name: str) -> torch.Tens
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("name", list(COMBINERS))
 def test_a_reduction_takes_any_function_of_two_values(name: str, axis: int, lanes: int) -> None:
-    torch_op, dtype = COMBINERS[name]
+    combine, torch_op, dtype = COMBINERS[name]
     for m, n in SHAPES:
         x = numbers(dtype, (m, n), name)
         expected = fold(x, axis, torch_op)
-        y = torch.zeros_like(expected)
-        harness.run(one_kernel, (1,), {"Y": y, "X": x}, lanes, M=m, N=n, AXIS=axis, OP="or" if name == "any" else name)
+        y = of_tile(f"tl.reduce(x, {axis}, combine)", x, torch.zeros_like(expected), lanes, combine=combine)
         tolerance = 1e-5 if name == "log_add" else 0  # exp and log of 2 ulp, 64 times at most
         torch.testing.assert_close(y, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
@@ -147,21 +108,12 @@ def test_a_reduction_takes_any_function_of_two_values(name: str, axis: int, lane
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("name", list(COMBINERS))
 def test_a_scan_takes_any_function_of_two_values(name: str, axis: int, reverse: bool) -> None:
-    torch_op, dtype = COMBINERS[name]
+    combine, torch_op, dtype = COMBINERS[name]
     for m, n in SHAPES:
         x = numbers(dtype, (m, n), name)
         expected = prefixes(x.flip(axis), axis, torch_op).flip(axis) if reverse else prefixes(x, axis, torch_op)
-        y = torch.zeros_like(x)
-        harness.run(
-            scan_one_kernel,
-            (1,),
-            {"Y": y, "X": x},
-            M=m,
-            N=n,
-            AXIS=axis,
-            OP="or" if name == "any" else name,
-            REVERSE=reverse,
-        )
+        text = f"tl.associative_scan(x, {axis}, combine, reverse={reverse})"
+        y = of_tile(text, x, torch.zeros_like(x), combine=combine)
         tolerance = 1e-5 if name == "log_add" else 0
         torch.testing.assert_close(y, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
@@ -286,8 +238,8 @@ def test_the_first_of_equal_elements_wins_or_any_where_asked(n: int, op: str, dt
 
 
 def test_a_loop_inside_of_a_combiner_is_refused_by_name_and_line() -> None:
-    kinds = {"Y": "*i32", "X": "*i32"}
-    text = harness.ttir(one_kernel, kinds, {"M": 4, "N": 4, "AXIS": 1, "OP": "loop"})
+    looped = harness.function("x", "tl.reduce(x, 1, combine)", combine=with_loop)
+    text = harness.ttir(harness.tile_kernel, {"Y": "*i32", "X": "*i32"}, {"M": 4, "N": 4, "F": looped})
     with pytest.raises(UnsupportedError, match=r"scf\.for at .*test_regions\.py:\d+: only arithmetic and branches"):
         lower(text, lanes=16)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 import triton
@@ -12,6 +14,7 @@ from tritoncnn import cpu
 from tritoncnn.cpu.lower import lower
 
 from . import harness
+from .harness import elementwise
 
 LANES = (16, 4)
 FP8 = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
@@ -95,21 +98,12 @@ def test_8_bit_floats_go_through_tritons_launcher(dtype: torch.dtype) -> None:
     assert torch.equal(y, x.float())
 
 
-@triton.jit
-def fp8_arithmetic_kernel(Y, C, A, B, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    a, b = tl.load(A + offs), tl.load(B + offs)
-    tl.store(Y + offs, tl.where(a < b, a * b, a + b))
-    tl.store(C + offs, a < b)
-
-
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
 def test_arithmetic_of_8_bit_floats_rounds_each_result(dtype: torch.dtype) -> None:
     a, b = torch.randn(64).to(dtype), torch.randn(64).to(dtype)
-    y, c = torch.empty(64).to(dtype), torch.empty(64, dtype=torch.bool)
-    harness.run(fp8_arithmetic_kernel, (1,), {"Y": y, "C": c, "A": a, "B": b}, BLOCK=64)
+    y = elementwise("tl.where(a < b, a * b, a + b)", a, b)
     af, bf = a.float(), b.float()
-    assert torch.equal(c, af < bf)
+    assert torch.equal(elementwise("a < b", a, b, dtype=torch.bool), af < bf)
     assert torch.equal(y.float(), torch.where(af < bf, (af * bf).to(dtype).float(), (af + bf).to(dtype).float()))
 
 
@@ -167,51 +161,24 @@ def test_floats_out_of_range_saturate_as_on_gpus() -> None:
     ]
 
 
-@triton.jit
-def unsigned_kernel(Y, A, B, n, OP: tl.constexpr, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    a, b = tl.load(A + offs, mask=offs < n, other=1), tl.load(B + offs, mask=offs < n, other=1)
-    if OP == "div":
-        y = a // b
-    elif OP == "mod":
-        y = a % b
-    elif OP == "shr":
-        y = a >> (b & 7)
-    elif OP == "max":
-        y = tl.maximum(a, b)
-    elif OP == "lt":
-        y = (a < b).to(a.dtype)
-    else:
-        y = tl.umulhi(a, b)
-    tl.store(Y + offs, y, mask=offs < n)
-
-
 UNSIGNED = {
-    "div": lambda a, b, bits: a // b, "mod": lambda a, b, bits: a % b, "shr": lambda a, b, bits: a >> (b & 7),
-    "max": lambda a, b, bits: max(a, b), "lt": lambda a, b, bits: int(a < b), "mulhi": lambda a, b, bits: a * b >> bits,
+    "a // b": lambda a, b, bits: a // b, "a % b": lambda a, b, bits: a % b, "a >> (b & 7)": lambda a, b, bits: a >> (b & 7),
+    "tl.maximum(a, b)": lambda a, b, bits: max(a, b), "a < b": lambda a, b, bits: int(a < b),
+    "tl.umulhi(a, b)": lambda a, b, bits: a * b >> bits,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64])
-@pytest.mark.parametrize("op", list(UNSIGNED))
-def test_unsigned_numbers_have_no_sign(op: str, dtype: torch.dtype, lanes: int) -> None:
+@pytest.mark.parametrize("text", list(UNSIGNED))
+def test_unsigned_numbers_have_no_sign(text: str, dtype: torch.dtype, lanes: int) -> None:
     bits = dtype.itemsize * 8
-    if op == "mulhi" and bits < 32:
+    if "mulhi" in text and bits < 32:
         pytest.skip("umulhi takes 32 or 64 bits")
     a = [0, 1, 2**bits - 1, 2 ** (bits - 1), 2 ** (bits - 1) + 7, 100]
     b = [1, 3, 2, 2**bits - 1, 7, 2 ** (bits - 1)]
-    y = torch.zeros(6, dtype=dtype)
-    args = {"Y": y, "A": torch.tensor(a, dtype=dtype), "B": torch.tensor(b, dtype=dtype), "n": 6}
-    harness.run(unsigned_kernel, (1,), args, lanes, OP=op, BLOCK=16)
-    assert y.tolist() == [UNSIGNED[op](p, q, bits) for p, q in zip(a, b, strict=True)]
-
-
-@triton.jit
-def shift_kernel(Y, A, B, LEFT: tl.constexpr, BLOCK: tl.constexpr):
-    offs = tl.arange(0, BLOCK)
-    a, b = tl.load(A + offs), tl.load(B + offs)
-    tl.store(Y + offs, a << b if LEFT else a >> b)
+    y = elementwise(text, torch.tensor(a, dtype=dtype), torch.tensor(b, dtype=dtype), lanes=lanes)
+    assert y.tolist() == [UNSIGNED[text](p, q, bits) for p, q in zip(a, b, strict=True)]
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -221,13 +188,11 @@ def test_shifts_by_the_width_or_more_leave_zeros_or_the_sign(dtype: torch.dtype,
     amounts = [0, 1, bits - 1, bits, bits + 1, 100, 3, 7] * 2
     a = torch.tensor([5, 77, 1, 3, 100, 9, 64, 127, torch.iinfo(dtype).min, 0, 1, 2, 55, 88, 99, 111], dtype=dtype)
     a[4] = torch.iinfo(dtype).min
-    y = torch.zeros_like(a)
-    for left in (False, True):
-        args = {"Y": y, "A": a, "B": torch.tensor(amounts, dtype=dtype)}
-        harness.run(shift_kernel, (1,), args, lanes, LEFT=left, BLOCK=16)
-        exact = [x << s if left else x >> s for x, s in zip(a.tolist(), amounts, strict=True)]
+    for text, shift in (("a >> b", operator.rshift), ("a << b", operator.lshift)):
+        y = elementwise(text, a, torch.tensor(amounts, dtype=dtype), lanes=lanes)
+        exact = [shift(x, s) for x, s in zip(a.tolist(), amounts, strict=True)]
         wrapped = [torch.tensor(x % 2**bits, dtype=torch.uint64).view(torch.int64).to(dtype).item() for x in exact]
-        assert y.tolist() == wrapped, left
+        assert y.tolist() == wrapped, text
 
 
 # ---- constants -------------------------------------------------------------------------------------------------------

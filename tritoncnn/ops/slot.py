@@ -100,11 +100,12 @@ def make_slot(text: str, out: TensorType, operands: tuple[TensorType, ...]) -> S
     body = "\n".join([*writer.lines, f"    return {results}"])
     name = f"slot_{hashlib.sha256((text + body).encode()).hexdigest()[:10]}"
     source = f'def {name}(acc, args, at, mask):\n    """{text}"""\n{body}\n'
-    return Slot(_compile(name, source), operands, text, source)
+    return Slot(jit_function(name, source), operands, text, source)
 
 
 @lru_cache(maxsize=4096)
-def _compile(name: str, source: str) -> Any:
+def jit_function(name: str, source: str, **functions: Any) -> Any:
+    """The @triton.jit function that ``source`` defines by this name; it may call ``functions`` and what kernels import."""
     file = f"<tritoncnn {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope: dict[str, Any] = {
@@ -114,6 +115,7 @@ def _compile(name: str, source: str) -> Any:
         "device": device,
         "special": special,
         "__name__": "tritoncnn.generated",
+        **functions,
     }
     exec(compile(source, file, "exec"), scope)
     return triton.jit(scope[name])
