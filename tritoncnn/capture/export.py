@@ -26,7 +26,8 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from tritoncnn import forks
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.decompose import kept_whole
-from tritoncnn.capture.gaps import gap
+from tritoncnn.capture.fixed import Answers, Ask
+from tritoncnn.capture.gaps import gap, untraced
 from tritoncnn.capture.hooks import backward_hooks
 from tritoncnn.capture.kept import Kept, kept_by
 from tritoncnn.capture.layers import in_tensors
@@ -201,7 +202,7 @@ def _plain(module: Traced, example: tuple[torch.Tensor, ...], gradients: bool, w
 
         with in_tensors(), watched(gradients) as watch:
             module.result.watch = watch
-            program, kept = trace_twice(module, example, traces, functools.partial(_stand_in, module))
+            program, kept = trace_twice(module, example, traces, functools.partial(_prepare, module))
     except Exception as error:
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
     leave(traces)  # now that no frame of the call holds its tensors
@@ -231,10 +232,10 @@ def _export(
                 module.result.way = "written down as the model ran"
                 return plain
             module.result.way = f"by torch.export: {plain}"
-            _stand_in(module, STAND_INS[0])
+            answers = Answers()
             with in_tensors(), watched(gradients) as module.result.watch:
-                kept = kept_by(module, example)
-            module.result.held = kept.held
+                kept = kept_by(module, example, lambda ask: _prepare(module, STAND_INS[0], answers.noted(ask)))
+            module.result.held, module.result.ask = kept.held, answers.again
             regions_kept = no_grad_kept() if gradients else contextlib.nullcontext()
             with in_tensors(), regions_kept, watched(gradients) as module.result.watch:
                 program = torch.export.export(module, example, strict=False)
@@ -256,29 +257,20 @@ def _export(
             return program
     except Exception as error:
         line = model_line([(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)])
-        data = any(
-            word in f"{type(error).__name__} {error}".lower()
-            for word in ("data-dependent", "datadependent", "unbacked", "symint", *map(str, STAND_INS))
-        )
-        why = kept.what or (
-            "its control flow or shapes depend on data; torch.where computes both ways, a product with a mask keeps the shape"
-            if data
-            else "torch.export cannot follow the gradients that it takes inside; tritoncnn.compile_grad gives gradients"
-            if module.result.watch.differentiated
-            else next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
-        )
+        why = kept.what or untraced(error, module.result.read, module.result.watch.differentiated)
         raise UnsupportedError(f"the model cannot be captured{f' (at {line})' if line else ''}: {why}") from error
     finally:
         logging.disable(logged)
 
 
-def _stand_in(module: Traced, size: int) -> None:
-    module.result.stand_in = size
+def _prepare(module: Traced, size: int, ask: Ask) -> None:
+    """``size`` stands for how many places a mask selects."""
+    module.result.stand_in, module.result.ask = size, lambda: ask
 
 
 def _reads_sizes(module: Traced, example: tuple[torch.Tensor, ...], traced: torch.fx.GraphModule) -> bool:
     """Whether the call is another one where a mask selects another number of places; no_grad is known to be kept by now."""
-    _stand_in(module, STAND_INS[1])
+    module.result.stand_in = STAND_INS[1]
     again = torch.export.export(module, example, strict=False).graph_module
     graphs, others = (
         [printed(one.graph) for one in found.modules() if isinstance(one, torch.fx.GraphModule)]

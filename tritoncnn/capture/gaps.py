@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from tritoncnn.capture.selecting import STAND_INS
+
 SIZE = "whose size depends on data"
+KEEP = "keep the tensor of one element, as in queue[(at + torch.arange(n)) % size] = x"
+WHERE = "torch.where computes both ways, a product with a mask keeps the shape"
+MASK = f"{WHERE}; a mask that is made of numbers in forward, as by torch.eye, selects a known number of places"
 COMPLEX = "complex numbers are not computed in"
 FACTORS = "a matrix is not factorised; what no trained parameter enters, torch can compute beforehand and hand in"
 WHY = {  # ATen op, without its overload where all of them are meant
     "masked_select": f"masked_select, {SIZE}; use torch.where or a product with the mask",
     "nonzero": f"nonzero, {SIZE}",
+    "nonzero_numpy": f"nonzero, {SIZE}",
     "_assert_async": "an assertion about numbers of tensors, which a plan cannot end by; make it before the call",
     "argwhere": f"argwhere, {SIZE}",
-    "item": "item(), a number that depends on data: keep the tensor of one element",
-    "_local_scalar_dense": "item(), a number that depends on data: keep the tensor of one element",
+    "item": f"item(), a number that depends on data: {KEEP}",
+    "_local_scalar_dense": f"item(), a number that depends on data: {KEEP}",
     "_unique2": f"unique, {SIZE}",
     "unique_dim": f"unique, {SIZE}",
     "unique_consecutive": f"unique_consecutive, {SIZE}",
@@ -84,3 +90,20 @@ def gap(name: str) -> str:
     if (plain.startswith("special_") or plain in ("igamma", "igammac", "gcd", "lcm")) and plain not in WHY:
         return f"{plain.removeprefix('special_')}, which {HANDED}"
     return WHY.get(name) or WHY.get(plain, name.removesuffix(".default"))
+
+
+def untraced(error: Exception, read: str, differentiated: bool) -> str:
+    """What is said of a call that torch cannot trace.
+
+    read            what in it has read a number out of a tensor, in words, or ""
+    differentiated  gradients were taken in it
+    """
+    text = f"{type(error).__name__} {error}".lower()
+    selected = any(str(size) in text for size in STAND_INS)
+    if selected or any(word in text for word in ("data-dependent", "datadependent", "unbacked", "symint")):
+        if read:
+            return f"{read} reads a number out of a tensor, which data decide: {KEEP}"
+        return f"its control flow or shapes depend on data; {MASK if selected else WHERE}"
+    if differentiated:
+        return "torch.export cannot follow the gradients that it takes inside; tritoncnn.compile_grad gives gradients"
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

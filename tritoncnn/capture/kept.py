@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tritoncnn.capture.left import Tables, leave
+from tritoncnn.capture.fixed import Ask
+from tritoncnn.capture.left import Tables, leave, lent, read_of
 
 KEEPS = "something that forward keeps outside of parameters and buffers"
 TENSOR = f"{KEEPS}, a tensor: register_buffer keeps it from call to call"
@@ -98,6 +99,8 @@ class _Log(TorchDispatchMode):
         self.words: dict[int, str] = {}  # for tables without content, by identity
         self.alive: list[Any] = []  # so that no identity is used twice
         self.made: list[_Made] = []
+        self.done = 0  # how many of these are computed
+        self.known: dict[int, torch.Tensor] = {}  # their results, by identity
 
     def hold(self, tensor: Any) -> None:
         self.numbers.setdefault(id(tensor), len(self.numbers))
@@ -108,7 +111,8 @@ class _Log(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         said = f"{func} {tree_map(self._said, (args, kwargs or {}))}"  # before the op runs: it may change them
-        fixed = torch.Tag.nondeterministic_seeded not in func.tags and all(self._of_code(x) for x in operands)
+        reads = read_of(func, operands)
+        fixed = torch.Tag.nondeterministic_seeded not in func.tags and all(self._of_code(x) for x in reads)
         found = func(*args, **(kwargs or {}))
         results = [one for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
         if fixed:
@@ -137,7 +141,17 @@ class _Log(TorchDispatchMode):
         return id(tensor) not in self.numbers if isinstance(tensor, FakeTensor) else True
 
     def _named(self, value: Any) -> Any:
-        return _Number(id(value)) if isinstance(value, FakeTensor) else value
+        if not isinstance(value, FakeTensor):
+            return value
+        with _disable_current_modes():
+            return _Number(id(value)) if self._of_code(value) else lent(value)
+
+    def ask(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """What a tensor holds now, where that follows from numbers of the code and sizes alone."""
+        if id(tensor) not in self.words:
+            return None
+        with _disable_current_modes(), torch.no_grad():
+            return self._computed()[id(tensor)].clone()
 
     def leave(self) -> Tables:
         """The tables that follow from the code's numbers; all else is let go."""
@@ -147,11 +161,14 @@ class _Log(TorchDispatchMode):
 
     def _computed(self) -> dict[int, torch.Tensor]:
         """All tables, those of earlier calls too, by identity."""
-        known = {} if self.earlier is None else self.earlier._computed()
-        for made in self.made:
+        known = self.known
+        if self.earlier is not None and not self.done:
+            known.update(self.earlier._computed())
+        for made in self.made[self.done :]:
             args, kwargs = tree_map(lambda x: known[x.identity] if isinstance(x, _Number) else x, made.operands)
             found = [x for x in tree_leaves(made.func(*args, **kwargs)) if isinstance(x, torch.Tensor)]
             known.update(zip(made.results, found, strict=True))
+            self.done += 1
         return known
 
     def _said(self, value: Any) -> str:
@@ -172,14 +189,17 @@ class _Log(TorchDispatchMode):
             return f"{value.dtype} {list(value.shape)} {value.reshape(-1)[:SMALL].tolist()}"
 
 
-def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Kept:
+def kept_by(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], prepare: Callable[[Ask], None] = lambda ask: None
+) -> Kept:
     """What two calls ``module(*example)`` keep and read: they are made on tensors without content, as torch.export makes its own.
+    ``prepare`` is told before each whom to ask for what tensors hold.
 
     Tables that the code has kept of its own numbers have these afterwards, so that torch.export finds them.
     """
     logs: list[_Log] = []
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    what = _called_twice(module, example, mode, logs)
+    what = _called_twice(module, example, mode, logs, prepare)
     held = {id(x): x for log in logs for x in log.alive if not isinstance(x, FakeTensor)}
     mode.fake_tensor_converter.meta_converter.tensor_memo.clear()  # a tensor that a weak reference knows cannot change its kind
     leave(logs)
@@ -187,8 +207,9 @@ def kept_by(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> Kept:
 
 
 def _called_twice(
-    module: torch.nn.Module, example: Sequence[torch.Tensor], mode: FakeTensorMode, logs: list[_Log]
-) -> str:
+    module: torch.nn.Module, example: Sequence[torch.Tensor], mode: FakeTensorMode, logs: list[_Log],
+    prepare: Callable[[Ask], None],
+) -> str:  # fmt: skip
     def called(log: _Log) -> None:
         state: dict[str, torch.Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         fakes: dict[str, torch.Tensor] = {
@@ -197,6 +218,7 @@ def _called_twice(
         inputs = tuple(mode.from_tensor(tensor, static_shapes=True) for tensor in example)
         for tensor in (*fakes.values(), *inputs):
             log.hold(tensor)
+        prepare(log.ask)
         with mode, log:
             torch.func.functional_call(module, fakes, inputs)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -22,6 +22,10 @@ DRAWN = {
     aten.alpha_dropout.default,
     aten.feature_alpha_dropout.default,
 }  # torch tags not all
+LENDING = frozenset({  # ops that ask a tensor for its size and dtype, not for its numbers; of the latter ones the second
+    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
+    "type_as", "expand_as", "view_as", "reshape_as",
+})  # fmt: skip
 # Tensors without numbers by a key, which nothing else of ours holds; and what gives the numbers by such keys.
 Tables = tuple[dict[int, torch.Tensor], Callable[[list[int]], Mapping[int, torch.Tensor]]]
 
@@ -65,37 +69,69 @@ def _became(table: torch.Tensor, numbers: torch.Tensor) -> bool:
     return True
 
 
-def is_fixed(node: torch.fx.Node, constants: Collection[str], known: dict[torch.fx.Node, bool]) -> bool:
-    """Whether a result follows from numbers of the code alone; ``known`` has what is known of others."""
+def all_of(func: Any, operands: Sequence[T]) -> Sequence[T]:
+    return operands
+
+
+def read_of(func: Any, operands: Sequence[T]) -> Sequence[T]:
+    """Those tensors among an op's operands whose numbers count, not their sizes and dtypes alone."""
+    packet, _, overload = getattr(func, "__name__", "").partition(".")
+    if packet not in LENDING and (packet, overload) != ("to", "other"):
+        return operands
+    return operands[:1] if packet == "to" or packet.endswith("_as") else ()
+
+
+def is_fixed(
+    node: torch.fx.Node,
+    constants: Collection[str],
+    known: dict[torch.fx.Node, bool],
+    read: Callable[[Any, Sequence[torch.fx.Node]], Sequence[torch.fx.Node]] = all_of,
+) -> bool:
+    """Whether a result follows from numbers of the code alone; ``known`` has what is known of others.
+
+    ``read``: by ``read_of``, it may follow from sizes of other tensors, too.
+    """
 
     def follows(one: torch.fx.Node) -> bool:
         if one.op == "placeholder":
             return one.name in constants
         drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ()) or one.target in DRAWN
-        return not drawn and all(known[x] for x in one.all_input_nodes)
+        return not drawn and all(known[x] for x in read(one.target, one.all_input_nodes))
 
-    return after_operands(node, follows, known)
+    return after_operands(node, follows, known, read)
 
 
 def numbers_of(node: torch.fx.Node, constants: dict[str, torch.Tensor], known: dict[torch.fx.Node, Any]) -> Any:
-    """What a result is that follows from numbers of the code alone; ``known`` has those that are computed."""
+    """What a result is that follows from numbers of the code, and sizes; ``known`` has those that are computed."""
 
     def compute(one: torch.fx.Node) -> Any:
         if one.op == "placeholder":
             return constants[one.name].clone()
-        args, kwargs = torch.fx.map_arg((one.args, one.kwargs), known.__getitem__)
+        args, kwargs = torch.fx.map_arg(
+            (one.args, one.kwargs), lambda x: known[x] if x in known else lent(x.meta["val"])
+        )
         call: Any = one.target
         return call(*args, **kwargs)
 
-    return after_operands(node, compute, known)
+    return after_operands(node, compute, known, read_of)
 
 
-def after_operands(node: torch.fx.Node, find: Callable[[torch.fx.Node], T], known: dict[torch.fx.Node, T]) -> T:
+def lent(tensor: torch.Tensor) -> torch.Tensor:
+    """Zeros of a tensor's size and dtype."""
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+
+
+def after_operands(
+    node: torch.fx.Node,
+    find: Callable[[torch.fx.Node], T],
+    known: dict[torch.fx.Node, T],
+    read: Callable[[Any, Sequence[torch.fx.Node]], Sequence[torch.fx.Node]] = all_of,
+) -> T:
     """What is found of a node, once it is known of all that it is made of. Not by recursion: chains may be long."""
     todo = [node]
     while todo:
         one = todo[-1]
-        missing = [x for x in one.all_input_nodes if x not in known] if one not in known else []
+        missing = [x for x in read(one.target, one.all_input_nodes) if x not in known] if one not in known else []
         if missing:
             todo += missing
             continue

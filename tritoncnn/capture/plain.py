@@ -3,8 +3,8 @@
 torch.export writes the same list and honours more, but loading what it needs (torch._dynamo, sympy) takes longer than all
 else that the first answer of a small model costs. So it is asked for what is not plain, and for that alone:
 
-* a number is read out of a tensor, or a tensor is held that is neither an input nor a parameter or buffer of the nets, nor made
-  inside (by torch.arange, by torch.tensor of numbers: the same in every call);
+* a number that data decide is read out of a tensor, or a tensor is held that is neither an input nor a parameter or buffer of
+  the nets, nor made inside (by torch.arange, by torch.tensor of numbers: the same in every call);
 * torch.no_grad, torch.autocast or torch.func is entered, or gradients are taken inside;
 * an input or a parameter is changed in place, or a tensor whose memory another tensor has, too, or to another size or dtype;
 * random numbers are drawn in place or, but for dropout, beside any change in place;
@@ -35,8 +35,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map
 
 from tritoncnn.capture.aten import model_line
+from tritoncnn.capture.fixed import Ask
 from tritoncnn.capture.kept import KEEPS, OTHERWISE, TENSOR, as_before
-from tritoncnn.capture.left import DRAWN, Tables, after_operands, is_fixed, numbers_of
+from tritoncnn.capture.left import DRAWN, Tables, after_operands, is_fixed, numbers_of, read_of
 from tritoncnn.capture.selecting import READ, SELECTED, SELECTION, STAND_INS, printed, selects
 from tritoncnn.capture.shadow import NotPlain, Shadow, Sizes, sized
 
@@ -81,6 +82,8 @@ class _Recorder(SchemaCheckMode):
             str, torch.Tensor
         ] = {}  # tensors that the code makes of its numbers, by the name of their node
         self.adopted: dict[torch.fx.Node, torch.fx.Node] = {}  # of tables that a call before has left
+        self.follows: dict[torch.fx.Node, bool] = {}  # whether from numbers of the code, and sizes
+        self.numbers: dict[torch.fx.Node, Any] = {}  # of what does, where it was asked for
         self._switches = _switches()
 
     @classmethod
@@ -127,6 +130,17 @@ class _Recorder(SchemaCheckMode):
             self._bind(found, self._call(func, *operands))
         return found
 
+    def ask(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """What a tensor holds now, where that follows from numbers of the code and sizes alone."""
+        if not isinstance(tensor, Shadow):
+            return None
+        node = self.named(tensor)
+        if not is_fixed(node, self.constants, self.follows, read_of):
+            return None
+        with _disable_current_modes(), torch.no_grad():
+            found: torch.Tensor = numbers_of(node, self.constants, self.numbers)
+        return found
+
     def leave(self) -> Tables:
         """The tables that follow from the code's numbers; all else is let go."""
         made = {id(shadow): self.nodes[id(shadow)] for shadow in self.kept if id(shadow) in self.nodes}
@@ -134,6 +148,7 @@ class _Recorder(SchemaCheckMode):
         fixed = {key for key, node in made.items() if is_fixed(node, self.constants, known)}
         tables: dict[int, torch.Tensor] = {id(shadow): shadow for shadow in self.kept if id(shadow) in fixed}
         self.kept.clear()
+        self.numbers.clear()
         numbers: dict[torch.fx.Node, Any] = {}
 
         def compute(keys: list[int]) -> dict[int, torch.Tensor]:
@@ -280,20 +295,21 @@ class _Kept(NotPlain):
 
 def trace_twice(
     module: torch.nn.Module, example: Sequence[torch.Tensor], traces: list[Any],
-    stand_in: Callable[[int], None] = lambda size: None,
+    prepare: Callable[[int, Ask], None] = lambda size, ask: None,
 ) -> tuple[Program, str]:  # fmt: skip
     """(the ops of ``module(*example)``, what a second call would do otherwise, in words, or ""): a counter, a list that grows,
-    a tensor kept for the next call, how many places a mask selects, for which ``stand_in`` is told another number. Raises
-    NotPlain, or whatever the module raises. ``traces`` takes what is to ``leave`` in the end.
+    a tensor kept for the next call, how many places a mask selects. Before each trace, ``prepare`` is told another number for
+    these, and whom to ask for what tensors hold. Raises NotPlain, or whatever the module raises. ``traces`` takes what is to
+    ``leave`` in the end.
     """
     with as_before(module):
         first = _Recorder()
         traces.append(first)
-        stand_in(STAND_INS[0])
+        prepare(STAND_INS[0], first.ask)
         program = _trace(module, example, first)
-        stand_in(STAND_INS[1])
         try:
             traces.append(_Recorder(first))
+            prepare(STAND_INS[1], traces[-1].ask)
             again = _trace(module, example, traces[-1])
         except _Kept:
             return program, TENSOR
@@ -302,8 +318,9 @@ def trace_twice(
     if _alike(program, again):
         return program, ""
     if selects(program.graph):
-        stand_in(STAND_INS[0])
-        if _alike(program, _trace(module, example, _Recorder(first))):
+        third = _Recorder(first)
+        prepare(STAND_INS[0], third.ask)
+        if _alike(program, _trace(module, example, third)):
             return program, READ
     return program, OTHERWISE
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tritoncnn.capture.fixed import Ask, Fixed
 from tritoncnn.capture.selecting import STAND_INS, Selecting
 from tritoncnn.capture.watch import Watch
 from tritoncnn.tree import Form, flatten
@@ -21,6 +22,8 @@ class Result:
     watch: Watch
     way: str
     stand_in: int = STAND_INS[0]  # for the size of x[mask]
+    ask: Callable[[], Ask] = staticmethod(lambda: lambda tensor: None)  # in each call: whom to ask what a tensor holds
+    read: str = ""  # what has read a number out of a tensor that data decide, the last
     held: Sequence[
         torch.Tensor
     ] = ()  # tensors of its own that the code reads, where torch.export gives others of their memory
@@ -40,13 +43,16 @@ class Traced(torch.nn.Module):
         numbers = _drawn_by_python()
         torch.clear_autocast_cache()  # casts of parameters that a call before has left, where an autocast is used anew
         self.result.watch.begin(self)
-        with Selecting(self.result.stand_in):
+        with Selecting(self.result.stand_in), Fixed(self.result.ask(), self._read):
             found, self.result.form = flatten(self.function(*tensors))
         if _drawn_by_python() != numbers:
             self.result.watch.note(
                 "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
             )
         return tuple(self.result.watch.settle(found))
+
+    def _read(self, what: str) -> None:
+        self.result.read = what
 
 
 def _drawn_by_python() -> tuple[object, ...]:
