@@ -1,4 +1,4 @@
-"""The command line, as ``python -m tritoncnn`` and as the script ``tritoncnn``."""
+"""The command line, as ``python -m tritoncnn`` and as the script ``tritoncnn``. It imports nothing before it can take Ctrl-C."""
 
 import sys
 
@@ -12,6 +12,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("tritoncnn: interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        exec(
+            ""
+        )  # Python forgets an interrupt that went through an exec(), as of dataclasses, and would end by the signal
 
 
 if __name__ == "__main__":

@@ -73,6 +73,10 @@ class NonFiniteError(TritonCNNError):
     """The loss stopped being a finite number."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop, and saved its state first. The message says how to go on."""
+
+
 class SaveError(TritonCNNError):
     """A file could not be written; what was there before is intact."""
 

@@ -235,6 +235,31 @@ main()
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "tritoncnn: interrupted\n")
 
 
+def test_the_package_itself_imports_nothing_that_ctrl_c_could_interrupt() -> None:
+    code = "import sys; before = {*sys.modules}; import tritoncnn; print(*sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert set(done.stdout.split()) <= {"__future__", "tritoncnn"}, done.stderr
+
+
+def test_an_interrupt_inside_of_an_exec_ends_with_130_too() -> None:
+    """Python would end by the signal after it, as it does for one that nobody takes."""
+    program = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "click":
+            exec("signal.raise_signal(signal.SIGINT)")
+
+sys.meta_path.insert(0, Interrupted())
+from tritoncnn.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "tritoncnn: interrupted\n")
+
+
 def test_an_error_that_follows_an_interrupt_is_the_interrupt(tmp_path: Path) -> None:
     code = """
 import time

@@ -26,8 +26,8 @@ from tritoncnn.lecture.page import clock, page_of
 from tritoncnn.lecture.row import Row, Shown
 from tritoncnn.lecture.rows import compared
 from tritoncnn.lecture.stage import RowError, Stage
+from tritoncnn.signals import Signals, end_as_by_ctrl_c
 from tritoncnn.tasks import find_task
-from tritoncnn.train.interrupt import Signals, end_as_by_ctrl_c
 from tritoncnn.train.ways import read_ways
 
 Run = Callable[[Stage], Shown]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
-from tritoncnn import forks
+from tritoncnn import forks, signals
 from tritoncnn.capture.aten import SEED, Walk, model_line
 from tritoncnn.capture.decompose import kept_whole
 from tritoncnn.capture.fixed import Answers, Ask
@@ -97,7 +97,7 @@ def capture(
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.layout is not torch.strided:
             raise InputError(f"{input_named(name)} must be a dense tensor; got {tensor.layout}; use .to_dense()")
-    with forks.apart(), TRACING, torch.inference_mode(False), _on_cpu():
+    with forks.apart(), TRACING, signals.RaisedLater(), torch.inference_mode(False), _on_cpu():
         tensors = _apart(tensors)
         module = Traced(nets, function)
         if nets:

@@ -18,7 +18,7 @@ from typing import Any
 from tritoncnn import settings
 from tritoncnn.data.files import read_file
 from tritoncnn.errors import CheckpointError, TritonCNNError
-from tritoncnn.train.interrupt import Signals, end_as_by_ctrl_c
+from tritoncnn.signals import Signals, end_as_by_ctrl_c
 
 MOST = 16 << 20  # bytes of a JSON file, and of what a command says
 PATIENCE = 60.0  # seconds that an interrupted command has for saving

@@ -1,10 +1,10 @@
 """The engine: training loop, checkpoints, run folder, curves, progress, answers. It reads only what a Task says."""
 
+from tritoncnn.errors import Interrupted
 from tritoncnn.train.baseline import tell_baseline
 from tritoncnn.train.compare import Compared, Further, compare
 from tritoncnn.train.configfile import lay_over, read_config, task_of_config
 from tritoncnn.train.folder import RUNS, task_name
-from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import Outcome, rehearse, resume, train
 from tritoncnn.train.measure import Measured, measure
 from tritoncnn.train.options import Options

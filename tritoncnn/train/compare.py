@@ -11,12 +11,11 @@ from typing import Any
 
 from tritoncnn.atomic import unfinished, write_file
 from tritoncnn.data.files import look, read_file
-from tritoncnn.errors import CheckpointError, InputError, SaveError, TritonCNNError
+from tritoncnn.errors import CheckpointError, InputError, Interrupted, SaveError, TritonCNNError
 from tritoncnn.task import Task
 from tritoncnn.train.answers import as_csv
 from tritoncnn.train.comparison import columns_of, draw_table, tell_table
 from tritoncnn.train.folder import MAX_CONFIG, check_out, make_folder, write_json
-from tritoncnn.train.interrupt import Interrupted
 from tritoncnn.train.loop import resume, train
 from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent

@@ -19,8 +19,9 @@ from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, Examples, load_data
 from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, read_ahead
-from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
+from tritoncnn.errors import CheckpointError, InputError, Interrupted, NonFiniteError
 from tritoncnn.memory import peak_memory
+from tritoncnn.signals import HeldSignals
 from tritoncnn.task import LOSS, Step, Task
 from tritoncnn.train import folder
 from tritoncnn.train.adversarial import Adversary
@@ -32,7 +33,6 @@ from tritoncnn.train.evaluate import BATCH, Evaluator
 from tritoncnn.train.events import EventLog, check_tensorboard
 from tritoncnn.train.finetune import weights_of
 from tritoncnn.train.folder import RunFolder
-from tritoncnn.train.interrupt import HeldSignals, Interrupted
 from tritoncnn.train.options import Options
 from tritoncnn.train.progress import Silent
 from tritoncnn.train.training_step import TrainingStep
