@@ -102,7 +102,6 @@ def argsort(
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(length, tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
         ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, COUNT=count, DESCENDING=descending,
-        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel * length,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip

@@ -125,7 +125,7 @@ def build(
     num_stages: int = 2,
     **constants: Any,
 ) -> Launch:
-    """A Launch; ``constants`` are the kernel's.
+    """A Launch; ``constants`` are the kernel's, the fields of its tile among them.
 
     A pointer that is None becomes the constant None, so that the kernel's branch on it folds. The kernel has the constant WIDE
     (offsets are int64), GRID unless it serves grids of any size and, when it takes a slot, EPILOGUE and the tuple ``args``;

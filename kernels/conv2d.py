@@ -321,11 +321,9 @@ def conv2d(
         **problem._asdict(),
         POOL_H=POOL_H, POOL_W=POOL_W, WINDOW=window, Y=volume(y).strides, I=volume(indices).strides if indices else None,
         X=volume(x).strides, F=volume(filters).strides, GAP=panel_gap(w) if panel else 0, RANK=x.rank, FLAT=flat,
-        BLOCK_NPQ=tile.BLOCK_NPQ, BLOCK_K=tile.BLOCK_K, BLOCK_CRS=tile.BLOCK_CRS,
         slot=epilogue,
         prologue=prologue,
         results=1 if indices is None and parts is None else 2,
         flops=problem.flops,
-        num_warps=tile.num_warps,
-        num_stages=tile.num_stages,
+        **tile._asdict(),
     )  # fmt: skip

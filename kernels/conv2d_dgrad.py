@@ -224,9 +224,7 @@ def conv2d_dgrad(
         TAPS_D=tap_steps(problem.T, STEP[0], DIL[0]), TAPS_H=tap_steps(problem.R, STEP[1], DIL[1]),
         TAPS_W=tap_steps(problem.S, STEP[2], DIL[2]),
         DX=volume(dx).strides, DY=volume(dy).strides, F=volume(w).strides, RANK=dx.rank,
-        BLOCK_NHW=tile.BLOCK_NHW, BLOCK_C=tile.BLOCK_C, BLOCK_K=tile.BLOCK_K,
         slot=epilogue,
         flops=problem.flops,
-        num_warps=tile.num_warps,
-        num_stages=tile.num_stages,
+        **tile._asdict(),
     )  # fmt: skip

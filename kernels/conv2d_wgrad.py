@@ -219,11 +219,9 @@ def conv2d_wgrad(
         **problem._asdict(),
         DW=volume(dw).strides, STRIDE_DB=db.strides[0] if db else 0, X=volume(x).strides, DY=volume(dy).strides,
         BIAS=int(db is not None), ROWS=rows, PADDED=problem.padded,
-        BLOCK_CRS=tile.BLOCK_CRS, BLOCK_K=tile.BLOCK_K, BLOCK_NPQ=tile.BLOCK_NPQ, SPLIT=tile.SPLIT,
         results=2 if db and not parts else 1,
         flops=problem.flops,
-        num_warps=tile.num_warps,
-        num_stages=tile.num_stages,
+        **tile._asdict(),
     )  # fmt: skip
     if parts is None:
         return (products,), None

@@ -71,8 +71,8 @@ def group_mean(
         group_mean_kernel,
         (ceil_div(N * groups, tile.BLOCK_N),),
         {"y_ptr": y, "x_ptr": x},
-        N=N, G=groups, SIZE=size, Y=y.strides, X=x.strides, BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(size),
+        N=N, G=groups, SIZE=size, Y=y.strides, X=x.strides, BLOCK_C=power_of_2(size),
         slot=epilogue,
         flops=4 * N * C,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip

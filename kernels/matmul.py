@@ -213,12 +213,10 @@ def matmul(
         M=M, N=N, K=K, Y=y.strides[-2:], A=a.strides[-2:], B=b.strides[-2:], STRIDE_SUMS=sums.strides[0] if sums else 0,
         RANK=y.rank, BATCH=(1,) * len(filled) + lead, BATCH_Y=batch_y, BATCH_A=batch_a, BATCH_B=batch_b,
         GAP=panel_gap(given) if panel else 0, SUMS=int(sums is not None),
-        BLOCK_M=tile.BLOCK_M, BLOCK_N=tile.BLOCK_N, BLOCK_K=tile.BLOCK_K, SPLIT=tile.SPLIT,
         slot=None if parts else epilogue,
         results=2 if sums and not parts else 1,
         flops=2 * batch * M * N * K,
-        num_warps=tile.num_warps,
-        num_stages=tile.num_stages,
+        **tile._asdict(),
     )  # fmt: skip
     if parts is None:
         return (product,), None

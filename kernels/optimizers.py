@@ -146,10 +146,9 @@ def sgd(
         MOMENTUM=momentum,
         WEIGHT_DECAY=weight_decay,
         NESTEROV=nesterov,
-        BLOCK=tile.BLOCK,
         results=1 if m is None else 2,
         flops=6 * p.numel,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )
 
 
@@ -171,10 +170,9 @@ def adamw(
         BETA2=betas[1],
         EPS=eps,
         WEIGHT_DECAY=weight_decay,
-        BLOCK=tile.BLOCK,
         results=3,
         flops=14 * p.numel,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )
 
 
@@ -191,9 +189,8 @@ def ema(
         {"e_ptr": e, "p_ptr": p, "step_ptr": step},
         NUMEL=p.numel,
         DECAY=decay,
-        BLOCK=tile.BLOCK,
         flops=3 * p.numel,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )
 
 

@@ -96,8 +96,7 @@ def pad2d(
         (ceil_div(rows, tile.BLOCK_ROWS), ceil_div(lanes, tile.BLOCK_LANES)),
         {"y_ptr": y, "x_ptr": x},
         N=N, H=H, W=sizes[0], HP=HP, WP=sizes[1], ROW_C=row_c, LANE_C=lane_c, TOP=top, LEFT=sizes[2],
-        Y=y_strides, X=x_strides, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
-        num_warps=tile.num_warps,
+        Y=y_strides, X=x_strides, **tile._asdict(),
     )  # fmt: skip
 
 
@@ -143,8 +142,7 @@ def border2d(y: TensorType, *, padding: tuple[int, int, int, int], tile: Tile | 
         (ceil_div(N * count, tile.BLOCK_ROWS), ceil_div(C, tile.BLOCK_LANES)),
         {"y_ptr": y},
         N=N, C=C, H=H, W=W, WP=WP, ABOVE=above, COUNT=max(count, 1), TOP=top, LEFT=left, Y=y.strides,
-        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip
 
 

@@ -126,12 +126,11 @@ def _forward(
         (ceil_div(N * P * Q, tile.BLOCK_PIXELS), ceil_div(C, tile.BLOCK_C)),
         {"y_ptr": y, "i_ptr": index, "x_ptr": x},
         **constants, Y=y.strides, I=index.strides if index else None, X=x.strides, MAX=most,
-        INCLUDE_PAD=include_pad,
-        UNROLL=constants["R"] * constants["S"] <= UNROLL_TAPS, BLOCK_PIXELS=tile.BLOCK_PIXELS, BLOCK_C=tile.BLOCK_C,
+        INCLUDE_PAD=include_pad, UNROLL=constants["R"] * constants["S"] <= UNROLL_TAPS,
         slot=epilogue,
         results=1 if index is None else 2,
         flops=y.numel * constants["R"] * constants["S"],
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip
 
 

@@ -118,10 +118,9 @@ def _backward(
         {"dx_ptr": dx, "dy_ptr": dy, "i_ptr": index},
         **constants, TAPS_H=taps_h, TAPS_W=taps_w, DX=dx.strides, DY=dy.strides,
         I=index.strides if index else None, INCLUDE_PAD=include_pad, UNROLL=taps_h[2] * taps_w[2] <= UNROLL_TAPS,
-        BLOCK_PIXELS=tile.BLOCK_PIXELS, BLOCK_C=tile.BLOCK_C,
         slot=epilogue,
         flops=dx.numel * taps_h[2] * taps_w[2],
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip
 
 

@@ -293,11 +293,10 @@ def reduce(
         {"y_ptr": parts or y, "z_ptr": None, "x_ptr": x},
         KEEP=keep, RED=red, KEEP_SIZES=keep_sizes, Y_KEEP=strides_y, X_KEEP=strides_x, RED_SIZES=red_sizes,
         X_RED=strides_red, WHOLE=y.dtype == "i64", MAX=kind == "max", SCALE=scale, MEAN=kind == "mean" and red > 0,
-        LANES_KEPT=not lanes_reduced,
-        BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT, PAIR=False,
+        LANES_KEPT=not lanes_reduced, PAIR=False,
         slot=slot,
         flops=keep * red,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip
     if parts is None:
         return (launch,), None
@@ -327,12 +326,11 @@ def sum_pair(
         {"y_ptr": parts or y, "z_ptr": None if parts else z, "x_ptr": None},
         KEEP=keep, RED=red, KEEP_SIZES=(1, 1, K0, K1), Y_KEEP=(0, 0, *walk.y.strides), X_KEEP=(0, 0, 0, 0),
         RED_SIZES=(1, 1, R0, R1), X_RED=(0, 0, 0, 0), LANES_KEPT=not _lanes_reduced(walk, keep),
-        WHOLE=False, MAX=False, SCALE=1.0, MEAN=False,
-        BLOCK_KEEP=tile.BLOCK_KEEP, BLOCK_RED=tile.BLOCK_RED, SPLIT=tile.SPLIT, PAIR=True,
+        WHOLE=False, MAX=False, SCALE=1.0, MEAN=False, PAIR=True,
         slot=slot,
         results=1 if parts else 2,
         flops=2 * keep * red,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip
     return ((launch,), None) if parts is None else ((launch, sum_parts(flat, flat, parts, target=target)), parts)
 

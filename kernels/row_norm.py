@@ -87,9 +87,8 @@ def row_norm(
         (ceil_div(N, tile.BLOCK_N),),
         {"y_ptr": y, "mean_ptr": mean, "var_ptr": var, "x_ptr": x},
         N=N, C=C, Y=y.strides, X=x.strides, MEAN=mean.strides[0], VAR=var.strides[0], EPS=eps,
-        BLOCK_N=tile.BLOCK_N, BLOCK_C=power_of_2(C),
+        BLOCK_C=power_of_2(C), **tile._asdict(),
         slot=epilogue,
         results=3,
         flops=8 * N * C,
-        num_warps=tile.num_warps,
     )  # fmt: skip

@@ -99,7 +99,6 @@ def scan(
         {"y_ptr": y, "x_ptr": x},
         ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, LENGTH=x.shape[dim], Y_STEP=y.strides[dim],
         X_STEP=x.strides[dim], KIND=kind, REVERSE=reverse, EXCLUSIVE=exclusive,
-        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip

@@ -97,9 +97,8 @@ def sum_parts(
         {"y_ptr": y, "sums_ptr": sums, "part_ptr": parts},
         D=shape, NUMEL=y.numel, LENGTH=length, SPLIT=parts.shape[0], Y=strides,
         STRIDE_SUMS=sums.strides[0] if sums else 0, DENSE=y.is_row_major, UNROLL=parts.shape[0] <= UNROLLED,
-        BLOCK=tile.BLOCK,
         slot=epilogue,
         results=1 if sums is None else 2,
         flops=parts.numel,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip

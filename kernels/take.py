@@ -177,10 +177,9 @@ def take(
         {"y_ptr": y, "at_ptr": at, "x_ptr": x, "i_ptr": index, "w_ptr": weight},
         ROWS=rows, SIZES=sizes, Y=y_strides, AT=at_strides, X=x_strides, I=i_strides, LENGTH=x.shape[dim],
         STEP=x.strides[dim], TAPS=count, TAP_STEP=index.strides[0] if taps else 0, MAX=at is not None, FIRST=first,
-        OUTSIDE=outside, BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
+        OUTSIDE=outside, **tile._asdict(),
         results=1 if at is None else 2,
         flops=y.numel * count,
-        num_warps=tile.num_warps,
     )  # fmt: skip
 
 
@@ -223,7 +222,6 @@ def put(
         ROWS=rows, SIZES=sizes, Y=y_strides, X=x_strides, I=i_strides, BASE=base_strides, LENGTH=y.shape[dim],
         STEP=y.strides[dim], BASE_STEP=(base or y).strides[dim], COUNT=count, X_STEP=x.strides[dim],
         I_STEP=full.strides[dim], JOIN=join, SKIP=skip, KEPT=kept,
-        BLOCK_ROWS=tile.BLOCK_ROWS, BLOCK_LANES=tile.BLOCK_LANES,
         flops=x.numel,
-        num_warps=tile.num_warps,
+        **tile._asdict(),
     )  # fmt: skip
