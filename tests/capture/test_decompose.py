@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from tests.applied import Applied
 from tritoncnn.capture import capture_module, table
 from tritoncnn.errors import UnsupportedError
 from tritoncnn.ops.evaluate import evaluate
@@ -19,17 +19,8 @@ X = (torch.arange(1, 25) / 25).reshape(2, 3, 4)
 WHOLE = torch.arange(-12, 12).reshape(2, 3, 4)
 
 
-class Call(nn.Module):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x: torch.Tensor) -> Any:
-        return self.function(*x)
-
-
 def ours(function: Callable[..., Any], *x: torch.Tensor) -> torch.Tensor:
-    captured = capture_module(Call(function), x)
+    captured = capture_module(Applied(function), x)
     inputs = dict(zip(captured.inputs, x, strict=True)) | captured.constants
     (found,) = evaluate(captured.graph, {value.name: inputs[value.name] for value in captured.graph.inputs})
     return found

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.applied import Applied
 from tritoncnn.capture import Captured, capture, export
 from tritoncnn.capture.plain import trace_twice
 from tritoncnn.capture.shadow import NotPlain
@@ -113,17 +114,6 @@ def said(captured: Captured) -> dict[str, Any]:
     }
 
 
-class Made(nn.Module):
-    """Makes tensors of numbers while it runs."""
-
-    def __init__(self, make: Callable[[torch.Tensor], Any]) -> None:
-        super().__init__()
-        self.make = make
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.make(x)
-
-
 def _filled(x: torch.Tensor) -> torch.Tensor:
     y = torch.zeros(x.shape[-1])
     y += 2
@@ -169,7 +159,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], torch.Tensor]] = {
 @pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("gradients", [False, True])
 def test_what_the_code_makes_of_numbers_is_plain(name: str, gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = Made(MADE[name])
+    net = Applied(MADE[name])
 
     def make() -> Captured:
         return capture({"net": net}, lambda x: net(x), (IMAGE,), ("x",), title="Net", gradients=gradients)
@@ -181,7 +171,7 @@ def test_what_the_code_makes_of_numbers_is_plain(name: str, gradients: bool, mon
 def test_numbers_are_those_of_the_capture() -> None:
     """A later change of the array from which a tensor was made is not seen, as it is not by torch.export."""
     array = np.array([1.0, 2.0], np.float32)
-    net = Made(lambda x: x + torch.as_tensor(array))
+    net = Applied(lambda x: x + torch.as_tensor(array))
     found = capture({"net": net}, lambda x: net(x), (torch.rand(2),), ("x",), title="Net")
     array[:] = 7
     assert held(found) == {"lifted_tensor_0": (torch.float32, [1.0, 2.0])}

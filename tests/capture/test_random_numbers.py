@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.applied import Applied
 from tritoncnn.autodiff import differentiate
 from tritoncnn.capture import capture_loss, capture_module
 from tritoncnn.errors import UnsupportedError
@@ -19,20 +20,11 @@ N = 40000
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Drawing(nn.Module):
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x)
-
-
 def drawn(function: Function, seed: int = 3, x: torch.Tensor | None = None) -> torch.Tensor:
     x = torch.ones(N) if x is None else x
-    captured = capture_module(Drawing(function), (x,))
+    captured = capture_module(Applied(function), (x,))
     assert captured.random
-    inputs = {"x": x, "seed": torch.tensor(seed)} | captured.constants
+    inputs = {"x_0": x, "seed": torch.tensor(seed)} | captured.constants
     (found,) = evaluate(captured.graph, {value.name: inputs[value.name] for value in captured.graph.inputs})
     wanted = function(x)
     assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)

@@ -9,20 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import tritoncnn
+from tests.applied import Applied
 from tests.kernels.cases import DEEP
-
-
-class Applied(nn.Module):
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x: Tensor) -> Tensor:
-        return self.function(*x)
-
 
 SCALARS: dict[str, Any] = {
     "True": True, "False": False, "2": 2, "-3": -3, "0.5": 0.5, "f32": np.float32(0.3), "f64": np.float64(0.3),

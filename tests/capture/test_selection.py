@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tritoncnn
+from tests.applied import Applied
 from tests.computing import assert_as_near_as_torch
 from tritoncnn.autodiff import differentiate
 from tritoncnn.capture import capture
@@ -125,17 +126,6 @@ LOSSES: dict[str, Loss] = {
 }  # fmt: skip
 
 
-class Free(nn.Module):
-    """``function(x, y, w, m, r)``; x and y are parameters, so that forward may read their gradients only by what it selects."""
-
-    def __init__(self, function: Loss) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.function(*inputs)
-
-
 def drawn(seed: int = 0) -> list[torch.Tensor]:
     """x, y, w, a mask of elements and one of rows, each of which selects a few, and not all."""
     g = torch.Generator().manual_seed(seed)
@@ -148,9 +138,9 @@ def held_to_torch(function: Loss, inputs: list[torch.Tensor], spoilt: list[torch
     """Loss and gradients of the captured graph, computed in fp64, are torch's; also of ``spoilt``, for which torch's are those of
     ``inputs``. The graph's numbers are 0.1 as f32 has it, and sums go in another order: 2**-24 relative to the largest."""
     example = [t.float() if t.is_floating_point() else t for t in inputs]
-    net = Free(function)
+    net = Applied(function)
     names = ["x", "y", "w", "m", "r"]
-    graph = capture({"module": net}, lambda *t: net(*t), example, names, title="Free").graph
+    graph = capture({"module": net}, lambda *t: net(*t), example, names, title="Applied").graph
     wrt = tuple(value for value in graph.inputs if value.type.is_float)
     graph = differentiate(graph, wrt)
     leaves = [t.clone().requires_grad_(t.is_floating_point()) for t in inputs]
@@ -301,7 +291,9 @@ def test_masks_that_the_module_holds_select() -> None:
 
 
 def test_another_number_of_places_is_selected_in_each_call() -> None:
-    model = tritoncnn.compile(Free(lambda x, m: x[m].sum() / x[m].numel()), (torch.ones(4, 3), torch.ones(4, 3).bool()))
+    model = tritoncnn.compile(
+        Applied(lambda x, m: x[m].sum() / x[m].numel()), (torch.ones(4, 3), torch.ones(4, 3).bool())
+    )
     for seed in range(3):
         x, *_, m, _ = drawn(seed)
         x, m = x[:4, :3].float(), m[:4, :3]
@@ -335,7 +327,7 @@ def test_what_needs_its_size_is_refused(name: str) -> None:
     function, words = REFUSED[name]
     x, y, _, m, r = drawn()
     with pytest.raises(UnsupportedError) as caught:
-        tritoncnn.compile(Free(function), (x.float(), y.float(), m, r))
+        tritoncnn.compile(Applied(function), (x.float(), y.float(), m, r))
     assert words in str(caught.value)
     assert "999983" not in str(caught.value)
 
@@ -344,6 +336,6 @@ def test_a_step_of_bf16_selects() -> None:
     """The mean of bf16 numbers is rounded once: 2**-8 of it."""
     x = copy.deepcopy(drawn()[0]).bfloat16()
     m = drawn()[3]
-    found = tritoncnn.compile(Free(lambda x, m: (x[m].mean(), x[m].float().var())), (x, m))(x, m)
+    found = tritoncnn.compile(Applied(lambda x, m: (x[m].mean(), x[m].float().var())), (x, m))(x, m)
     torch.testing.assert_close(found[0], x[m].mean(), rtol=2**-7, atol=0)
     torch.testing.assert_close(found[1], x[m].float().var(), rtol=2**-18, atol=0)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 import tritoncnn
+from tests.applied import Applied
 from tests.kernels.cases import DEEP
 from tritoncnn import functional as T
 from tritoncnn.capture.table import TABLE
@@ -136,15 +136,6 @@ def count_of(name: str, function: Function) -> int:
     if name in OPTIONS:
         return function.__code__.co_argcount - len(function.__defaults__ or ()) if hasattr(function, "__code__") else 2
     return len([a for a in function._schema.arguments if str(a.type) == "Tensor"])  # type: ignore[attr-defined]
-
-
-class Applied(nn.Module):
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x: torch.Tensor) -> torch.Tensor:
-        return self.function(*x)
 
 
 def equal(found: torch.Tensor, wanted: torch.Tensor, atol: float, signed: bool) -> torch.Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.applied import Applied
 from tests.capture import arithmetic
 from tests.capture.moves import MOVES
 from tests.capture.orders import ORDERS
@@ -28,17 +29,6 @@ POSITIVE = "positive"
 STATISTIC = ("fixed", (4,))  # positive, without gradient
 IMAGE = (2, 4, 6, 8)
 aten = torch.ops.aten
-
-
-class Call(torch.nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x: torch.Tensor) -> Any:
-        return self.function(*x)
 
 
 def relu_in_place(x: torch.Tensor) -> torch.Tensor:
@@ -285,7 +275,7 @@ def captured(name: str) -> tuple[Captured, frozenset[str]]:
 
     before, walk.TABLE = walk.TABLE, Recording(walk.TABLE)
     try:
-        return capture_loss(Call(function), weighted, inputs, torch.ones(function(*inputs).shape)), frozenset(used)
+        return capture_loss(Applied(function), weighted, inputs, torch.ones(function(*inputs).shape)), frozenset(used)
     finally:
         walk.TABLE = before
 
@@ -332,7 +322,7 @@ LOSSES = {  # with whole-number targets
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_classification_loss_agrees_with_torch(name: str) -> None:
     x, target = make((5, 3)).requires_grad_(), torch.tensor([0, 2, 1, 1, 0])
-    captured = capture_loss(Call(lambda x: x * 2), LOSSES[name], (x.detach().float(),), target)
+    captured = capture_loss(Applied(lambda x: x * 2), LOSSES[name], (x.detach().float(),), target)
     graph = differentiate(captured.graph, (captured.graph.input("x_0"),))
     loss = LOSSES[name](x * 2, target)
     values = {"x_0": x.detach(), "target": target} | {k: v.double() for k, v in captured.constants.items()}

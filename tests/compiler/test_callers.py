@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tritoncnn
+from tests.applied import Applied
 from tests.compiler.small_net import CLOSE, Net, X, Y, new_net
 from tritoncnn import SGD, Update
 from tritoncnn.errors import InputError, TritonCNNError, UnsupportedError
@@ -70,15 +71,6 @@ def test_entries_of_a_dict_come_in_any_order() -> None:
         model({"a": X, "rest": {"b": OTHER, "c": 1}})
 
 
-class Returns(nn.Module):
-    def __init__(self, make: Callable[[torch.Tensor], Any]) -> None:
-        super().__init__()
-        self.make = make
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.make(x)
-
-
 HIDDEN: list[tuple[str, Callable[[torch.Tensor], Any], str]] = [
     ("an object", Batch, "a Batch, which holds tensors"),
     ("an object in a list", lambda x: [Batch(x)], "a Batch, which holds tensors"),
@@ -103,7 +95,7 @@ NUMBERS: list[tuple[str, Callable[[torch.Tensor], Any], str]] = [
 @pytest.mark.parametrize(("make", "message"), [c[1:] for c in HIDDEN + NUMBERS], ids=[c[0] for c in HIDDEN + NUMBERS])
 def test_tensors_hidden_in_a_result_are_refused(make: Callable[[torch.Tensor], Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        tritoncnn.compile(Returns(make), X)
+        tritoncnn.compile(Applied(make), X)
 
 
 @pytest.mark.parametrize(("make", "message"), [c[1:] for c in HIDDEN], ids=[c[0] for c in HIDDEN])
@@ -221,7 +213,7 @@ def test_constants_of_a_dtype_that_there_is_not_are_told_by_their_line() -> None
         lambda x: torch.cat([x[0], double]),
     ):
         with pytest.raises(TritonCNNError, match="constant .* must be f32 or .* it is f64"):
-            tritoncnn.compile(Returns(make), X)
+            tritoncnn.compile(Applied(make), X)
 
 
 def test_calls_go_on_while_another_thread_compiles_the_same_modules() -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tritoncnn
+from tests.applied import Applied
 from tritoncnn import functional as T
 
 pytestmark = pytest.mark.sweep(2)
@@ -110,15 +111,6 @@ def test_scale_factors_near_whole_numbers_name_torchs_pixels(
         found, wanted = (module.interpolate(x, scale_factor=factors, mode=mode) for module in (T, F))
         exact = mode.startswith("nearest")
         torch.testing.assert_close(found, wanted, rtol=0, atol=0 if exact else 1e-5)
-
-
-class Applied(nn.Module):
-    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x: torch.Tensor) -> torch.Tensor:
-        return self.function(*x)
 
 
 CORNERS = [

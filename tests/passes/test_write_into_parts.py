@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.applied import Applied
 from tests.targets import CPU
 from tritoncnn.compiler import compile
 from tritoncnn.ir import parse_graph
@@ -62,12 +63,7 @@ def viewed(x: torch.Tensor) -> torch.Tensor:
     return torch.cat((a, x, b, b), 1) + a.reshape(2, -1)[:, :1].reshape(2, 1, 1, 1)
 
 
-class Call(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return viewed(x)
-
-
-@pytest.mark.parametrize(("module", "copies"), [(Branches(), 0), (Dense(), 0), (Skip(), 0), (Call(), 4)])
+@pytest.mark.parametrize(("module", "copies"), [(Branches(), 0), (Dense(), 0), (Skip(), 0), (Applied(viewed), 4)])
 def test_parts_are_written_in_place_where_they_can_be(module: Any, copies: int) -> None:
     x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     model = compile(module.eval(), x)
