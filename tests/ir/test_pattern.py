@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
-
 from tritoncnn.ir import Match, Pattern, match, matches, parse_graph
 
-GRAPH = parse_graph(
-    dedent("""
+GRAPH = parse_graph("""
     graph g(x: f32[2,3], b: f32[3]) {
       %1 = exp(x) : f32[2,3]
       %2 = mul(%1, x) : f32[2,3]
@@ -15,7 +12,6 @@ GRAPH = parse_graph(
       %4 = add(%1, b) : f32[2,3]
       return %3, %4
     }""")
-)
 EXP, MUL, FIRST, SECOND = GRAPH.nodes
 
 
@@ -43,8 +39,7 @@ def test_what_must_be_alone_has_no_other_reader() -> None:
 
 
 def test_an_operand_at_whichever_place_is_found_in_all_ways_the_latest_made_first() -> None:
-    both = parse_graph(
-        dedent("""
+    both = parse_graph("""
         graph g(x: f32[2,3]) {
           %1 = exp(x) : f32[2,3]
           %2 = sum(%1) {dims=[0]} : f32[3]
@@ -52,7 +47,6 @@ def test_an_operand_at_whichever_place_is_found_in_all_ways_the_latest_made_firs
           %4 = sub(%1, %3) : f32[2,3]
           return %4
         }""")
-    )
     first, _, small, root = both.nodes
     found = list(matches(both, root, Pattern(("sub",), some=Pattern(("exp",), name="made"))))
     assert [way.nodes["made"] for way in found] == [small, first]
@@ -63,15 +57,13 @@ def test_an_operand_at_whichever_place_is_found_in_all_ways_the_latest_made_firs
 
 
 def test_at_whichever_place_stands_a_nodes_first_result_and_no_further_one() -> None:
-    pooled = parse_graph(
-        dedent("""
+    pooled = parse_graph("""
         graph g(x: f32[1,1,4,4], i: i32[1,1,2,2]) {
           %1, %2 = max_pool2d(x) {dilation=[1,1], padding=[0,0], stride=[2,2], window=[2,2]} : f32[1,1,2,2], i32[1,1,2,2]
           %3 = eq(%2, i) : i1[1,1,2,2]
           %4 = exp(%1) : f32[1,1,2,2]
           return %3, %4
         }""")
-    )
     _, second, first = pooled.nodes
     pattern = (("max_pool2d",),)
     assert match(pooled, second, Pattern(("eq",), some=Pattern(*pattern))) is None

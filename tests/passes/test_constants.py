@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from textwrap import dedent
 
 import pytest
 import torch
 from torch import nn
 
 import tritoncnn
+from tests.passes.golden import graph, lines, random_inputs, same_meaning
 from tritoncnn.ir import Graph, parse_graph, verify
 from tritoncnn.ops import check_node
 from tritoncnn.ops.evaluate import evaluate
@@ -23,26 +23,6 @@ from tritoncnn.runtime import target_of
 CONV = "{stride=[1,1], padding=[0,0], dilation=[1,1]}"
 CPU = target_of(torch.device("cpu"))
 WEIGHTS = frozenset({"w", "b", "s", "t"})
-
-
-def graph(text: str) -> Graph:
-    return verify(parse_graph(dedent(text)), check_node)
-
-
-def lines(graph: Graph) -> list[str]:
-    """Nodes and outputs without types."""
-    return [line.split("  :")[0].split(" : ")[0].strip() for line in str(graph).splitlines()[1:-1]]
-
-
-def random_inputs(graph: Graph) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {v.name: torch.randn(v.type.shape, generator=generator, dtype=torch.float64) for v in graph.inputs}
-
-
-def same_meaning(before: Graph, after: Graph) -> bool:
-    inputs = random_inputs(before)
-    pairs = zip(evaluate(before, inputs), evaluate(after, inputs), strict=True)
-    return all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in pairs)
 
 
 AFFINE = f"""

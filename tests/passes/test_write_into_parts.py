@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -101,11 +100,11 @@ def test_what_is_padded_is_written_inside_of_its_border() -> None:
 
 
 def test_a_picture_that_lies_as_its_place_does_is_copied_where_nobody_wrote_it_there() -> None:
-    plan = make_plan(parse_graph(dedent("""
+    plan = make_plan(parse_graph("""
         graph g(x: f32[2,3,4,5]@strides(126,1,21,3)) {
           %1 = pad2d(x) {padding=[1,1,2,0]} : f32[2,3,6,7]@0,2,3,1
           return %1
-        }""")), CPU)  # fmt: skip
+        }"""), CPU)  # fmt: skip
     assert [(call.launch.kernel.__name__, [place.offset for place in call.places]) for call in plan.calls] == [
         ("border2d_kernel", [0]),
         ("pointwise_kernel", [4 * (21 + 6), 0]),
