@@ -51,7 +51,7 @@ def classification(
     return Task(
         name=name,
         about=about,
-        models={model: _for_classes(build) for model, build in models.items()},
+        models={model: for_classes(build) for model, build in models.items()},
         data=data,
         loss=loss,
         metrics={
@@ -78,7 +78,9 @@ def classification(
     )
 
 
-def _for_classes(build: Callable[..., torch.nn.Module]) -> Build:
+def for_classes(build: Callable[..., torch.nn.Module]) -> Build:
+    """``build`` of the numbers of classes and channels, as a task wants it."""
+
     def build_from(facts: Facts, **own: Any) -> torch.nn.Module:
         if len(facts.classes) < 2:
             raise InputError(f"classes must be a list of 2 or more names; got {list(facts.classes)}")

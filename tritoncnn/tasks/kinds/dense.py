@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch.nn import functional as F
 
-from tritoncnn.data import IGNORED, Examples, Facts
-from tritoncnn.errors import InputError, printable
+from tritoncnn.data import IGNORED, Examples, Facts, Reader, Targets
+from tritoncnn.errors import printable
 from tritoncnn.figure import new_figure, plain, show, to_png
-from tritoncnn.task import Answer, Ask, Baseline, Build, Report, Values
+from tritoncnn.flags import Row
+from tritoncnn.task import Answer, Ask, Baseline, Example, Metric, Recipe, Report, Side, Task, Values
+from tritoncnn.tasks.kinds.classification import for_classes
 from tritoncnn.tasks.kinds.confusion import Confusion
 from tritoncnn.tasks.kinds.detection import COLOURS
 
@@ -32,15 +34,56 @@ LEAST = 0.001  # share of a picture from which on a class is told
 GREYS = 64  # levels of the baseline
 
 
-def for_classes(build: Callable[..., torch.nn.Module]) -> Build:
-    """``build`` of the numbers of classes and channels, as a task wants it."""
+def segmentation(
+    *,
+    name: str,
+    about: str,
+    models: Mapping[str, Callable[..., torch.nn.Module]],
+    data: tuple[str, ...],
+    classes: tuple[str, ...],
+    side: int,
+    read: Reader,
+    shape: Shape,
+    sides: Mapping[str, Side],
+    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
+    options: tuple[Row, ...] = (),
+) -> Task:
+    """A task whose ``models`` are built from the numbers of classes and of the pictures' channels, and its ``options`` by name.
 
-    def build_from(facts: Facts, **own: Any) -> torch.nn.Module:
-        if len(facts.classes) < 2:
-            raise InputError(f"classes must be a list of 2 or more names; got {list(facts.classes)}")
-        return build(len(facts.classes), len(facts.mean), **own)
+    ``classes`` and ``side`` are those of the default data; ``shape`` says where a file's picture lies in what ``read`` makes.
+    """
 
-    return build_from
+    def example(batch: int) -> Example:
+        y = torch.zeros(batch, side, side, dtype=torch.int64)
+        y[:, : side // 2] = 1
+        return Example(torch.zeros(batch, 3, side, side), y, Facts(classes, (0.0,) * 3, (1.0,) * 3))
+
+    return Task(
+        name=name,
+        about=about,
+        models={model: for_classes(build) for model, build in models.items()},
+        data=data,
+        loss=segmentation_loss,
+        metrics={
+            "test_loss": Metric(lambda scores, y: float(segmentation_loss(scores, y)), loss=True),
+            "mIoU": Metric(mean_iou, percent=True),
+            "pixel_accuracy": Metric(pixel_accuracy, percent=True),
+        },
+        best="mIoU",
+        example=example,
+        read=read,
+        sides=sides,
+        answer=tell_masks(shape),
+        ask=Ask(20, LEAST),
+        recipe=recipe,
+        recipes=recipes,
+        options=options,
+        targets=Targets.MAPS,
+        pictures={"masks.png": draw_masks, "confusion.png": draw_confusion},
+        report=tell_ious,
+        baseline=likeliest_by_grey,
+    )
 
 
 def segmentation_loss(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
