@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.data.boxed import CLASSES, HEIGHT, WIDTH, WRITERS, pictures, save, write_coco, write_voc, write_yolo, xml_of
 from tritoncnn.data import Dataset, load_data, stream
-from tritoncnn.data.boxes import FittedReader, fitted
+from tritoncnn.data.boxes import FittedReader, crowd_of, fitted
 from tritoncnn.data.stream import joined
 from tritoncnn.errors import DataError
 
@@ -125,7 +125,7 @@ def test_crowds_are_marked_and_told_and_are_no_boxes_of_their_class(tmp_path: Pa
     assert data.note["train_boxes_per_class"] == [7, 6]
     changed = (data.train.y != plain.train.y).nonzero().tolist()
     assert changed == [[1, 1, 0]]
-    assert data.train.y[1, 1, 0] == -3  # of class 1
+    assert data.train.y[1, 1, 0] == crowd_of(1)
     change_coco(tmp_path, lambda note: [row.update(iscrowd=1) for row in note["annotations"]], "val")
     with pytest.raises(DataError, match="coco: no test picture has a box; wanted at least 1"):
         load("coco", tmp_path)

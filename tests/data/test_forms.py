@@ -13,7 +13,7 @@ from PIL import Image
 from tests.data.boxed import coco_note, pictures, save, write_coco, write_voc, write_yolo
 from tests.data.test_paired import mask, picture, put, voc
 from tritoncnn.data import IGNORED, Dataset, load_data
-from tritoncnn.data.boxes import FittedReader
+from tritoncnn.data.boxes import FittedReader, difficult_of
 from tritoncnn.data.mask_files import CAMVID
 from tritoncnn.data.paired import DEPTHS, find_pairs
 from tritoncnn.errors import DataError
@@ -207,10 +207,14 @@ def test_coco_annotations_without_a_box_have_that_of_their_outline(tmp_path: Pat
             load("coco", tmp_path / "coco")
 
 
-def test_difficult_objects_are_told(tmp_path: Path) -> None:
+def test_difficult_objects_are_told_and_marked(tmp_path: Path) -> None:
     file = write_voc(tmp_path) / "Annotations" / "val1.xml"
     file.write_text(file.read_text().replace("</object>", "<difficult>1</difficult></object>", 1))
-    assert load("voc", tmp_path).remarks == ("1 object is marked as difficult; it counts as all others",)
+    assert load("voc", tmp_path).remarks == (
+        "1 object is marked as difficult: not learned; what is found there counts neither as right nor as wrong",
+    )
+    marks = load("voc", tmp_path).test.y[..., 0]
+    assert (marks == difficult_of(0)).sum() + (marks == difficult_of(1)).sum() == 1
 
 
 def test_yolo_has_the_parts_that_its_yaml_names(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.data.kitti_files import AXES, DONT_CARE, SHIFT, calibration, label, matrix, write_frame, write_kitti
 from tritoncnn.boxes.rotated import corners
@@ -33,9 +34,25 @@ def about(axis: int, angle: float) -> np.ndarray:
 def test_labels_are_brought_into_the_frame_of_the_lidar(tmp_path: Path) -> None:
     boxes = np.array([[12.0, 3, -1, 4.1, 1.7, 1.5, 0.4], [30, -8, -0.8, 3.5, 1.6, 1.4, 3.0], [7, 0, -1, 4, 2, 1, -2.5]])
     (tmp_path / "c.txt").write_text(calibration())
-    (tmp_path / "l.txt").write_text("\n".join(map(label, boxes)))
-    found = read_labels(tmp_path / "l.txt", read_calibration(tmp_path / "c.txt"))
-    np.testing.assert_allclose(found, boxes, atol=1e-6)
+    names = ("Car", "Van", "Car")
+    (tmp_path / "l.txt").write_text("\n".join(map(label, boxes, names)))
+    cars, vans = read_labels(tmp_path / "l.txt", read_calibration(tmp_path / "c.txt"))
+    np.testing.assert_allclose(cars, boxes[[0, 2]], atol=1e-6)
+    np.testing.assert_allclose(vans, boxes[[1]], atol=1e-6)
+
+
+def test_vans_are_marked_in_the_targets(tmp_path: Path) -> None:
+    path = write_kitti(tmp_path, 3) / "label_2" / "000001.txt"
+    before = load(tmp_path)
+    van = label(np.array([8.0, 0, -1, 5, 2, 2, 0.4]), "Van")
+    path.write_text(f"{path.read_text()}{van}\n")
+    data = load(tmp_path)
+    assert {key: data.note[key] for key in ("train_cars", "test_cars")} == {
+        key: before.note[key] for key in ("train_cars", "test_cars")
+    }
+    flags = torch.cat([data.train.y, data.test.y])[..., 7]
+    assert (flags == -1).sum() == 1
+    assert (flags == 1).sum() == data.note["train_cars"] + data.note["test_cars"]
 
 
 def test_corners_are_where_the_development_kit_has_them(tmp_path: Path) -> None:
@@ -50,7 +67,7 @@ def test_corners_are_where_the_development_kit_has_them(tmp_path: Path) -> None:
     cos, sin = math.cos(rotation), math.sin(rotation)
     bottom = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]) @ np.stack([x, np.zeros(4), z]) + place[:, None]
     wanted = np.linalg.solve(rectify @ turn, bottom - (rectify @ SHIFT)[:, None]).T
-    (box,) = read_labels(tmp_path / "l.txt", read_calibration(tmp_path / "c.txt"))
+    (box,), _ = read_labels(tmp_path / "l.txt", read_calibration(tmp_path / "c.txt"))
     found = corners(box)
     assert box[2] - box[5] / 2 == pytest.approx(wanted[0, 2], abs=1e-6)
     distances = np.linalg.norm(found[:, None] - wanted[None, :, :2], axis=2)

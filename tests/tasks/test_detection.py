@@ -20,7 +20,7 @@ from tests.train.runs import assert_goes_on
 from tritoncnn import train as library
 from tritoncnn.commands.infer import infer
 from tritoncnn.data import Examples, Facts, load_data, pasted
-from tritoncnn.data.boxes import NONE, BoxedPart, FittedReader, crowd_of, pixels_of
+from tritoncnn.data.boxes import NONE, BoxedPart, FittedReader, class_of, crowd_of, difficult_of, of_crowd, pixels_of
 from tritoncnn.errors import InputError
 from tritoncnn.models.fcos import FAR, FCOS, Outputs, fcos_resnet50, fcos_small
 from tritoncnn.task import Ask
@@ -282,6 +282,30 @@ def test_crowds_are_not_learned_and_what_is_found_in_them_is_no_mistake() -> Non
     told = tell_precisions(outputs, examples(y), FACTS).note["classes"]
     assert [(row["boxes"], row["AP50"]) for row in told] == [(1, 1.0), (1, 1.0)]
     draw_gallery(outputs, Examples(torch.zeros(1, 3, 96, 96), y), FACTS)
+
+
+def test_what_is_difficult_is_not_learned_and_a_find_of_it_is_no_mistake() -> None:
+    """However often it is found, if it is by as much as any other thing; a part of it is a mistake, as it is not of a crowd."""
+    thing, other, hard = [0.1, 0.1, 0.3, 0.3], [0.1, 0.6, 0.3, 0.9], [0.5, 0.02, 0.9, 0.42]
+    y = torch.tensor([[[0, *thing], [1, *other], [difficult_of(1), *hard]]])
+    without, crowded = y.clone(), y.clone()
+    without[0, 2, 0], crowded[0, 2, 0] = NONE, crowd_of(1)
+    outputs = perfect(torch.tensor([[[0, *thing], [1, *hard], [1, *other]]]))
+    assert map50(outputs, y) == 1.0
+    assert map50(outputs, without) < 0.9
+    assert torch.equal(one_stage_loss(outputs, y), one_stage_loss(outputs, without))
+    part = perfect(torch.tensor([[[0, *thing], [1, 0.6, 0.02, 0.8, 0.25], [1, *other]]]))
+    assert map50(part, crowded) == 1.0
+    assert map50(part, y) == map50(part, without) < 0.9
+    assert map50(perfect(y[:, :2]), y) == 1.0  # it need not be found
+
+
+@pytest.mark.parametrize("label", [0, 1, 7])
+def test_marks_tell_their_class(label: int) -> None:
+    marks = np.array([label, crowd_of(label), difficult_of(label)], np.float64)
+    assert class_of(marks).tolist() == [label] * 3
+    assert of_crowd(marks).tolist() == [False, True, False]
+    assert len({*marks.tolist(), NONE}) == 4
 
 
 def test_answers_are_in_the_pixels_of_the_picture_whatever_its_shape() -> None:

@@ -83,7 +83,7 @@ def perfect(target: torch.Tensor) -> Found:
 def test_a_perfect_map_is_read_as_the_true_boxes_and_costs_next_to_nothing() -> None:
     target = targets(4)
     found = perfect(target)
-    assert judge(read_map(found), true_boxes(target)) == {
+    assert judge(read_map(found), target) == {
         "bev_ap50": 1.0, "bev_ap70": 1.0, "ap50": 1.0, "ap70": 1.0, "heading": 1.0,
     }  # fmt: skip
     for cars, true in zip(read_map(found), true_boxes(target), strict=True):
@@ -203,11 +203,48 @@ def test_a_folder_without_scans_is_told_in_their_word(tmp_path: Path) -> None:
     assert str(found.file) == f"folder {tmp_path} holds no scan (.bin, .npy)"
 
 
+def target_of(cars: np.ndarray, vans: np.ndarray | None = None) -> torch.Tensor:
+    """f32[1,M,8] of boxes f64[any,7]."""
+    vans = np.zeros((0, 7)) if vans is None else vans
+    flags = np.repeat([1.0, -1.0], [len(cars), len(vans)])
+    return torch.from_numpy(np.concatenate([np.concatenate([cars, vans]), flags[:, None]], 1)[None]).float()
+
+
+def test_what_is_found_at_a_van_counts_neither_as_right_nor_as_wrong_and_once() -> None:
+    car, van = np.array([[10.0, 0, -1, 4, 2, 1.5, 0.3]]), np.array([[20.0, 5, -1, 5, 2, 2, 2.0]])
+    both = np.concatenate([van, car])
+
+    def ap(found: np.ndarray, target: torch.Tensor) -> float:
+        return judge([Cars(found, np.linspace(0.9, 0.5, len(found)))], target)["bev_ap50"]
+
+    assert ap(both, target_of(car, van)) == ap(car, target_of(car, van)) == 1
+    assert ap(both, target_of(car)) == pytest.approx(0.5)  # the surer of the two is wrong
+    assert ap(np.concatenate([van, van, car]), target_of(car, van)) == pytest.approx(0.5)  # a van is taken once
+    assert ap(van, target_of(car, van)) == 0
+    assert judge([Cars(both, np.array([0.9, 0.8]))], target_of(car, van))["heading"] == 1
+
+
+def test_cells_in_a_van_are_not_asked_and_learn_nothing_of_it() -> None:
+    target = targets(1)
+    found = perfect(target)
+    van = torch.tensor([[[10.0, 3.1, -1.0, 5.0, 2.0, 2.0, 0.0, -1.0]]])
+    free = loss(found, torch.cat([target, van * 0], 1))
+    in_it = torch.zeros(48, 48, dtype=torch.bool)
+    for i in range(CELLS):
+        for j in range(CELLS):
+            x, y = centre(i, j)
+            in_it[i, j] = abs(x - 10) < 2.5 and abs(y - 3.1) < 1
+    assert in_it.any()
+    sure = Found(torch.where(in_it, 6.0, found.score), found.box, found.direction)
+    assert float(loss(sure, torch.cat([target, van], 1))) <= float(free)
+    assert float(loss(sure, torch.cat([target, van * 0], 1))) > float(free) + 0.1
+
+
 def test_judging_tells_places_heights_and_headings_apart() -> None:
     true = np.array([[10.0, 0, -1, 4, 2, 1.5, 0.3], [20.0, 5, -1, 4, 2, 1.5, 2.0]])
 
     def judged(change: tuple[float, ...]) -> dict[str, float]:
-        return judge([Cars(true + np.array(change), np.array([0.9, 0.8]))], [true])
+        return judge([Cars(true + np.array(change), np.array([0.9, 0.8]))], target_of(true))
 
     raised = judged((0, 0, 0.3, 0, 0, 0, 0))  # 1.2 of 1.8 m in common
     assert (raised["bev_ap70"], raised["ap50"], raised["ap70"]) == (1, 1, 0)
@@ -215,7 +252,7 @@ def test_judging_tells_places_heights_and_headings_apart() -> None:
     assert (turned["ap70"], turned["heading"]) == (1, 0)
     assert judged((0, 0, 0, 0, 0, 0, math.pi / 2 - 0.01))["bev_ap50"] == 0  # 4 of 12 square metres
     nothing = Cars(np.zeros((0, 7)), np.zeros(0))
-    assert judge([nothing], [true]) == judge([nothing], [true[:0]]) == dict.fromkeys(turned, 0.0)
+    assert judge([nothing], target_of(true)) == judge([nothing], target_of(true[:0])) == dict.fromkeys(turned, 0.0)
 
 
 def test_clusters_above_the_ground_become_boxes_and_walls_do_not() -> None:
@@ -227,7 +264,7 @@ def test_clusters_above_the_ground_become_boxes_and_walls_do_not() -> None:
     wall = random.uniform((20, -9, -1.4, 0), (20.1, 9, 0.5, 1), (900, 4))
     cars = find_clusters(np.concatenate([ground, rear, side, wall]).astype(np.float32), size)
     assert len(cars.boxes) == 1
-    scores = judge([cars], [np.array([[12.1, 0, GROUND + 0.75, *size, 0.0]])])
+    scores = judge([cars], target_of(np.array([[12.1, 0, GROUND + 0.75, *size, 0.0]])))
     assert scores["bev_ap50"] == 1
     assert not len(find_clusters(ground.astype(np.float32), size).boxes)
 

@@ -25,9 +25,10 @@ class Scene(NamedTuple):
     """What was found in one picture or scan, and what is there.
 
     overlap f64[D,G]; scores f64[D]; found i64[D], true i64[G]: the classes of both
-    crowd   bool[G]: which true boxes are around any number of things; none where it is None. These need not be found; what is
-            found in one of them, and is no other true box, counts neither as right nor as wrong. Of them ``overlap`` is the
-            share of the found box that is inside
+    crowd   bool[G]: which true boxes need not be found, and may be by any number: what overlaps one of them, and is no other
+            true box, counts neither as right nor as wrong; none where it is None. Of a box around a crowd ``overlap`` is the
+            share of the found box that is inside, of what is hard to see it is that of all others
+    aside   bool[G]: which true boxes need not be found, and may be once; none where it is None
     areas   of the found boxes f64[D] and of what is there f64[G], where only some sizes are asked for
     """
 
@@ -37,18 +38,21 @@ class Scene(NamedTuple):
     true: NDArray[np.int64]
     crowd: NDArray[np.bool_] | None = None
     areas: tuple[Numbers, Numbers] | None = None
+    aside: NDArray[np.bool_] | None = None
 
     def crowds(self) -> NDArray[np.bool_]:
         """bool[G]"""
         return np.zeros(len(self.true), bool) if self.crowd is None else self.crowd
 
     def beyond(self, size: tuple[float, float] | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of the found, and of the true boxes are smaller or larger than ``size`` says: bool[D], bool[G]."""
+        """Which of the found, and of the true boxes are smaller or larger than ``size`` says, and of the true ones those that are
+        aside in any case: bool[D], bool[G]."""
+        aside = np.zeros(len(self.true), bool) if self.aside is None else self.aside
         if size is None:
-            return np.zeros(len(self.found), bool), np.zeros(len(self.true), bool)
+            return np.zeros(len(self.found), bool), aside
         assert self.areas is not None, "sizes are asked for"
         found, true = ((areas < size[0]) | (areas > size[1]) for areas in self.areas)
-        return found, true
+        return found, true | aside
 
 
 class Matched(NamedTuple):

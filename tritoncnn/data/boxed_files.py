@@ -25,7 +25,7 @@ FEW_EMPTY = 0.001  # boxes without area that are left out and told; where there 
 COPIES = 3  # of all pictures in memory: as read, stacked, normalised
 SHOWN_MISSING = 3
 
-Box = tuple[int, float, float, float, float]  # class or what stands for a crowd of it, x0, y0, x1, y1
+Box = tuple[int, float, float, float, float]  # class, or what stands for a crowd or a difficult one, x0, y0, x1, y1
 
 
 class Labelled(NamedTuple):

@@ -14,15 +14,19 @@ from tritoncnn.data.define import Array, Dataset, Examples, Facts
 from tritoncnn.data.scan import ScanReader
 from tritoncnn.errors import DataError
 
-NUMBERS = 8  # of a row of targets: x, y, z, l, w, h, yaw, and 1 where there is a box, else 0
+NUMBERS = (
+    8  # of a row of targets: x, y, z, l, w, h, yaw, and 1 where there is a box, -1 where it counts neither way, else 0
+)
 
 
 class Scene(NamedTuple):
-    """Points f32[N,4] and boxes f64[K,7] (x, y, z, l, w, h, yaw) of a scan, and its name in sentences."""
+    """Points f32[N,4] and boxes f64[K,7] (x, y, z, l, w, h, yaw) of a scan, its name in sentences, and boxes f64[any,7] of what
+    need not be found, and may be."""
 
     points: Array
     boxes: NDArray[np.float64]
     name: str = "the scan"
+    aside: NDArray[np.float64] = np.zeros((0, 7))
 
 
 def make_boxed_scans(
@@ -38,25 +42,28 @@ def make_boxed_scans(
         points, boxes = [], []
         for scene in scenes:
             points.append(read.fit(scene.points, scene.name))
-            boxes.append(scene.boxes[read.holds(scene.boxes)])
-            outside += len(scene.boxes) - len(boxes[-1])
+            held = read.holds(scene.boxes)
+            boxes.append((scene.boxes[held], scene.aside[read.holds(scene.aside)]))
+            outside += int((~held).sum())
         if not points:
             raise DataError(f"{name}: there are no {what} scans")
-        if not any(map(len, boxes)):
+        if not any(len(cars) for cars, _ in boxes):
             raise DataError(
                 f"{name}: no car is in the space that is looked at, in any of the {len(points)} {what} scans"
             )
         read_parts.append((points, boxes))
-    room = max(len(found) for _, boxes in read_parts for found in boxes)
+    room = max(len(cars) + len(aside) for _, boxes in read_parts for cars, aside in boxes)
     for points, boxes in read_parts:
         y = np.zeros((len(boxes), room, NUMBERS), np.float32)
-        for row, found in zip(y, boxes, strict=True):
-            row[: len(found), :7], row[: len(found), 7] = found, 1
+        for row, (cars, aside) in zip(y, boxes, strict=True):
+            both = np.concatenate([cars, aside])
+            row[: len(both), :7], row[: len(both), 7] = both, -1
+            row[: len(cars), 7] = 1
         parts.append(Examples(torch.from_numpy(np.stack(points)), torch.from_numpy(y)))
         for tensor in (parts[-1].x, parts[-1].y):
             digest.update(tensor.numpy().data)
-    scans, cars = [len(part) for part in parts], [int(part.y[..., 7].sum()) for part in parts]
-    note = {"train_scans": scans[0], "test_scans": scans[1], "train_cars": cars[0], "test_cars": cars[1]}
-    about = f"{scans[0]}+{scans[1]} scans (training + test) with {cars[0]}+{cars[1]} cars"
+    scans, count = [len(part) for part in parts], [int((part.y[..., 7] > 0).sum()) for part in parts]
+    note = {"train_scans": scans[0], "test_scans": scans[1], "train_cars": count[0], "test_cars": count[1]}
+    about = f"{scans[0]}+{scans[1]} scans (training + test) with {count[0]}+{count[1]} cars"
     about += f"; {outside} cars outside of the space that is looked at were left out" if outside else ""
     return Dataset(name, Facts(("car",), (), ()), parts[0], parts[1], digest.hexdigest(), note, remarks, about)

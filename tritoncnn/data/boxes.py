@@ -2,8 +2,8 @@
 
 A picture is scaled so that its longer side is the net's, and lies in the upper left corner; what is left over is grey. Boxes
 are (class, x0, y0, x1, y1) in shares of that side, f32[M,5], filled up to one number M for all pictures with the class -1. A box
-around a crowd, that is any number of things of a class, has -2 - class: nothing is learned of it. How large all is in pixels of
-the picture itself is beside: ``Pixels``.
+around a crowd, that is any number of things of a class, has a number below -1 instead of it, and so has what is marked as
+difficult: nothing is learned of either. How large all is in pixels of the picture itself is beside: ``Pixels``.
 """
 
 from __future__ import annotations
@@ -31,8 +31,23 @@ MOST = 1000  # boxes of a picture
 
 
 def crowd_of(label: Any) -> Any:
-    """A class -> what stands for a crowd of it, and back: 0 is -2, 1 is -3..."""
-    return -2 - label
+    """A class -> what stands for a crowd of it: 0 is -2, 1 is -4..."""
+    return -2 - 2 * label
+
+
+def difficult_of(label: Any) -> Any:
+    """A class -> what stands for a thing of it that is marked as difficult to see: 0 is -3, 1 is -5..."""
+    return -3 - 2 * label
+
+
+def class_of(marks: NDArray[np.float64]) -> NDArray[np.int64]:
+    """What stands in a box's place for its class, NONE apart -> the class, of crowds and of what is difficult too."""
+    return np.where(marks < 0, (-2 - marks) // 2, marks).astype(np.int64)
+
+
+def of_crowd(marks: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of these stand for crowds."""
+    return (marks < NONE) & (marks % 2 == 0)
 
 
 @dataclass(frozen=True)

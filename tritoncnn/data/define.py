@@ -108,7 +108,8 @@ class Targets(Enum):
     """What targets are, so that a change of the pictures can change them to match.
 
     CLASSES  i64[N], or shares f32[N,classes]
-    BOXES    f32[N,M,5]: a class, -1 for no box, or -2 - class for a crowd, then x0, y0, x1, y1 in shares of the picture's side
+    BOXES    f32[N,M,5]: a class, -1 for no box, less for a crowd or what is marked as difficult, then x0, y0, x1, y1 in
+             shares of the picture's side
     MAPS     a tree of [N,H,W] or [N,any,H,W] with something for each pixel: classes i64, IGNORED where none is known, or
              numbers f32, 0 where none is known
     COLOURS  MAPS among which are the picture's own colours, as without its noise: other light leaves them wrong

@@ -1,4 +1,4 @@
-"""KITTI's 3D object data: velodyne/*.bin, label_2/*.txt, calib/*.txt of each frame. Cars only.
+"""KITTI's 3D object data: velodyne/*.bin, label_2/*.txt, calib/*.txt of each frame. Cars only; vans count neither way.
 
 Labels are in the frame of a camera (x right, y down, z ahead) and tell of what that camera sees; boxes are brought into the
 lidar's frame, and points outside the camera's view are left out, for what stands there has no label.
@@ -26,10 +26,9 @@ from tritoncnn.errors import DataError
 
 PARTS = {"velodyne": ".bin", "label_2": ".txt", "calib": ".txt"}
 LEARNED = "Car"
-OTHERS = ("Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")  # left out
-REMARK = (
-    "of KITTI's classes cars alone are learned; what is found at a van, or where there is DontCare, counts as wrong"
-)
+ALIKE = "Van"  # what is taken for a car there is no mistake, as in the development kit
+OTHERS = ("Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")  # left out
+REMARK = "of KITTI's classes cars alone are learned; what is found at a van counts neither as right nor as wrong"
 FIELDS = 15  # of a line: class, truncation, occlusion, angle, 4 of the picture's box, h, w, l, x, y, z, rotation
 MATRICES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 SINGULAR = 1e-6  # a determinant below this turns no frame into another
@@ -82,22 +81,24 @@ def read_calibration(path: Path) -> Calibration:
     return Calibration(turn, found["R0_rect"] @ found["Tr_velo_to_cam"][:, 3], found["P2"])
 
 
-def read_labels(path: Path, calibration: Calibration) -> NDArray[np.float64]:
-    """The cars of a frame as boxes f64[K,7] in the lidar's frame: x, y, z of the centre, l, w, h, yaw.
+def read_labels(path: Path, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cars and vans of a frame as boxes f64[K,7] in the lidar's frame: x, y, z of the centre, l, w, h, yaw.
 
-    Raises DataError: unreadable, a line with another number of fields, an unknown class, what is no number, a car without size.
+    Raises DataError: unreadable, a line with another number of fields, an unknown class, what is no number, a car or van without
+    size.
     """
-    boxes = []
+    boxes: dict[str, list[tuple[float, ...]]] = {LEARNED: [], ALIKE: []}
+    known = (*boxes, *OTHERS)
     for number, line in enumerate(_lines(path, "labels"), 1):
         words, where = line.split(), f"labels {path}, line {number}"
         if not words:
             continue
         if len(words) != FIELDS:
             raise DataError(f"{where} must have {FIELDS} fields; got {len(words)}")
-        if words[0] not in (LEARNED, *OTHERS):
-            raise DataError(f"{where}: unknown class {words[0]!r}; known: {', '.join((LEARNED, *OTHERS))}")
+        if words[0] not in known:
+            raise DataError(f"{where}: unknown class {words[0]!r}; known: {', '.join(known)}")
         numbers = _numbers(where, words[1:])
-        if words[0] != LEARNED:
+        if words[0] not in boxes:
             continue
         height, width, length, x, y, z, rotation = numbers[7:]
         if min(height, width, length) <= 0:
@@ -105,8 +106,9 @@ def read_labels(path: Path, calibration: Calibration) -> NDArray[np.float64]:
         # The label's place is the middle of the underside; its rotation, about y down, is that of the length away from x.
         centre = calibration.to_lidar(np.array([x, y - height / 2, z]))
         ahead = np.linalg.inv(calibration.turn) @ (math.cos(rotation), 0.0, -math.sin(rotation))
-        boxes.append((*centre, length, width, height, math.atan2(ahead[1], ahead[0])))
-    return np.array(boxes, np.float64).reshape(-1, 7)
+        boxes[words[0]].append((*centre, length, width, height, math.atan2(ahead[1], ahead[0])))
+    cars, vans = (np.array(rows, np.float64).reshape(-1, 7) for rows in boxes.values())
+    return cars, vans
 
 
 def _lines(path: Path, what: str) -> list[str]:
@@ -168,7 +170,8 @@ def _scenes(place: Path, names: list[str]) -> Iterator[Scene]:
     for name in names:
         scan, labels, calib = (place / part / f"{name}{suffix}" for part, suffix in PARTS.items())
         calibration, points = read_calibration(calib), read_scan(scan)
-        yield Scene(points[calibration.sees(points)], read_labels(labels, calibration), f"scan {scan}")
+        cars, vans = read_labels(labels, calibration)
+        yield Scene(points[calibration.sees(points)], cars, f"scan {scan}", vans)
 
 
 kitti = Source(

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from tritoncnn.data.boxed_files import Box, Labelled, first_file, inside, load_boxed, number, picture_named
+from tritoncnn.data.boxes import difficult_of
 from tritoncnn.data.define import Dataset, Reader, Source
 from tritoncnn.data.files import look, read_file
 from tritoncnn.data.folder import files_in, unwrapped
@@ -28,8 +29,8 @@ FORM = (
 
 
 def load_voc(folder: Path | None, read: Reader, stream: bool = False) -> Dataset:
-    """Classes are the names in the XML files in the order of the alphabet; objects marked as difficult count as all others, which
-    is told.
+    """Classes are the names in the XML files in the order of the alphabet. Objects marked as difficult are not learned and count
+    neither way, which is told.
 
     Where ImageSets/Main has train.txt and val.txt, or trainval.txt and test.txt, these are the parts. Raises DataError.
     """
@@ -48,18 +49,15 @@ def load_voc(folder: Path | None, read: Reader, stream: bool = False) -> Dataset
         raise DataError(f"{place}: no XML file of the training part has an object; wanted at least 1")
     rows = [[_labelled(row, classes) for row in part] for part in told]
     hard = sum(found.difficult for part in told for row in part for found in row.objects)
-    said = (
-        "1 object is marked as difficult; it counts"
-        if hard == 1
-        else f"{hard} objects are marked as difficult; they count"
-    )
+    said = "1 object is" if hard == 1 else f"{hard} objects are"
+    said += " marked as difficult: not learned; what is found there counts neither as right nor as wrong"
     return load_boxed(
         "voc",
         classes,
         rows[0],
         rows[1] if len(rows) > 1 else None,
         read,
-        (*remarks, *([f"{said} as all others"] if hard else [])),
+        (*remarks, *([said] if hard else [])),
         folder if stream else None,
     )
 
@@ -149,7 +147,8 @@ def _labelled(row: Told, classes: list[str]) -> Labelled:
     for found in row.objects:
         if found.name not in classes:
             raise DataError(f"{row.path}: the class {found.name!r:.60} is not in the training part")
-        boxes.append((classes.index(found.name), *found.box))
+        label = classes.index(found.name)
+        boxes.append((difficult_of(label) if found.difficult else label, *found.box))
     return Labelled(row.picture, str(row.path), boxes, False, row.size)
 
 

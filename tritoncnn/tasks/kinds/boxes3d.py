@@ -39,8 +39,8 @@ def _centres(X: int, Y: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def loss(found: Found, target: torch.Tensor) -> torch.Tensor:
     """Focal loss of scores, smooth L1 of boxes, cross-entropy of directions, over the number of cells that answer for a car.
 
-    ``target`` f32[B,M,8]: boxes, and 1 where there is one. A cell answers for the car with the nearest centre, if that is within
-    REACH; the other cells inside a car's outline are not asked for a score.
+    ``target`` f32[B,M,8]: boxes, and 1 where there is one, -1 where one is to be neither found nor left. A cell answers for the
+    car with the nearest centre, if that is within REACH; the other cells inside an outline are not asked for a score.
     """
     B, _, X, Y = found.score.shape
     cell_x, cell_y = (torch.from_numpy(values).reshape(1, -1, 1) for values in _centres(X, Y))
@@ -104,21 +104,36 @@ def read_map(found: Found) -> list[Cars]:
     return cars
 
 
-def true_boxes(target: torch.Tensor) -> list[NDArray[np.float64]]:
-    """f32[B,M,8] -> of each scan f64[K,7]."""
-    return [rows[rows[:, 7] > 0, :7] for rows in target.double().numpy()]
+def true_boxes(target: torch.Tensor, there: float = 1) -> list[NDArray[np.float64]]:
+    """f32[B,M,8] -> of each scan f64[K,7]; with -1 what need not be found, and may be."""
+    return [rows[rows[:, 7] == there, :7] for rows in target.double().numpy()]
+
+
+class Truth(NamedTuple):
+    """What is in a scan, boxes f64[any,7] each: the cars, and what need not be found."""
+
+    cars: NDArray[np.float64]
+    others: NDArray[np.float64]
+
+    def beside(self) -> NDArray[np.bool_]:
+        """Which of all, the cars first, need not be found."""
+        return np.arange(len(self.cars) + len(self.others)) >= len(self.cars)
 
 
 @functools.lru_cache(
     maxsize=1
 )  # the metrics of one evaluation are asked for one after another; tensors hash by identity
 def _judge(score: torch.Tensor, box: torch.Tensor, direction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
-    return judge(read_map(Found(score, box, direction)), true_boxes(target))
+    return judge(read_map(Found(score, box, direction)), target)
 
 
-def judge(cars: list[Cars], truth: list[NDArray[np.float64]]) -> dict[str, float]:
-    """Average precision at overlaps 0.5 and 0.7, from above and of volumes; the share of found cars told front from rear."""
-    pairs = [overlaps(found.boxes, true) for found, true in zip(cars, truth, strict=True)]
+def judge(cars: list[Cars], target: torch.Tensor) -> dict[str, float]:
+    """Average precision at overlaps 0.5 and 0.7, from above and of volumes; the share of found cars told front from rear.
+
+    ``target`` f32[B,M,8], as ``loss`` takes it. What need not be found is taken by one find, which then counts neither way.
+    """
+    truth = [Truth(*row) for row in zip(true_boxes(target), true_boxes(target, -1), strict=True)]
+    pairs = [overlaps(found.boxes, np.concatenate(true)) for found, true in zip(cars, truth, strict=True)]
     result: dict[str, float] = {}
     for name, pick in (("bev_ap", lambda pair: pair.bev), ("ap", lambda pair: pair.volume)):
         scenes = [_scene(pick(pair), found, true) for pair, found, true in zip(pairs, cars, truth, strict=True)]
@@ -128,17 +143,19 @@ def judge(cars: list[Cars], truth: list[NDArray[np.float64]]) -> dict[str, float
     return result
 
 
-def _scene(overlap: NDArray[np.float64], found: Cars, true: NDArray[np.float64]) -> Scene:
-    return Scene(overlap, found.scores, np.zeros(len(found.scores), np.int64), np.zeros(len(true), np.int64))
+def _scene(overlap: NDArray[np.float64], found: Cars, true: Truth) -> Scene:
+    found_class, true_class = (np.zeros(count, np.int64) for count in overlap.shape)
+    return Scene(overlap, found.scores, found_class, true_class, aside=true.beside())
 
 
-def _heading(pairs: list[Overlap], cars: list[Cars], truth: list[NDArray[np.float64]]) -> float:
+def _heading(pairs: list[Overlap], cars: list[Cars], truth: list[Truth]) -> float:
     """Of the cars that are found at overlap 0.5 from above, the share whose heading is right to a quarter turn; 0 of none."""
     right = [np.zeros(0, bool)]
     for pair, found, true in zip(pairs, cars, truth, strict=True):
-        hits = match(pair.bev, (0.5,)).right[0]
+        hits = match(pair.bev, (0.5,), aside=true.beside()).right[0]
         if hits.any():
-            right.append(np.cos(found.boxes[hits, 6] - true[pair.bev[hits].argmax(1), 6]) > 0)
+            nearest = pair.bev[hits, : len(true.cars)].argmax(1)
+            right.append(np.cos(found.boxes[hits, 6] - true.cars[nearest, 6]) > 0)
     share = np.concatenate(right)
     return float(share.mean()) if len(share) else 0.0
 

@@ -27,7 +27,7 @@ from tritoncnn.boxes import (
     suppress,
 )
 from tritoncnn.data import Examples, Facts
-from tritoncnn.data.boxes import NONE, Pixels, crowd_of
+from tritoncnn.data.boxes import NONE, Pixels, class_of, of_crowd
 from tritoncnn.errors import printable
 from tritoncnn.figure import new_figure, plain, show, to_png
 from tritoncnn.models.fcos import Outputs
@@ -76,17 +76,16 @@ def _find(boxes: Numbers, scores: Numbers, least: float) -> Finds:
 
 
 def scenes_of(found: Sequence[Finds], y: torch.Tensor, pixels: Pixels | None = None) -> list[Scene]:
-    """Finds against true boxes and crowds f32[N,M,5]."""
+    """Finds against true boxes, crowds and difficult things f32[N,M,5]; the latter two count neither way (``Scene.crowd``)."""
     scenes = []
     for number, (finds, rows) in enumerate(zip(found, y.double().numpy(), strict=True)):
         there = rows[:, 0] != NONE
         true, sizes = rows[there], None
         if pixels is not None:
             sizes = areas(finds.boxes) * float(pixels.longer[number]) ** 2, pixels.areas[number].numpy()[there]
-        crowd = true[:, 0] < 0
-        how = np.where(crowd, shares_inside(finds.boxes, true[:, 1:]), overlaps(finds.boxes, true[:, 1:]))
-        classes = np.where(crowd, crowd_of(true[:, 0]), true[:, 0]).astype(np.int64)
-        scenes.append(Scene(how, finds.scores, finds.classes, classes, crowd, sizes))
+        marks, boxes = true[:, 0], true[:, 1:]
+        how = np.where(of_crowd(marks), shares_inside(finds.boxes, boxes), overlaps(finds.boxes, boxes))
+        scenes.append(Scene(how, finds.scores, finds.classes, class_of(marks), marks < 0, sizes))
     return scenes
 
 
