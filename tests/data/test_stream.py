@@ -24,7 +24,17 @@ from tritoncnn.data.boxes import FittedReader
 from tritoncnn.data.define import Array, Examples
 from tritoncnn.data.ink import read_ink
 from tritoncnn.data.pieces import PieceReader
-from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, read_ahead, sampled
+from tritoncnn.data.stream import (
+    PictureFiles,
+    blank_rows,
+    first,
+    in_place_of_blanks,
+    on_disk,
+    passing,
+    read_ahead,
+    sampled,
+    without_blanks,
+)
 from tritoncnn.errors import DataError, InputError
 from tritoncnn.tasks import find_task
 from tritoncnn.train import Options, Silent, measure, rehearse, resume, train
@@ -240,6 +250,62 @@ def test_blank_pictures_on_disk_are_told_and_passed_over(folder: Path, tmp_path:
     assert measured["examples"] == 3 * EACH
 
 
+def test_broken_pictures_on_disk_are_told_and_passed_over_if_they_are_few(folder: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(folder, tmp_path / "broken"))
+    files = on_disk(load(place, stream=True).train)
+    assert files is not None
+    cut, *rest = (files.paths[n] for n in range(0, len(files), 4))
+    cut.write_bytes(cut.read_bytes()[:100])
+    data = load(place, stream=True)
+    with pytest.raises(DataError, match=f"^picture {cut} "):
+        data.train.x[:]  # as it is for whoever does not say that it may be passed over
+    few = passing(data.train)
+    assert blank_rows(few.x[:]).tolist() == [path == cut for path in files.paths]
+    assert len(sampled(few)) == len(without_blanks(few)) == len(files) - 1
+
+    def options(workers: int) -> Options:
+        return Options.of(
+            STACK, data="folder", data_dir=str(place), stream=True, depth=0, epochs=2, batch_size=4, workers=workers
+        )
+
+    progress = Remarks()
+    whole = train(options(0), tmp_path / "whole", progress)
+    told = [line for line in progress.said if line.endswith("; it is passed over")]
+    assert len(told) == 1
+    assert told[0].startswith(f"picture {cut} ")
+    with pytest.raises(KeyboardInterrupt):
+        train(options(2), tmp_path / "run", StopAfter(4))
+    resume(STACK, tmp_path / "run", {"workers": 1})
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert measure(STACK, whole.run, part="train").note["examples"] == len(files) - 1
+    begun = load(place, stream=True)
+    for path in rest:
+        path.write_bytes(b"no picture")
+    many = 1 + len(rest)
+    with pytest.raises(
+        DataError, match=f"; so it is with {many} of {len(files)} pictures: mend them or take them out$"
+    ):
+        train(options(0), tmp_path / "more")
+    with pytest.raises(DataError, match=f"; so it is with {many} of {len(files)} pictures: "):
+        without_blanks(begun.train)
+
+
+def test_pictures_that_break_while_a_run_goes_on_end_it_once_they_are_many(folder: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(folder, tmp_path / "going"))
+    files = on_disk(load(place, stream=True).train)
+    assert files is not None
+
+    class Break(Remarks):
+        def step(self, examples: int, loss: float) -> None:
+            for path in files.paths[::2]:
+                path.write_bytes(b"no picture")
+
+    options = Options.of(STACK, data="folder", data_dir=str(place), stream=True, depth=0, epochs=9, batch_size=4)
+    with pytest.raises(DataError, match=rf"^picture .*; so it is with \d of {len(files)} pictures: mend"):
+        train(options, tmp_path / "run", progress := Break())
+    assert any(line.endswith("; it is passed over") for line in progress.said)
+
+
 def test_blank_pictures_for_testing_are_left_out_before_the_first_step(folder: Path, tmp_path: Path) -> None:
     for part in ("train", "val"):
         shutil.copytree(folder, tmp_path / part)
@@ -259,7 +325,7 @@ def test_a_batch_keeps_what_can_be_seen() -> None:
     batch = in_place_of_blanks(Examples(x, torch.arange(5)), blank_rows(x))
     assert batch.y.tolist() == [1, 1, 2, 1, 1]
     assert batch.x.flatten().tolist() == [1, 1, 2, 1, 1]
-    with pytest.raises(DataError, match="all 1 pictures of a batch are blank"):
+    with pytest.raises(DataError, match="all 1 pictures of a batch are blank or broken"):
         in_place_of_blanks(Examples(x[:1], torch.arange(1)), blank_rows(x[:1]))
 
 

@@ -1,7 +1,7 @@
 """Pictures that stay on disk and are read when rows of them are asked for, ahead of their use by other processes if wanted.
 
-Which pictures come in which order is said before any is read: no bit depends on how many processes read. That a picture is blank
-is known when it is read: it is NaN in its batch, where another picture then takes its place.
+Which pictures come in which order is said before any is read: no bit depends on how many processes read. That a picture is blank,
+or broken, is known when it is read: it is NaN in its batch, where another picture then takes its place.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from tritoncnn.flags import option
 from tritoncnn.tree import apply
 
 SAMPLE = 2048  # pictures, evenly chosen, of which mean and deviation are taken, and that a baseline looks at
+BROKEN = 0.1  # of the pictures for training may be so, and one in any case; where more are, something else is wrong
 AHEAD = 4  # batches that each process reads ahead
 STREAM = option("stream", False, "Leave pictures on disk until a batch wants them, as sets larger than memory need it.")
 
@@ -48,7 +49,7 @@ class PictureFiles:
     """f32[N,C,H,W] on disk, normalised by ``facts`` where there are such; of a tensor it has what batches need.
 
     ``root`` is the folder of the data set, which may move. Raises DataError naming the file, whenever one that is asked for
-    cannot be read.
+    cannot be read, unless those are to be passed over (``passing``).
     """
 
     paths: tuple[Path, ...]
@@ -57,6 +58,7 @@ class PictureFiles:
     shape: torch.Size
     facts: Facts | None = None
     dtype: torch.dtype = torch.float32
+    passing: bool = False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -71,19 +73,40 @@ class PictureFiles:
         return self.normalise(self.pictures(numbers))
 
     def pictures(self, numbers: Sequence[int]) -> Array:
-        """f32[N,C,H,W] in [0, 1]; of a blank picture NaN."""
+        """f32[N,C,H,W] in [0, 1]; of a blank picture, and of a broken one that is passed over, NaN."""
         found = np.full((len(numbers), *self.shape[1:]), np.nan, np.float32)
         for place, number in enumerate(numbers):
             try:
                 picture = self.read(self.paths[number])
             except BlankError:
                 continue
+            except DataError:
+                if self.passing:
+                    continue
+                raise
             if picture.shape != self.shape[1:]:
                 raise DataError(
                     f"picture {self.paths[number]} is read as {list(picture.shape)}; the others are {list(self.shape[1:])}"
                 )
             found[place] = picture
         return found
+
+    def unseen(self, number: int) -> str | None:
+        """Why a picture shows nothing: "" where it is blank, else how it is broken; None where it shows something."""
+        try:
+            self.read(self.paths[number])
+        except BlankError:
+            return ""
+        except DataError as error:
+            return str(error)
+        return None
+
+    def check_broken(self, faults: Sequence[str], looked_at: int) -> None:
+        """Raises DataError where too many of the pictures that were looked at cannot be read."""
+        if len(faults) > max(1, BROKEN * looked_at):
+            raise DataError(
+                f"{faults[0]}; so it is with {len(faults)} of {looked_at} pictures: mend them or take them out"
+            )
 
     def normalise(self, pictures: Array) -> torch.Tensor:
         return torch.from_numpy(pictures) if self.facts is None else self.facts.normalise(pictures)
@@ -102,6 +125,12 @@ def blank_rows(pictures: Array | torch.Tensor) -> NDArray[np.bool_]:
 def on_disk(part: Examples) -> PictureFiles | None:
     """The files of a part that is not in memory."""
     return part.x if isinstance(part.x, PictureFiles) else None
+
+
+def passing(part: Examples) -> Examples:
+    """A part for training: pictures on disk that turn out to be broken are passed over, as blank ones are."""
+    files = on_disk(part)
+    return part if files is None else replace(part, x=cast("torch.Tensor", replace(files, passing=True)))
 
 
 def first(part: Examples, count: int) -> Examples:
@@ -126,29 +155,32 @@ def joined(a: Examples, b: Examples) -> Examples:
 
 
 def sampled(part: Examples) -> Examples:
-    """A part that is in memory; of one that is not, SAMPLE examples evenly over it, now read, but for blank ones."""
+    """A part that is in memory; of one that is not, SAMPLE examples evenly over it, now read, but for those passed over."""
     files = on_disk(part)
     if files is None:
         return part
-    some = part.take(files.evenly())
+    some = passing(part).take(files.evenly())
     return some.take(torch.from_numpy(~blank_rows(some.x)))
 
 
 def in_place_of_blanks(batch: Examples, blank: NDArray[np.bool_]) -> Examples:
-    """A batch in which the next one that is none stands for each ``blank`` row. Raises DataError where all are."""
+    """A batch in which the next one that is none stands for each ``blank`` or broken row. Raises DataError where all are."""
     if blank.all():
-        raise DataError(f"all {len(blank)} pictures of a batch are blank")
+        raise DataError(f"all {len(blank)} pictures of a batch are blank or broken")
     seen = np.flatnonzero(~blank)
     places = seen[np.searchsorted(seen, np.arange(len(blank))) % len(seen)]
     return batch.take(torch.from_numpy(places))
 
 
 def without_blanks(part: Examples) -> Examples:
-    """A part on disk without its blank pictures, for which all are read; one in memory as it is. Raises DataError."""
+    """A part on disk without its blank and broken pictures, for which all are read; one in memory as it is. Raises DataError
+    where too many are broken."""
     files = on_disk(part)
     if files is None:
         return part
-    kept = np.flatnonzero(~blank_among(files.paths, files.read))
+    faults = [files.unseen(number) for number in range(len(files))]
+    files.check_broken([fault for fault in faults if fault], len(files))
+    kept = np.flatnonzero([fault is None for fault in faults])
     few = replace(files, paths=tuple(files.paths[n] for n in kept), shape=torch.Size((len(kept), *files.shape[1:])))
     return part.of(cast("torch.Tensor", few), lambda values: values[torch.from_numpy(kept)])
 
@@ -172,15 +204,22 @@ def renormalised(part: Examples, now: Facts, wanted: Facts) -> Examples:
 
 
 def seen(pictures: Array | PictureFiles) -> Array:
-    """What mean and deviation are taken of: all pictures in memory, SAMPLE of those on disk. Raises DataError."""
+    """What mean and deviation are taken of: all pictures in memory; of those on disk SAMPLE, but for blank and broken ones.
+
+    Raises DataError where more than some are broken, or all blank.
+    """
     if not isinstance(pictures, PictureFiles):
         return pictures
-    some = pictures.pictures(pictures.evenly().tolist())
-    if blank_rows(some).all():
+    numbers = pictures.evenly()
+    some = replace(pictures, passing=True).pictures(numbers.tolist())
+    blank = blank_rows(some)
+    faults = [fault for number in numbers[torch.from_numpy(blank)].tolist() if (fault := pictures.unseen(number))]
+    pictures.check_broken(faults, len(some))
+    if blank.all():
         raise DataError(
             f"the first training pictures that were looked at are all blank: {pictures.paths[0]} and {len(some) - 1} more"
         )
-    return some[~blank_rows(some)]
+    return some[~blank]
 
 
 def inputs_of(pictures: Array | PictureFiles, facts: Facts) -> torch.Tensor:

@@ -18,7 +18,7 @@ from tritoncnn import cpu
 from tritoncnn.augment import Batch
 from tritoncnn.augment.draws import Draws
 from tritoncnn.data import Dataset, Examples, load_data
-from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, read_ahead
+from tritoncnn.data.stream import PictureFiles, blank_rows, first, in_place_of_blanks, on_disk, passing, read_ahead
 from tritoncnn.errors import CheckpointError, InputError, Interrupted, NonFiniteError
 from tritoncnn.memory import peak_memory
 from tritoncnn.signals import HeldSignals
@@ -40,7 +40,7 @@ from tritoncnn.train.versions import versions
 from tritoncnn.train.weights import start_from
 from tritoncnn.tree import apply
 
-BLANK_TOLD = 5  # blank pictures that are named
+PASSED_TOLD = 5  # blank and broken pictures that are named
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def _load(options: Options) -> Dataset:
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = Path(options.data_dir) if options.data_dir is not None else None
-    return load_data(options.data, folder, options.task.reader(options.size), options.own, options.task.data)
+    data = load_data(options.data, folder, options.task.reader(options.size), options.own, options.task.data)
+    return replace(data, train=passing(data.train))
 
 
 def _fit(options: Options, data: Dataset) -> Options:
@@ -196,7 +197,7 @@ class Trainer:
         measured = options.build_model(self.data.facts).eval()  # of its own: what is measured may be averages
         self.evaluator = Evaluator(lambda x: tritoncnn.compile(measured, x), x, min(BATCH, len(self.data.test)))
         self.events: EventLog | None = None
-        self.blank: set[int] = set()  # training pictures that were told to be so
+        self.passed: dict[int, str] = {}  # training pictures that were told to be blank, "", or broken, and how
         self.outputs: Any = None  # for the test part, of the last epoch that this process trained
 
     def _describe(self, module: torch.nn.Module) -> None:
@@ -288,7 +289,7 @@ class Trainer:
         """Put these training examples, whose inputs are ``x``, into the batch, changed as the options say."""
         y = apply(lambda values: values[rows], self.data.train.y)
         if (files := on_disk(self.data.train)) is not None and (blank := blank_rows(x)).any():
-            self._tell_blank(files, rows[torch.from_numpy(blank)].tolist())
+            self._tell_passed(files, rows[torch.from_numpy(blank)].tolist())
             x, y = (taken := in_place_of_blanks(Examples(x, y), blank)).x, taken.y
         if self.changes.parts:
             batch = Batch(x, y, self.data.facts, self.options.task.targets)
@@ -298,12 +299,19 @@ class Trainer:
         if self.adversary is not None:
             self.adversary.change(self.x, self.y, Draws(self.options.seed, epoch, rows.numpy()))
 
-    def _tell_blank(self, files: PictureFiles, numbers: Sequence[int]) -> None:
-        for number in sorted(set(numbers) - self.blank):
-            said = f"picture {files.paths[number]} is blank, and is passed over"
-            if len(self.blank) <= BLANK_TOLD:
-                self.progress.remark(said if len(self.blank) < BLANK_TOLD else "further blank pictures are not named")
-            self.blank.add(number)
+    def _tell_passed(self, files: PictureFiles, numbers: Sequence[int]) -> None:
+        for number in sorted({*numbers} - {*self.passed}):
+            fault = files.unseen(number) or ""
+            said = (
+                f"{fault}; it is passed over"
+                if fault
+                else f"picture {files.paths[number]} is blank, and is passed over"
+            )
+            if len(self.passed) <= PASSED_TOLD:
+                more = "further pictures that are passed over are not named"
+                self.progress.remark(said if len(self.passed) < PASSED_TOLD else more)
+            self.passed[number] = fault
+        files.check_broken([fault for fault in self.passed.values() if fault], len(files))
 
     def _evaluate(self, epoch: int, sums: Mapping[str, float]) -> Row:
         """The epoch's line of metrics.jsonl: the mean losses of its steps, then the task's metrics on the test part."""

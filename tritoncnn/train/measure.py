@@ -66,7 +66,9 @@ def measure(
     examples, remarks = joined(parts["train"], parts["test"]) if part == "all" else parts[part], [*found.remarks]
     if part != "test":  # of that a data set has left them out
         seen = without_blanks(examples)
-        remarks += [f"{count} blank pictures were passed over"] if (count := len(examples) - len(seen)) else []
+        remarks += (
+            [f"{count} blank or broken pictures were passed over"] if (count := len(examples) - len(seen)) else []
+        )
         examples = seen
     if not len(examples):
         raise DataError(f"{found.name} has no {part} part")
