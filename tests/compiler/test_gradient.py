@@ -146,3 +146,14 @@ def test_wrong_names_and_results_are_told() -> None:
     train = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)).train()
     with pytest.raises((InputError, UnsupportedError), match="would change"):
         tritoncnn.compile_grad(lambda x: train(x).sum(), wrt="x", example=(X,))
+
+
+def test_a_gradient_that_all_pixels_share_is_added_up_once() -> None:
+    """Behind a mean over pixels, each pixel of a batch norm has the same gradient; that of its bias is one number, rounded three
+    times (as 1/324, as a product, as a sum), not 324 numbers, whose roundings would all go to one side."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(64, track_running_stats=False)
+    x, weight = torch.randn(1, 64, 18, 18), torch.randn(1, 64)
+    compute = tritoncnn.compile_grad(lambda x: (norm(x).mean((2, 3)) * weight).sum(), wrt="norm.bias", example=x)
+    _, found = compute(x)
+    assert bool(((found - weight[0]).double().abs() <= 3 * 2.0**-24 * weight[0].abs()).all())

@@ -38,6 +38,22 @@ def test_simplify_merges_equal_nodes_and_drops_expand() -> None:
         }""") == ["%1 = add(x, b)", "%2 = mul(%1, %1)", "return %2"]  # fmt: skip
 
 
+def test_simplify_adds_up_repeated_elements_once() -> None:
+    assert after(Simplify(), """
+        graph g(x: f32[4,8,1,1], k: i64[4,1]) {
+          %1 = expand(x) {shape=[4,8,7,7]} : f32[4,8,7,7]
+          %2 = sum(%1) {dims=[0,2,3]} : f32[8]
+          %3 = sum(%1) {dims=[0]} : f32[8,7,7]
+          %4 = expand(k) {shape=[4,3]} : i64[4,3]
+          %5 = sum(%4) {dims=[1]} : i64[4]
+          return %2, %3, %5
+        }""") == [
+        "%1 = expand(x) {shape=[4,8,7,7]}", "%2 = sum(x) {dims=[0,2,3]}", "%3 = const() {value=49.0, dtype='f32'}",
+        "%4 = mul(%2, %3)", "%5 = sum(%1) {dims=[0]}", "%6 = expand(k) {shape=[4,3]}", "%7 = sum(%6) {dims=[1]}",
+        "return %4, %5, %7",
+    ]  # fmt: skip
+
+
 def test_recompute_light_gives_each_reader_a_copy_of_its_own() -> None:
     assert after(RecomputeLight(), """
         graph g(x: f32[8192], m: f32[]) {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tritoncnn.ir import Graph, Node, Rewriter, Value, remove_dead, rewrite
-from tritoncnn.ops import OPS
+from tritoncnn.ops import OPS, Sym
 from tritoncnn.passes.define import Pass, count
 
 
@@ -16,6 +16,7 @@ class Simplify(Pass):
     """x * 1, x + -0.0, x / 1, x - 0         =>   x
     reshape(reshape(x)), permute(permute(x))  =>   one of them, or x itself
     add(x, expand(c))                         =>   add(x, c)         pointwise ops broadcast by themselves
+    sum(expand(x))                            =>   sum(x) * n        equal terms, added up, round to one side each time
     two nodes with equal op, operands, attrs  =>   one (ops have no side effects)
     a node that no output needs               =>   nothing
     """
@@ -46,6 +47,8 @@ class _Rules:
                 out.replace(node.result, answer)
                 return True
             node = answer or node
+        if _sum_once(out, node, self.made):
+            return True
         results = out.keep(node)
         self.made[results[0]] = replace(node, results=results)
         return True
@@ -115,6 +118,21 @@ def _drop_expand(node: Node, made: dict[Value, Node]) -> Value | Node | None:
 def _unexpanded(value: Value, made: dict[Value, Node]) -> Value:
     node = made.get(value)
     return node.operands[0] if node is not None and OPS[node.op].stretches else value
+
+
+def _sum_once(out: Rewriter, node: Node, made: dict[Value, Node]) -> bool:
+    """The sum of floats that are repeated along a summed dim: of each once, times how often it comes."""
+    if OPS[node.op].reduces != "sum" or len(node.operands) != 1 or "expr" in node.attrs:
+        return False
+    x, stretched = _unexpanded(node.operands[0], made), node.operands[0].type
+    if x.type.rank != stretched.rank or not x.type.is_float:
+        return False
+    times = math.prod(stretched.shape[d] for d in node.attrs["dims"] if x.type.shape[d] == 1)
+    if times <= 1 or any(x.type.shape[d] != n for d, n in enumerate(stretched.shape) if d not in node.attrs["dims"]):
+        return False
+    total = OPS["sum"](Sym(out, x), dims=node.attrs["dims"]) * float(times)
+    out.replace(node.result, total.value)
+    return True
 
 
 def _merge_equal(graph: Graph) -> Graph:
