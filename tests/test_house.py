@@ -25,6 +25,13 @@ def test_every_room_is_installed() -> None:
     assert set(re.findall(r'"([\w.]+)"', listed[1])) == rooms
 
 
+def test_every_room_is_in_the_table_of_how_it_works() -> None:
+    page = (ROOT / "docs" / "how-it-works.md").read_text()
+    listed = {name.removeprefix("tritoncnn/").rstrip("/") for name in re.findall(r"`([\w/]+(?:\.py|/))`", page)}
+    rooms = {path.name for path in (ROOT / "tritoncnn").iterdir() if path.suffix in ("", ".py") and path.name[0] != "_"}
+    assert rooms <= listed
+
+
 @pytest.mark.parametrize("room", ["kernels", "models"])
 def test_linked_rooms_are_links(room: str) -> None:
     link = ROOT / "tritoncnn" / room

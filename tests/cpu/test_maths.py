@@ -1,4 +1,4 @@
-"""Functions of the CPU backend within 2 units in the last place of float64 references, over dense samples."""
+"""Functions of the CPU backend within 1.5 units in the last place of float64 references, over dense samples."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ REFERENCE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 EXACT = ["-x", "tl.abs(x)", "tl.floor(x)", "tl.ceil(x)", "tl.clamp(x, -0.5, 2.0)",
          *(f"libdevice.{name}(x)" for name in ("rint", "round", "trunc", "logb"))]  # fmt: skip
 ULPS = dict.fromkeys(EXACT, 0.0) | {"tl.sqrt(x)": 0.5000001, "tl.sqrt_rn(x)": 0.5000001, "tl.sin(x)": 1, "tl.cos(x)": 1}
-ULPS |= {"tl.rsqrt(x)": 1.5, "tl.sigmoid(x)": 3}  # a sigmoid's sum and quotient round too
+ULPS["tl.sigmoid(x)"] = 3  # a sigmoid's sum and quotient round too
 
 
 def gamma(x: float) -> float:
@@ -92,13 +92,13 @@ def sample(count: int = 20000) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("text", list(REFERENCE))
-def test_a_function_is_within_two_units_in_the_last_place(text: str) -> None:
+def test_a_function_is_within_one_and_a_half_units_in_the_last_place(text: str) -> None:
     x = sample()
     if "gamma" in text or "j0" in text:  # references and the C library differ near the functions' zeros and poles
         x = x[(x > 3) & (x < 30)] if "gamma" in text else x[x.abs() < 2]
     if "sigmoid" in text:
         x = x[~((x < -88) & x.isfinite())]  # 1 / (1 + exp(-x)) by Triton's own definition, whose exp is infinite there
-    assert ulps(elementwise(text, x), REFERENCE[text](x.double())) <= ULPS.get(text, 2)
+    assert ulps(elementwise(text, x), REFERENCE[text](x.double())) <= ULPS.get(text, 1.5)
 
 
 @pytest.mark.parametrize("lanes", LANES)
