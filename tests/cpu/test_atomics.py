@@ -72,6 +72,27 @@ def test_an_atomic_changes_what_is_not_masked_and_gives_back_what_was_there(
 
 
 @triton.jit
+def all_that_came(p_ptr, x_ptr, old_ptr, n, B: tl.constexpr, SCALAR: tl.constexpr):
+    if SCALAR:
+        for i in range(B):
+            tl.store(old_ptr + i, tl.atomic_add(p_ptr + i, tl.load(x_ptr + i), mask=i % n == 0))
+    else:
+        at = tl.arange(0, B)
+        tl.store(old_ptr + at, tl.atomic_add(p_ptr + at, tl.load(x_ptr + at), mask=at % n == 0))
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+@pytest.mark.parametrize("dtype", [*INTEGERS, *FLOATS])
+def test_what_a_masked_atomic_gives_back_is_zero(dtype: torch.dtype, scalar: bool) -> None:
+    """It was whatever the stack held."""
+    p, x, old = torch.arange(1, 33).to(dtype), torch.ones(32).to(dtype), torch.full((32,), 77).to(dtype)
+    run(all_that_came, (1,), {"p_ptr": p, "x_ptr": x, "old_ptr": old, "n": 3}, B=32, SCALAR=scalar)
+    met = torch.arange(32) % 3 == 0
+    assert old.tolist() == torch.where(met, torch.arange(1, 33), 0).to(dtype).tolist()
+    assert p.tolist() == (torch.arange(1, 33) + met).to(dtype).tolist()
+
+
+@triton.jit
 def swap(p_ptr, c_ptr, x_ptr, old_ptr, B: tl.constexpr, SCALAR: tl.constexpr):
     if SCALAR:
         for i in range(B):

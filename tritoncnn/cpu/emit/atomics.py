@@ -30,7 +30,7 @@ def compare_and_swap(code: State, op: Op) -> None:
 
 
 def _atomic(code: State, op: Op, kind: str | None) -> None:
-    """An atomic op, element by element in order; kind: how it modifies, None: it swaps."""
+    """An atomic op, element by element in order; kind: how it modifies, None: it swaps. Its result is 0 where the mask is false."""
     p, r = op.operands[0], op.results[0]
     mask = op.operands[2] if kind is not None and len(op.operands) > 2 else None
     elem = op.operands[1].type.elem
@@ -47,6 +47,12 @@ def _atomic(code: State, op: Op, kind: str | None) -> None:
     def one(coords: Coords) -> None:
         a, *xs = (pull(code, x, coords if x.type.shape else ()).v for x in op.operands)
 
+        def give(old: str) -> None:
+            if out is not None:
+                write(code, out, coords, Res(old, code.depth))
+            if kept is not None:
+                code.emit(f"store {t} {old}, ptr {kept}")
+
         def go() -> None:
             d = code.depth
             if kind is None:
@@ -57,11 +63,10 @@ def _atomic(code: State, op: Op, kind: str | None) -> None:
                 old = old if bits == t else code.let(d, f"bitcast {bits} {old} to {t}")
             else:
                 old = code.let(d, f"atomicrmw {kind} ptr {a}, {t} {xs[0]} acq_rel")
-            if out is not None:
-                write(code, out, coords, Res(old, d))
-            if kept is not None:
-                code.emit(f"store {t} {old}, ptr {kept}")
+            give(old)
 
+        if masked:
+            give("zeroinitializer")
         code.when(xs[1] if mask else "1", go)
 
     if p.type.shape:
