@@ -2,7 +2,8 @@
 
 A lazy load is read when its consumer runs, which may be after a store that followed it in the program. So before a
 store, every load that is still wanted afterwards is forced into a buffer; and a store whose own value comes from
-loads at other addresses is computed as a whole first. Arguments are assumed to be equal or not to overlap.
+loads at other addresses, or from other elements of a load, is computed as a whole first. Arguments are assumed to be
+equal or not to overlap.
 """
 
 from __future__ import annotations
@@ -71,14 +72,35 @@ def loads_under(code: State, v: Value, seen: set[Value]) -> list[Op]:
     return found + [load for x in v.op.operands for load in loads_under(code, x, seen)]
 
 
+def _moved_loads(code: State, v: Value) -> set[Op]:
+    """Loads of which an element of v needs another element than its own, as a transposition does."""
+    todo, moved = [(v, False)], set()
+    seen = set(todo)
+    while todo:
+        x, elsewhere = todo.pop()
+        if x in code.buffers or x in code.scalars or x.op is None:
+            continue
+        row = code.row(x.op)
+        if row.access == "load":
+            if elsewhere:
+                moved.add(x.op)
+        elif not (row.pointwise or row.spreads or row.address):
+            elsewhere = True
+        fresh = [(y, elsewhere) for y in x.op.operands if (y, elsewhere) not in seen]
+        seen.update(fresh)
+        todo += fresh
+    return moved
+
+
 def find_conflicts(code: State, stores: Sequence[Op]) -> list[tuple[Value, Op]]:
     """Values of the stores, and their loads from where the stores may already have written."""
     targets = [origin(code, s.operands[0]) for s in stores]
     found: list[tuple[Value, Op]] = []
     for s in stores:
         for x in s.operands[1:]:
+            moved = _moved_loads(code, x)
             for load in loads_under(code, x, set()) if x.type.shape else ():
                 source = origin(code, load.operands[0])
-                if any(source[0] is None or t[0] is None or source[1] != t[1] for t in targets):
+                if load in moved or any(source[0] is None or t[0] is None or source[1] != t[1] for t in targets):
                     found.append((x, load))
     return found
