@@ -299,6 +299,28 @@ def test_the_code_of_a_sort_grows_with_its_steps_only(dtype: str) -> None:
     assert lines[128] < lines[16] * (28 / 10) * (7 / 4) * 1.5
 
 
+@triton.jit
+def flip_kernel(Y, X, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(Y + i, tl.flip(tl.load(X + i), 0))
+
+
+@pytest.mark.parametrize("dtype", ["*i8", "*i64", "*fp32"])
+def test_the_code_of_a_reversal_grows_with_its_steps_only(dtype: str) -> None:
+    """log2(n) steps, each an exclusive or of what is read at one place and at two."""
+    lines = {}
+    for block in (64, 1024):
+        text = harness.ttir(flip_kernel, {"Y": dtype, "X": dtype}, {"BLOCK": block}, debug=False)
+        lines[block] = len(lower(text, lanes=8).splitlines())
+    assert lines[1024] < lines[64] * (10 / 6) ** 2 * 1.5  # nests of 10 loops, not of 6
+
+
+def test_a_thousand_elements_are_turned_round() -> None:
+    x, y = torch.randn(1024), torch.zeros(1024)
+    harness.run(flip_kernel, (1,), {"Y": y, "X": x}, BLOCK=1024)
+    assert torch.equal(y, x.flip(0))
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64, torch.float32], ids=str)
 def test_integers_and_floats_are_sorted(dtype: torch.dtype) -> None:
     x, y = torch.randint(-100, 100, (128,)).to(dtype), torch.zeros(128, dtype=dtype)

@@ -67,20 +67,22 @@ def tree_cost(code: State, v: Value) -> int:
         return 1
     if v not in code.trees:
         code.trees[v] = 1  # none of what follows comes back here
-        total, todo, seen = 0, [v], {v}
+        total, todo, seen, far = 0, [v], {v}, set()
         while todo:  # what is computed at one place is computed once
             x = todo.pop()
             assert x.op is not None
             total += weight(code, x.op)
+            times = code.row(x.op).elsewhere(x.op)
             for y in x.op.operands:
-                if y in seen:
-                    continue
-                seen.add(y)
-                times = code.row(x.op).elsewhere(x.op)
-                if times or y in code.buffers or y in code.scalars or y.op is None or not y.type.shape:
-                    total += max(times, 1) * tree_cost(code, y)
-                else:
-                    todo.append(y)
+                if times and (x.op, y) not in far:  # also where it is read at this place too
+                    far.add((x.op, y))
+                    total += times * tree_cost(code, y)
+                elif not times and y not in seen:
+                    seen.add(y)
+                    if y in code.buffers or y in code.scalars or y.op is None or not y.type.shape:
+                        total += 1
+                    else:
+                        todo.append(y)
         code.trees[v] = total
     return code.trees[v]
 
