@@ -30,7 +30,7 @@ def compare_and_swap(code: State, op: Op) -> None:
 
 
 def _atomic(code: State, op: Op, kind: str | None) -> None:
-    """An atomic op, element by element in order; kind: how it modifies, None: it swaps. Its result is 0 where the mask is false."""
+    """An atomic op, element by element in order; kind: how it modifies, None: it swaps. Where its mask is false it gives 0."""
     p, r = op.operands[0], op.results[0]
     mask = op.operands[2] if kind is not None and len(op.operands) > 2 else None
     elem = op.operands[1].type.elem
