@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from tritoncnn.errors import DTypeError, ShapeError
-from tritoncnn.ir import TensorType
+from tritoncnn.ir import DTYPE_BYTES, TensorType
 from tritoncnn.kernels.launch import Launch, Slot
 
 KERNEL_FLOATS = ("f32", "f16", "bf16")
@@ -65,6 +65,11 @@ def gpu_tile(tiles: tuple[AnyTile, ...], rows: int, columns: int, dtype: str, co
 def offset_span(tensor: TensorType) -> int:
     """Elements from the first to the last address of a tensor."""
     return 1 + sum((size - 1) * abs(stride) for size, stride in zip(tensor.shape, tensor.strides, strict=True) if size)
+
+
+def reach(tensor: TensorType) -> int:
+    """Bytes from the first element of a tensor to the end of its last one."""
+    return offset_span(tensor) * DTYPE_BYTES[tensor.dtype] if tensor.numel else 0
 
 
 def needs_int64(*tensors: TensorType) -> bool:

@@ -1,4 +1,4 @@
-"""Figures of matplotlib as PNG files. It is imported when a figure is made, which takes half a second."""
+"""Figures and pictures as PNG files. matplotlib is imported when a figure is made, which takes half a second."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 DPI = 110
 
@@ -25,9 +26,21 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def to_png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    return picture.getvalue()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def as_png(picture: Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def levels(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """u8[H,W] or u8[H,W,3] of f32[C,H,W], cut at 0 and 1."""
+    rounded = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
+    return rounded[0] if len(rounded) == 1 else np.ascontiguousarray(rounded.transpose(1, 2, 0))
 
 
 def show(axes: Any, picture: NDArray[np.floating], title: str = "") -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritoncnn.data.define import Array
+from tritoncnn.figure import levels
 from tritoncnn.filters.taps import Filter
 
 GAP = 4  # pixels between the levels of a pyramid on a sheet
@@ -33,12 +34,7 @@ def levels_of(results: Sequence[Array], filter: Filter) -> tuple[list[NDArray[np
         if outside:
             share = outside / sum(result.size for result in results)
             words += f"; {share:.1%} of the values lie outside and were cut, which a .npy file would keep"
-    return [_bytes(result) for result in shown], words
-
-
-def _bytes(values: Array) -> NDArray[np.uint8]:
-    rounded = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
-    return rounded[0] if len(rounded) == 1 else np.ascontiguousarray(rounded.transpose(1, 2, 0))
+    return [levels(result) for result in shown], words
 
 
 def sheet_of(levels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -91,23 +91,13 @@ class FusedOp:
         return tuple(program.run(tensors)) if traced.backward is None else _Direct.apply(traced, program, *tensors)
 
     def _check(self, arguments: Sequence[Any]) -> list[torch.Tensor]:
+        """The tensors among the arguments. Raises InputError, LayoutError, DTypeError."""
         found: list[torch.Tensor] = []
         first: tuple[str, torch.dtype] | None = None  # the first float operand
         for name, kind, value in self._named(arguments):
             if value is None and kind.endswith("None"):
                 continue
-            if not isinstance(value, torch.Tensor):
-                raise InputError(f"{self.name}: {name} must be a tensor; got {type(value).__name__}")
-            if value.device.type not in ("cpu", "meta"):
-                raise InputError(
-                    f"{self.name}: {name} must be on the cpu; it is on {value.device}; move it with .cpu()"
-                )
-            if found and value.device != found[0].device:
-                raise InputError(
-                    f"{self.name}: {name} must be on {found[0].device}, as the other operands are; it is on {value.device}"
-                )
-            if value.layout != torch.strided or value.is_nested:
-                raise LayoutError(f"{self.name}: {name} must be a dense tensor; got {_kind_of_layout(value)}")
+            _check_memory(f"{self.name}: {name}", value, found)
             if kind.startswith("Labels"):
                 if value.dtype != torch.int64:
                     raise DTypeError(f"{self.name}: {name} must hold torch.int64 numbers; got {value.dtype}")
@@ -195,6 +185,18 @@ class FusedOp:
         known.update((f"dy{i}", dy) for i, dy in zip(traced.seeded, seeds, strict=True))
         tensors = [known[name] for name in traced.backward.inputs]
         return traced.backward.program(_strides(tensors)), tensors
+
+
+def _check_memory(which: str, value: Any, others: Sequence[torch.Tensor]) -> None:
+    """Raises InputError, LayoutError for what is no dense tensor where the others are."""
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{which} must be a tensor; got {type(value).__name__}")
+    if value.device.type not in ("cpu", "meta"):
+        raise InputError(f"{which} must be on the cpu; it is on {value.device}; move it with .cpu()")
+    if others and value.device != others[0].device:
+        raise InputError(f"{which} must be on {others[0].device}, as the other operands are; it is on {value.device}")
+    if value.layout != torch.strided or value.is_nested:
+        raise LayoutError(f"{which} must be a dense tensor; got {_kind_of_layout(value)}")
 
 
 def _check_ranges(traced: Traced, tensors: Sequence[torch.Tensor]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tritoncnn.errors import GraphError, UnsupportedError
-from tritoncnn.ir import DTYPE_BYTES, Graph, Node, TensorType, Value
-from tritoncnn.kernels.building import offset_span
+from tritoncnn.ir import DTYPE_BYTES, Graph, Node, Value
+from tritoncnn.kernels.building import reach
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.kernels.target import Target
 from tritoncnn.ops import OPS
@@ -210,14 +210,9 @@ def _place_output(draft: _Draft, index: int, value: Value) -> Value:
     if root not in draft.bytes or shift or draft.bytes[root] != value.type.nbytes:
         value = root = _copy(draft, value)
     draft.fixed[root] = Place(f"output {index}")
-    draft.sizes[f"output {index}"] = _reach(root.type)
+    draft.sizes[f"output {index}"] = reach(root.type)
     del draft.bytes[root]
     return value
-
-
-def _reach(type: TensorType) -> int:
-    """Bytes from the first element to the end of the last one."""
-    return offset_span(type) * DTYPE_BYTES[type.dtype] if type.numel else 0
 
 
 def _arena(draft: _Draft) -> dict[object, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,17 @@ from tritoncnn.robust.victim import Victim, lengths
 from tritoncnn.task import Task
 from tritoncnn.train.answers import as_csv
 from tritoncnn.train.folder import make_folder, open_run, read_config, write_json
-from tritoncnn.train.measure import parts_of
+from tritoncnn.train.measure import Measured, parts_of
 
 FOLDER = "attack"  # in the run folder, unless another one is named
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)  # of epsilon: the points of the curve
 SHOWN = 6  # pictures in examples.png
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What curve.json holds, lines for people, files that were written."""
-
-    note: dict[str, Any]
-    lines: tuple[str, ...]
-    files: tuple[Path, ...]
-
-
 def attack_curve(
     victim: Victim, run: Path, attack: Attack, target: str | None, data_dir: Path | None = None,
     out: Path | None = None, examples: int = 500,
-) -> Curve:  # fmt: skip
+) -> Measured:  # fmt: skip
     """Attack ``examples`` pictures of the test part, evenly chosen; write curve.json, curve.csv, curve.png and examples.png
     into ``out``, by default RUN/attack.
 
@@ -71,7 +61,7 @@ def attack_curve(
     title = f"{victim.task.name} on {data.name}, {attack.method}" + (f", towards {target}" if target else "")
     write_file(files[2], draw_curve(rows, title, attack.norm))
     write_file(files[3], _examples(victim, pictures, changed, part.y, f"{title}: {attack.reach()}"))
-    return Curve(note, tuple(_table(rows, attack, len(part), data.name, target)), tuple(files))
+    return Measured(note, tuple(_table(rows, attack, len(part), data.name, target)), tuple(files))
 
 
 def accuracies(task: Task, run: Path, epsilons: Sequence[float], examples: int = 500) -> list[float]:

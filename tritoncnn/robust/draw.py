@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tritoncnn.data.define import Array
 from tritoncnn.errors import printable
-from tritoncnn.figure import new_figure, to_png
+from tritoncnn.figure import as_png, levels, new_figure, to_png
 
 SIDE = 192  # of a picture on a sheet, at least, in pixels
 GAP, LINE = 8, 18
@@ -62,9 +60,7 @@ def draw_sheet(shown: Sequence[Shown], title: str) -> bytes:
         ):
             page.paste(picture, (left, top))
             draw.text((left + 2, top + picture.height + 1), text, INK, font)
-    data = io.BytesIO()
-    page.save(data, "PNG")
-    return data.getvalue()
+    return as_png(page)
 
 
 def _panels(before: Array, after: Array, said: str, said_after: str) -> list[tuple[Array, str]]:
@@ -85,9 +81,3 @@ def _enlarged(values: Array) -> Image.Image:
     picture = Image.fromarray(levels(values)).convert("RGB")
     scale = max(1, round(SIDE / max(picture.size)))
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-
-
-def levels(values: Array) -> NDArray[np.uint8]:
-    """u8[H,W] or u8[H,W,3] of f32[C,H,W], cut at 0 and 1."""
-    rounded = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
-    return rounded[0] if len(rounded) == 1 else np.ascontiguousarray(rounded.transpose(1, 2, 0))

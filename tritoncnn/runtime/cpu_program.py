@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from tritoncnn import cpu
-from tritoncnn.ir import DTYPE_BYTES, TensorType
-from tritoncnn.kernels.building import offset_span
+from tritoncnn.kernels.building import reach
 from tritoncnn.kernels.launch import Launch
 from tritoncnn.memory import in_words, memory_left
 from tritoncnn.ops import TORCH_DTYPE
@@ -56,12 +55,7 @@ class CpuProgram(cpu.Replay):
 
 def _recorded(call: Call, kernel: Any, arguments: Sequence[int]) -> cpu.Recorded:
     places = (
-        cpu.Placed(place.buffer, argument, place.offset, _reach(type))
+        cpu.Placed(place.buffer, argument, place.offset, reach(type))
         for place, argument, type in zip(call.places, arguments, call.launch.operands, strict=True)
     )
     return cpu.Recorded(kernel, tuple(call.launch.grid), tuple(places))
-
-
-def _reach(type: TensorType) -> int:
-    """Bytes from a tensor's first element to its last one."""
-    return offset_span(type) * DTYPE_BYTES[type.dtype] if type.numel else 0

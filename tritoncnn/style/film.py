@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from tritoncnn.data.folder import files_in, in_time
 from tritoncnn.data.pictures import SUFFIXES, flatten, read_colour
 from tritoncnn.data.whole import LARGEST, WholeReader, scaled
 from tritoncnn.errors import DataError, InputError, SaveError
+from tritoncnn.figure import as_png
 from tritoncnn.frozen import compile_kept
 from tritoncnn.task import Task
 from tritoncnn.tasks.kinds.painting import to_image
@@ -53,23 +53,13 @@ def paint_film(
         )
     if size is not None and not trained.read.least <= size <= LARGEST:
         raise InputError(f"--size must be from {trained.read.least} to {LARGEST}; got {size}")
-    there = look(film)
-    if there == "none":
-        raise DataError(f"{film} does not exist; wanted a folder of frames or a video file")
-    is_folder = there == "folder"
-    if not is_folder and film.suffix.lower() not in VIDEOS:
-        raise DataError(f"{film} must be a folder of frames, or a video file that ends in one of {', '.join(VIDEOS)}")
+    is_folder = _is_folder(film)
     place = out or Path(f"painted-{film.name}")
+    into_folder = is_folder and _becomes_folder(place)
     note: dict[str, Any] = {"run": str(run), "film": str(film), "frames": 0, "remarks": []}
     changes: list[tuple[float, float]] = []
     check = _checker(film, trained.read.least, size)
     with ExitStack() as stack:
-        into_folder = is_folder and place.suffix.lower() not in VIDEOS
-        if into_folder and place.suffix and look(place) == "none":  # a picture's name, or a video's that is not written
-            raise InputError(
-                f"--out {place} must be a folder, or a video file that ends in one of {', '.join(VIDEOS)}; make the folder first "
-                "if that is its name"
-            )
         rate, sound = (USUAL_RATE, None) if is_folder else _told_of(film)
         if place.resolve() == film.resolve():
             raise InputError(
@@ -105,6 +95,28 @@ def paint_film(
         given, made = np.mean(changes, 0)
         note |= {"change": float(given), "painted_change": float(made)}
     return note, tuple(files)
+
+
+def _is_folder(film: Path) -> bool:
+    """Whether the frames lie in a folder, not in a video file. Raises DataError where they are in neither."""
+    there = look(film)
+    if there == "none":
+        raise DataError(f"{film} does not exist; wanted a folder of frames or a video file")
+    if there != "folder" and film.suffix.lower() not in VIDEOS:
+        raise DataError(f"{film} must be a folder of frames, or a video file that ends in one of {', '.join(VIDEOS)}")
+    return there == "folder"
+
+
+def _becomes_folder(place: Path) -> bool:
+    """Whether painted frames are written as files. Raises InputError for a picture's name, or a video's that is not written."""
+    if place.suffix.lower() in VIDEOS:
+        return False
+    if place.suffix and look(place) == "none":
+        raise InputError(
+            f"--out {place} must be a folder, or a video file that ends in one of {', '.join(VIDEOS)}; make the folder first "
+            "if that is its name"
+        )
+    return True
 
 
 def _checker(film: Path, least: int, size: int | None) -> Callable[[str, Image.Image], None]:
@@ -212,12 +224,11 @@ def _folder_of(place: Path) -> Sink:
     files: list[Path] = []
 
     def write(name: str, picture: Image.Image) -> None:
-        data, file = io.BytesIO(), (place / name).with_suffix(".png")
+        file = (place / name).with_suffix(".png")
         if file in files:  # of a.jpg and a.png
             file = place / f"{name}.png"
-        picture.save(data, "PNG")
         make_folder(file.parent)
-        write_file(file, data.getvalue())
+        write_file(file, as_png(picture))
         files.append(file)
 
     return write, files, lambda frames: None

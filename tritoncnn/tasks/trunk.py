@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from tritoncnn.data.define import Array
 from tritoncnn.data.depths import write_depth
 from tritoncnn.data.rooms_parts import GreyReader, to_rgb
 from tritoncnn.errors import InputError
+from tritoncnn.figure import as_png
 from tritoncnn.flags import option
 from tritoncnn.models.trunk import HEADS, Trunk
 from tritoncnn.task import Answer, Ask, Example, Metric, Recipe, Side, Task
@@ -95,9 +95,7 @@ def _cut(found: dict[str, Array], size: tuple[int, int] | None) -> dict[str, Arr
 
 
 def _depth_png(logs: Array) -> bytes:
-    data = io.BytesIO()
-    write_depth(np.exp(logs)).save(data, "PNG")
-    return data.getvalue()
+    return as_png(write_depth(np.exp(logs)))
 
 
 def _draw(picture: Image.Image, maps: dict[str, Array]) -> Image.Image:

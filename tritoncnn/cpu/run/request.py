@@ -114,6 +114,18 @@ def _flatten(name: str, kind: Any, path: Path_) -> Iterator[tuple[str, str, Path
         yield name, kind, path
 
 
+def _check_names(fn: Any, signature: Signature, constants: Mapping[str, Any]) -> None:
+    name = fn.__name__
+    for word in (*signature, *constants):
+        if word not in fn.arg_names:
+            raise InputError(f"{name}: has no parameter {word}; it takes {', '.join(fn.arg_names)}")
+    if both := sorted(set(signature) & set(constants)):
+        raise InputError(f"{name}: {both[0]} is given a type and a constant; give one of them")
+    for parameter in fn.params:
+        if parameter.is_constexpr and parameter.name in signature:
+            raise InputError(f"{name}: {parameter.name} is a constexpr; give its value among the constants")
+
+
 def request(
     fn: Any, signature: Signature, constants: Mapping[str, Any], divisible: Collection[str] = (), debug: bool = False
 ) -> Request:
@@ -122,19 +134,13 @@ def request(
         hint = "; it was made under TRITON_INTERPRET=1" if type(fn).__name__ == "InterpretedFunction" else ""
         raise KernelError(f"compile_kernel wants a @triton.jit function; got {type(fn).__name__}{hint}")
     name = fn.__name__
-    for word in (*signature, *constants):
-        if word not in fn.arg_names:
-            raise InputError(f"{name}: has no parameter {word}; it takes {', '.join(fn.arg_names)}")
-    if both := sorted(set(signature) & set(constants)):
-        raise InputError(f"{name}: {both[0]} is given a type and a constant; give one of them")
+    _check_names(fn, signature, constants)
     kinds: dict[str, Any] = {}
     values: dict[Path_, Any] = {}
     arguments: list[tuple[str, str]] = []
     paths: dict[str, Path_] = {}
     for index, parameter in enumerate(fn.params):
         if parameter.name in signature:
-            if parameter.is_constexpr:
-                raise InputError(f"{name}: {parameter.name} is a constexpr; give its value among the constants")
             kinds[parameter.name] = signature[parameter.name]
             for flat, kind, path in _flatten(parameter.name, signature[parameter.name], (index,)):
                 arguments.append((flat, kind))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import math
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tritoncnn.boxes.rotated import corners
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.scan import read_scan
+from tritoncnn.figure import as_png
 from tritoncnn.models.pointpillars import SMALL, Found
 from tritoncnn.task import Answer, Ask
 from tritoncnn.tasks.kinds.boxes3d import SHOWN, Cars, read_map, true_boxes
@@ -85,9 +85,7 @@ def draw_scans(found: Found, examples: Examples, facts: Facts) -> bytes:
         page.paste(one, (number % ROW * (SIDE + 4) + 2, number // ROW * (SIDE + 4) + 2))
     label = f"{facts.classes[0]}s: green the true boxes, orange the found ones, with scores of {SHOWN:.0%} and more"
     ImageDraw.Draw(page).text((6, page.height - 18), label, PAPER, ImageFont.load_default(14))
-    file = io.BytesIO()
-    page.save(file, "PNG")
-    return file.getvalue()
+    return as_png(page)
 
 
 def _compared(points: Array, true: NDArray[np.float64], cars: Cars) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.pieces import whole_size
-from tritoncnn.figure import new_figure, show, to_png
+from tritoncnn.figure import as_png, new_figure, show, to_png
 from tritoncnn.task import Answer, Ask, Baseline, Report, Values
 
 SHOWN = 6  # test pictures of the gallery
@@ -86,18 +85,12 @@ def _answer(clean: Array, size: tuple[int, int] | None) -> Answer:
         (f"{width} x {height} pixels without their noise",),
         draw=partial(_beside, picture),
         within=lambda width, height: _answer(clean, (width, height)),
-        files={"clean.png": partial(_as_png, picture)} if size else {},
+        files={"clean.png": partial(as_png, picture)} if size else {},
     )
 
 
 def _bytes(values: Array) -> NDArray[np.uint8]:
     return np.ascontiguousarray((values * 255).round().astype(np.uint8).transpose(1, 2, 0))
-
-
-def _as_png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
 
 
 def _beside(clean: Image.Image, picture: Image.Image) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 
 from tritoncnn.data import IGNORED, Examples, Facts, Reader, Targets
 from tritoncnn.errors import printable
-from tritoncnn.figure import new_figure, plain, show, to_png
+from tritoncnn.figure import as_png, new_figure, plain, show, to_png
 from tritoncnn.flags import Row
 from tritoncnn.task import Answer, Ask, Baseline, Example, Metric, Recipe, Report, Side, Task, Values
 from tritoncnn.tasks.kinds.classification import for_classes
@@ -257,9 +256,7 @@ def _as_png(mask: NDArray[np.uint8], facts: Facts) -> bytes:
     picture = Image.fromarray(colours_of(facts)[mask] if facts.colours else mask)
     if not facts.colours:
         picture.putpalette(palette(max(len(facts.classes), 2)).tobytes())
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    return as_png(picture)
 
 
 def draw_overlay(mask: NDArray[np.uint8], facts: Facts, picture: Image.Image) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from tritoncnn.data import Examples, Facts
 from tritoncnn.data.boxes import fitted
 from tritoncnn.data.define import Array
 from tritoncnn.data.depths import write_depth
-from tritoncnn.figure import new_figure, show, to_png
+from tritoncnn.figure import as_png, new_figure, show, to_png
 from tritoncnn.task import Answer, Ask
 
 COLOURS = "magma_r"  # matplotlib's: light is near
@@ -56,9 +55,7 @@ def own_pixels(depth: Array, size: tuple[int, int]) -> Array:
 
 
 def _as_png(depth: Array) -> bytes:
-    data = io.BytesIO()
-    write_depth(depth).save(data, "PNG")
-    return data.getvalue()
+    return as_png(write_depth(depth))
 
 
 def coloured(depth: Array, near: float, far: float) -> NDArray[np.uint8]:

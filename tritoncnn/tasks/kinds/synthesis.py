@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 
 import numpy as np
@@ -15,7 +14,7 @@ from tritoncnn.data import Examples, Facts
 from tritoncnn.data.define import Array
 from tritoncnn.data.label_maps import WHITE
 from tritoncnn.data.mask_files import VOID
-from tritoncnn.figure import new_figure, show, to_png
+from tritoncnn.figure import as_png, new_figure, show, to_png
 from tritoncnn.task import Answer, Ask, Baseline, Values
 
 FILTERS, TAPS = 8, 5  # random filters, of 5 x 5
@@ -152,7 +151,7 @@ def draw_map(made: torch.Tensor, examples: Examples, facts: Facts) -> bytes:
     whole = np.broadcast_to(colours[-1], (VOID + 1, 3)).copy()
     whole[: len(facts.classes)] = colours[:-1]
     picture.putpalette(whole.tobytes())
-    return _as_png(picture)
+    return as_png(picture)
 
 
 def tell_made(made: torch.Tensor, facts: Facts, ask: Ask) -> list[Answer]:
@@ -168,7 +167,7 @@ def _answer(made: torch.Tensor) -> Answer:
         {"width": picture.width, "height": picture.height},
         (f"made a picture of {picture.width} x {picture.height} pixels",),
         draw=partial(_beside, picture),
-        files={"made.png": partial(_as_png, picture)},
+        files={"made.png": partial(as_png, picture)},
     )
 
 
@@ -179,9 +178,3 @@ def _beside(made: Image.Image, shown: Image.Image) -> Image.Image:
     page.paste(shown, (0, 0))
     page.paste(made.resize((side, side), Image.Resampling.BICUBIC), (shown.width + 4, (shown.height - side) // 2))
     return page
-
-
-def _as_png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
