@@ -87,3 +87,42 @@ def test_elements_that_change_places_are_all_read_before_one_is_written(way: str
     wanted = WAYS[way](x.clone()).reshape(N, N)
     run(moved, (1,), {"x_ptr": x}, N=N, WAY=way)
     assert torch.equal(x, wanted)
+
+
+@triton.jit
+def scattered(y_ptr, x_ptr, N: tl.constexpr, WAY: tl.constexpr):
+    at = tl.arange(0, N)
+    place = tl.load(x_ptr + at)
+    if WAY == "inverse":
+        tl.store(y_ptr + place, at)
+    elif WAY == "square":
+        tl.store(y_ptr + at, tl.load(x_ptr + place))
+    elif WAY == "cube":
+        tl.store(y_ptr + at, tl.load(x_ptr + tl.load(x_ptr + place)))
+    elif WAY == "written where twice":
+        tl.store(y_ptr + tl.load(x_ptr + place), at)
+    else:
+        tl.store(y_ptr + at, -at, mask=tl.load(x_ptr + N - 1 - at) > N // 2)
+
+
+PERMUTATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "inverse": torch.argsort,
+    "square": lambda x: x[x],
+    "cube": lambda x: x[x[x]],
+    "written where twice": lambda x: torch.argsort(x[x]),
+    "masked": lambda x: torch.where(x.flip(0) > len(x) // 2, -torch.arange(len(x)), x),
+}
+
+
+@pytest.mark.parametrize("N", [4, 64, 256])
+@pytest.mark.parametrize("way", PERMUTATIONS)
+def test_places_that_lie_in_what_is_written_are_all_read_first(way: str, N: int) -> None:
+    """Later lanes wrote where the first ones had put numbers, also outside of the tensor."""
+    x = torch.randperm(N, dtype=torch.int32)
+    wanted = PERMUTATIONS[way](x.long()).int()
+    apart = torch.zeros(N, dtype=torch.int32)
+    run(scattered, (1,), {"y_ptr": apart, "x_ptr": x}, N=N, WAY=way)
+    if way != "masked":
+        assert torch.equal(apart, wanted)
+    run(scattered, (1,), {"y_ptr": x, "x_ptr": x}, N=N, WAY=way)
+    assert torch.equal(x, wanted)

@@ -93,14 +93,14 @@ def _moved_loads(code: State, v: Value) -> set[Op]:
 
 
 def find_conflicts(code: State, stores: Sequence[Op]) -> list[tuple[Value, Op]]:
-    """Values of the stores, and their loads from where the stores may already have written."""
+    """Values of the stores, and their loads from where the stores may already have written. Of addresses, what is loaded."""
     targets = [origin(code, s.operands[0]) for s in stores]
     found: list[tuple[Value, Op]] = []
     for s in stores:
-        for x in s.operands[1:]:
+        for x in s.operands:
             moved = _moved_loads(code, x)
             for load in loads_under(code, x, set()) if x.type.shape else ():
                 source = origin(code, load.operands[0])
                 if load in moved or any(source[0] is None or t[0] is None or source[1] != t[1] for t in targets):
-                    found.append((x, load))
+                    found.append((x if x.type.elem != "ptr" else load.results[0], load))
     return found
