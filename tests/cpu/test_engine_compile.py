@@ -149,11 +149,19 @@ def test_cpu_features_can_be_switched_off(monkeypatch):
         assert "zmm" not in kernel.assembly()
         kernel.launch((3,), (y.zero_(), x, 40))
         assert torch.equal(y, 7 * x)
+
+
+def test_a_cpu_feature_that_llvm_does_not_know_is_refused_with_one_that_it_knows(monkeypatch):
+    from tritoncnn.cpu.run import engine
+
+    known = engine.optional_features()[0]
+    assert engine.architecture() != "x86_64" or known == "avx512f"
     monkeypatch.setenv("TRITONCNN_CPU", "-avx513")
-    with refused(
-        InputError, "TRITONCNN_CPU: avx513 is not a CPU feature that LLVM knows here; try one such as -avx512f"
-    ):
+    says = f"TRITONCNN_CPU: avx513 is not a CPU feature that LLVM knows here; try one such as -{known}"
+    with refused(InputError, says):
         engine.host()
+    monkeypatch.setenv("TRITONCNN_CPU", f"-{known}")
+    assert known not in engine.host().of_note
 
 
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
