@@ -319,6 +319,9 @@ def test_numbers_of_numpy_and_tensors_of_one_element_are_numbers(lr: Any) -> Non
         step(X, Y)
         follow(theirs, lambda: F.cross_entropy(theirs(X), Y), optimizer, 1)
     assert step.lr == 0.25
+    step.lr = held
+    held.fill_(0.125)
+    assert step.lr == 0.125
     step.lr = lr
     assert step.lr == plain
     same_state(ours, theirs)

@@ -134,17 +134,18 @@ class CompiledStep:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step; set it at any time. Groups with a rate of their own keep their ratio to it."""
+        """The learning rate of the next step; set it at any time. Groups with a rate of their own keep their ratio to it. A tensor
+        is read at every step, where all groups have its rate; else, its number now counts."""
         return rate_of(self.optimizer.param_groups[0]["lr"])
 
     @lr.setter
-    def lr(self, value: float) -> None:
-        value = rate_of(value)
+    def lr(self, value: float | torch.Tensor) -> None:
+        rate = rate_of(value)
         groups = self.optimizer.param_groups
         first, base = self.lr, self._units[0].optimizer.lr  # type: ignore[attr-defined]
         for group, unit in zip(groups, self._units, strict=True):
             ratio = unit.optimizer.lr / base if base else rate_of(group["lr"]) / first if first else 1.0  # type: ignore[attr-defined]
-            group["lr"] = float(value) * ratio
+            group["lr"] = value if ratio == 1.0 and isinstance(value, torch.Tensor) else rate * ratio
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """Copies of the gradients of the last call by parameter name; of all calls since the last update, where the last one
