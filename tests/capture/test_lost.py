@@ -119,6 +119,26 @@ def _default(net: Net, x: torch.Tensor, seen: list[int] = []) -> torch.Tensor:  
     return net.line(x) * len(seen)
 
 
+def caught(read: Callable[[torch.Tensor], float]) -> Forward:
+    """What the layer gives, times a number that is read out of it; times 3 where that raises, as it does in no real call."""
+
+    def forward(net: Net, x: torch.Tensor) -> torch.Tensor:
+        try:
+            return net.line(x) * read(x)
+        except Exception:  # whatever is raised
+            return net.line(x) * 3
+
+    return forward
+
+
+def _caught_view(net: Net, x: torch.Tensor) -> torch.Tensor:
+    """An exception that a real call raises, too."""
+    try:
+        return net.line(x).view(5)
+    except RuntimeError:
+        return net.line(x) * 2
+
+
 GRADIENTS: dict[str, tuple[Forward, str]] = {
     "apply, taken before": (lambda net, x: TURN(net.line(x)), "the gradient of the autograd.Function Turn"),
     "hooks on saved tensors": (_saved_hooks, "saved_tensors_hooks"),
@@ -145,6 +165,11 @@ ALWAYS: dict[str, tuple[Forward, str]] = {
     "numbers of a generator, in place": (
         lambda net, x: net.line(x) + torch.empty(6).normal_(generator=OWN), "random numbers by a generator of its own"),
     "an assertion": (then(lambda net, y: torch._assert_async((y < 9).all())), "an assertion about numbers of tensors"),
+    "a caught question": (caught(lambda x: 1 if x.sum() > 0 else 2), r"__bool__\(\) of a tensor, which fails while it is traced"),
+    "a caught number": (caught(lambda x: int(x.abs().max())), r"__int__\(\) of a tensor, which fails while it is traced"),
+    "a caught array": (caught(lambda x: float(x.detach().numpy().max())), r"numpy\(\) of a tensor, which fails while"),
+    "a caught text": (caught(lambda x: len(f"{x.detach().sum():.2f}")), r"__format__\(\) of a tensor, which fails while"),
+    "a caught size": (caught(lambda x: 1.0 / float(x[x > 0].numel())), r"the size of a selection x\[mask\], which data decide"),
     "a number is read": (lambda net, x: net.line(x) * x.max().item(), r"item\(\), a number that depends on data"),
     "data are set": (then(lambda net, y: setattr(net.line.weight, "data", torch.ones(6, 6))), "an assignment to .data"),
     "a parameter is put": (then(lambda net, y: setattr(net, "line2", nn.Parameter(y))), "self.line2 = ... in the forward"),
@@ -252,6 +277,7 @@ def _no_generator(net: Net, x: torch.Tensor) -> torch.Tensor:
 
 
 RIGHT: dict[str, Forward] = {
+    "a caught exception that is the call's own": _caught_view,
     "an autocast that is kept": _decorated,
     "marks for the profiler": _marked,
     "a generator that is None": _no_generator,

@@ -20,6 +20,9 @@ LIFT = torch.ops.aten.lift_fresh.default  # gives a tracer a tensor that the cod
 READING = frozenset({
     "item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__contains__", "is_nonzero", "equal", "allclose",
 })  # fmt: skip
+REAL = frozenset(
+    {"numpy", "__array__", "__format__", "__deepcopy__", "__reduce_ex__"}
+)  # which need a tensor with content
 NUMBERS = {"item": "item()", "tolist": "tolist()", "__int__": "int()", "__float__": "float()", "__index__": "a place"}
 SIZED = frozenset({"nonzero", "argwhere", "unique", "unique_consecutive", "bincount", "where"})
 
@@ -59,10 +62,10 @@ class _Unknown(Exception):
 class Fixed(TorchFunctionMode):
     """Within, functions of what is known give what they give of real tensors, and known masks are places."""
 
-    def __init__(self, ask: Ask, unknown: Callable[[str], None]) -> None:
-        """``unknown``: told of a function that reads a number which is not known."""
+    def __init__(self, ask: Ask, unknown: Callable[[str], None], failed: Callable[[str], None]) -> None:
+        """``unknown``: told of what reads a number which is not known. ``failed``: of what raises only because it is traced."""
         super().__init__()
-        self._ask, self._unknown = ask, unknown
+        self._ask, self._unknown, self._failed = ask, unknown, failed
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -77,7 +80,12 @@ class Fixed(TorchFunctionMode):
         except _Unknown:
             if name in NUMBERS:
                 self._unknown(NUMBERS[name])
-        return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except Exception:
+            if name in READING or name in REAL:
+                self._failed(name)
+            raise
 
     def _known(self, tensor: torch.Tensor) -> torch.Tensor:
         found = self._ask(tensor)

@@ -78,6 +78,7 @@ class _Recorder(SchemaCheckMode):
         self.fixed: set[int] = set()  # inputs and parameters, by identity
         self.drawn = self.wrote = False  # random numbers but those of dropout; changes in place
         self.within = False  # an op that is being written down
+        self.failed: NotPlain | None = None  # what was raised, though the code may have caught it
         self.constants: dict[
             str, torch.Tensor
         ] = {}  # tensors that the code makes of its numbers, by the name of their node
@@ -99,7 +100,13 @@ class _Recorder(SchemaCheckMode):
         return node
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        try:
+            return self._record(func, args, kwargs or {})
+        except NotPlain as error:
+            self.failed = error
+            raise
+
+    def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
         returns = [str(one.type) for one in func._schema.returns]
         known = func.namespace in ("aten", "prims") or func in (SELECTION, SELECTED)
         if not known or not returns or any("Tensor" not in kind for kind in returns):
@@ -375,6 +382,8 @@ def _trace(module: torch.nn.Module, example: Sequence[torch.Tensor], recorder: _
         for context in contexts:
             stack.enter_context(context)
         results = module(*inputs)
+    if recorder.failed is not None:
+        raise recorder.failed
     if recorder.drawn and recorder.wrote:  # torch.export takes these apart, and other numbers are drawn
         raise NotPlain("random numbers beside changes in place")
     place = len(signature.input_specs) - len(inputs)  # before the user's, as torch.export has it

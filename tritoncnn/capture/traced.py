@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tritoncnn.capture.fixed import Ask, Fixed
-from tritoncnn.capture.selecting import STAND_INS, Selecting
+from tritoncnn.capture.selecting import READ, STAND_INS, Selecting, Size
 from tritoncnn.capture.watch import Watch
 from tritoncnn.tree import Form, flatten
 
@@ -40,19 +40,27 @@ class Traced(torch.nn.Module):
         self.function = function
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        numbers = _drawn_by_python()
+        numbers, reads = _drawn_by_python(), Size.reads
         torch.clear_autocast_cache()  # casts of parameters that a call before has left, where an autocast is used anew
         self.result.watch.begin(self)
-        with Selecting(self.result.stand_in), Fixed(self.result.ask(), self._read):
+        with Selecting(self.result.stand_in), Fixed(self.result.ask(), self._read, self._failed):
             found, self.result.form = flatten(self.function(*tensors))
         if _drawn_by_python() != numbers:
             self.result.watch.note(
                 "random numbers of Python or NumPy, which would be the same in every call; draw torch's"
             )
+        if Size.reads != reads:
+            self.result.watch.note(READ)
         return tuple(self.result.watch.settle(found))
 
     def _read(self, what: str) -> None:
         self.result.read = what
+
+    def _failed(self, name: str) -> None:
+        """What raises while it is traced counts where the code catches it: a real call would go on otherwise."""
+        self.result.watch.note(
+            f"{name}() of a tensor, which fails while it is traced, where forward catches what is raised"
+        )
 
 
 def _drawn_by_python() -> tuple[object, ...]:

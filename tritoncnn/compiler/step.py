@@ -134,8 +134,10 @@ class CompiledStep:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step; set it at any time. Groups with a rate of their own keep their ratio to it. A tensor
-        is read at every step, where all groups have its rate; else, its number now counts."""
+        """The learning rate of the next step; set it at any time. Groups with a rate of their own keep their ratio to it.
+
+        A tensor is read at every step by those groups that have its rate; for others its number now counts.
+        """
         return rate_of(self.optimizer.param_groups[0]["lr"])
 
     @lr.setter
