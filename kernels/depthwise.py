@@ -81,14 +81,22 @@ def axis_inside(p, r, SIZE: tl.constexpr, OUT: tl.constexpr, TAPS: tl.constexpr,
 
 
 @triton.jit
-def window_of(h, r, OUT: tl.constexpr, STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr):
-    """(the window whose tap r is pixel h, whether there is one), along one axis."""
-    x = h + (PAD - r * DIL)
+def first_tap(h, STEP: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr):
+    """The first tap that sees pixel h, along one axis; of dilated ones, tap 0, and all are tried."""
+    return (h + PAD) % STEP if DIL == 1 else 0
+
+
+@triton.jit
+def window_of(h, first, i: tl.constexpr, OUT: tl.constexpr, TAPS: tl.constexpr, STEP: tl.constexpr, PAD: tl.constexpr,
+              DIL: tl.constexpr):  # fmt: skip
+    """(the i-th tap from the first on that may see pixel h, its window there, whether there is one), along one axis."""
+    r = first + i * (STEP if DIL == 1 else 1)
+    x = h + PAD - r * DIL
     p = x // STEP
-    inside = (x >= 0) & (p < OUT)
-    if STEP > 1:
+    inside = (x >= 0) & (p < OUT) & (r < TAPS)
+    if DIL > 1:
         inside = inside & (p * STEP == x)
-    return p, inside
+    return r, p, inside
 
 
 @triton.jit
@@ -141,38 +149,48 @@ def depthwise_dgrad_kernel(
 ):  # fmt: skip
     M: tl.constexpr = K // C
     V: tl.constexpr = STEP[2]
+    PLANES: tl.constexpr = (T + STEP[0] - 1) // STEP[0] if DIL[0] == 1 else T  # of taps, that may see one pixel
+    LINES: tl.constexpr = (R + STEP[1] - 1) // STEP[1] if DIL[1] == 1 else R
+    UNROLLED: tl.constexpr = STEP[1] if STEP[1] <= 2 and DIL[1] == 1 else 1  # even and odd lines have their own code
     line, j, c = line_and_lanes(program(0, GRID, WIDE), (W + V - 1) // V, C, BLOCK_W, BLOCK_C, WIDE)
     n, d, h = line // (D * H), line // H % D, line % H
     mask_c = c < C
-    for phase in tl.static_range(0, V):
-        w = j * V + phase
-        mask_w = w < W
-        acc = tl.zeros((BLOCK_W, BLOCK_C), tl.float32)
-        for trs in tl.static_range(0, T * R * S):
-            t = trs // (R * S)
-            r = trs // S % R
-            s = trs % S
-            if (phase + PAD[2] - s * DIL[2]) % V == 0:
-                o, inside_d = window_of(d, t, O, STEP[0], PAD[0], DIL[0])
-                p, inside_h = window_of(h, r, P, STEP[1], PAD[1], DIL[1])
-                q = j + (phase + PAD[2] - s * DIL[2]) // V
-                inside = mask_w & inside_d & inside_h & (q >= 0) & (q < Q)
-                rows = n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4]
-                for m in tl.static_range(0, M):
-                    k = c * M + m
-                    dy = tl.load(
-                        dy_ptr + rows[:, None] + (k * DY[1])[None, :], mask=inside[:, None] & mask_c[None, :], other=0.0
-                    )
-                    f = tl.load(w_ptr + k * F[0] + (t * F[2] + r * F[3] + s * F[4]), mask=mask_c, other=0.0)
-                    acc += dy.to(tl.float32) * f.to(tl.float32)[None, :]
-        mask = mask_w[:, None] & mask_c[None, :]
-        if EPILOGUE is not None:
-            if RANK == 4:
-                acc = EPILOGUE(acc, args, (n, c[None, :], h, w[:, None]), mask)
-            else:
-                acc = EPILOGUE(acc, args, (n, c[None, :], d, h, w[:, None]), mask)
-        rows = n * DX[0] + d * DX[2] + h * DX[3] + w * DX[4]
-        tl.store(dx_ptr + rows[:, None] + (c * DX[1])[None, :], acc, mask=mask)
+    for phase in tl.static_range(0, UNROLLED * V):
+        first = (phase // V + PAD[1]) % STEP[1] if UNROLLED > 1 else 0
+        if h % UNROLLED == phase // V:
+            w = j * V + phase % V
+            mask_w = w < W
+            acc = tl.zeros((BLOCK_W, BLOCK_C), tl.float32)
+            for irs in tl.static_range(0, PLANES * LINES * S):
+                i = irs // S % LINES
+                s = irs % S
+                from_w = phase % V + PAD[2] - s * DIL[2]
+                if from_w % V == 0 and (UNROLLED == 1 or first + i * STEP[1] < R):
+                    first_d = first_tap(d, STEP[0], PAD[0], DIL[0])
+                    first_h = first if UNROLLED > 1 else first_tap(h, STEP[1], PAD[1], DIL[1])
+                    t, o, inside_d = window_of(d, first_d, irs // (LINES * S), O, T, STEP[0], PAD[0], DIL[0])
+                    r, p, inside_h = window_of(h, first_h, i, P, R, STEP[1], PAD[1], DIL[1])
+                    q = j + from_w // V
+                    inside = mask_w & inside_d & inside_h & (q >= 0) & (q < Q)
+                    rows = n * DY[0] + o * DY[2] + p * DY[3] + q * DY[4]
+                    for m in tl.static_range(0, M):
+                        k = c * M + m
+                        dy = tl.load(
+                            dy_ptr + rows[:, None] + (k * DY[1])[None, :],
+                            mask=inside[:, None] & mask_c[None, :],
+                            other=0.0,
+                        )
+                        taps = w_ptr + k * F[0] + (t * F[2] + r * F[3] + s * F[4])
+                        f = tl.load(taps, mask=mask_c & (t < T) & (r < R), other=0.0)
+                        acc += dy.to(tl.float32) * f.to(tl.float32)[None, :]
+            mask = mask_w[:, None] & mask_c[None, :]
+            if EPILOGUE is not None:
+                if RANK == 4:
+                    acc = EPILOGUE(acc, args, (n, c[None, :], h, w[:, None]), mask)
+                else:
+                    acc = EPILOGUE(acc, args, (n, c[None, :], d, h, w[:, None]), mask)
+            rows = n * DX[0] + d * DX[2] + h * DX[3] + w * DX[4]
+            tl.store(dx_ptr + rows[:, None] + (c * DX[1])[None, :], acc, mask=mask)
 
 
 @triton.jit

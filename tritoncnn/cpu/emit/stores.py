@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+
 from tritoncnn.cpu.front.elements import llvm_type, mangled, size_of, stored
 from tritoncnn.cpu.front.ttir import Op, Value
 
@@ -86,7 +88,28 @@ def store_nest(code: State, group: Sequence[Op]) -> None:
     def vectors(coords: Coords) -> None:
         by_rows(code, rows, coords, lambda c: store_vectors(code, group, c))
 
-    code.nest(p.type.shape, vaxis, vectors, cuts=ends)
+    code.nest(written(code, group, vaxis), vaxis, vectors, cuts=ends)
+
+
+def written(code: State, group: Sequence[Op], vaxis: int) -> list[int]:
+    """How much of each axis without lanes has a row that is stored, as far as masks are known: the rest of a tile that
+    reaches beyond its tensor is not even computed."""
+    shape = list(group[0].operands[0].type.shape)
+    for d, size in enumerate(shape):
+        if d != vaxis and size > 1:
+            shape[d] = max(_last_row(code, s.operands[2], d, size) if len(s.operands) > 2 else size for s in group)
+    return shape
+
+
+def _last_row(code: State, mask: Value, d: int, size: int) -> int:
+    """One past the last place along an axis where a mask may hold; at least 1."""
+    last = size
+    for part in code.facts.conjuncts(mask):
+        known = code.facts.static(part)
+        if known is not None and known.ndim == len(mask.type.shape) and known.shape[d] == size:
+            holds = np.flatnonzero(np.moveaxis(known, d, 0).reshape(size, -1).any(axis=1))
+            last = min(last, int(holds[-1]) + 1 if holds.size else 1)
+    return last
 
 
 def store_axis(code: State, p: Value) -> tuple[int, bool]:

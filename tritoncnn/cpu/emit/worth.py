@@ -100,6 +100,22 @@ def spreads(code: State, v: Value) -> bool:
     return False
 
 
+def is_line(v: Value) -> bool:
+    """Is one axis longer than 1?"""
+    return len([n for n in v.type.shape if n > 1]) == 1
+
+
+def ends_here(code: State, v: Value) -> bool:
+    """Is v not just a step towards another line, which has a buffer for the same reasons as v would?"""
+    if len(v.users) != 1 or not is_lazy(code, v.users[0]) or v.op is None or v.users[0].block is not v.op.block:
+        return True
+    (user,) = v.users
+    if code.row(user).spreads or len(user.results) != 1:
+        return True
+    r = user.results[0]
+    return not is_line(r) or r.type.elem in ("ptr", "i1") or code.facts.static(r) is not None
+
+
 def in_inner_loop(code: State, v: Value, sink: Op) -> bool:
     """Does the sink stand in a loop that v's op does not stand in?"""
     block = sink.block
@@ -130,6 +146,8 @@ def worth_a_buffer(code: State, v: Value) -> bool:
     """Would pulling v again and again cost more than writing and reading it?"""
     if v.type.elem == "ptr" or code.facts.static(v) is not None:
         return False
+    if v.type.elem == "i1" and code.facts.truth(v) is not None:
+        return False
     sinks, (cost, read) = sinks_of(code, v), pulling_cost(code, v)
     if chain_length(code, v) > CHAIN_LIMIT:
         return True
@@ -137,7 +155,7 @@ def worth_a_buffer(code: State, v: Value) -> bool:
         return True
     if not sinks or all(code.row(s).reaches for s in sinks):
         return False
-    if len([n for n in v.type.shape if n > 1]) == 1 and (cost >= 4 or read > 1) and spreads(code, v):
+    if is_line(v) and (cost >= 4 or read > 1) and spreads(code, v) and ends_here(code, v):
         return True  # a line for all rows: where it is made of two others, one is read in place of both
     if cost < 4:
         return False
