@@ -78,3 +78,48 @@ def test_a_body_without_masks_is_written(way: str) -> None:
     text = lower(harness.ttir(windows_kernel, signature, constants), lanes=16)
     bodies = [body for _, body in re.findall(r"^(E\d+)f:\n(.*?)^\1fe:", text, re.MULTILINE | re.DOTALL)]
     assert any("select" not in body and body.count("load <16 x float>") == TAPS + 1 for body in bodies)
+
+
+@triton.jit
+def lines_kernel(Y, X, W, TILES: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr):
+    """y[i] = x[i] * sqrt(w + 1) for i < N, lines of so many lanes; in tiles of so many rows."""
+    tile = 0
+    if TILES > 1:
+        tile = tl.program_id(0)
+        tl.assume(tile < TILES)
+    i, lanes = tile * ROWS + tl.arange(0, ROWS), tl.arange(0, LANES)
+    at, mask = (i * LANES)[:, None] + lanes[None, :], (i < N)[:, None]
+    line = tl.sqrt_rn(tl.load(W + lanes) + 1.0)
+    tl.store(Y + at, tl.load(X + at, mask=mask) * line[None, :], mask=mask)
+
+
+def lines_text(tiles: int, rows: int) -> str:
+    """The LLVM IR of tiles of 16 rows of 64 lanes."""
+    constants = {"TILES": tiles, "N": rows, "ROWS": ROWS, "LANES": 64}
+    return lower(harness.ttir(lines_kernel, dict.fromkeys(("Y", "X", "W"), "*fp32"), constants), lanes=16)
+
+
+@pytest.mark.parametrize("rows", [11, 16, 40, 48])
+def test_tiles_that_end_before_with_or_beyond_their_tensor_agree_with_torch(rows: int) -> None:
+    x, w, y = torch.randn(rows, 64), torch.rand(64), torch.zeros(rows, 64)
+    tiles = -(-rows // ROWS)
+    harness.run(lines_kernel, (tiles,), {"Y": y, "X": x, "W": w}, 16, TILES=tiles, N=rows, ROWS=ROWS, LANES=64)
+    torch.testing.assert_close(
+        y, x * (w + 1).sqrt(), rtol=3e-7, atol=0
+    )  # the sum, the root and the product round once each
+
+
+def test_a_mask_that_ranges_decide_costs_nothing() -> None:
+    assert "i8" not in lines_text(3, 48).split("define void @chunk")[0]
+    assert (
+        "i8" in lines_text(3, 40).split("define void @chunk")[0]
+    )  # where the mask cuts a tile it lies in bytes, one a row
+
+
+def test_rows_beyond_the_tensor_are_not_computed() -> None:
+    assert re.search(r"icmp slt i32 %\w+, 11$", lines_text(1, 11), re.MULTILINE)
+
+
+def test_a_line_that_only_leads_to_another_has_no_buffer() -> None:
+    lines = re.findall(r"alloca float, i64 64", lines_text(3, 48))
+    assert len(lines) == 1  # the root's: not the loaded one's, nor the sum's
