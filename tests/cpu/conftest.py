@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cpu import small_kernels as kernels
 from tritoncnn import cpu
 
 
@@ -14,3 +15,9 @@ def active() -> Iterator[None]:
     """Kernels run on CPU tensors."""
     with cpu.active():
         yield
+
+
+@pytest.fixture(scope="session")
+def rotate() -> cpu.CpuKernel:
+    """``rotate_and_add`` of i32, 16 numbers a program."""
+    return cpu.compile_kernel(kernels.rotate_and_add, {"y_ptr": "*i32", "x_ptr": "*i32", "n": "i32"}, {"BLOCK": 16})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import inspect
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
@@ -91,12 +93,29 @@ class Compiled:
 
 
 _cache: dict[Any, Compiled] = {}
+GATHERS = re.compile(r"call .*@llvm\.masked\.(?:gather|scatter)")  # in LLVM IR
+
+
+def types_of(args: Mapping[str, Any]) -> dict[str, str]:
+    """Triton's type of each run-time argument."""
+    plain = {float: "fp32"}
+    return {n: NAMES[a.dtype] if isinstance(a, torch.Tensor) else plain.get(type(a), "i32") for n, a in args.items()}
+
+
+def code(fn: Any, args: Mapping[str, Any], **constants: Any) -> str:
+    """The LLVM IR of a kernel for vectors of 16 f32."""
+    return lower(ttir(fn, types_of(args), constants), lanes=16)
+
+
+def line(kernel: Any, mark: str) -> str:
+    """FILE:NUMBER of the kernel's line with a comment that begins with ``mark``."""
+    lines, start = inspect.getsourcelines(kernel.fn)
+    number = start + next(i for i, text in enumerate(lines) if f"# {mark}" in text)
+    return f"{inspect.getsourcefile(kernel.fn)}:{number}"
 
 
 def compile_for(fn: Any, args: Mapping[str, Any], constants: Mapping[str, Any], lanes: int = 0) -> Compiled:
-    signature = {}
-    for name, a in args.items():
-        signature[name] = NAMES[a.dtype] if isinstance(a, torch.Tensor) else "fp32" if isinstance(a, float) else "i32"
+    signature = types_of(args)
     key = (fn, tuple(signature.items()), tuple(constants.items()), lanes)
     if key not in _cache:
         _cache[key] = Compiled(lower(ttir(fn, signature, constants), lanes=lanes or lanes_here()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +13,10 @@ import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tritoncnn
+from tests.cpu.harness import line
 from tritoncnn import cpu
 from tritoncnn.cpu.sanitize import checked
 from tritoncnn.errors import BoundsError, InputError, RaceError
-
-
-def line(kernel: triton.JITFunction, mark: str) -> str:
-    lines, start = inspect.getsourcelines(kernel.fn)
-    return f"{__file__}:{start + next(i for i, text in enumerate(lines) if f'# {mark}' in text)}"
 
 
 def launch(kernel: Any, grid: Sequence[int], *args: Any, **constants: Any) -> None:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import pytest
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tests.cpu.harness import HAS_BLOCK_POINTERS, NAMES, run, ttir
+from tests.cpu.harness import GATHERS, HAS_BLOCK_POINTERS, code, run
 from tritoncnn import cpu
-from tritoncnn.cpu.lower import lower
 from tritoncnn.errors import DTypeError
 
-GATHERS = re.compile(r"call .*@llvm\.masked\.(?:gather|scatter)")
 block_pointers = pytest.mark.skipif(not HAS_BLOCK_POINTERS, reason="triton 3.9 has no block pointers")
 pytestmark = pytest.mark.filterwarnings("ignore:tl.make_block_ptr is deprecated")
-
-
-def code(fn: Any, args: dict[str, Any], **constants: Any) -> str:
-    signature = {n: NAMES[a.dtype] if isinstance(a, torch.Tensor) else "i32" for n, a in args.items()}
-    return lower(ttir(fn, signature, constants), lanes=16)
 
 
 def assert_same(a: torch.Tensor, b: torch.Tensor) -> None:

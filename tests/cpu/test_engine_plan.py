@@ -19,11 +19,6 @@ GRID = -(-N // BLOCK)
 
 
 @pytest.fixture(scope="module")
-def rotate():
-    return cpu.compile_kernel(kernels.rotate_and_add, {"y_ptr": "*i32", "x_ptr": "*i32", "n": "i32"}, {"BLOCK": BLOCK})
-
-
-@pytest.fixture(scope="module")
 def scale():
     return cpu.compile_kernel(kernels.scale, {"y_ptr": "*fp32", "x_ptr": "*fp32", "n": "i32"}, {"FACTOR": 2.0})
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import torch
 import triton
 import triton.language as tl
 
+from tests.cpu.harness import line
 from tritoncnn import cpu
 from tritoncnn.cpu.facts.remarks import Product
 from tritoncnn.cpu.run import engine
@@ -28,11 +27,6 @@ def accesses_kernel(y_ptr, x_ptr, i_ptr, n, stride, BLOCK: tl.constexpr):
     x += tl.load(x_ptr + 7)  # scalar
     tl.store(y_ptr + offs, x, mask=offs < n)  # put
     tl.atomic_add(y_ptr, 1.0)  # atomic
-
-
-def line(kernel: triton.JITFunction, mark: str) -> str:
-    lines, start = inspect.getsourcelines(kernel.fn)
-    return f"{__file__}:{start + next(i for i, text in enumerate(lines) if f'# {mark}' in text)}"
 
 
 X, I = torch.zeros(64), torch.zeros(64, dtype=torch.int32)

@@ -10,15 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tests.cpu.harness import NAMES, run, ttir
-from tritoncnn.cpu.lower import lower
-
-GATHERS = re.compile(r"call .*@llvm\.masked\.(?:gather|scatter)")
-
-
-def code(fn: Any, args: dict[str, Any], **constants: Any) -> str:
-    signature = {n: NAMES[a.dtype] if isinstance(a, torch.Tensor) else "i32" for n, a in args.items()}
-    return lower(ttir(fn, signature, constants), lanes=16)
+from tests.cpu.harness import GATHERS, code, run
 
 
 @triton.jit

@@ -9,17 +9,11 @@ import time
 import pytest
 import torch
 
-from tests.cpu import small_kernels as kernels
 from tests.cpu.child import exit_code_of
 from tritoncnn import cpu
 from tritoncnn.cpu.run import team
 
 N, BLOCK = 1000, 16
-
-
-@pytest.fixture(scope="module")
-def rotate():
-    return cpu.compile_kernel(kernels.rotate_and_add, {"y_ptr": "*i32", "x_ptr": "*i32", "n": "i32"}, {"BLOCK": BLOCK})
 
 
 class Chain:
@@ -119,7 +113,8 @@ def test_a_forked_child_makes_a_team_of_its_own_in_a_thread_of_its_own(rotate, n
 
 END = """
 import threading, time, torch
-from tests.cpu.test_team import Chain, kernels, BLOCK
+from tests.cpu import small_kernels as kernels
+from tests.cpu.test_team import BLOCK, Chain
 from tritoncnn import cpu
 rotate = cpu.compile_kernel(kernels.rotate_and_add, {"y_ptr": "*i32", "x_ptr": "*i32", "n": "i32"}, {"BLOCK": BLOCK})
 def forever():

@@ -9,13 +9,8 @@ import triton
 
 from tests.cpu import tutorial_attention as attention
 from tests.cpu import tutorial_kernels as kernels
-from tritoncnn import cpu
 
-
-@pytest.fixture(autouse=True)
-def _active():
-    with cpu.active():
-        yield
+pytestmark = pytest.mark.usefixtures("active")
 
 
 def normal(*shape, dtype=torch.float32, seed=0):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.data.boxed import WRITERS
 from tests.data.test_paired import two_folders
-from tests.train.runs import assert_same_run
+from tests.train.runs import Remarks, assert_same_run
 from tests.train.samples import write_pictures
 from tritoncnn.data import SOURCES, Dataset, load_data
 from tritoncnn.data.boxes import FittedReader
@@ -168,14 +168,6 @@ def test_what_does_not_fit_into_memory_names_the_flag_that_helps(folder: Path, m
         load(folder)
     assert len(load(folder, stream=True).train) > 0
     assert "stream" in {row.name for row in SOURCES["folder"].options}
-
-
-class Remarks(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def remark(self, sentence: str) -> None:
-        self.said.append(sentence)
 
 
 def test_a_rehearsal_reads_from_disk_as_the_run_will(folder: Path) -> None:

@@ -23,6 +23,16 @@ STEPS = 24  # 3 epochs of 8 batches of 8 pictures; 6 of the 70 pictures are left
 RESULTS = ("model.safetensors", "checkpoint.safetensors")
 
 
+class Remarks(Silent):
+    """What was remarked."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def remark(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
 class StopAt(Silent):
     """Ctrl-C during the given step."""
 

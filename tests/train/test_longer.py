@@ -11,24 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.runs import LENET, StopAt, assert_same_run, metrics, options
+from tests.train.runs import LENET, Remarks, StopAt, assert_same_run, metrics, options
 from tests.train.samples import write_idx
 from tritoncnn.errors import InputError, NonFiniteError
 from tritoncnn.tasks import find_task
-from tritoncnn.train import Interrupted, Options, Silent, lay_over, read_config, rehearse, resume, task_of_config, train
+from tritoncnn.train import Interrupted, Options, lay_over, read_config, rehearse, resume, task_of_config, train
 from tritoncnn.train.best import best_of, waited
 from tritoncnn.train.configfile import write_config
 from tritoncnn.train.finetune import weights_of
 from tritoncnn.train.legs import read_legs
 from tritoncnn.train.tensorfile import read_tensors
-
-
-class Remarks(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def remark(self, sentence: str) -> None:
-        self.said.append(sentence)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.runs import LENET, STEPS, StopAt, assert_goes_on, assert_same_run, metrics, options
+from tests.train.runs import LENET, STEPS, Remarks, StopAt, assert_goes_on, assert_same_run, metrics, options
 from tests.train.samples import write_idx
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError
-from tritoncnn.train import Interrupted, Lines, Silent, resume, train
+from tritoncnn.train import Interrupted, Lines, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.train.events import NAME
 from tritoncnn.train.loop import epoch_order
@@ -54,15 +54,15 @@ def test_a_run_of_a_version_with_fewer_flags_goes_on_to_the_same_bits_and_says_s
     for name in ("ema", "augment", "tensorboard"):
         del note["options"][name]
     write_tensors(run / "checkpoint.safetensors", tensors, note)
-    remarks: list[str] = []
-    resume(LENET, run, {}, Remarks(remarks))
-    assert remarks[0] == (
+    told = Remarks()
+    resume(LENET, run, {}, told)
+    assert told.said[0] == (
         "the run is of an older version, and goes on as before: --ema 0.0, --augment none, --tensorboard False"
     )
     assert_same_run(run, whole)
-    remarks.clear()
-    resume(LENET, run, {}, Remarks(remarks))
-    assert not any("older version" in remark for remark in remarks), "its checkpoint is of this version now"
+    told.said.clear()
+    resume(LENET, run, {}, told)
+    assert not any("older version" in remark for remark in told.said), "its checkpoint is of this version now"
 
 
 def test_a_run_from_before_there_was_a_metric_goes_on_to_the_same_bits_and_says_so(
@@ -74,18 +74,18 @@ def test_a_run_from_before_there_was_a_metric_goes_on_to_the_same_bits_and_says_
     tensors, note = read_tensors(run / "checkpoint.safetensors")
     del note["history"][0]["test_loss"]
     write_tensors(run / "checkpoint.safetensors", tensors, note)
-    remarks: list[str] = []
-    outcome = resume(LENET, run, {}, Remarks(remarks))
-    assert remarks[0] == "the run is of an older version, whose lines of metrics.jsonl lack test loss"
+    told = Remarks()
+    outcome = resume(LENET, run, {}, told)
+    assert told.said[0] == "the run is of an older version, whose lines of metrics.jsonl lack test loss"
     first, *rest = metrics(whole)
     assert metrics(run) == [{name: value for name, value in first.items() if name != "test_loss"}, *rest]
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert outcome.summary["metrics"] == {name: rest[-1][name] for name in LENET.metrics}
     header, *rows = (line.split(",") for line in (run / "metrics.csv").read_text().splitlines())
     assert [row[header.index("test_loss")] for row in rows] == ["", *(repr(row["test_loss"]) for row in rest)]
-    remarks.clear()
-    assert resume(LENET, run, {}, Remarks(remarks)).done_before
-    assert not remarks, "the last line has it now"
+    told.said.clear()
+    assert resume(LENET, run, {}, told).done_before
+    assert not told.said, "the last line has it now"
 
 
 def test_an_ended_run_without_a_metric_is_told_as_it_is(whole: Path, tmp_path: Path) -> None:
@@ -106,14 +106,6 @@ def test_a_metric_that_is_missing_later_on_is_damage(whole: Path, tmp_path: Path
     write_tensors(run / "checkpoint.safetensors", tensors, note)
     with pytest.raises(CheckpointError, match="is damaged: a line of history must have epoch, step, loss, test_loss"):
         resume(LENET, run, {})
-
-
-class Remarks(Silent):
-    def __init__(self, kept: list[str]) -> None:
-        self.kept = kept
-
-    def remark(self, sentence: str) -> None:
-        self.kept.append(sentence)
 
 
 def test_resuming_a_finished_run_changes_nothing(whole: Path, tiny_mnist: Path, tmp_path: Path) -> None:
