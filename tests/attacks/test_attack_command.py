@@ -124,11 +124,11 @@ def test_what_cannot_be_read_is_passed_over_as_infer_does(run: Path, picture: Pa
 
 WRONG: list[tuple[list[str], str]] = [
     (["--target", "11"], "unknown class for --target '11'; known: 0, 1, 2"),
-    (["--epsilon", "-0.1"], "--epsilon must be a finite number from 0; got -0.1"),
-    (["--epsilon", "nan"], "--epsilon must be a finite number from 0; got nan"),
+    (["--epsilon", "-0.1"], "--epsilon must be from 0 to 1,000,000, where white is 1; got -0.1"),
+    (["--epsilon", "nan"], "--epsilon must be from 0 to 1,000,000, where white is 1; got nan"),
     (["--steps", "0"], "--steps must be at least 1; got 0"),
     (["--method", "fgsm", "--steps", "3"], "--steps is for --method pgd; fgsm takes one; got 3"),
-    (["--step-size", "0"], "--step-size must be a finite number above 0; got 0.0"),
+    (["--step-size", "0"], "--step-size must be above 0 and at most 1,000,000; got 0.0"),
     (["--examples", "0"], "--examples must be at least 1; got 0"),
     (["--seed", "-1"], "--seed must be from 0 to"),
     (["--out", "PICTURE"], "two.png is not a folder"),

@@ -45,6 +45,16 @@ def assert_one_line(text: str, sentence: str) -> None:
         (["train", "lenet", "--resume", "a\x1b]0;title\x07\nb"], r"a\x1b]0;title\x07\nb does not exist"),
         (["infer", "n" * 300, "x.png"], "cannot be used: File name too long"),
         (["infer", "a\0b", "x.png"], r"a\x00b cannot be used: embedded null byte"),
+        (
+            ["train", "lenet", "--out", ""],
+            "'--out': a path is an empty word, as of a variable that is not set; say . for",
+        ),
+        (["train", "lenet", "--data-dir", ""], "a path is an empty word"),
+        (["train", "lenet", "--weights", ""], "a path is an empty word"),
+        (["infer", "", "x.png"], "a path is an empty word"),
+        (["list", "runs", "--runs", ""], "a path is an empty word"),
+        (["filter", "box", "x.png", "--out", ""], "a path is an empty word"),
+        (["gpu-report", "--page", ""], "a path is an empty word"),
         (["train", "lenet", "--out", "n" * 300], "cannot be used: File name too long"),
         (["train", "lenet", "--out", "a\0b"], r"a\x00b cannot be used: "),
         (["train", "lenet", "--data", "folder", "--data-dir", "n" * 300], "cannot be used: File name too long"),
@@ -70,6 +80,8 @@ def test_whatever_is_wrong_in_the_words_is_one_line_and_2(words: list[str], sent
         (MemoryError("it needs 9 GB"), 1, "error: it needs 9 GB; a smaller --batch-size"),
         (ModuleNotFoundError("No module named 'sklearn'", name="sklearn"), 1, "the package 'sklearn' is not installed"),
         (PermissionError(13, "Permission denied", "/some/file"), 1, "error: /some/file: Permission denied"),
+        (OSError("libfar.so cannot be loaded"), 1, "error: libfar.so cannot be loaded"),
+        (OSError(28, "No space left on device"), 1, "error: the output could not be written (No space left on device)"),
         (KeyboardInterrupt(), 130, "tritoncnn: interrupted\n"),
         (click.Abort(), 130, "tritoncnn: interrupted\n"),
         (SystemExit(1), 1, ""),
@@ -184,6 +196,17 @@ def test_a_full_disk_below_the_output_does_not_end_the_training(
     assert with_full_output(words, monkeypatch, "stdout") == 1
     assert_one_line(capsys.readouterr().err, "the output could not be written")
     assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_command_in_a_folder_that_was_deleted_says_so(tmp_path: Path) -> None:
+    """Before torch is loaded, whose libraries end the process without a word of ours."""
+    place = tmp_path / "gone"
+    place.mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from tritoncnn.commands import main; main(['train', 'lenet'])"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "the folder that you are in was deleted; go to another one")
 
 
 def test_an_interrupt_that_a_library_swallows_still_ends_the_command_soon(tmp_path: Path) -> None:

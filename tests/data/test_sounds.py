@@ -130,6 +130,30 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_mp3_is_read_where_the_library_can(tmp_path: Path, channels: int) -> None:
+    wave = np.stack([tone(16_000) * (k + 1) / channels for k in range(channels)], 1)
+    soundfile.write(tmp_path / "a.mp3", wave, 8000)
+    found = read_sound(tmp_path / "a.mp3")
+    assert len(found) == 16_000
+    np.testing.assert_allclose(found[1000:-1000], wave.mean(1)[1000:-1000], rtol=0, atol=0.08)  # what MP3 loses
+
+
+def test_mp3_that_is_cut_or_that_no_library_reads_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone(16_000), 8000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a\.mp3 is cut short: "):
+        read_sound(path)
+    path.write_bytes(b"no sound")
+    monkeypatch.setattr(soundfile, "available_formats", dict)
+    with pytest.raises(
+        DataError, match=r"a\.mp3 cannot be read: soundfile has a library here that reads no MP3 \(libsndfile"
+    ):
+        read_sound(path)
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_sound_is_one_sentence(tmp_path: Path, what: str) -> None:
     path = spoil(tmp_path, what)

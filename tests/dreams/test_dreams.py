@@ -206,7 +206,8 @@ def test_a_way_that_depends_on_the_picture_is_refused() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"octaves": 0}, "--octaves must be at least 1; got 0"),
     ({"steps": 0}, "--steps must be at least 1; got 0"),
-    ({"jitter": -1}, "--jitter must be at least 0; got -1"),
+    ({"jitter": -1}, "--jitter must be from 0 to 4096; got -1"),
+    ({"jitter": 10**25}, "--jitter must be from 0 to 4096; got 10000000000000000000000000"),
     ({"step_size": 0.0}, "--step-size must be a finite number above 0; got 0.0"),
     ({"step_size": float("nan")}, "--step-size must be a finite number above 0; got nan"),
     ({"seed": -1}, "--seed must be from 0 to"),

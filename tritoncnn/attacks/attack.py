@@ -12,6 +12,7 @@ from tritoncnn.flags import TABLE
 METHODS = ("fgsm", "pgd")
 NORMS = ("linf", "l2")
 STEPS = 10
+LARGEST = 1_000_000  # change that may be asked for; white is 1
 GAIN = 2.5  # all steps together, in units of epsilon: enough to cross the ball (Madry et al. 2018, "cifar10_challenge")
 WONG = 1.25  # the one step from a random start (Wong et al. 2020)
 
@@ -51,8 +52,8 @@ class Attack:
         """An attack with what is usual for all that is None. Raises InputError naming the flag."""
         _one_of("--method", method, METHODS)
         _one_of("--norm", norm, NORMS)
-        if not (_is_number(epsilon) and epsilon >= 0):
-            raise InputError(f"--epsilon must be a finite number from 0; got {epsilon}")
+        if not (_is_number(epsilon) and 0 <= epsilon <= LARGEST):
+            raise InputError(f"--epsilon must be from 0 to {LARGEST:,}, where white is 1; got {epsilon}")
         if method == "fgsm" and steps is not None:
             raise InputError(f"--steps is for --method pgd; fgsm takes one; got {steps}")
         steps = 1 if method == "fgsm" else STEPS if steps is None else steps
@@ -62,8 +63,8 @@ class Attack:
         if step_size is None:
             gain = GAIN if method == "pgd" else WONG if start else 1.0
             step_size = gain * epsilon / steps
-        elif not (_is_number(step_size) and step_size > 0):
-            raise InputError(f"--step-size must be a finite number above 0; got {step_size}")
+        elif not (_is_number(step_size) and 0 < step_size <= LARGEST):
+            raise InputError(f"--step-size must be above 0 and at most {LARGEST:,}; got {step_size}")
         TABLE["seed"].check(seed)
         return cls(method, norm, float(epsilon), steps, float(step_size), start, seed)
 

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 import tritoncnn
-from tritoncnn.commands.ending import end_by, ending_promptly, flush, open_closed_streams, telling_warnings
+from tritoncnn.commands.ending import (
+    check_folder_is_there,
+    end_by,
+    ending_promptly,
+    flush,
+    open_closed_streams,
+    telling_warnings,
+)
 
 COMMANDS = {
     "train": "Train the model of a task, such as lenet on scanned digits.",
@@ -55,6 +62,7 @@ class LazyGroup(click.Group):
         open_closed_streams()
         with ending_promptly(), telling_warnings():
             try:
+                check_folder_is_there()
                 code = super().main(*args, **extra)
                 flush()
             except BaseException as error:

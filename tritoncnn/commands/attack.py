@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import (
     best_option,
     folder_option,
@@ -19,7 +20,7 @@ from tritoncnn.commands.results import (
 
 
 @click.command()
-@click.argument("run", type=Path)
+@click.argument("run", type=path)
 @click.argument("pictures", nargs=-1, metavar="[PICTURE...]")
 @click.option("--method", type=click.Choice(["fgsm", "pgd"]), default="pgd", show_default=True)
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True, help="Of the change.")
@@ -30,7 +31,7 @@ from tritoncnn.commands.results import (
 @click.option("--target", metavar="CLASS", help="The class that the model shall find (default: any but the right one).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and of the noise.")
 @click.option("--examples", type=int, default=500, show_default=True, help="Test pictures of a curve, at most.")
-@click.option("--data-dir", type=Path, help="For a curve, other data of the same kind and classes.")
+@click.option("--data-dir", type=path, help="For a curve, other data of the same kind and classes.")
 @best_option
 @form_options
 @folder_option("Folder of the results (of a curve, by default RUN/attack).")

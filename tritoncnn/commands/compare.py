@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.table import TaskCommand, table_options
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     "--attack", type=float, multiple=True, metavar="EPSILON",
     help="Also the accuracy under attack (PGD, linf) by so much a value; white is 1; may come again.",
 )  # fmt: skip
-@click.option("--out", type=Path, help="Folder of the comparison (default: runs/compare-TASK).")
+@click.option("--out", type=path, help="Folder of the comparison (default: runs/compare-TASK).")
 @click.option("-q", "--quiet", is_flag=True, help="Print the table only; errors in any case.")
 def compare(
     name: str, vary: tuple[str, ...], way: tuple[str, ...], seeds: int, metric: tuple[str, ...], attack: tuple[float, ...],

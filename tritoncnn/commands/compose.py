@@ -7,16 +7,17 @@ from typing import Any
 
 import click
 
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import best_option, file_option, json_option, tell
 
 
 @click.command()
-@click.argument("run", type=Path)
+@click.argument("run", type=path)
 @click.option("--seconds", type=float, default=8.0, show_default=True, help="Of sound to make, at most 600.")
 @click.option("--temperature", type=float, default=0.9, show_default=True, help="Below 1: calmer; above 1: wilder.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @click.option(
-    "--prime", type=Path, metavar="FILE", help="Go on from the last 2 seconds of this sound, not from silence."
+    "--prime", type=path, metavar="FILE", help="Go on from the last 2 seconds of this sound, not from silence."
 )
 @file_option("The sound that is made.", Path("composed.wav"))
 @best_option

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import best_option, check_folder, folder_option, json_option, tell
 
 
 @click.command()
-@click.argument("run", type=Path)
-@click.argument("picture", type=Path)
+@click.argument("run", type=path)
+@click.argument("picture", type=path)
 @click.option(
     "--layer",
     metavar="NAME",

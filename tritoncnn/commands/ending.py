@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -13,9 +14,20 @@ from types import FrameType
 
 import click
 
-from tritoncnn.errors import GraphError, KernelError, TritonCNNError, UnsupportedError, printable
+from tritoncnn.errors import GraphError, InputError, KernelError, TritonCNNError, UnsupportedError, printable
 
 PATIENCE = 3.0  # seconds after Ctrl-C in which code may clean up; some libraries swallow the exception and go on
+
+UNWRITABLE = (
+    errno.EPIPE,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.ECONNRESET,
+)
 
 _asked = threading.Event()
 
@@ -27,6 +39,14 @@ def open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the process lives
+
+
+def check_folder_is_there() -> None:
+    """Raises InputError where the folder that we are in was deleted: libraries that torch loads end the process by it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError("the folder that you are in was deleted; go to another one") from error
 
 
 @contextlib.contextmanager
@@ -108,9 +128,11 @@ def end_by(error: BaseException) -> int:
     if isinstance(error, OSError):
         drop_stdout()
         said = error.strerror or str(error)
-        complain(
-            f"error: {error.filename}: {said}" if error.filename else f"error: the output could not be written ({said})"
-        )
+        if error.filename:
+            said = f"{error.filename}: {said}"
+        elif error.errno in UNWRITABLE:
+            said = f"the output could not be written ({said})"
+        complain(f"error: {said}")  # of a library that cannot be loaded, say
         return 1
     raise error
 

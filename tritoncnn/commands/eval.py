@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import best_option, folder_option, json_option, tell
 
 
 @click.command()
-@click.argument("run", type=Path)
+@click.argument("run", type=path)
 @click.option("--data", metavar="NAME", help="Another of the task's data sets (default: the run's own).")
-@click.option("--data-dir", type=Path, help="Other data of the same kind and classes (default: the run's own).")
+@click.option("--data-dir", type=path, help="Other data of the same kind and classes (default: the run's own).")
 @click.option(
     "--part",
     type=click.Choice(["test", "train", "all"]),

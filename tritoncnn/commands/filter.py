@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from tritoncnn.commands.ending import say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import check_file, file_option
 
 
 @click.command()
 @click.argument("name")
-@click.argument("picture", type=Path)
+@click.argument("picture", type=path)
 @file_option("File of the result (default: PICTURE-NAME.png in this folder).")
 @click.option("--taps", help="Of NAME own: '1 0 -1; 2 0 -2; 1 0 -1', or a text, CSV or .npy file; up to 15 x 15.")
 @click.option("--size", type=int, help="Taps along a side of box (default: 3) and gaussian; odd, 3 to 15.")

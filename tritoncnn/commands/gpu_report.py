@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from tritoncnn.commands.place import path
 
 
 @click.command(name="gpu-report")
@@ -18,11 +22,12 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of the table.")
 @click.option(
     "--page",
-    type=click.Path(dir_okay=False),
+    type=path,
+    metavar="FILE",
     help="Both, and the result as Markdown in this file, as docs/gpu-report.md is.",
 )
 def gpu_report(
-    targets: tuple[str, ...], only: str, fast: bool, jobs: int, executed: bool, as_json: bool, page: str | None
+    targets: tuple[str, ...], only: str, fast: bool, jobs: int, executed: bool, as_json: bool, page: Path | None
 ) -> None:
     """Compile every kernel for GPUs and check what the compilers made of it. No GPU is used.
 
@@ -33,7 +38,6 @@ def gpu_report(
     import json
     import os
     from dataclasses import asdict
-    from pathlib import Path
 
     from tritoncnn.atomic import check_writable, write_file
     from tritoncnn.errors import InputError
@@ -45,7 +49,7 @@ def gpu_report(
     if not 1 <= jobs <= most:
         raise InputError(f"--jobs must be from 1 to {most}, 4 for each processor here; got {jobs}")
     if page:
-        check_writable(Path(page))  # now: the work takes the better part of an hour
+        check_writable(page)  # now: the work takes the better part of an hour
     if executed:
         raise SystemExit(_execute(only, fast))
     rows = make_report(targets or tuple(TARGETS), only, fast, jobs)
@@ -56,7 +60,7 @@ def gpu_report(
         from tritoncnn.gpu import page as page_of
 
         done = list(outcomes(only, fast))
-        write_file(Path(page), page_of(rows, done).encode())
+        write_file(page, page_of(rows, done).encode())
         if not all(outcome.matched for outcome in done):
             raise SystemExit(1)
     elif as_json:

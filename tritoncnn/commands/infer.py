@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import best_option, folder_option, form_options, go_through, tell_written
 
 
 @click.command()
-@click.argument("run", type=Path)
+@click.argument("run", type=path)
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--top", type=int, help="Classes (default: 3), or boxes (100), to show per picture at most.")
 @click.option(
@@ -46,7 +47,7 @@ def infer(
     Of a run that finds cars in lidar scans PICTURE is a scan: .bin as KITTI has them (x, y, z, reflectance as f32), or
     .npy of floats [N,4] or [N,3]; --out draws it from above.
 
-    Of a WaveNet PICTURE is a sound: WAV, FLAC, Ogg or AIFF of any width, rate and number of channels; told are the bits
+    Of a WaveNet PICTURE is a sound: WAV, FLAC, Ogg, AIFF or MP3 of any width, rate and number of channels; told are the bits
     that a sample takes, of all of it and second by second: how surprising it is to the net.
 
     A run that paints (stylenet, videostyle) takes pictures of any size; --out writes what it makes of them, in that size.

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import folder_option
 
 SHOWN = 7  # taps along a side up to which they are printed
 
 
 @click.command()
-@click.argument("before", type=Path, metavar="INPUT")
-@click.argument("behind", type=Path, metavar="OUTPUT")
+@click.argument("before", type=path, metavar="INPUT")
+@click.argument("behind", type=path, metavar="OUTPUT")
 @click.option("--size", type=int, default=5, show_default=True, help="Taps along a side; odd, 1 to 15.")
 @click.option("--steps", type=int, default=400, show_default=True, help="Of descent, at most; 0: closed form only.")
 @click.option("--offset", is_flag=True, help="Find also a number that is added everywhere, as where 0 is mid-grey.")

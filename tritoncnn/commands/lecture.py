@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import folder_option
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("rows", nargs=-1, metavar="[ROW...]")
 @folder_option("Folder of the page.", Path("lecture"))
 @click.option("--only", multiple=True, metavar="ROW...", help="These rows alone; a wrong name lists all.")
-@click.option("--json", "listed", type=Path, metavar="FILE", help="Write the figures also there.")
+@click.option("--json", "listed", type=path, metavar="FILE", help="Write the figures also there.")
 def lecture(rows: tuple[str, ...], out: Path, only: tuple[str, ...], listed: Path | None) -> None:
     """Run every row of the lecture in small, and write one page that shows them all: DIR/index.html.
 

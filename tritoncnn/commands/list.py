@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from tritoncnn.commands.ending import say
+from tritoncnn.commands.place import path
 
 KINDS = ("tasks", "data", "augmentations", "runs")
 
 
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
-@click.option("--runs", type=Path, default=Path("runs"), show_default=True, help="Folder of run folders.")
+@click.option("--runs", type=path, default=Path("runs"), show_default=True, help="Folder of run folders.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of the tables.")
 def list(kind: str | None, runs: Path, as_json: bool) -> None:
     """List what there is: tasks with their models and options, data sets, augmentations, runs; or one KIND of these."""

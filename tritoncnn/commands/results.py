@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def file_option(help: str, default: Path | None = None) -> Declared:
 
 def _out(metavar: str, help: str, check: Callable[[Any], Any], default: Path | None) -> Declared:
     return click.option(
-        "--out", type=Path, metavar=metavar, help=help, default=default, show_default=default is not None,
+        "--out", type=path, metavar=metavar, help=help, default=default, show_default=default is not None,
         callback=lambda _, __, out: check(out),
     )  # fmt: skip
 

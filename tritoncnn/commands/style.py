@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import check_file, file_option, json_option, tell
 
 
@@ -30,7 +31,7 @@ from tritoncnn.commands.results import check_file, file_option, json_option, tel
 @click.option("--style-weight", "style_weight", type=float, default=100.0, show_default=True)
 @click.option("--variation-weight", "variation_weight", type=float, default=5.0, show_default=True)
 @click.option(
-    "--weights", type=Path, metavar="FILE", help="Of VGG-16 or VGG-19, torchvision's names (.safetensors, .pth)."
+    "--weights", type=path, metavar="FILE", help="Of VGG-16 or VGG-19, torchvision's names (.safetensors, .pth)."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random filters, and of noise.")
 @json_option

@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 from tritoncnn.commands.ending import complain, say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.results import best_option, json_option, tell
 
 
 @click.command()
-@click.argument("run", type=Path)
-@click.argument("film", type=Path)
+@click.argument("run", type=path)
+@click.argument("film", type=path)
 @click.option("--size", type=int, help="Longer side of the frames (default: as they are).")
 @best_option
 @json_option
-@click.option("--out", type=Path, help="Folder of the painted frames, or video file (default: painted-FILM).")
+@click.option("--out", type=path, help="Folder of the painted frames, or video file (default: painted-FILM).")
 def stylise(run: Path, film: Path, size: int | None, best: bool, as_json: bool, out: Path | None) -> None:
     """Paint all frames of FILM by the net trained in the folder RUN, of task stylenet or videostyle.
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tritoncnn.commands.place import path
 from tritoncnn.flags import TABLE, Row
 
 if TYPE_CHECKING:
     from tritoncnn.task import Task
 
-TYPES = {"str": str, "int": int, "float": float, "str | None": Path}
+TYPES = {"str": str, "int": int, "float": float, "str | None": path}
 ELSEWHERE = {  # what timm, Ultralytics, Lightning, Keras and torchvision's references call them
     "--learning-rate": "--lr", "--lr0": "--lr", "--bs": "--batch-size", "--batch": "--batch-size",
     "--imgsz": "--size", "--img-size": "--size", "--image-size": "--size", "--num-workers": "--workers", "--opt": "--optimizer",

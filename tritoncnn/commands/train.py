@@ -9,15 +9,16 @@ from typing import Any
 import click
 
 from tritoncnn.commands.ending import say
+from tritoncnn.commands.place import path
 from tritoncnn.commands.table import TaskCommand, table_options
 
 
 @click.command(cls=TaskCommand)
 @click.argument("name", metavar="TASK", required=False)
 @table_options
-@click.option("--config", type=Path, metavar="FILE.yaml", help="Flags in a file; those on the command line go before.")
-@click.option("--out", type=Path, help="Run folder (default: runs/TASK-DATE-N).")
-@click.option("--resume", "run", type=Path, metavar="RUN", help="Go on with the run in this folder.")
+@click.option("--config", type=path, metavar="FILE.yaml", help="Flags in a file; those on the command line go before.")
+@click.option("--out", type=path, help="Run folder (default: runs/TASK-DATE-N).")
+@click.option("--resume", "run", type=path, metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--fast-dev-run", "fast", is_flag=True, help="Two steps and all that follows them, to see that it works.")
 @click.option("-v", "--verbose", is_flag=True, help="Also tell what is trained and how, and pictures per class.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the last line only; errors in any case.")

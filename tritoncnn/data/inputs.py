@@ -54,6 +54,11 @@ def find_pictures(words: Sequence[str], place: Path, kind: Kind = PICTURES, out:
         if word == STDIN:
             found.append(Picture(STDIN, _stdin(place / "stdin", kind)))
             continue
+        if not word:
+            found.append(
+                Picture(word, DataError(f"a {kind.word} is named by an empty word, as of a variable that is not set"))
+            )
+            continue
         try:
             found += _of(Path(word), kind, out)
         except DataError as error:

@@ -39,7 +39,7 @@ def load_sounds(folder: Path | None, read: Reader, window: int, context: int, ho
 
 
 sounds = Source(
-    "sounds", "sound files of your own", "a folder of WAV, FLAC, Ogg or AIFF files", load_sounds,
+    "sounds", "sound files of your own", "a folder of WAV, FLAC, Ogg, AIFF or MP3 files", load_sounds,
     (*OPTIONS, option(
         "hold_out_sounds", HELD_OUT, "Share of the sounds of --data sounds that is for testing.",
         Rule("above 0 and below 1", lambda value: 0 < value < 1), metavar="SHARE",

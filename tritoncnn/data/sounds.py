@@ -22,7 +22,7 @@ from tritoncnn.flags import AT_LEAST_1, option
 RATE = 8000  # samples a second
 MU = 255
 SILENCE = 128  # the level of 0, which is taken to come before each sound
-SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
+SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
 MAX_BYTES = 1 << 30
 LONGEST = 2 * 3600  # seconds of one sound
 RATES = (1000, 768_000)  # lowest and highest sampling rate that is read
@@ -65,7 +65,7 @@ class SoundReader:
 
 
 def read_sound(path: Path, rate: int = RATE) -> Array:
-    """Read WAV, FLAC, Ogg or AIFF of any width, the mean of its channels, resampled to ``rate``: f32[samples] in [-1, 1].
+    """Read WAV, FLAC, Ogg, AIFF or MP3 of any width, the mean of its channels, resampled to ``rate``: f32[samples] in [-1, 1].
 
     Raises DataError: unreadable, no sound file, cut short, empty, samples that are not finite; BlankError: silent.
     """
@@ -82,8 +82,10 @@ def read_sound(path: Path, rate: int = RATE) -> Array:
     except DataError:
         raise
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
-        said = getattr(error, "error_string", "") or str(error)
-        raise DataError(f"sound {path} cannot be read: {said.rstrip('.').lower()}") from error
+        said = (getattr(error, "error_string", "") or str(error)).rstrip(".").lower()
+        if path.suffix.lower() == ".mp3" and "MP3" not in soundfile.available_formats():
+            said = "soundfile has a library here that reads no MP3 (libsndfile does from 1.1 on)"
+        raise DataError(f"sound {path} cannot be read: {said}") from error
     cut = CUT.search(notes)
     if len(samples) < frames or (cut and int(cut[2]) < int(cut[1]) < ENDLESS):
         raise DataError(f"sound {path} is cut short: {len(samples)} samples of each channel are left")

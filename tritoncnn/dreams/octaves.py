@@ -22,6 +22,7 @@ from tritoncnn.flags import TABLE
 from tritoncnn.frozen import compile_kept
 
 STEPS = (2, 4, 8, 16, 32)  # of which sides of pictures may have to be multiples
+MOST_JITTER = 4096  # pixels, as many as a picture is large at most
 OCTAVE = 1.4  # between the sizes of two octaves
 
 
@@ -46,9 +47,11 @@ class Dreaming:
 
     def __post_init__(self) -> None:
         """Raises InputError naming the flag."""
-        for flag, value, least in (("octaves", self.octaves, 1), ("steps", self.steps, 1), ("jitter", self.jitter, 0)):
-            if value < least:
-                raise InputError(f"--{flag} must be at least {least}; got {value}")
+        for flag, value in (("octaves", self.octaves), ("steps", self.steps)):
+            if value < 1:
+                raise InputError(f"--{flag} must be at least 1; got {value}")
+        if not 0 <= self.jitter <= MOST_JITTER:
+            raise InputError(f"--jitter must be from 0 to {MOST_JITTER}; got {self.jitter}")
         if not (math.isfinite(self.step_size) and self.step_size > 0):
             raise InputError(f"--step-size must be a finite number above 0; got {self.step_size}")
         TABLE["seed"].check(self.seed)
