@@ -165,6 +165,7 @@ def test_wrong_files_of_taps_are_told(tmp_path: Any) -> None:
         ({"name": "gaussian", "sigma": float("nan")}, "got nan"),
         ({"name": "gaussian", "sigma": 3.0}, "got 3; --pyramid blurs wider"),
         ({"name": "laplacian", "direction": "x"}, "--direction is for derivative and sobel"),
+        ({"name": "sobel", "direction": "z"}, "--direction must be one of x, y, both; got 'z'"),
     ],
 )
 def test_wrong_options_of_filters_are_told(options: dict[str, Any], sentence: str) -> None:

@@ -140,6 +140,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"style": float("nan")}, "--style-weight must be a finite number from 0; got nan"),
     ({"content": 0.0, "style": 0.0}, "--content-weight and --style-weight are both 0: there is nothing to paint"),
     ({"steps": 0}, "--steps must be at least 1; got 0"),
+    ({"start": "style"}, "--start must be one of content, noise; got 'style'"),
+    ({"optimizer": "sgd"}, "--optimizer must be one of lbfgs, adam; got 'sgd'"),
     ({"seed": -1}, "--seed must be from 0 to"),
 ]
 

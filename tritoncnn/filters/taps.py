@@ -81,6 +81,8 @@ def named_filter(
         raise InputError(f"--sigma is for gaussian; got it with {name}")
     if direction is not None and name not in ("derivative", "sobel"):
         raise InputError(f"--direction is for derivative and sobel; {name} is alike in all directions")
+    if direction not in (None, *DIRECTIONS):
+        raise InputError(f"--direction must be one of {', '.join(DIRECTIONS)}; got {direction!r}")
     if size is not None and (not 3 <= size <= MOST or size % 2 == 0):
         raise InputError(f"--size must be an odd number from 3 to {MOST}; got {size}")
     if name == "box":

@@ -45,6 +45,9 @@ class Painting:
                 raise InputError(f"--{name}-weight must be a finite number from 0; got {value}")
         if self.content == self.style == 0:
             raise InputError("--content-weight and --style-weight are both 0: there is nothing to paint")
+        for name, known in (("optimizer", OPTIMIZERS), ("start", STARTS)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"--{name} must be one of {', '.join(known)}; got {value!r}")
         if self.steps < 1:
             raise InputError(f"--steps must be at least 1; got {self.steps}")
         TABLE["seed"].check(self.seed)
