@@ -72,6 +72,11 @@ RESULTS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "edges repeated": lambda m, x: F.pad(x, (1, 2, 1, 2), mode="replicate"),
     "shuffled channels": lambda m, x: F.channel_shuffle(m.conv(x), 2),
     "shuffled channels of no weights": lambda m, x: F.channel_shuffle(torch.cat([x, x], 1), 3) * 2,
+    "unpooled": lambda m, x: F.max_unpool2d(*F.max_pool2d(m.conv(x), 2, return_indices=True), 2),
+    "padded volumes": lambda m, x: [
+        F.pad(torch.stack([m.conv(x)] * 2, 2).contiguous(memory_format=torch.channels_last_3d), (1,) * 6, mode)
+        for mode in ("reflect", "replicate")
+    ],
     "rolled": lambda m, x: torch.roll(x, (1, -2), (2, 3)),
     "rolled, and not": lambda m, x: (torch.roll(x, (1, 6), (1, 2)), torch.roll(x, 0, 1), torch.roll(m.conv(x), 5)),
     "log sigmoid, and work on it": lambda m, x: F.logsigmoid(m.conv(x)).exp() + 1,

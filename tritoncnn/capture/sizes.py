@@ -167,12 +167,34 @@ def _channel_shuffle(x: Tensor, groups: int) -> Tensor | None:
     return torch.cat([x], 1) if x.dim() > 2 and groups > 0 and x.shape[1] % groups == 0 else None
 
 
+def _as_operand(func: Any) -> Callable[..., Tensor]:
+    """Channels-last where the first operand is, of 4 or 5 dims."""
+
+    def rule(x: Tensor, *others: Any) -> Tensor:
+        found: Tensor = func(x, *others)
+        last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())
+        if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
+            return found
+        return torch.empty_like(found, memory_format=last)
+
+    return rule
+
+
+def _pad(x: Tensor, sizes: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor | None:
+    return _as_operand(aten.pad.default)(x, sizes, mode, value) if mode in ("reflect", "replicate") else None
+
+
 LAID: dict[Any, Callable[..., Any]] = {
     aten.log_sigmoid.default: _log_sigmoid,
     aten.log_sigmoid_forward.default: _log_sigmoid_forward,
     aten.roll.default: _roll,
+    aten.pad.default: _pad,
     aten.channel_shuffle.default: _channel_shuffle,
     aten.native_channel_shuffle.default: _channel_shuffle,
+    **{
+        op: _as_operand(op)
+        for op in (aten.max_unpool2d.default, aten.reflection_pad3d.default, aten.replication_pad3d.default)
+    },
 }
 # A rule returns None for what torch is to be asked: other layouts, and what is wrong.
 SIZES: dict[Any, Callable[..., Any]] = LAID | {
