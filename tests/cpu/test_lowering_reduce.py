@@ -127,39 +127,12 @@ def test_reductions_of_three_axes(axis: int) -> None:
     assert torch.equal(y, x.sum(axis))
 
 
-@triton.jit
-def compose(a0, b0, a1, b1):
-    return a0 * a1, b0 * a1 + b1
-
-
-@triton.jit
-def scan_kernel(Y, X, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, REVERSE: tl.constexpr):
-    at = tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :]
-    tl.store(Y + at, tl.cumsum(tl.load(X + at), AXIS, reverse=REVERSE))
-
-
-@triton.jit
-def recurrence_kernel(Y, A, B, N: tl.constexpr):
-    at = tl.arange(0, N)
-    _, y = tl.associative_scan((tl.load(A + at), tl.load(B + at)), 0, compose)
-    tl.store(Y + at, y)
-
-
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_scans_run_in_order(axis: int, reverse: bool) -> None:
     x = torch.randint(-9, 9, (8, 32)).float()
-    y = torch.zeros(8, 32)
-    harness.run(scan_kernel, (1,), {"Y": y, "X": x}, M=8, N=32, AXIS=axis, REVERSE=reverse)
+    y = of_tile(f"tl.cumsum(x, {axis}, reverse={reverse})", x, torch.zeros(8, 32))
     assert torch.equal(y, x.flip(axis).cumsum(axis).flip(axis) if reverse else x.cumsum(axis))
-    a, b = torch.randint(-2, 3, (32,)).float(), torch.randint(-9, 9, (32,)).float()
-    z = torch.zeros(32)
-    harness.run(recurrence_kernel, (1,), {"Y": z, "A": a, "B": b}, N=32)
-    state, expected = 0.0, []
-    for p, q in zip(a.tolist(), b.tolist(), strict=True):
-        state = state * p + q
-        expected.append(state)
-    assert z.tolist() == expected
 
 
 @triton.jit
