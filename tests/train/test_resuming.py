@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import shutil
 import signal
@@ -312,3 +314,20 @@ def test_a_checkpoint_of_the_format_before_goes_on_to_the_same_bits(
     )
     resume(LENET, run, {})
     assert_same_run(run, whole)
+
+
+def test_what_is_written_into_the_config_of_a_run_changes_nothing_which_is_told(stopped: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    note = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(note | {"lr": 0.5, "threads": 7, "momentum": math.nan}))
+    told = Remarks()
+    resume(LENET, run, {}, told)
+    edited = [line for line in told.said if " was changed: " in line]
+    assert [line.partition(" was changed: ")[2] for line in edited] == [
+        f"lr is 0.5 there; the run goes on with {note['lr']!r}",
+        f"momentum is nan there; the run goes on with {note['momentum']!r}",
+    ]
+    after = json.loads((run / "config.json").read_text())
+    assert (after["lr"], after["momentum"]) == (note["lr"], note["momentum"])
+    resume(LENET, run, {}, told := Remarks())
+    assert not any(" was changed: " in line for line in told.said)

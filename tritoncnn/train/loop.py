@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import tempfile
@@ -90,6 +91,7 @@ def resume(task: Task, run: Path, given: Mapping[str, Any], progress: Silent | N
 
 def _go_on(where: RunFolder, task: Task, given: Mapping[str, Any], progress: Silent, begin: float) -> Outcome:
     moment = Checkpoint.load(where.checkpoint, task)
+    before = moment.options
     options = moment.options.resumed(given, moment.epoch, moment.ended)
     longer = options.legs != moment.options.legs
     moment = moment.with_options(options)
@@ -103,11 +105,26 @@ def _go_on(where: RunFolder, task: Task, given: Mapping[str, Any], progress: Sil
     if moment.unmeasured:
         names = ", ".join(name.replace("_", " ") for name in moment.unmeasured)
         progress.remark(f"the run is of an older version, whose lines of metrics.jsonl lack {names}")
+    _tell_edited(where, before, progress)
     trainer = Trainer(where, data, moment, progress, begin)
     trainer.take_up()
     if longer:
         trainer.moment.save(where.checkpoint)  # from now on the run is one of more epochs, whatever happens
     return trainer.go()
+
+
+def _tell_edited(where: RunFolder, options: Options, progress: Silent) -> None:
+    """Say which flags of config.json are not those of the checkpoint, which hold: someone has written into the file."""
+    told: dict[str, Any] = {}
+    with contextlib.suppress(CheckpointError):  # it is written anew
+        told = folder.read_config(where)
+    for name, row in options.rows.items():
+        value = options.value(name)
+        bound = not row.flag.free and name not in ("epochs", "legs")  # of more epochs the file may know already
+        if bound and name in told and told[name] != value:
+            progress.remark(
+                f"{where.config} was changed: {name} is {told[name]!r} there; the run goes on with {value!r}"
+            )
 
 
 def _begin(
