@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritoncnn.errors import printable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
@@ -52,6 +54,6 @@ def show(axes: Any, picture: NDArray[np.floating], title: str = "") -> None:
 
 
 def plain(name: str) -> str:
-    """A name as matplotlib shows it, cut to 16 letters: $ would begin a formula."""
+    """A name as matplotlib shows it, cut to 16 letters: $ would begin a formula, and control characters have no glyphs."""
     short = name if len(name) <= 16 else name[:15] + "…"
-    return short.encode("utf-8", "replace").decode().replace("$", r"\$")
+    return printable(short).replace("$", r"\$")

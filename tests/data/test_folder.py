@@ -52,6 +52,18 @@ def test_classes_may_be_called_train_and_val(tmp_path: Path) -> None:
     assert load(tmp_path).facts.classes == ("plane", "train", "val")
 
 
+def test_what_programs_keep_beside_the_pictures_is_no_class(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pets", ("a", "b"), each=5)
+    for name in (".DS_Store", "._a", "a/.DS_Store", "a/._0.png"):
+        (tmp_path / "pets" / name).write_bytes(b"\0\0\0\1Bud1")
+    before = load(tmp_path / "pets")
+    for place in (tmp_path / "pets", tmp_path / "pets" / "a"):
+        (place / "__MACOSX" / "pets").mkdir(parents=True)
+        (place / "__MACOSX" / "pets" / "._0.png").write_bytes(b"")
+    data = load(tmp_path / "pets")
+    assert (data.facts.classes, data.note) == (before.facts.classes, before.note)
+
+
 def test_a_class_that_only_the_test_part_has_is_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path / "train", ("a", "b"), each=2)
     write_pictures(tmp_path / "val", ("a", "z"), each=2)

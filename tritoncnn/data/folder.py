@@ -178,9 +178,14 @@ def _read(root: Path, names: Sequence[str], listed: Listed, read: Reader, left_o
     return Part(np.stack(pictures), np.array(labels, np.int64))
 
 
+def _hidden(name: str) -> bool:
+    """Whether a name says that a program keeps something of its own there, as macOS does in the ZIP files that it makes."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        return sorted(entry for entry in folder.iterdir() if not _hidden(entry.name))
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read: {reason(error)}") from error
 
@@ -205,8 +210,8 @@ def files_in(folder: Path) -> list[Path]:
 
     found: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place) / name for name in files if not name.startswith(".")]
+        folders[:] = [name for name in folders if not _hidden(name)]
+        found += [Path(place) / name for name in files if not _hidden(name)]
     return sorted(found)
 
 
