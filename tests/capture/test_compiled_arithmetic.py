@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import tritoncnn
+from tests.applied import Applied
 from tests.capture import arithmetic
-from tests.capture.test_table import CASES, Call, make
+from tests.capture.test_table import CASES, make
 
 COMPILED = [
     *arithmetic.CASTS, *arithmetic.LOGIC, "whole quotients", "whole pow", "floor_divide", "remainder", "round", "trunc",
@@ -22,7 +23,7 @@ def test_a_compiled_model_agrees_with_torch(name: str) -> None:
     function, specs = CASES[name]
     inputs = tuple(make(spec).float() for spec in specs)
     wanted = function(*(x.clone() for x in inputs))
-    found = tritoncnn.compile(Call(function), inputs)(*inputs)
+    found = tritoncnn.compile(Applied(function), inputs)(*inputs)
     torch.testing.assert_close(found, wanted, rtol=2e-5, atol=1e-5, equal_nan=True)
 
 
@@ -37,7 +38,7 @@ def test_inputs_of_every_dtype_are_taken(dtype: torch.dtype) -> None:
     def function(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return (x.float() / 255 - mean) / deviation, x.long() * 3 + 2**40
 
-    for found, wanted in zip(tritoncnn.compile(Call(function), x)(x), function(x), strict=True):
+    for found, wanted in zip(tritoncnn.compile(Applied(function), x)(x), function(x), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
 
 
@@ -45,6 +46,6 @@ def test_inputs_of_every_dtype_are_taken(dtype: torch.dtype) -> None:
 def test_a_negated_zero_keeps_its_sign(dtype: torch.dtype) -> None:
     x = torch.tensor([0.0, -0.0, 1.5, -math.inf], dtype=dtype)
     for function in (lambda x: -x, lambda x: -(x.neg()), lambda x: -x.abs()):
-        found, wanted = tritoncnn.compile(Call(function), x)(x), function(x)
+        found, wanted = tritoncnn.compile(Applied(function), x)(x), function(x)
         assert torch.equal(found, wanted)
         assert torch.equal(found.signbit(), wanted.signbit())

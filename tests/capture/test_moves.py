@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.applied import Applied
 from tests.capture.moves import MOVES, PADS, SHUFFLES, WITHOUT_GRADIENT
-from tests.capture.test_table import Call
 from tritoncnn.compiler import compile
 
 EXACT = {*PADS, *SHUFFLES, *WITHOUT_GRADIENT, *(name for name in MOVES if "nearest" in name)}
@@ -20,7 +20,7 @@ def test_a_compiled_model_that_moves_pixels_agrees_with_torch(name: str) -> None
     function, shapes = (MOVES | WITHOUT_GRADIENT)[name]
     generator = torch.Generator().manual_seed(3)
     inputs: tuple[Any, ...] = tuple(torch.randn(shape, generator=generator) for shape in shapes)
-    y, wanted = compile(Call(function), inputs)(*inputs), function(*inputs)
+    y, wanted = compile(Applied(function), inputs)(*inputs), function(*inputs)
     if name in EXACT:
         assert torch.equal(y, wanted)
     else:

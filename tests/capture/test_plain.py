@@ -345,6 +345,7 @@ print([name for name in ("torch._dynamo", "sympy", "torch._inductor", "torch.dis
 X, W, B, C = torch.rand(2, 4, 7, 6), torch.rand(6, 2, 3, 2), torch.rand(6), torch.rand(4)
 LAYOUTS = (X, X.contiguous(memory_format=torch.channels_last), X.transpose(1, 2).contiguous().transpose(1, 2), X[:, :, ::2],
            X[:1].expand(2, 4, 7, 6), torch.rand(1, 7, 6, 4).permute(0, 3, 1, 2)[..., :1])  # fmt: skip
+VOLUMES = (torch.rand(2, 3, 4, 5, 6), torch.rand(2, 3, 4, 5, 6).to(memory_format=torch.channels_last_3d))
 M, TARGET = torch.rand(3, 5), torch.tensor([0, 4, 2])
 SAMPLES: dict[Any, list[tuple[Any, ...]]] = {
     aten.convolution.default: [
@@ -371,6 +372,11 @@ SAMPLES: dict[Any, list[tuple[Any, ...]]] = {
     ],
     aten.channel_shuffle.default: [(x, groups) for x in LAYOUTS for groups in (1, 2)],
     aten.native_channel_shuffle.default: [(x, 2) for x in LAYOUTS],
+    aten.pad.default: [(x, [1, 1, 2, 0], "reflect") for x in LAYOUTS[:3]]
+    + [(x, [1] * 6, "replicate") for x in VOLUMES],
+    aten.reflection_pad3d.default: [(x, [1, 1, 2, 0, 1, 0]) for x in VOLUMES],
+    aten.replication_pad3d.default: [(x, [1, 1, 2, 0, 1, 0]) for x in VOLUMES],
+    aten.max_unpool2d.default: [(x, torch.zeros(x.shape, dtype=torch.int64), [9, 8]) for x in LAYOUTS[:2]],
 }
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import tritoncnn
+from tests.applied import Applied
 from tests.capture.orders import ORDERS
 from tests.capture.products import PRODUCTS
-from tests.capture.test_table import Call, make, weighted
+from tests.capture.test_table import make, weighted
 from tritoncnn.compiler import compile
 
 pytestmark = pytest.mark.sweep(2)
@@ -37,7 +38,7 @@ class OfParameters(torch.nn.Module):
 def test_a_compiled_model_agrees_with_torch(name: str) -> None:
     function, specs = CASES[name]
     inputs = tuple(make(spec).float() for spec in specs)
-    torch.testing.assert_close(compile(Call(function), inputs)(*inputs), function(*inputs), **BOUND)
+    torch.testing.assert_close(compile(Applied(function), inputs)(*inputs), function(*inputs), **BOUND)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -63,10 +64,10 @@ def test_whole_numbers_and_truth_values_leave_a_compiled_model() -> None:
         return (*x.max(1), *x.sort(2, descending=True), x.argmin(), (x > 0).any(0), x.topk(2, 1)[1], x > 1)
 
     x = make((2, 3, 7)).float()
-    for found, wanted in zip(compile(Call(places), (x,))(x), places(x), strict=True):
+    for found, wanted in zip(compile(Applied(places), (x,))(x), places(x), strict=True):
         assert found.dtype == wanted.dtype
         assert torch.equal(found, wanted)
-    y = compile(Call(lambda x: x.argmax(2)), (x,))(x)
+    y = compile(Applied(lambda x: x.argmax(2)), (x,))(x)
     assert torch.equal(y, x.argmax(2))
 
 
@@ -89,7 +90,7 @@ CORNERS = {
 @pytest.mark.parametrize("name", CORNERS)
 def test_nan_infinities_and_equal_values_are_taken_as_torch_takes_them(name: str) -> None:
     function = CORNERS[name]
-    found, wanted = compile(Call(function), (SPECIAL,))(SPECIAL), function(SPECIAL)
+    found, wanted = compile(Applied(function), (SPECIAL,))(SPECIAL), function(SPECIAL)
     pairs = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, equal_nan=True)
