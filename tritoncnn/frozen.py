@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib.metadata
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ import safetensors.torch
 import torch
 
 import tritoncnn
-from tritoncnn import cpu, forks
+from tritoncnn import cpu
 from tritoncnn.allowed import Allowed
 from tritoncnn.errors import InputError, KernelError, ShapeError, input_named
 from tritoncnn.settings import current
@@ -113,8 +112,8 @@ class Frozen:
             (tuple(shape), tuple(strides), getattr(torch, dtype)) for dtype, shape, strides in header["outputs"]
         ]
         self._build = builder(form_from_words(header["form"]))
-        self._replay = cpu.Replay(launches, buffers)
-        self._lock = threading.Lock()
+        names = ["" if place is None else place[0] for place in self._inputs]
+        self._replay = cpu.Replay(launches, buffers, (*names, *(f"output {i}" for i in range(len(self._outputs)))))
 
     @property
     def launches(self) -> int:
@@ -125,7 +124,6 @@ class Frozen:
         """Raises ShapeError for an input of another size, dtype or memory layout than was compiled for, OutOfRangeError for a
         place or class that there is not."""
         results = [torch.empty_strided(*place, dtype=dtype, device="cpu") for *place, dtype in self._outputs]
-        lent = {f"output {i}": result for i, result in enumerate(results)}
         for place, x in zip(self._inputs, inputs, strict=True):
             if place is not None:  # else it is not read
                 name, dtype, shape, strides = place
@@ -133,12 +131,10 @@ class Frozen:
                     wanted = f"{_word(dtype)} {list(shape)} with strides {list(strides)} on cpu"
                     got = f"{_word(x.dtype)} {list(x.shape)} with strides {list(x.stride())} on {x.device}"
                     raise ShapeError(f"{input_named(name)} must be {wanted}; got {got}")
-                lent[name] = x
         for position, allowed in self._allowed:
             name, *_ = self._inputs[position] or ("",)
             allowed.check(inputs[position], input_named(name))
-        with forks.apart(), self._lock:
-            self._replay.run(lent.items())
+        self._replay.run((*inputs, *results))
         return self._build(results)
 
 

@@ -12,7 +12,7 @@ import torch
 from tritoncnn.capture import SEED, Captured
 from tritoncnn.compiler.memory import Live
 from tritoncnn.compiler.pipeline import Planned, plan_gradient
-from tritoncnn.compiler.program import CallProgram
+from tritoncnn.compiler.program import CallProgram, fit_all
 from tritoncnn.compiler.programs import Programs, input_type
 from tritoncnn.compiler.subject import Arguments, Subject
 from tritoncnn.errors import InputError, ShapeError
@@ -62,10 +62,10 @@ class CompiledGradient:
             dys = {0: cotangent} if plain else _by_result(form, cotangent)
             program, given = self._programs.find(args, kwargs, *(() if plain else (tuple(dys),)))
             checked = {i: _checked(program.types[i], dy, program.seeds) for i, dy in dys.items()}
-            tensors = program.fit((*given, *(checked[i] for i in program.seeds)))
+            seeds = fit_all(program.run.inputs[len(given) :], [checked[i] for i in program.seeds])
             if program.captured.random:
                 self._seed.random_()
-            found = program.run.run(tensors)
+            found = program.run.run((*given, *seeds))
         gradients = found[program.results :]
         if cotangent is not None and not program.seeds:
             gradients = [dx * checked[0].reshape(()).to(dx.dtype) for dx in gradients]

@@ -200,11 +200,11 @@ class Live:
         self.refresh()
 
     def _look(self) -> None:
-        """Keep what ``moved`` and ``versions``, which every call asks, compare."""
+        """Keep the tensors themselves, and what else ``moved``, which every call asks, compares."""
         self._owners = [slot.owner for slot in self.slots.values()]
         self._keys = [slot.key for slot in self.slots.values()]
-        self._tensors = [slot.tensor for slot in self.slots.values()]
-        self._addresses = list(map(_ADDRESS, self._tensors))
+        self.held = [slot.tensor for slot in self.slots.values()]
+        self._addresses = list(map(_ADDRESS, self.held))
 
     def types(self) -> dict[str, TensorType]:
         return {name: type_of(slot.tensor) for name, slot in self.slots.items()}
@@ -214,12 +214,8 @@ class Live:
 
     def moved(self) -> bool:
         """Whether a module holds another tensor, or one in another place, than when it was last looked at."""
-        there = all(map(operator.is_, map(dict.get, self._owners, self._keys), self._tensors))
-        return not there or list(map(_ADDRESS, self._tensors)) != self._addresses
-
-    def versions(self) -> list[int]:
-        """How often each tensor has been written to, as torch counts."""
-        return versions_of(self._tensors)
+        there = all(map(operator.is_, map(dict.get, self._owners, self._keys), self.held))
+        return not there or list(map(_ADDRESS, self.held)) != self._addresses
 
     def refresh(self) -> None:
         """Look again where everything is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.passes import Stage
 from tritoncnn.plan import Plan
+
+_REQUIRES_GRAD: Callable[[torch.Tensor], bool] = torch.Tensor.requires_grad.__get__  # type: ignore[attr-defined]
 
 
 class CompiledModel:
@@ -63,7 +65,7 @@ class CompiledModel:
             args, kwargs = self._bound(args, kwargs)
         with self._subject.locks:
             program, tensors = self._programs.find(args, kwargs)
-            if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            if torch.is_grad_enabled() and any(map(_REQUIRES_GRAD, tensors)):
                 raise InputError(
                     "an input requires a gradient, and a compiled model gives none: use tritoncnn.compile_grad, or call it "
                     "under torch.no_grad()"
@@ -74,7 +76,7 @@ class CompiledModel:
                         f"repeat: {self._subject.title} draws random numbers, which would be the same each time"
                     )
                 self._seed.random_()
-            results = program.run.run(program.fit(tensors), times)
+            results = program.run.run(tensors, times)
             if program.changed:
                 bump(program.changed)
         return program.build(results)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,15 @@ from tritoncnn.compiler.memory import Live, type_of, versions_of
 from tritoncnn.compiler.pipeline import Planned
 from tritoncnn.compiler.subject import Arguments
 from tritoncnn.errors import InputError, input_named
+from tritoncnn.ir import Value
 from tritoncnn.ops import TORCH_DTYPE
 from tritoncnn.runtime import Alike, Executable, fit, ranges_of, readable
 from tritoncnn.tree import Form, builder, is_row, reader
+
+
+def fit_all(values: Iterable[Value | None], tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors of some inputs as planned; those that are not read as they are. Raises ShapeError, DTypeError."""
+    return [t if value is None else fit(value, t) for value, t in zip(values, tensors, strict=True)]
 
 
 class CallProgram:
@@ -36,6 +42,7 @@ class CallProgram:
         }
         constants = {name: readable(t.detach(), f"the constant {name}") for name, t in captured.constants.items()}
         self._counted = [tensor for tensor in constants.values() if not tensor.is_inference()]
+        self._look()
         held = {**live.tensors(), **constants, **extra, **arenas}
         inputs, results = (*captured.inputs, *more_inputs), self.results + more_results
         self.run = Executable(planned.plan, inputs, results, held, captured.results)
@@ -48,10 +55,11 @@ class CallProgram:
             self._prepare = Executable(planned.prepare, (), 0, {**live.tensors(), **constants, **outputs})
             self.prepare()
         self.build = builder(captured.form)
-        self._look()
 
     def _look(self) -> None:
-        """Keep which buffers the plan changes, and in which memories they lie."""
+        """Keep of which tensors something follows (state, and what the code holds), which buffers the plan changes, and in which
+        memories these lie."""
+        self._sources = [*self.live.held, *self._counted]
         self.changed = [self.live.slots[name].tensor for name in self.captured.updated]
         self._written = {tensor.untyped_storage().data_ptr() for tensor in self.changed if tensor.numel()}
 
@@ -59,33 +67,31 @@ class CallProgram:
         """Compute what follows from the state alone, as it is now."""
         if self._prepare is not None:
             self._prepare.run(())
-            self._versions = self._count()
+            self._versions = versions_of(self._sources)
 
-    def _count(self) -> list[int]:
-        """How often each tensor has been written to of which something follows: state, and what the code holds."""
-        return self.live.versions() + versions_of(self._counted)
-
-    def take(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor] | None:
-        """The tensors of a call when it is one of the planned form, sizes and dtypes; None when that is not sure."""
+    def take(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Sequence[torch.Tensor], bool] | None:
+        """(the tensors of a call, whether they surely lie as planned) when it is one of the planned form, sizes and dtypes; None
+        when that is not sure."""
         if self._row and not kwargs and self._alike(args):
-            return args
+            return args, True
         tensors = self._read((args, kwargs))
-        if tensors is not None:
-            for tensor, (shape, dtype) in zip(tensors, self._sizes, strict=True):
-                if tensor.dtype != dtype or tensor.is_nested or tensor.shape != shape:  # a nested tensor has no shape
-                    return None
-        return tensors
+        if tensors is None:
+            return None
+        if self._alike(tensors):
+            return tensors, True
+        for tensor, (shape, dtype) in zip(tensors, self._sizes, strict=True):
+            if tensor.dtype != dtype or tensor.is_nested or tensor.shape != shape:  # a nested tensor has no shape
+                return None
+        return tensors, False
 
-    def fit(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The tensors as planned. Raises ShapeError, DTypeError, OutOfRangeError for a place or class that there is not, and
-        InputError for an input in the memory of a buffer that the call changes, which would change on the way as in torch."""
-        alike = len(tensors) == len(self.run.inputs) and self._alike(tensors)
-        found = (
-            list(tensors) if alike
-            else [t if value is None else fit(value, t) for value, t in zip(self.run.inputs, tensors, strict=True)]
-        )  # fmt: skip
+    def fit(self, tensors: Sequence[torch.Tensor], lie: bool = False) -> Sequence[torch.Tensor]:
+        """The tensors as planned; ``lie``: they are. Raises ShapeError, DTypeError, OutOfRangeError for a place or class that
+        there is not, and InputError for an input in the memory of a buffer that the call changes, which would change on the
+        way as in torch."""
+        inputs = self.run.inputs[: len(tensors)]
+        found = tensors if lie else fit_all(inputs, tensors)
         if self._written:
-            for value, tensor in zip(self.run.inputs, tensors, strict=True):
+            for value, tensor in zip(inputs, tensors, strict=True):
                 if value is not None and tensor.untyped_storage().data_ptr() in self._written:
                     raise InputError(
                         f"{input_named(value.name)} lies in the memory of a buffer that the call changes; use .clone()"
@@ -98,7 +104,7 @@ class CallProgram:
         """Bind state that has moved and prepare anew what has changed; False when state lies otherwise than planned, so that
         a new plan is needed."""
         if not self.live.moved():
-            if self._prepare is not None and self._count() != self._versions:
+            if self._prepare is not None and versions_of(self._sources) != self._versions:
                 self.prepare()
             return True
         self.live.refresh()
@@ -108,6 +114,6 @@ class CallProgram:
             self.run.bind(name, tensor)
             if self._prepare is not None:
                 self._prepare.bind(name, tensor)
-        self.prepare()
         self._look()
+        self.prepare()
         return True

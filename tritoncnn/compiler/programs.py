@@ -38,17 +38,17 @@ class Programs(Generic[P]):
     def find(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *words: object
     ) -> tuple[P, Sequence[torch.Tensor]]:
-        """(the program of a call, with the state as it is now; the call's tensors).
+        """(the program of a call, with the state as it is now; the call's tensors as planned).
 
-        Raises InputError, ShapeError or DTypeError when the call is not like the example.
+        Raises InputError, ShapeError or DTypeError when the call is not like the example, and the errors of ``fit``.
         """
         self._subject.check()
         last = self.last
         if last is not None and words == self._words:
-            tensors = last.take(args, kwargs)
-            if tensors is not None:  # as the call before: no form is made and none compared
+            taken = last.take(args, kwargs)
+            if taken is not None:  # as the call before: no form is made and none compared
                 if last.refresh():
-                    return last, tensors
+                    return last, last.fit(*taken)
                 self._drop(last)
         arguments = Arguments.of(args, kwargs, None if self._example is None else self._example.form)
         self._check(arguments)
@@ -57,7 +57,7 @@ class Programs(Generic[P]):
             self._drop(program)
             program = self._get(arguments, words)
         self._used(program, arguments, words)
-        return program, arguments.tensors
+        return program, program.fit(arguments.tensors)
 
     def put(self, made: P, arguments: Arguments, *words: object) -> None:
         """Keep what was made elsewhere."""

@@ -70,8 +70,7 @@ class CompiledStep:
         """
         with self._subject.locks:
             self._trained.settle()
-            program, given = self._programs.find(self._spread(*batch), {}, self._trained.pending, update)
-            tensors = program.fit(given)
+            program, tensors = self._programs.find(self._spread(*batch), {}, self._trained.pending, update)
             self._set_rates()
             if program.captured.random:
                 self._seed.copy_(self._first_seed + self._calls)

@@ -38,7 +38,7 @@ class CpuProgram(cpu.Replay):
     Raises MemoryError where it is more than there is: zeroing it would end the process, or others.
     """
 
-    def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, plan: Plan, buffers: Mapping[str, torch.Tensor], lent: Sequence[str]) -> None:
         self.plan = plan
         needed = sum(nbytes for name, nbytes in plan.sizes.items() if name not in buffers)
         if needed > LARGE and needed > (left := memory_left()):
@@ -49,7 +49,7 @@ class CpuProgram(cpu.Replay):
             own["constants"][offset : offset + array.nbytes] = array.view(torch.uint8)
         compiled = compile_launches([call.launch for call in plan.calls])
         super().__init__(
-            [_recorded(call, *one) for call, one in zip(plan.calls, compiled, strict=True)], {**buffers, **own}
+            [_recorded(call, *one) for call, one in zip(plan.calls, compiled, strict=True)], {**buffers, **own}, lent
         )
 
 

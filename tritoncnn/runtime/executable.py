@@ -70,7 +70,7 @@ class Executable:
         """Compile the kernels and bind what is held, once."""
         with forks.apart(), self._lock:
             if self._program is None:
-                self._program = make_program(self.plan, self._held)
+                self._program = make_program(self.plan, self._held, self._names)
             return self._program
 
     def bind(self, name: str, tensor: torch.Tensor) -> None:
@@ -93,15 +93,13 @@ class Executable:
 
         Of several ``times`` the results are those of the last; what is held goes on from one to the next.
         """
-        results = self.empty()
+        results = [_empty(*place) for place in self._places]
         written = results
         if self._repeated:
             written = list(results)
             for i, shape in self._repeated:
                 written[i] = results[i].as_strided(shape, results[i].stride())
-        program = self._program or self.ready()
-        with forks.apart(), self._lock:  # from binding to running the memory is this call's
-            program.run(zip(self._names, (*tensors, *written), strict=True), times)
+        (self._program or self.ready()).run((*tensors, *written), times)
         return results
 
 

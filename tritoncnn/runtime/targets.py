@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -40,9 +40,10 @@ def _gpu(device: torch.device) -> Target:
     return Target("hip" if hip else "cuda", architecture, facts.multi_processor_count, facts.total_memory)
 
 
-def make_program(plan: Plan, buffers: Mapping[str, torch.Tensor]) -> Program:
+def make_program(plan: Plan, buffers: Mapping[str, torch.Tensor], lent: Sequence[str]) -> Program:
     """What runs ``plan``. Raises UnsupportedError for a target that plans are made for, and not run on."""
     kind = plan.target.kind
     if kind not in PROGRAMS:
         raise UnsupportedError(f"plans for {kind} are made but not run; those for {', '.join(PROGRAMS)} are")
-    return ReferenceProgram(plan, buffers) if settings.current().reference else PROGRAMS[kind](plan, buffers)
+    program = ReferenceProgram if settings.current().reference else PROGRAMS[kind]
+    return program(plan, buffers, lent)

@@ -35,7 +35,7 @@ class NativePlan:
         if threads is not None and threads < 1:
             raise InputError(f"NativePlan: threads must be at least 1; got {threads}")
         self._threads = threads
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._kernels = [kernel for kernel, _, _ in launches]
         records, starts, entries = bytearray(), [], []
         for index, (kernel, grid, values) in enumerate(launches):
@@ -61,7 +61,7 @@ class NativePlan:
                 raise InputError(
                     "NativePlan: all kernels must be compiled in one mode; compile them inside or outside of it"
                 )
-            self.run = self._run_checked  # type: ignore[method-assign]  # plain plans pay nothing for it
+            self.launch = self._launch_checked  # type: ignore[method-assign]  # plain plans pay nothing for it
         for i, (kernel, start, parallel) in enumerate(entries):
             self._words(self._plan + head + i * LINE, kernel.chunk_address, self._plan + body + start, int(parallel))
 
@@ -72,20 +72,23 @@ class NativePlan:
     def __len__(self) -> int:
         return len(self._kernels)
 
-    def _run_checked(self, times: int = 1) -> None:
-        """The same, launch by launch: each says by itself what is wrong."""
-        with forks.apart(), self._lock:
-            for kernel, record in list(zip(self._kernels, self._records, strict=True)) * times:
-                (ctypes.c_int64 * 1).from_address(record + 8 * THREADS)[0] = engine.threads(self._threads)
-                assert isinstance(kernel, CheckedKernel)
-                kernel.run_checked(record)
-
     def run(self, times: int = 1) -> None:
         """All launches, in order, and so ``times`` times over. Other Python threads go on meanwhile; a second call of this plan
         waits."""
-        with forks.apart(), self._lock:
-            team.run(self._plan, engine.threads(self._threads) if self._shared else 1, times)
+        with forks.apart(), self.lock:
+            self.launch(times)
         raise_failed("NativePlan")
+
+    def launch(self, times: int) -> None:
+        """``run`` for who holds the plan's ``lock``, and calls ``raise_failed`` when it has let go of it."""
+        team.run(self._plan, engine.threads(self._threads) if self._shared else 1, times)
+
+    def _launch_checked(self, times: int) -> None:
+        """The same, launch by launch: each says by itself what is wrong."""
+        for kernel, record in list(zip(self._kernels, self._records, strict=True)) * times:
+            (ctypes.c_int64 * 1).from_address(record + 8 * THREADS)[0] = engine.threads(self._threads)
+            assert isinstance(kernel, CheckedKernel)
+            kernel.run_checked(record)
 
     def set_pointer(self, launch_index: int, arg_index: int, address: int) -> None:
         """Let an argument of a launch be this address (or number) from the next run on; how far it reaches stays."""
@@ -93,11 +96,11 @@ class NativePlan:
         if not 0 <= arg_index < len(kernel.arguments):
             raise InputError(f"{kernel.name}: has arguments 0 to {len(kernel.arguments) - 1}; got {arg_index}")
         data = kernel.pack(arg_index, address)
-        with forks.apart(), self._lock:
+        with forks.apart(), self.lock:
             ctypes.memmove(self._records[launch_index] + 8 * (ARGUMENTS + arg_index), data, 8)
 
     def pointer(self, launch_index: int, arg_index: int) -> ctypes.c_uint64:
-        """Where an argument that is an address is kept, for who sets many: a caller that runs the plan elsewhere waits."""
+        """Where an argument that is an address is kept, for who sets many, and holds the plan's ``lock`` until they are read."""
         kernel = self._kernels[launch_index]
         kernel.pack(arg_index, 0)  # is there one, and may it be any address?
         return ctypes.c_uint64.from_address(self._records[launch_index] + 8 * (ARGUMENTS + arg_index))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tritoncnn import forks
 from tritoncnn.cpu.sanitize.checked import Address
+from tritoncnn.cpu.sanitize.messages import raise_failed
 from tritoncnn.settings import current
 
 from . import engine
@@ -37,9 +39,12 @@ class Recorded(NamedTuple):
 
 
 class Replay:
-    """Launches with their pointers bound. ``buffers`` is memory that stays where it is; the rest is lent to each ``run``."""
+    """Launches with their pointers bound. ``buffers`` is memory that stays where it is; that of the names in ``lent`` is lent
+    to each ``run``."""
 
-    def __init__(self, launches: Sequence[Recorded], buffers: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, launches: Sequence[Recorded], buffers: Mapping[str, torch.Tensor], lent: Sequence[str]
+    ) -> None:
         self.launches, self.buffers = tuple(launches), dict(buffers)
         known = {name: tensor.data_ptr() for name, tensor in self.buffers.items()}
         pointers: dict[str, list[tuple[int, Placed]]] = {}
@@ -56,6 +61,7 @@ class Replay:
             name: [(self._native.pointer(index, place.argument), place.offset) for index, place in found]
             for name, found in pointers.items()
         }
+        self._lent = [(i, self._pointers[name]) for i, name in enumerate(lent) if name in self._pointers]
 
     def bind(self, name: str, tensor: torch.Tensor) -> None:
         """Let ``tensor`` be the memory of an input or output from now on; the caller checked its type."""
@@ -63,15 +69,18 @@ class Replay:
         for pointer, offset in self._pointers.get(name, ()):
             pointer.value = tensor.data_ptr() + offset
 
-    def run(self, lent: Iterable[tuple[str, torch.Tensor]], times: int = 1) -> None:
-        """One call on the caller's memory, or as many as ``times``: inputs and outputs by name. None of it is kept."""
-        pointers = self._pointers
-        for name, tensor in lent:
-            if name in pointers:
-                address = tensor.data_ptr()
-                for pointer, offset in pointers[name]:
+    def run(self, tensors: Sequence[torch.Tensor], times: int = 1) -> None:
+        """One call on the caller's memory, that of the ``lent`` names, or as many as ``times``. None of it is kept.
+
+        Calls of several threads wait for each other.
+        """
+        with forks.apart(), self._native.lock:  # from binding to running the memory is this call's
+            for i, pointers in self._lent:
+                address = tensors[i].data_ptr()
+                for pointer, offset in pointers:
                     pointer.value = address + offset
-        self._native.run(times)
+            self._native.launch(times)
+        raise_failed("NativePlan")
 
 
 def aligned_zeros(nbytes: int) -> torch.Tensor:

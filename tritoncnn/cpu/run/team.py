@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import functools
 import os
 import threading
 from contextlib import suppress
@@ -262,12 +261,15 @@ class _Runner:
         self.serve: Any = ctypes.CFUNCTYPE(None, one, word, word)(self.code.addresses["serve"])
 
 
-_made = functools.lru_cache(_Runner)
+_native: _Runner | None = None
 
 
 def _runner() -> _Runner:
-    with engine.lock:  # two callers make one
-        return _made()
+    global _native
+    if _native is None:
+        with engine.lock:  # two callers make one
+            _native = _native or _Runner()
+    return _native
 
 
 class Helper:
