@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,8 @@ import triton
 import triton.language as tl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tritoncnn import cpu
 
 from . import harness
 
@@ -285,3 +289,39 @@ def test_rows_that_are_masked_keep_the_accumulator(m: int, every: int, lanes: in
     harness.run(some_rows_kernel, (1,), {"Y": y, "A": a, "B": b, "m": m}, lanes, EVERY=every, K=48, BM=64, BN=32)
     i = torch.arange(64)
     assert torch.equal(y, torch.where(((i < m) & (i // every % 2 == 0))[:, None], a @ b, 0.0) + 1)
+
+
+@triton.jit
+def few_rows_kernel(
+    Y, A, B, n, every, N: tl.constexpr, K: tl.constexpr, WAY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr
+):
+    i, k, j = tl.arange(0, BM), tl.arange(0, 16), tl.program_id(0) * BN + tl.arange(0, BN)
+    there = (tl.arange(0, BN) < N) if WAY == "known" else j < n
+    if WAY == "some":
+        there &= j % every != 1
+    acc = tl.zeros((BM, BN), tl.float32)
+    for k0 in range(0, K, 16):
+        a = tl.load(A + i[:, None] * K + (k0 + k)[None, :])
+        kept = there[None, :] & (k0 + k < K // 2)[:, None] if WAY == "half the rows" else there[None, :]
+        b = tl.load(B + (k0 + k)[:, None] * N + j[None, :], mask=kept, other=0.0)
+        acc = tl.dot(a, b, acc, input_precision="ieee")
+    tl.store(Y + i[:, None] * N + j[None, :], acc, mask=there[None, :])
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("way", ["when it runs", "known", "some", "half the rows"])
+@pytest.mark.parametrize("n", [2, 17, 84, 120])
+def test_few_rows_read_in_place_what_a_mask_leaves_of_the_columns(way: str, n: int, lanes: int) -> None:
+    """B ends where its page does, and what lies behind is not mapped."""
+    a = integers(4, 48)
+    b = torch.frombuffer(mmap.mmap(-1, 1 << 16), dtype=torch.float32)[-48 * n :].view(48, n).copy_(integers(48, n))
+    y = torch.full((4, n), 9.0)
+    block = 128 if way == "known" else 64
+    args = {"Y": y, "A": a, "B": b, "n": n, "every": 3}
+    constants = {"N": n, "K": 48, "WAY": way, "BM": 4, "BN": block}
+    harness.run(few_rows_kernel, (triton.cdiv(n, block),), args, lanes, **constants)
+    (dot,) = cpu.explain(few_rows_kernel, *args.values(), **constants).dots
+    assert dot.b.startswith("in place")
+    left = torch.arange(n) % 3 != 1 if way == "some" else torch.ones(n, dtype=torch.bool)
+    wanted = a[:, :24] @ b[:24] if way == "half the rows" else a @ b
+    assert torch.equal(y, torch.where(left, wanted, 9.0))

@@ -118,7 +118,8 @@ def operand_b(
         n = p.type.shape[view.free]
         flat = n == 1 or code.facts.stride(p, view.free, n) == 1
         why = "its rows are masked" if flat else "its rows are not contiguous"
-        if flat and not view.free_masks and view.free_size == n:
+        whole = not view.free_masks and view.free_size == n
+        if flat and (whole or (rows <= mr and n > 1)):  # a mask is looked at once for each element, as in packing
             red = code.facts.offsets(p, view.red)
             span = int(red[:K].max() - red[:K].min() + columns) * size_of(b.type.elem) if red is not None else 0
             far = view if span > 2 * K * columns * size_of(b.type.elem) else None
@@ -127,12 +128,12 @@ def operand_b(
             why = f"{-(-rows // mr)} tiles read it, and its rows span {span} bytes"
             if red is not None and not view.red_masks and near:
                 read_in_place(code, b, view, "its rows are contiguous and lie at fixed offsets")
-                return Operand("strided", first_pointer(code, view), 0, tuple(int(x) for x in red[:K])), NR
+                offsets = tuple(int(x) for x in red[:K])
+                return Operand("strided", first_pointer(code, view), 0, offsets, cut=None if whole else view), NR
             if near and not (red is not None and not view.red_masks):
                 read_in_place(code, b, view, "its rows are reached through a table of addresses")
-                return Operand(
-                    "columns", table_of_pointers(code, view, view.red, K, range(n)), 0, tuple(range(columns))
-                ), NR
+                table = table_of_pointers(code, view, view.red, K, range(n))
+                return Operand("columns", table, 0, tuple(range(columns)), cut=None if whole else view), NR
     if b in code.buffers and code.buffers[b].strides[1] == (1 if b.type.shape[1] > 1 else 0):
         done = code.buffers[b]
         code.remarks.reasons[b] = "from scratch: it is computed already"

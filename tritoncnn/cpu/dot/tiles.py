@@ -11,14 +11,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 from tritoncnn.cpu.emit.arith import call_intrinsic
+from tritoncnn.cpu.emit.loads import masked_load
 from tritoncnn.cpu.emit.pull import pull
+from tritoncnn.cpu.emit.regions import logic
 from tritoncnn.cpu.emit.scratch import read, write
 from tritoncnn.cpu.emit.state import State
-from tritoncnn.cpu.emit.values import Buffer, Coord, Res
-from tritoncnn.cpu.front.elements import FLOATS, llvm_type, mangled, size_of
+from tritoncnn.cpu.emit.values import ZERO, Buffer, Coord, Res
+from tritoncnn.cpu.front.elements import FLOATS, llvm_type, mangled, size_of, zero
 from tritoncnn.cpu.front.ttir import Value
 
-from .views import Operand
+from .views import Operand, View
 
 UNROLL = 8  # steps of the reduction in one turn of its loop
 
@@ -36,11 +38,12 @@ def multiply_tiles(code: State, A: Operand, B: Operand, panel: int, C: Buffer, c
 
     def column(j: Coord, _: list[str]) -> list[str]:
         b = code.element(B.base, C.elem, (j,), (panel // (nv * vl),))
+        masks = [] if B.cut is None else [_columns_there(code, B.cut, code.plus(j, y * vl), vl) for y in range(nv)]
 
         def tile(height: int) -> Callable[[Coord, list[str]], Sequence[str]]:
             def body(i: Coord, _: list[str]) -> list[str]:
                 def work() -> None:
-                    _tile(code, A, B, b, C, c, i, j, K, height, nv, vl, multiply_add)
+                    _tile(code, A, B, b, masks, C, c, i, j, K, height, nv, vl, multiply_add)
 
                 _unless_masked(code, A, i, height, work) if c in code.buffers and code.buffers[
                     c
@@ -55,6 +58,23 @@ def multiply_tiles(code: State, A: Operand, B: Operand, panel: int, C: Buffer, c
         return []
 
     code.loop(0, columns, nv * vl, column)
+
+
+def _columns_there(code: State, cut: View, j: Coord, vl: int) -> str:
+    """Which columns of a vector of B its mask leaves."""
+    axes = [ZERO, ZERO]
+    axes[cut.free] = Coord(j.name, j.lvl, vl)
+    there = Res("1")
+    for mask in cut.free_masks:
+        there = logic(code, "and", there, pull(code, mask, (axes[0], axes[1]) if mask.type.shape else ()))
+    if cut.free_size < cut.load.results[0].type.shape[cut.free]:
+        numbers = code.widen(Res(j.name, j.lvl), "i32", vl)
+        lanes = ", ".join(f"i32 {n}" for n in range(vl))
+        limit = ", ".join([f"i32 {cut.free_size}"] * vl)
+        at = code.let(j.lvl, f"add <{vl} x i32> {numbers}, <{lanes}>")
+        before = code.let(j.lvl, f"icmp slt <{vl} x i32> {at}, <{limit}>")
+        there = logic(code, "and", there, Res(before, j.lvl, vl))
+    return code.widen(there, "i1", vl)
 
 
 def _unless_masked(code: State, A: Operand, i: Coord, height: int, work: Callable[[], None]) -> None:
@@ -78,8 +98,8 @@ def _row_pointer(code: State, A: Operand, i: Coord, x: int) -> Res:
     return code.memo[key]
 
 
-def _tile(code: State, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: Coord, j: Coord, K: int, mr: int, nv: int,
-          vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
+def _tile(code: State, A: Operand, B: Operand, b: Res, masks: Sequence[str], C: Buffer, c: Value, i: Coord, j: Coord, K: int,
+          mr: int, nv: int, vl: int, multiply_add: MultiplyAdd) -> None:  # fmt: skip
     """C[i : i + mr, j : j + nv * vl] += A B, the sums in registers.
 
     Sums of floats begin at 0 and what was there is added last: over a loop of products rounding grows with the root of a
@@ -102,7 +122,7 @@ def _tile(code: State, A: Operand, B: Operand, b: Res, C: Buffer, c: Value, i: C
             sums = list(sums)
             for u in range(unroll):
                 sums = _outer_product(
-                    code, sums, row_b(u), [at_a(x, u) for x in range(mr)], nv, elem, lanes, multiply_add
+                    code, sums, row_b(u), masks, [at_a(x, u) for x in range(mr)], nv, elem, lanes, multiply_add
                 )
             return sums
 
@@ -125,15 +145,19 @@ def _before(code: State, c: Value, at: tuple[Coord, Coord], B: Operand, elem: st
     return code.let(code.depth, f"sub {llvm_type(elem, lanes)} {start}, {lower}")
 
 
-def _outer_product(code: State, sums: list[str], row: Res, column: list[Res], nv: int, elem: str, lanes: int,
-                   multiply_add: MultiplyAdd) -> list[str]:  # fmt: skip
-    """One step of the reduction: nv vectors of B, each times every element of A."""
+def _outer_product(code: State, sums: list[str], row: Res, masks: Sequence[str], column: list[Res], nv: int, elem: str,
+                   lanes: int, multiply_add: MultiplyAdd) -> list[str]:  # fmt: skip
+    """One step of the reduction: nv vectors of B, each times every element of A. ``masks``: which of B's columns there are,
+    vector by vector; none where all are."""
     d, t, one = code.depth, llvm_type(elem, lanes), llvm_type(elem)
     out = list(sums)
     vectors = []
     for y in range(nv):
         p = code.offset(row, elem, y * max(lanes, 1))
-        vectors.append(code.let(d, f"load {t}, ptr {p.v}, align {size_of(elem)}"))
+        if masks:
+            vectors.append(masked_load(code, d, p.v, elem, lanes, masks[y], Res(zero(elem))))
+        else:
+            vectors.append(code.let(d, f"load {t}, ptr {p.v}, align {size_of(elem)}"))
     for x, at in enumerate(column):
         a = code.widen(Res(code.let(d, f"load {one}, ptr {at.v}, align {size_of(elem)}"), d), elem, lanes)
         for y in range(nv):

@@ -19,6 +19,7 @@ class Operand:
     base   address of element 0, or of the table of pointers
     zeros  what a masked row's pointer is, if rows may be masked
     lower  what the sums of each of B's columns begin lower by, if not 0
+    cut    the load that B is, where its mask leaves columns out
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Operand:
     offsets: tuple[int, ...]
     zeros: Res | None = None
     lower: Buffer | None = None
+    cut: View | None = None
 
 
 @dataclass(frozen=True)

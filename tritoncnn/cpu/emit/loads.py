@@ -51,7 +51,7 @@ def load(code: State, op: Op, v: Value, coords: Coords) -> Res:
             )
             x = code.let(lvl, f"load {memory}, ptr {at}, align {size_of(elem)}")
         else:
-            x = _masked_load(code, lvl, a.v, elem, vl, code.widen(m, "i1", vl), o)
+            x = masked_load(code, lvl, a.v, elem, vl, code.widen(m, "i1", vl), o)
     else:
         a = pull(code, p, coords)
         lvl = max(a.lvl, m.lvl, o.lvl, floor)
@@ -77,7 +77,7 @@ def _others(code: State, lvl: int, other: Res, elem: str, vl: int) -> str:
     return code.let(lvl, f"{how} {llvm_type(elem, vl)} {x} to {llvm_type(kind, vl)}")
 
 
-def _masked_load(code: State, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
+def masked_load(code: State, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
     """Register by register: LLVM 22 for x86 ends the process where it cuts a wider load and knows one half to be empty."""
     kind = masked_kind(elem)
     p = unless_empty(code, lvl, p, mask, vl, code.zeros(vl * size_of(elem)))
