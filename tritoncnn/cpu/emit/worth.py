@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tritoncnn.cpu.front.elements import FLOATS
 from tritoncnn.cpu.front.ttir import Op, Value
 
@@ -10,6 +12,7 @@ from .pull import is_lazy
 from .state import State
 
 TREE_LIMIT = 64  # instructions for one vector
+FLAT = 2  # instructions for one vector of a load whose lanes lie side by side
 CHAIN_LIMIT = 150  # ops pulled through each other: pulling goes by recursion
 
 
@@ -29,6 +32,11 @@ def sinks_of(code: State, v: Value) -> frozenset[Op]:
     return code.sinks[v]
 
 
+def is_free(code: State, v: Value) -> bool:
+    """Does pulling v cost nothing: a scalar, or a mask that ranges decide?"""
+    return not v.type.shape or (v.type.elem == "i1" and code.facts.truth(v) is not None)
+
+
 def weight(code: State, op: Op) -> int:
     """Cost of one vector of an op's result, in plain instructions."""
     found = code.row(op).weight
@@ -46,7 +54,11 @@ def pulling_cost(code: State, v: Value) -> tuple[int, int]:
         if code.facts.static(x) is not None:
             total += 1
             continue
+        if x is not v and (is_free(code, x) or math.prod(x.type.shape) == 1):  # one number serves all vectors
+            continue
         total += weight(code, x.op)
+        if lies_ready(code, x):  # its address is one step from the last one
+            continue
         fresh = [y for y in x.op.operands if y not in seen]
         seen.update(fresh)
         todo += dict.fromkeys(fresh)
@@ -63,7 +75,7 @@ def chain_length(code: State, v: Value) -> int:
 
 def tree_cost(code: State, v: Value) -> int:
     """Cost of pulling v where nothing is shared by what reads an operand at several places, as a sort's steps do."""
-    if v in code.buffers or v in code.scalars or v.op is None or not v.type.shape:
+    if v in code.buffers or v in code.scalars or v.op is None or is_free(code, v):
         return 1
     if v not in code.trees:
         code.trees[v] = 1  # none of what follows comes back here
@@ -79,7 +91,7 @@ def tree_cost(code: State, v: Value) -> int:
                     total += times * tree_cost(code, y)
                 elif not times and y not in seen:
                     seen.add(y)
-                    if y in code.buffers or y in code.scalars or y.op is None or not y.type.shape:
+                    if y in code.buffers or y in code.scalars or y.op is None or is_free(code, y):
                         total += 1
                     else:
                         todo.append(y)
@@ -142,6 +154,15 @@ def holds_data(code: State, v: Value) -> bool:
     return False
 
 
+def lies_ready(code: State, v: Value) -> bool:
+    """Is v read as from a buffer already: a load whose lanes lie side by side, with no mask that only the run decides?"""
+    op = v.op
+    if op is None or code.row(op).access != "load" or weight(code, op) > FLAT:
+        return False
+    parts = code.facts.conjuncts(op.operands[1]) if len(op.operands) > 1 else []
+    return all(code.facts.truth(part) is not None or code.facts.static(part) is not None for part in parts)
+
+
 def worth_a_buffer(code: State, v: Value) -> bool:
     """Would pulling v again and again cost more than writing and reading it?"""
     if v.type.elem == "ptr" or code.facts.static(v) is not None:
@@ -153,7 +174,7 @@ def worth_a_buffer(code: State, v: Value) -> bool:
         return True
     if tree_cost(code, v) > max(TREE_LIMIT, 2 * cost):
         return True
-    if not sinks or all(code.row(s).reaches for s in sinks):
+    if not sinks or all(code.row(s).reaches for s in sinks) or lies_ready(code, v):
         return False
     if is_line(v) and (cost >= 4 or read > 1) and spreads(code, v) and ends_here(code, v):
         return True  # a line for all rows: where it is made of two others, one is read in place of both

@@ -42,9 +42,7 @@ class Replay:
     """Launches with their pointers bound. ``buffers`` is memory that stays where it is; that of the names in ``lent`` is lent
     to each ``run``."""
 
-    def __init__(
-        self, launches: Sequence[Recorded], buffers: Mapping[str, torch.Tensor], lent: Sequence[str]
-    ) -> None:
+    def __init__(self, launches: Sequence[Recorded], buffers: Mapping[str, torch.Tensor], lent: Sequence[str]) -> None:
         self.launches, self.buffers = tuple(launches), dict(buffers)
         known = {name: tensor.data_ptr() for name, tensor in self.buffers.items()}
         pointers: dict[str, list[tuple[int, Placed]]] = {}
