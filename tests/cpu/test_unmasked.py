@@ -123,3 +123,27 @@ def test_rows_beyond_the_tensor_are_not_computed() -> None:
 def test_a_line_that_only_leads_to_another_has_no_buffer() -> None:
     lines = re.findall(r"alloca float, i64 64", lines_text(3, 48))
     assert len(lines) == 1  # the root's: not the loaded one's, nor the sum's
+
+
+@triton.jit
+def spread_kernel(Y, X, N: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr):
+    """y = x / (the line's sum + its greatest times its least), lines as above."""
+    tile = tl.program_id(0)
+    tl.assume(tile < N // ROWS)
+    i, lanes = tile * ROWS + tl.arange(0, ROWS), tl.arange(0, LANES)
+    at, mask = (i * LANES)[:, None] + lanes[None, :], (i < N)[:, None] & (lanes < LANES)[None, :]
+    x = tl.load(X + at, mask=mask, other=0.0)
+    tl.store(Y + at, x / (tl.sum(x, 1) + tl.max(x, 1) * tl.min(x, 1))[:, None], mask=mask)
+
+
+def test_what_lies_in_memory_as_it_is_wanted_is_not_copied() -> None:
+    x, y = torch.rand(48, 64), torch.zeros(48, 64)
+    constants = {"N": 48, "ROWS": ROWS, "LANES": 64}
+    harness.run(spread_kernel, (3,), {"Y": y, "X": x}, 16, **constants)
+    wanted = x.double()
+    wanted /= wanted.sum(1, keepdim=True) + (wanted.amax(1) * wanted.amin(1))[:, None]
+    torch.testing.assert_close(
+        y, wanted.float(), rtol=66 * 2.0**-24, atol=0
+    )  # a sum of 64 positive numbers, a quotient
+    text = lower(harness.ttir(spread_kernel, dict.fromkeys(("Y", "X"), "*fp32"), constants), lanes=16)
+    assert f"alloca float, i64 {ROWS * 64}" not in text
