@@ -20,8 +20,8 @@ from tritoncnn.errors import CheckpointError, InputError
 from tritoncnn.train import Interrupted, Lines, resume, train
 from tritoncnn.train.checkpoint import Checkpoint
 from tritoncnn.train.events import NAME
-from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors, write_tensors
+from tritoncnn.train.trainer import epoch_order
 
 
 @pytest.mark.parametrize("seed", range(4))

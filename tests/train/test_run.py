@@ -17,8 +17,8 @@ from tritoncnn.atomic import write_file
 from tritoncnn.data import load_data
 from tritoncnn.errors import CheckpointError, InputError, SaveError
 from tritoncnn.train import Lines, Options, folder, resume, tensorfile, train
-from tritoncnn.train.loop import epoch_order
 from tritoncnn.train.tensorfile import read_tensors
+from tritoncnn.train.trainer import epoch_order
 
 
 def test_a_run_folder_has_all_its_files(whole: Path, tiny_mnist: Path) -> None:
