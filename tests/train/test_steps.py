@@ -22,7 +22,7 @@ from tritoncnn.errors import CheckpointError, InputError, NonFiniteError
 from tritoncnn.flags import FROM_0, option
 from tritoncnn.task import Answer, Example, Metric, Move, Recipe, Step, Task
 from tritoncnn.train import Interrupted, Options, compare, measure, rehearse, resume, train
-from tritoncnn.train import loop as engine
+from tritoncnn.train import trainer as engine
 from tritoncnn.train.tensorfile import read_tensors
 from tritoncnn.train.training_step import TrainingStep, build_beside
 
