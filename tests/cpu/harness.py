@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import inspect
+import mmap
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -94,6 +95,16 @@ class Compiled:
 
 _cache: dict[Any, Compiled] = {}
 GATHERS = re.compile(r"call .*@llvm\.masked\.(?:gather|scatter)")  # in LLVM IR
+
+
+def before_a_wall(count: int) -> torch.Tensor:
+    """f32[count] whose end is that of its page; who reads or writes one byte behind it ends the process."""
+    pages = -(-4 * count // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    whole = torch.frombuffer(memory, dtype=torch.float32)
+    wall = whole.data_ptr() + pages * mmap.PAGESIZE
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(wall), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0  # PROT_NONE
+    return whole[: pages * mmap.PAGESIZE // 4][-count:]
 
 
 def types_of(args: Mapping[str, Any]) -> dict[str, str]:

@@ -42,9 +42,8 @@ class Recorder(SchemaCheckMode):
         self.drawn = self.wrote = False  # random numbers but those of dropout; changes in place
         self.within = False  # an op that is being written down
         self.failed: NotPlain | None = None  # what was raised, though the code may have caught it
-        self.constants: dict[
-            str, torch.Tensor
-        ] = {}  # tensors that the code makes of its numbers, by the name of their node
+        # Tensors that the code makes of its numbers, by the name of their node.
+        self.constants: dict[str, torch.Tensor] = {}
         self.adopted: dict[torch.fx.Node, torch.fx.Node] = {}  # of tables that a call before has left
         self.follows: dict[torch.fx.Node, bool] = {}  # whether from numbers of the code, and sizes
         self.numbers: dict[torch.fx.Node, Any] = {}  # of what does, where it was asked for

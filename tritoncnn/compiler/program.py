@@ -72,24 +72,27 @@ class CallProgram:
     def take(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Sequence[torch.Tensor], bool] | None:
         """(the tensors of a call, whether they surely lie as planned) when it is one of the planned form, sizes and dtypes; None
         when that is not sure."""
-        if self._row and not kwargs and self._alike(args):
+        row = self._row and not kwargs
+        if row and self._alike(args):
             return args, True
         tensors = self._read((args, kwargs))
         if tensors is None:
             return None
-        if self._alike(tensors):
+        if not row and self._alike(tensors):
             return tensors, True
         for tensor, (shape, dtype) in zip(tensors, self._sizes, strict=True):
             if tensor.dtype != dtype or tensor.is_nested or tensor.shape != shape:  # a nested tensor has no shape
                 return None
         return tensors, False
 
-    def fit(self, tensors: Sequence[torch.Tensor], lie: bool = False) -> Sequence[torch.Tensor]:
-        """The tensors as planned; ``lie``: they are. Raises ShapeError, DTypeError, OutOfRangeError for a place or class that
-        there is not, and InputError for an input in the memory of a buffer that the call changes, which would change on the
-        way as in torch."""
+    def fit(self, tensors: Sequence[torch.Tensor], alike: bool = False) -> Sequence[torch.Tensor]:
+        """The tensors as planned; ``alike``: they lie so.
+
+        Raises ShapeError, DTypeError, OutOfRangeError for a place or class that there is not, and InputError for an input in the
+        memory of a buffer that the call changes, which would change on the way as in torch.
+        """
         inputs = self.run.inputs[: len(tensors)]
-        found = tensors if lie else fit_all(inputs, tensors)
+        found = tensors if alike else fit_all(inputs, tensors)
         if self._written:
             for value, tensor in zip(inputs, tensors, strict=True):
                 if value is not None and tensor.untyped_storage().data_ptr() in self._written:

@@ -65,15 +65,8 @@ def _columns_there(code: State, cut: View, j: Coord, vl: int) -> str:
     axes = [ZERO, ZERO]
     axes[cut.free] = Coord(j.name, j.lvl, vl)
     there = Res("1")
-    for mask in cut.free_masks:
+    for mask in (*cut.free_masks, *cut.free_known):
         there = logic(code, "and", there, pull(code, mask, (axes[0], axes[1]) if mask.type.shape else ()))
-    if cut.free_size < cut.load.results[0].type.shape[cut.free]:
-        numbers = code.widen(Res(j.name, j.lvl), "i32", vl)
-        lanes = ", ".join(f"i32 {n}" for n in range(vl))
-        limit = ", ".join([f"i32 {cut.free_size}"] * vl)
-        at = code.let(j.lvl, f"add <{vl} x i32> {numbers}, <{lanes}>")
-        before = code.let(j.lvl, f"icmp slt <{vl} x i32> {at}, <{limit}>")
-        there = logic(code, "and", there, Res(before, j.lvl, vl))
     return code.widen(there, "i1", vl)
 
 

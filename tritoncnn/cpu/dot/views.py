@@ -42,6 +42,7 @@ class View:
     red_size: int
     free_masks: tuple[Value, ...]  # parts of the mask that are only known when the program runs
     red_masks: tuple[Value, ...]
+    free_known: tuple[Value, ...]  # parts that ``free_size`` follows from
 
 
 def view_of(code: State, v: Value, free: int, red: int) -> View | None:
@@ -60,6 +61,7 @@ def view_of(code: State, v: Value, free: int, red: int) -> View | None:
     other = load.operands[2] if len(load.operands) > 2 else None
     sizes = {free: shape[free], red: shape[red]}
     left: dict[int, list[Value]] = {free: [], red: []}
+    known_parts: dict[int, list[Value]] = {free: [], red: []}
     for part in code.facts.conjuncts(mask) if mask else []:
         if code.facts.truth(part) is False:
             sizes[red] = 0
@@ -78,13 +80,15 @@ def view_of(code: State, v: Value, free: int, red: int) -> View | None:
             prefix = int(flags.argmin()) if not flags.all() else len(flags)
             if not flags[prefix:].any():
                 sizes[d] = min(sizes[d], prefix)
+                known_parts[d].append(part)
                 continue
         left[d].append(part)
     masked = left[free] or left[red] or sizes[free] < shape[free] or sizes[red] < shape[red]
     if masked and other is not None and not _is_zero(code, other):
         code.remarks.reasons[asked] = "what its mask leaves out is not 0"
         return None
-    return View(load, free, red, sizes[free], sizes[red], tuple(left[free]), tuple(left[red]))
+    masks = tuple(left[free]), tuple(left[red]), tuple(known_parts[free])
+    return View(load, free, red, sizes[free], sizes[red], *masks)
 
 
 def _swaps(code: State, op: Op) -> bool:

@@ -78,7 +78,10 @@ def _others(code: State, lvl: int, other: Res, elem: str, vl: int) -> str:
 
 
 def masked_load(code: State, lvl: int, p: str, elem: str, vl: int, mask: str, other: Res) -> str:
-    """Register by register: LLVM 22 for x86 ends the process where it cuts a wider load and knows one half to be empty."""
+    """Load the lanes that the mask leaves, ``other`` in the rest.
+
+    It goes register by register: LLVM 22 for x86 ends the process where it cuts a wider load and knows one half to be empty.
+    """
     kind = masked_kind(elem)
     p = unless_empty(code, lvl, p, mask, vl, code.zeros(vl * size_of(elem)))
     others = _others(code, lvl, other, elem, vl)
@@ -180,7 +183,11 @@ def note_load(code: State, op: Op) -> None:
 
 def weight(code: State, op: Op) -> int:
     """Plain instructions for one vector: a gather reads lane by lane."""
+    return 2 if is_flat(code, op) else 12
+
+
+def is_flat(code: State, op: Op) -> bool:
+    """Do the lanes of a load lie side by side, or in one place?"""
     p = op.operands[0]
     last = len(p.type.shape) - 1
-    flat = code.facts.stride(p, last, min(code.lanes, p.type.shape[last]))
-    return 2 if flat in (0, 1) else 12
+    return last < 0 or code.facts.stride(p, last, min(code.lanes, p.type.shape[last])) in (0, 1)

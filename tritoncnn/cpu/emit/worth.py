@@ -8,11 +8,11 @@ from tritoncnn.cpu.front.elements import FLOATS
 from tritoncnn.cpu.front.ttir import Op, Value
 
 from .groups import leader
+from .loads import is_flat
 from .pull import is_lazy
 from .state import State
 
 TREE_LIMIT = 64  # instructions for one vector
-FLAT = 2  # instructions for one vector of a load whose lanes lie side by side
 CHAIN_LIMIT = 150  # ops pulled through each other: pulling goes by recursion
 
 
@@ -32,9 +32,15 @@ def sinks_of(code: State, v: Value) -> frozenset[Op]:
     return code.sinks[v]
 
 
-def is_free(code: State, v: Value) -> bool:
-    """Does pulling v cost nothing: a scalar, or a mask that ranges decide?"""
-    return not v.type.shape or (v.type.elem == "i1" and code.facts.truth(v) is not None)
+def is_free(code: State, x: Value, v: Value) -> bool:
+    """Does x cost the vectors of v nothing: a scalar, one number that serves them all, or a mask that ranges decide?"""
+    serves = math.prod(x.type.shape) == 1 < math.prod(v.type.shape)
+    return not x.type.shape or serves or (x.type.elem == "i1" and code.facts.truth(x) is not None)
+
+
+def pulled_with(code: State, op: Op) -> list[Value]:
+    """What each vector of an op's result is computed from: of a plain load nothing, whose address is one step from the last."""
+    return [] if lies_ready(code, op.results[0]) else op.operands
 
 
 def weight(code: State, op: Op) -> int:
@@ -54,12 +60,10 @@ def pulling_cost(code: State, v: Value) -> tuple[int, int]:
         if code.facts.static(x) is not None:
             total += 1
             continue
-        if x is not v and (is_free(code, x) or math.prod(x.type.shape) == 1):  # one number serves all vectors
+        if x is not v and is_free(code, x, v):
             continue
         total += weight(code, x.op)
-        if lies_ready(code, x):  # its address is one step from the last one
-            continue
-        fresh = [y for y in x.op.operands if y not in seen]
+        fresh = [y for y in pulled_with(code, x.op) if y not in seen]
         seen.update(fresh)
         todo += dict.fromkeys(fresh)
     return total, read
@@ -75,7 +79,7 @@ def chain_length(code: State, v: Value) -> int:
 
 def tree_cost(code: State, v: Value) -> int:
     """Cost of pulling v where nothing is shared by what reads an operand at several places, as a sort's steps do."""
-    if v in code.buffers or v in code.scalars or v.op is None or is_free(code, v):
+    if v in code.buffers or v in code.scalars or v.op is None or is_free(code, v, v):
         return 1
     if v not in code.trees:
         code.trees[v] = 1  # none of what follows comes back here
@@ -85,13 +89,13 @@ def tree_cost(code: State, v: Value) -> int:
             assert x.op is not None
             total += weight(code, x.op)
             times = code.row(x.op).elsewhere(x.op)
-            for y in x.op.operands:
+            for y in pulled_with(code, x.op):
                 if times and (x.op, y) not in far:  # also where it is read at this place too
                     far.add((x.op, y))
                     total += times * tree_cost(code, y)
                 elif not times and y not in seen:
                     seen.add(y)
-                    if y in code.buffers or y in code.scalars or y.op is None or is_free(code, y):
+                    if y in code.buffers or y in code.scalars or y.op is None or is_free(code, y, v):
                         total += 1
                     else:
                         todo.append(y)
@@ -157,9 +161,10 @@ def holds_data(code: State, v: Value) -> bool:
 def lies_ready(code: State, v: Value) -> bool:
     """Is v read as from a buffer already: a load whose lanes lie side by side, with no mask that only the run decides?"""
     op = v.op
-    if op is None or code.row(op).access != "load" or weight(code, op) > FLAT:
+    if op is None or code.row(op).access != "load" or not is_flat(code, op):
         return False
-    parts = code.facts.conjuncts(op.operands[1]) if len(op.operands) > 1 else []
+    mask = code.row(op).mask
+    parts = code.facts.conjuncts(op.operands[mask]) if mask is not None and len(op.operands) > mask else []
     return all(code.facts.truth(part) is not None or code.facts.static(part) is not None for part in parts)
 
 
