@@ -147,3 +147,23 @@ def test_what_lies_in_memory_as_it_is_wanted_is_not_copied() -> None:
     )  # a sum of 64 positive numbers, a quotient
     text = lower(harness.ttir(spread_kernel, dict.fromkeys(("Y", "X"), "*fp32"), constants), lanes=16)
     assert f"alloca float, i64 {ROWS * 64}" not in text
+
+
+@triton.jit
+def taps_kernel(Y, X, TAPS: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr):
+    """y[i] = the sum of x[i] to x[i + TAPS - 1], lines as above."""
+    i, lanes = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, LANES)
+    total = tl.zeros((ROWS, LANES), tl.float32)
+    for tap in tl.static_range(TAPS):
+        total += tl.load(X + ((i + tap) * LANES)[:, None] + lanes[None, :])
+    tl.store(Y + (i * LANES)[:, None] + lanes[None, :], total)
+
+
+def test_a_sum_of_many_plain_loads_has_no_buffer_on_its_way() -> None:
+    x, y = torch.randint(-9, 10, (48 + 24, 64)).float(), torch.zeros(48, 64)
+    constants = {"TAPS": 25, "ROWS": ROWS, "LANES": 64}
+    harness.run(taps_kernel, (3,), {"Y": y, "X": x}, 16, **constants)
+    assert torch.equal(y, x.unfold(0, 25, 1).sum(-1))
+    text = lower(harness.ttir(taps_kernel, dict.fromkeys(("Y", "X"), "*fp32"), constants), lanes=16)
+    blocks = re.findall(f"alloca float, i64 {ROWS * 64},", text)
+    assert len(blocks) == 1  # of the whole sum, for y may be x
